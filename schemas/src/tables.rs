@@ -1,0 +1,542 @@
+//! Every table that a run writes, declared once: columns with type, nullability, unit, range and meaning.
+//!
+//! Row-aligned tables hold one row for each row of `documents`, in its order, so joining them is a zip; each carries
+//! `doc_id` for readers that join. `reached` says whether the document got to the stage, `removed_by` why it ended there.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+/// A column: name, Arrow type and what its values mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Column name, a contract with readers.
+    pub name: &'static str,
+    /// Arrow type as written.
+    pub data_type: DataType,
+    /// Whether nulls may occur.
+    pub nullable: bool,
+    /// Unit of a quantity, empty where there is none.
+    pub unit: &'static str,
+    /// Range of the values, empty where the type says it all.
+    pub range: &'static str,
+    /// Meaning, one line.
+    pub doc: &'static str,
+    /// Columns inside a struct, in order.
+    pub children: Vec<Column>,
+}
+
+impl Column {
+    fn new(name: &'static str, data_type: DataType, doc: &'static str) -> Self {
+        Column {
+            name,
+            data_type,
+            nullable: false,
+            unit: "",
+            range: "",
+            doc,
+            children: Vec::new(),
+        }
+    }
+
+    fn group(name: &'static str, children: Vec<Column>, doc: &'static str) -> Self {
+        let fields: Fields = children.iter().map(Column::field).collect();
+        Column {
+            children,
+            ..Column::new(name, DataType::Struct(fields), doc)
+        }
+    }
+
+    fn null(self) -> Self {
+        Column { nullable: true, ..self }
+    }
+
+    fn unit(self, unit: &'static str) -> Self {
+        Column { unit, ..self }
+    }
+
+    fn range(self, range: &'static str) -> Self {
+        Column { range, ..self }
+    }
+
+    fn field(&self) -> Field {
+        Field::new(self.name, self.data_type.clone(), self.nullable)
+    }
+}
+
+/// How a table's rows relate to those of `documents`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One row for each document, in the documents' order, one file a shard.
+    Aligned,
+    /// Rows of its own.
+    Own,
+}
+
+/// A table: name, meaning, columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Folder in the run directory and view name in DuckDB.
+    pub name: &'static str,
+    /// Meaning, one line.
+    pub doc: &'static str,
+    /// Relation to `documents`.
+    pub shape: Shape,
+    /// Columns in order.
+    pub columns: Vec<Column>,
+}
+
+impl Table {
+    /// The Arrow schema of the table's files.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
+    }
+}
+
+/// Every table, in the order of the stages that write them.
+pub fn tables() -> Vec<Table> {
+    vec![
+        documents(),
+        quarantine(),
+        language(),
+        signals(),
+        signatures(),
+        filter(),
+        exact_dedup(),
+        near_dedup(),
+        near_dedup_evidence(),
+        tokens(),
+        quality(),
+        buckets(),
+        mix(),
+        mixture(),
+    ]
+}
+
+/// The table called `name`.
+pub fn table(name: &str) -> Option<Table> {
+    tables().into_iter().find(|table| table.name == name)
+}
+
+/// The Arrow schema of the table called `name`.
+///
+/// # Panics
+/// If there is no such table: names are literals in this workspace, and a test walks them.
+pub fn schema(name: &str) -> SchemaRef {
+    table(name)
+        .unwrap_or_else(|| panic!("no table is called {name}"))
+        .schema()
+}
+
+fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -> Table {
+    let mut columns = vec![doc_id(), reached()];
+    columns.extend(own);
+    Table {
+        name,
+        doc,
+        shape: Shape::Aligned,
+        columns,
+    }
+}
+
+fn doc_id() -> Column {
+    Column::new(
+        "doc_id",
+        DataType::Utf8,
+        "identity of the document: xxh3-128 of source, own id, path and ordinal",
+    )
+    .range("32 hex digits, unique in documents")
+}
+
+fn reached() -> Column {
+    Column::new("reached", DataType::Boolean, "whether the document got to this stage")
+}
+
+fn removed_by() -> Column {
+    Column::new(
+        "removed_by",
+        DataType::Utf8,
+        "the rule that ended the document's way here; null where it went on",
+    )
+    .null()
+    .range("family.rule")
+}
+
+fn utf8(name: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::Utf8, doc)
+}
+
+fn count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::UInt64, doc).unit(unit)
+}
+
+fn small_count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::UInt32, doc).unit(unit)
+}
+
+fn ratio(name: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::Float64, doc).range("0 or more")
+}
+
+fn unit_interval(name: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::Float64, doc).range("[0, 1]")
+}
+
+fn list(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, false)))
+}
+
+fn documents() -> Table {
+    Table {
+        name: "documents",
+        doc: "the ingested text, written once",
+        shape: Shape::Aligned,
+        columns: vec![
+            doc_id(),
+            utf8("source", "name of the source in the manifest"),
+            utf8("source_id", "the record's own id, where the source names an id field").null(),
+            utf8("domain", "domain label of the source in the manifest"),
+            utf8("path", "input file, relative to the source's fixed prefix"),
+            count("ordinal", "records", "number of records before this one in its file"),
+            utf8("url", "the record's url, where the source names a url field").null(),
+            Column::new(
+                "date",
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                "the record's date, where the source names a date field and it can be read",
+            )
+            .null()
+            .unit("microseconds since 1970, UTC"),
+            utf8(
+                "text",
+                "the text after [clean]; without [clean] the input's, byte for byte",
+            ),
+            count("raw_bytes", "bytes", "length of the text before [clean], UTF-8"),
+            count("bytes", "bytes", "length of the text, UTF-8"),
+            count("chars", "code points", "length of the text"),
+            utf8("meta", "the record's other fields, as a JSON object").null(),
+        ],
+    }
+}
+
+fn quarantine() -> Table {
+    Table {
+        name: "quarantine",
+        doc: "records and files that could not be read",
+        shape: Shape::Own,
+        columns: vec![
+            utf8("source", "name of the source in the manifest"),
+            utf8("path", "input file, relative to the source's fixed prefix"),
+            count("ordinal", "records", "number of records before this one in its file"),
+            count(
+                "offset",
+                "bytes",
+                "where it starts in the (decompressed) file; the row number in a Parquet file",
+            ),
+            utf8("reason", "what is wrong, one word").range(
+                "invalid_utf8, invalid_json, missing_text, text_not_string, record_too_large, nul_byte, damaged_file",
+            ),
+            utf8("detail", "what exactly was found"),
+            Column::new("raw", DataType::Binary, "the first 4 KiB as they stand in the input").unit("bytes"),
+            count(
+                "raw_bytes",
+                "bytes",
+                "length of what could not be read, where it is known",
+            ),
+        ],
+    }
+}
+
+fn language() -> Table {
+    aligned(
+        "language",
+        "language of each document, by whatlang on a bounded sample of it",
+        vec![
+            removed_by(),
+            utf8("language", "ISO 639-3 code; null where the text has no letters")
+                .null()
+                .range("3 letters"),
+            unit_interval("confidence", "the detector's confidence in `language`"),
+        ],
+    )
+}
+
+fn signals() -> Table {
+    aligned(
+        "signals",
+        "the value of every rule for each document that `language` kept; no threshold",
+        vec![
+            unit_interval("heuristic", "study-note score: lexical variety, length and unrepeated lines").null(),
+            Column::group(
+                "gopher_quality",
+                vec![
+                    small_count("n_words", "words", "all words, punctuation included"),
+                    small_count("n_nonsymbol_words", "words", "words with a character that is no punctuation"),
+                    ratio("avg_word_len", "mean length of the non-symbol words").unit("code points"),
+                    ratio("hash_word_ratio", "occurrences of # / words"),
+                    ratio("ellipsis_word_ratio", "occurrences of ... and … / words"),
+                    unit_interval("bullet_line_ratio", "lines that start with • or - / lines"),
+                    unit_interval("ellipsis_line_ratio", "lines that end with ... or … / lines"),
+                    unit_interval("alpha_word_ratio", "words with a letter / words"),
+                    small_count("n_stop_words", "words", "distinct words of: the be to of and that have with")
+                        .range("0 to 8"),
+                ],
+                "Gopher quality values (Rae et al. 2021, table A1), as datatrove 0.10 computes them, on UAX-29 words",
+            )
+            .null(),
+            Column::group(
+                "gopher_repetition",
+                vec![
+                    unit_interval("dup_para_frac", "repeated paragraphs / paragraphs"),
+                    unit_interval("dup_para_char_frac", "characters in repeated paragraphs / characters"),
+                    unit_interval("dup_line_frac", "repeated lines / lines"),
+                    unit_interval("dup_line_char_frac", "characters in repeated lines / characters"),
+                    ratio("top_2_gram", "characters in occurrences of the most frequent 2-gram / characters"),
+                    ratio("top_3_gram", "the same for 3-grams"),
+                    ratio("top_4_gram", "the same for 4-grams"),
+                    unit_interval("dup_5_gram", "characters in repeated 5-grams / characters"),
+                    unit_interval("dup_6_gram", "the same for 6-grams"),
+                    unit_interval("dup_7_gram", "the same for 7-grams"),
+                    unit_interval("dup_8_gram", "the same for 8-grams"),
+                    unit_interval("dup_9_gram", "the same for 9-grams"),
+                    unit_interval("dup_10_gram", "the same for 10-grams"),
+                ],
+                "Gopher repetition values (Rae et al. 2021, table A1), as datatrove 0.10 computes them, on UAX-29 words",
+            )
+            .null(),
+        ],
+    )
+}
+
+fn signatures() -> Table {
+    aligned(
+        "signatures",
+        "what deduplication compares, for each document that `language` kept",
+        vec![
+            Column::new(
+                "text_hash",
+                DataType::FixedSizeBinary(16),
+                "xxh3-128 of the text, big-endian",
+            )
+            .null(),
+            small_count("n_shingles", "shingles", "word n-grams of the text, repeats included").null(),
+            Column::new(
+                "bands",
+                list(DataType::UInt64),
+                "MinHash band keys; null where there is no shingle",
+            )
+            .null(),
+        ],
+    )
+}
+
+fn filter() -> Table {
+    aligned(
+        "filter",
+        "the verdict of the rules that the manifest switches on",
+        vec![
+            removed_by(),
+            Column::new(
+                "failing",
+                list(DataType::Utf8),
+                "every rule that the document fails, in rule order",
+            )
+            .null(),
+        ],
+    )
+}
+
+fn exact_dedup() -> Table {
+    aligned(
+        "exact_dedup",
+        "documents whose text equals that of a document that is kept",
+        vec![
+            removed_by(),
+            utf8("kept_id", "doc_id of the survivor, on documents that were removed").null(),
+        ],
+    )
+}
+
+fn near_dedup() -> Table {
+    aligned(
+        "near_dedup",
+        "documents that are near-duplicates of a document that is kept",
+        vec![
+            removed_by(),
+            utf8("kept_id", "doc_id of the survivor, on documents that were removed").null(),
+            small_count(
+                "cluster_size",
+                "documents",
+                "documents of the cluster, its survivor included; null outside",
+            )
+            .null(),
+        ],
+    )
+}
+
+fn near_dedup_evidence() -> Table {
+    Table {
+        name: "near_dedup_evidence",
+        doc: "why each near-duplicate was removed",
+        shape: Shape::Own,
+        columns: vec![
+            doc_id(),
+            utf8("cluster_id", "doc_id of the cluster's survivor"),
+            small_count(
+                "cluster_size",
+                "documents",
+                "documents of the cluster, its survivor included",
+            ),
+            utf8("kept_id", "doc_id of the kept document that it was compared with"),
+            small_count("bands_hit", "bands", "band keys that the two share").range("1 or more"),
+            unit_interval(
+                "estimated_jaccard",
+                "share of equal MinHash values; null unless full signatures are kept",
+            )
+            .null(),
+            unit_interval(
+                "jaccard",
+                "exact Jaccard similarity of the shingle sets; null without verification",
+            )
+            .null(),
+            unit_interval(
+                "containment",
+                "shared shingles / shingles of the smaller set; null without verification",
+            )
+            .null(),
+            utf8("reason", "what the removal rests on").range("verified, band"),
+        ],
+    }
+}
+
+fn tokens() -> Table {
+    aligned(
+        "tokens",
+        "token counts under the tokenizer that the manifest names",
+        vec![
+            count(
+                "tokens",
+                "tokens",
+                "tokens of the text, no special tokens added; null where not counted",
+            )
+            .null(),
+            Column::new(
+                "text_hash",
+                DataType::FixedSizeBinary(16),
+                "xxh3-128 of the text that was counted, big-endian",
+            )
+            .null(),
+        ],
+    )
+}
+
+fn quality() -> Table {
+    aligned(
+        "quality",
+        "q of each document that is still there, and the terms it is made of",
+        vec![
+            removed_by(),
+            Column::new(
+                "q",
+                DataType::Float64,
+                "quality: what a token of this document is worth",
+            )
+            .null()
+            .range("(0, 1]"),
+            Column::group(
+                "terms",
+                vec![
+                    Column::new("heuristic", DataType::Float64, "the study-note score")
+                        .null()
+                        .range("(0, 1]"),
+                    Column::new(
+                        "language_confidence",
+                        DataType::Float64,
+                        "confidence of the language label",
+                    )
+                    .null()
+                    .range("(0, 1]"),
+                ],
+                "the terms of q after their calibration; null where the manifest does not name them",
+            )
+            .null(),
+        ],
+    )
+}
+
+fn buckets() -> Table {
+    Table {
+        name: "buckets",
+        doc: "the pool by source, domain and quality bin",
+        shape: Shape::Own,
+        columns: vec![
+            utf8("source", "name of the source"),
+            utf8("domain", "domain label"),
+            small_count("bin", "", "quality bin, token-weighted over the pool").range("0 to 19"),
+            count("documents", "documents", "documents in the bucket"),
+            count("bytes", "bytes", "their text"),
+            count("tokens", "tokens", "their tokens: U, each counted once"),
+            Column::new("q", DataType::Float64, "their token-weighted mean q").range("(0, 1]"),
+        ],
+    }
+}
+
+fn mix() -> Table {
+    Table {
+        name: "mix",
+        doc: "how often each document is drawn into a mixture; one folder a mixture",
+        shape: Shape::Own,
+        columns: vec![
+            doc_id(),
+            small_count("draws", "draws", "times the document occurs").range("1 or more"),
+        ],
+    }
+}
+
+fn mixture() -> Table {
+    Table {
+        name: "mixture",
+        doc: "the mixture's text in training order; one folder a mixture",
+        shape: Shape::Own,
+        columns: vec![
+            doc_id(),
+            small_count("draw", "draws", "number of this draw of the document").range("0 or more"),
+            utf8("source", "name of the source"),
+            utf8("domain", "domain label"),
+            count("tokens", "tokens", "tokens of the text"),
+            Column::new("q", DataType::Float64, "quality of the document").range("(0, 1]"),
+            utf8("text", "the text"),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        let all = tables();
+        for (i, table) in all.iter().enumerate() {
+            assert!(!table.doc.is_empty());
+            assert!(
+                all[i + 1..].iter().all(|other| other.name != table.name),
+                "{}",
+                table.name
+            );
+            for column in &table.columns {
+                assert!(!column.doc.is_empty(), "{}.{}", table.name, column.name);
+                assert_eq!(
+                    table.columns.iter().filter(|other| other.name == column.name).count(),
+                    1
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn aligned_tables_start_with_the_identity() {
+        for table in tables().iter().filter(|table| table.shape == Shape::Aligned) {
+            assert_eq!(table.columns[0].name, "doc_id", "{}", table.name);
+        }
+    }
+}
