@@ -1,0 +1,254 @@
+//! The semantics of Python's `str` that ported rules rest on: `\w`, `isalpha`, `isspace`, `strip`, `lower`, `splitlines`.
+//!
+//! They are those of CPython 3.11 (Unicode 14.0.0), whose tables are compiled in: Rust's own follow a newer Unicode, and a
+//! rule that counts letters or words would then differ on new scripts. A character is looked up in a bitmap below U+10000
+//! and by binary search above; ASCII takes neither.
+
+use crate::python_tables::{ALNUM, ALPHA, CASE_IGNORABLE, CASED, LOWER, SPACE};
+
+type Bitmap = [u64; 1024];
+
+static ALNUM_BELOW_10000: Bitmap = bitmap(ALNUM);
+static ALPHA_BELOW_10000: Bitmap = bitmap(ALPHA);
+
+const fn bitmap(ranges: &[(u32, u32)]) -> Bitmap {
+    let mut bits = [0; 1024];
+    let mut i = 0;
+    while i < ranges.len() && ranges[i].0 < 0x10000 {
+        let mut c = ranges[i].0;
+        while c <= ranges[i].1 && c < 0x10000 {
+            bits[c as usize / 64] |= 1 << (c % 64);
+            c += 1;
+        }
+        i += 1;
+    }
+    bits
+}
+
+fn in_ranges(ranges: &[(u32, u32)], c: char) -> bool {
+    let after = ranges.partition_point(|&(first, _)| first <= c as u32);
+    after > 0 && c as u32 <= ranges[after - 1].1
+}
+
+fn is_member(low: &Bitmap, ranges: &[(u32, u32)], c: char) -> bool {
+    let code = c as u32;
+    if code < 0x10000 {
+        low[code as usize / 64] >> (code % 64) & 1 == 1
+    } else {
+        in_ranges(ranges, c)
+    }
+}
+
+/// `\w` of Python's `re` for strings: `isalnum()` or an underscore. Combining marks are not word characters.
+#[inline]
+pub fn is_word_char(c: char) -> bool {
+    if c.is_ascii() {
+        c.is_ascii_alphanumeric() || c == '_'
+    } else {
+        is_member(&ALNUM_BELOW_10000, ALNUM, c)
+    }
+}
+
+/// `str.isalpha()` of one character.
+#[inline]
+pub fn is_alpha(c: char) -> bool {
+    if c.is_ascii() {
+        c.is_ascii_alphabetic()
+    } else {
+        is_member(&ALPHA_BELOW_10000, ALPHA, c)
+    }
+}
+
+/// `str.isspace()` of one character; unlike [`char::is_whitespace`] it holds for U+001C to U+001F.
+#[inline]
+pub fn is_space(c: char) -> bool {
+    if c.is_ascii() {
+        matches!(c, '\t'..='\r' | '\x1c'..=' ')
+    } else {
+        in_ranges(SPACE, c)
+    }
+}
+
+/// `str.strip()` without arguments.
+pub fn strip(text: &str) -> &str {
+    text.trim_matches(is_space)
+}
+
+/// `str.lower()`: full mapping, with `İ` → `i` + U+0307 and a final sigma where the neighbours ask for it.
+pub fn lower(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let mut out = String::with_capacity(text.len() + text.len() / 16);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c.is_ascii() {
+            let run = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
+            let start = out.len();
+            out.push_str(&rest[..run]);
+            out[start..].make_ascii_lowercase();
+            rest = &rest[run..];
+            continue;
+        }
+        match c {
+            'İ' => out.push_str("i\u{307}"),
+            'Σ' => out.push(sigma(&text[..text.len() - rest.len()], &rest[c.len_utf8()..])),
+            _ => out.push(lower_char(c)),
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    out
+}
+
+/// The lower case of a capital sigma between `before` and `after`: final after a cased letter that none follows.
+fn sigma(before: &str, after: &str) -> char {
+    let is_letter = |c: char| (!in_ranges(CASE_IGNORABLE, c)).then(|| in_ranges(CASED, c));
+    let follows = before.chars().rev().find_map(is_letter).unwrap_or(false);
+    let precedes = after.chars().find_map(is_letter).unwrap_or(false);
+    if follows && !precedes { 'ς' } else { 'σ' }
+}
+
+fn lower_char(c: char) -> char {
+    let after = LOWER.partition_point(|&(first, ..)| first <= c as u32);
+    match after.checked_sub(1).map(|i| LOWER[i]) {
+        Some((first, last, step, delta)) if c as u32 <= last && (c as u32 - first).is_multiple_of(step) => {
+            char::from_u32((c as u32).wrapping_add_signed(delta)).expect("the table maps scalars to scalars: tested")
+        }
+        _ => c,
+    }
+}
+
+/// `re.findall(r"\w+", text)`, as slices of `text` in order.
+pub fn word_runs(text: &str) -> impl Iterator<Item = &str> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + next_char(&text[at..], is_word_char)?;
+        let len = next_char(&text[start..], |c| !is_word_char(c)).unwrap_or(text.len() - start);
+        at = start + len;
+        Some(&text[start..at])
+    })
+}
+
+/// The offset of the first character that `wanted` holds for. Faster than [`str::find`], which decodes ASCII too.
+#[inline]
+fn next_char(text: &str, wanted: impl Fn(char) -> bool) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let byte = bytes[i];
+        let c = if byte.is_ascii() {
+            byte as char
+        } else {
+            text[i..].chars().next()?
+        };
+        if wanted(c) {
+            return Some(i);
+        }
+        i += c.len_utf8();
+    }
+    None
+}
+
+/// `str.splitlines()`: lines without their ends, which are `\n`, `\r`, `\r\n`, `\v`, `\f`, U+001C to U+001E, U+0085,
+/// U+2028 and U+2029. The end of the last line opens no further one.
+pub fn splitlines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (len, end) = line_end(rest.as_bytes());
+        let line = &rest[..len];
+        rest = &rest[len + end..];
+        Some(line)
+    })
+}
+
+/// How many bytes of the first line come before its end, and how many the end has (0 at the end of the text).
+fn line_end(bytes: &[u8]) -> (usize, usize) {
+    for (i, &byte) in bytes.iter().enumerate() {
+        let end = match byte {
+            b'\r' if bytes.get(i + 1) == Some(&b'\n') => 2,
+            b'\n' | b'\r' | 0x0b | 0x0c | 0x1c..=0x1e => 1,
+            0xc2 if bytes[i + 1] == 0x85 => 2,
+            0xe2 if bytes[i + 1] == 0x80 && matches!(bytes[i + 2], 0xa8 | 0xa9) => 3,
+            _ => continue,
+        };
+        return (i, end);
+    }
+    (bytes.len(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python_tables as tables;
+
+    fn fnv(numbers: impl Iterator<Item = u32>) -> u64 {
+        let step = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        numbers.flat_map(u32::to_le_bytes).fold(0xcbf2_9ce4_8422_2325, step)
+    }
+
+    fn fnv_of(answer: impl Fn(char) -> bool) -> u64 {
+        fnv(('\0'..=char::MAX).map(|c| u32::from(answer(c))))
+    }
+
+    #[test]
+    fn every_scalar_answers_as_in_cpython() {
+        assert_eq!(fnv_of(|c| is_word_char(c) && c != '_'), tables::ALNUM_FNV);
+        assert_eq!(fnv_of(is_alpha), tables::ALPHA_FNV);
+        assert_eq!(fnv_of(is_space), tables::SPACE_FNV);
+        assert_eq!(fnv_of(|c| in_ranges(CASED, c)), tables::CASED_FNV);
+        assert_eq!(fnv_of(|c| in_ranges(CASE_IGNORABLE, c)), tables::CASE_IGNORABLE_FNV);
+        let lowered = ('\0'..=char::MAX).flat_map(|c| lower(c.encode_utf8(&mut [0; 4])).chars().collect::<Vec<_>>());
+        assert_eq!(fnv(lowered.map(u32::from)), tables::LOWER_FNV);
+    }
+
+    #[test]
+    fn lower_is_the_full_mapping() {
+        assert_eq!(lower(""), "");
+        assert_eq!(lower("ÄÖ ABC ß İI"), "äö abc ß i\u{307}i");
+        // Python 3.11: "ΑΣ ΑΣΑ Σ ΑΣ'Α ΑΣ' 'Σ".lower()
+        assert_eq!(lower("ΑΣ ΑΣΑ Σ ΑΣ'Α ΑΣ' 'Σ"), "ας ασα σ ασ'α ας' 'σ");
+        assert_eq!(lower("Καλημέρα ΚΌΣΜΟΣ"), "καλημέρα κόσμος");
+        assert_eq!(lower("שלום 😀 ﷺ"), "שלום 😀 ﷺ");
+        // Unicode 16 gave U+A7CB a lower case; CPython 3.11 does not know the letter.
+        assert_eq!(lower("\u{a7cb}"), "\u{a7cb}");
+    }
+
+    #[test]
+    fn word_runs_are_those_of_re() {
+        let words = |text| word_runs(text).collect::<Vec<_>>();
+        assert_eq!(words(""), [""; 0]);
+        assert_eq!(words(" \t\u{3000}\n"), [""; 0]);
+        assert_eq!(words("one"), ["one"]);
+        assert_eq!(words("it's snake_case, x²+½"), ["it", "s", "snake_case", "x²", "½"]);
+        // A combining mark is no word character, so a decomposed é ends the word.
+        assert_eq!(words("cafe\u{301}s שָלום 😀日本語"), ["cafe", "s", "ש", "לום", "日本語"]);
+    }
+
+    #[test]
+    fn lines_end_where_python_ends_them() {
+        let lines = |text| splitlines(text).collect::<Vec<_>>();
+        assert_eq!(lines(""), [""; 0]);
+        assert_eq!(lines("a"), ["a"]);
+        assert_eq!(lines("\n"), [""]);
+        assert_eq!(lines("a\r\nb\rc\n\nd\n"), ["a", "b", "c", "", "d"]);
+        assert_eq!(
+            lines("1\u{b}2\u{c}3\u{1c}4\u{1d}5\u{1e}6\u{85}7\u{2028}8\u{2029}9\u{1f}10"),
+            ["1", "2", "3", "4", "5", "6", "7", "8", "9\u{1f}10"]
+        );
+        assert_eq!(lines("é\u{2027}…\u{a0}"), ["é\u{2027}…\u{a0}"]);
+        assert_eq!(
+            splitlines(&"x".repeat(1 << 20)).map(str::len).collect::<Vec<_>>(),
+            [1 << 20]
+        );
+    }
+
+    #[test]
+    fn strip_removes_what_isspace_holds_for() {
+        assert_eq!(strip("\u{1f}\u{a0} a b\u{2029}\r\n"), "a b");
+        assert_eq!(strip(" \u{3000}"), "");
+        assert_eq!(strip("\u{200b}a"), "\u{200b}a");
+    }
+}
