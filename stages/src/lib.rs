@@ -1,0 +1,274 @@
+//! Tables to tables: one file a stage. A stage is a DataFusion plan over one shard's zipped rows, or a kernel over narrow
+//! columns of all shards; nothing runs here.
+//!
+//! | file | stage | scope |
+//! |---|---|---|
+//! | [`language`] | language label, and which languages are kept | shard |
+//! | [`signals`] | every rule's value, the heuristic score | shard |
+//! | [`signatures`] | text hash, MinHash band keys | shard |
+//! | [`filter`] | verdicts: expressions over `signals` | shard |
+//! | [`exact_dedup`] | equal texts | corpus |
+//! | [`near_dedup`] | MinHash candidates, verified, star clusters | corpus |
+//! | [`tokens`] | token counts | shard |
+//! | [`quality`] | q and its terms | shard |
+//! | [`mix`] | epochs per bucket, draws per document | corpus |
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use curate_schemas::manifest::Manifest;
+use curate_schemas::tables;
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::prelude::DataFrame;
+use serde_json::Value;
+
+pub mod exact_dedup;
+pub mod filter;
+pub mod function;
+pub mod language;
+pub mod mix;
+pub mod near_dedup;
+pub mod quality;
+pub mod signals;
+pub mod signatures;
+pub mod survivor;
+pub mod tokens;
+
+/// A column that a stage reads: from a table, under the name it has in the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// The table.
+    pub table: &'static str,
+    /// The column in the table.
+    pub column: &'static str,
+    /// Its name in the plan.
+    pub name: &'static str,
+}
+
+/// A column read under its own name.
+pub const fn read(table: &'static str, column: &'static str) -> Read {
+    Read {
+        table,
+        column,
+        name: column,
+    }
+}
+
+const UP_REACHED: &str = "up_reached";
+const UP_REMOVED_BY: &str = "up_removed_by";
+
+/// What every stage that writes a row-aligned table has.
+pub trait Stage: Send + Sync {
+    /// Name of the stage, its table and its folder.
+    fn name(&self) -> &'static str;
+
+    /// Version of the code: raised when the output changes, so that stored results are not reused.
+    fn version(&self) -> u32;
+
+    /// The settings, canonical: they are a part of the stage's key.
+    fn config(&self) -> Value;
+
+    /// Digests of what else the output depends on, by name: models, tokenizers, word lists.
+    fn resources(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::new()
+    }
+
+    /// The table whose survivors reach this stage; `documents` for all of them.
+    fn follows(&self) -> &'static str;
+
+    /// The columns it reads, beside `doc_id` and what says which documents reach it.
+    fn reads(&self) -> Vec<Read>;
+}
+
+/// A stage that maps one shard to one shard.
+pub trait ShardStage: Stage {
+    /// The plan from the shard's zipped columns, with `doc_id` and `reached`, to the stage's table.
+    ///
+    /// # Errors
+    /// If the plan cannot be built.
+    fn plan(&self, input: DataFrame) -> Result<DataFrame>;
+
+    /// What may be copied from a former output of this stage, see [`tokens`].
+    fn reuses(&self) -> Option<Reuse> {
+        None
+    }
+
+    /// Whether a row that needs a value has none in the former output: `rows` has `doc_id`, what says who reaches the stage,
+    /// and the columns of [`Reuse`] with [`KNOWN`] before their names.
+    fn lacks(&self, _rows: &RecordBatch) -> bool {
+        true
+    }
+}
+
+/// What stands before the name of a column that comes from a former output.
+pub const KNOWN: &str = "known_";
+
+/// What may be copied from a former output, so that work on unchanged rows is not done again.
+#[derive(Debug, Clone, Copy)]
+pub struct Reuse {
+    /// Columns of the stage's own table.
+    pub columns: &'static [&'static str],
+    /// Parts of the key that must be equal for their values to hold.
+    pub parts: &'static [&'static str],
+    /// Columns that are not read where no row lacks a value.
+    pub spares: &'static [&'static str],
+}
+
+/// A stage that looks at all shards at once, at narrow columns only.
+#[async_trait]
+pub trait CorpusStage: Stage {
+    /// Further tables that it writes.
+    fn tables(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Decides; the driver writes the decision into one file a shard.
+    ///
+    /// # Errors
+    /// If a plan fails or memory does not suffice.
+    async fn decide(&self, corpus: &dyn Corpus) -> Result<Decision>;
+}
+
+/// A corpus stage's result.
+#[derive(Debug)]
+pub struct Decision {
+    /// `doc` (UInt64, ascending) and the stage's own columns, for documents where one of them is not null.
+    pub annotations: RecordBatch,
+    /// Rows of further tables, by name.
+    pub tables: BTreeMap<&'static str, RecordBatch>,
+    /// What a reader should know, for the log.
+    pub notes: Vec<String>,
+}
+
+/// All shards, as a corpus stage may see them. A document is `shard << 32 | row`, called `doc`.
+pub trait Corpus: Send + Sync {
+    /// A plan over the named narrow columns of all shards, with `doc` and `reached`; row order is not defined.
+    ///
+    /// # Errors
+    /// If a file cannot be opened.
+    fn rows(&self, reads: &[Read]) -> Result<DataFrame>;
+
+    /// Calls `visit` with the text of each of `docs` (ascending), from several threads in no defined order.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    fn texts(&self, docs: &[u64], visit: &(dyn Fn(u64, &str) + Sync)) -> Result<()>;
+
+    /// Memory that a kernel may use, bytes.
+    fn memory(&self) -> u64;
+}
+
+/// Any stage, by scope.
+pub enum AnyStage {
+    /// One shard to one shard.
+    Shard(Box<dyn ShardStage>),
+    /// All shards at once.
+    Corpus(Box<dyn CorpusStage>),
+}
+
+impl AnyStage {
+    /// The part that both scopes share.
+    pub fn stage(&self) -> &dyn Stage {
+        match self {
+            AnyStage::Shard(stage) => stage.as_ref(),
+            AnyStage::Corpus(stage) => stage.as_ref(),
+        }
+    }
+}
+
+/// The row-aligned stages behind `documents`, in the order they run.
+///
+/// # Errors
+/// If the tokenizer cannot be loaded.
+pub fn stages(manifest: &Manifest, tokenizer: tokens::Counter) -> Vec<AnyStage> {
+    vec![
+        AnyStage::Shard(Box::new(language::LanguageStage::new(manifest))),
+        AnyStage::Shard(Box::new(signals::SignalsStage)),
+        AnyStage::Shard(Box::new(signatures::SignaturesStage::new(manifest))),
+        AnyStage::Shard(Box::new(filter::FilterStage::new(manifest))),
+        AnyStage::Corpus(Box::new(exact_dedup::ExactDedupStage::new(manifest))),
+        AnyStage::Corpus(Box::new(near_dedup::NearDedupStage::new(manifest))),
+        AnyStage::Shard(Box::new(tokens::TokensStage::new(manifest, tokenizer))),
+        AnyStage::Shard(Box::new(quality::QualityStage::new(manifest))),
+    ]
+}
+
+/// Names of the row-aligned stages, `documents` first, in the order they run.
+pub const STAGES: &[&str] = &[
+    "documents",
+    "language",
+    "signals",
+    "signatures",
+    "filter",
+    "exact_dedup",
+    "near_dedup",
+    "tokens",
+    "quality",
+];
+
+/// Every column that the driver reads for a stage: identity, what says who reaches it, and the stage's own.
+pub fn all_reads(stage: &dyn Stage) -> Vec<Read> {
+    let mut reads = vec![read("documents", "doc_id")];
+    reads.extend(reached_reads(stage.follows()));
+    reads.extend(stage.reads());
+    reads
+}
+
+/// The columns from which `reached` is made.
+pub fn reached_reads(follows: &'static str) -> Vec<Read> {
+    if follows == "documents" {
+        return Vec::new();
+    }
+    vec![
+        Read {
+            table: follows,
+            column: "reached",
+            name: UP_REACHED,
+        },
+        Read {
+            table: follows,
+            column: "removed_by",
+            name: UP_REMOVED_BY,
+        },
+    ]
+}
+
+/// Which rows of a batch with the columns of [`reached_reads`] reach a stage.
+pub(crate) fn is_reached(rows: &RecordBatch, row: usize) -> bool {
+    let Some(reached) = rows.column_by_name(UP_REACHED) else {
+        return true;
+    };
+    let removed = rows
+        .column_by_name(UP_REMOVED_BY)
+        .is_some_and(|removed_by| removed_by.is_valid(row));
+    reached.as_boolean().value(row) && !removed
+}
+
+/// Adds `reached`: whether the document was kept by the stage that this one follows.
+///
+/// # Errors
+/// If the plan lacks the columns of [`reached_reads`].
+pub fn with_reached(input: DataFrame, follows: &str) -> Result<DataFrame> {
+    let reached = match follows {
+        "documents" => lit(true),
+        _ => col(UP_REACHED).and(col(UP_REMOVED_BY).is_null()),
+    };
+    input.with_column("reached", reached)
+}
+
+/// The columns of a table's schema, in its order.
+pub(crate) fn select_table(plan: DataFrame, table: &str) -> Result<DataFrame> {
+    let columns: Vec<Expr> = tables::schema(table)
+        .fields()
+        .iter()
+        .map(|field| col(field.name()))
+        .collect();
+    plan.select(columns)
+}
+
+/// The value where the document reached the stage, else null.
+pub(crate) fn if_reached(value: Expr) -> Result<Expr> {
+    datafusion::logical_expr::when(col("reached"), value).end()
+}
