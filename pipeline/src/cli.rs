@@ -1,0 +1,248 @@
+//! Arguments, and a function a subcommand.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use curate_schemas::manifest::Manifest;
+use curate_schemas::tables;
+use curate_stages::STAGES;
+
+use crate::driver::Driver;
+use crate::error::{Exit, Failure};
+use crate::run_dir::RunDir;
+use crate::{interrupt, manifest, plan, report, trace, verify};
+
+const EXIT_CODES: &str = "Exit codes:
+  0        done
+  1        the answer is no: verify found damage, too much was quarantined, a mixture cannot be had
+  2        usage or manifest error, a missing input, a run directory of another run
+  11       another process holds the run directory
+  70       an invariant broke: a stage lost or doubled something, or a committed file was changed
+  74       reading or writing failed, or the disk is full
+  130      interrupted; what was committed is kept, run the same command again to go on
+
+Example:
+  curate run manifests/quickstart.toml --set filter.gopher_quality.min_words=80";
+
+/// Curates pre-training data: shards, cleans, labels, deduplicates and scores raw text, and says what it is worth in
+/// effective tokens.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring every stage of a manifest up to date; what is committed already is not done again
+    Run(RunArgs),
+    /// Show which stages are cached and why others are not; writes nothing, reads no input
+    Plan(ManifestArgs),
+    /// Show the funnel of a run directory
+    Status(RunDirArgs),
+    /// Read everything committed again: digests, rows, schemas, conservation; exit 1 names what is damaged
+    Verify(RunDirArgs),
+    /// Show everything that happened to one document
+    Trace {
+        /// Run directory
+        run: PathBuf,
+        /// Document identity, 32 hex digits, as in the column doc_id
+        doc_id: String,
+    },
+    /// Describe the manifest's keys, or a table's columns: manifest, documents, language, signals, …
+    Schema {
+        /// `manifest` or the name of a table; without it the tables are listed
+        name: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ManifestArgs {
+    /// Path of the manifest
+    manifest: PathBuf,
+    /// Override a key, as in --set run.seed=9; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Run directory instead of run.dir
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Memory instead of run.memory, as in 8GiB
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    /// Threads; default: the machine's cores
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Last stage to run, as in near_dedup
+    #[arg(long, value_name = "STAGE")]
+    until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RunDirArgs {
+    /// Run directory
+    run: PathBuf,
+}
+
+/// Parses the command line and runs the subcommand.
+///
+/// # Errors
+/// As [`crate::error::exit_code`] tells.
+pub fn run() -> Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Run(args) => run_manifest(&args),
+        Command::Plan(args) => plan::print(&load(&args)?, &mut std::io::stdout().lock()),
+        Command::Status(args) => status(&args.run),
+        Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
+        Command::Trace { run, doc_id } => trace::print(&run, &doc_id, &mut std::io::stdout().lock()),
+        Command::Schema { name } => schema(name.as_deref(), &mut std::io::stdout().lock()),
+    }
+}
+
+fn load(args: &ManifestArgs) -> Result<Manifest> {
+    let mut sets = args.sets.clone();
+    sets.extend(args.memory.as_ref().map(|memory| format!("run.memory={memory}")));
+    let mut manifest =
+        manifest::load(&args.manifest, &sets).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    if let Some(dir) = &args.run_dir {
+        manifest.run.dir.clone_from(dir);
+    }
+    Ok(manifest)
+}
+
+fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
+    let manifest = load(&args.manifest)?;
+    if let Some(stage) = args.until.as_deref().filter(|stage| !STAGES.contains(stage)) {
+        let message = format!("there is no stage \"{stage}\"");
+        return Err(Failure::new(Exit::Usage, message)
+            .hint(format!("one of: {}", STAGES.join(", ")))
+            .into());
+    }
+    let threads = args.threads.map_or_else(default_threads, usize::from);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot start threads")?;
+    interrupt::install()?;
+    // Inputs are looked for before the run directory is made: a typing error leaves nothing behind.
+    crate::ingest::inputs::units(&manifest)?;
+    let run = RunDir::create(&manifest.run.dir, &manifest.run.name)?;
+    let driver = Driver::new(manifest, run, threads)?;
+    driver
+        .run
+        .write(&driver.run.manifest(), &serde_json::to_vec_pretty(&driver.manifest)?)?;
+    let done = driver.run(args.until.as_deref())?;
+    let report = report::build(&driver.run, &driver.manifest)?;
+    let bytes = report::to_bytes(&report)?;
+    if std::fs::read(driver.run.report()).ok().as_deref() != Some(&bytes) {
+        driver.run.write(&driver.run.report(), &bytes)?;
+    }
+    let mut out = std::io::stdout().lock();
+    report::print(&report, &mut out)?;
+    let root = driver.run.root().display();
+    match done.computed.is_empty() {
+        true => writeln!(out, "\neverything was cached in {root}")?,
+        false => writeln!(
+            out,
+            "\ncomputed: {}; cached: {}; in {root}",
+            list(&done.computed),
+            list(&done.cached)
+        )?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(stages: &[String]) -> String {
+    if stages.is_empty() {
+        "nothing".to_owned()
+    } else {
+        stages.join(", ")
+    }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn status(root: &Path) -> Result<ExitCode> {
+    let run = RunDir::open(root)?;
+    let report = report::build(&run, &stored_manifest(&run)?)?;
+    report::print(&report, &mut std::io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The manifest that the run directory was last run with.
+///
+/// # Errors
+/// If it is not there or damaged.
+pub fn stored_manifest(run: &RunDir) -> Result<Manifest> {
+    let path = run.manifest();
+    let place = || format!("cannot read {}", path.display());
+    let text = std::fs::read(&path).with_context(place)?;
+    Ok(serde_json::from_slice(&text)
+        .map_err(|error| Failure::new(Exit::Broken, format!("{} is damaged: {error}", path.display())))?)
+}
+
+fn schema(name: Option<&str>, out: &mut impl Write) -> Result<ExitCode> {
+    if name == Some("manifest") {
+        manifest::print_reference(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(name) = name else {
+        writeln!(out, "{:<21}the keys of manifest.toml", "manifest")?;
+        for table in tables::tables() {
+            writeln!(out, "{:<21}{}", table.name, table.doc)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(table) = tables::table(name) else {
+        let names: Vec<&str> = tables::tables().iter().map(|table| table.name).collect();
+        let message = format!("there is no table \"{name}\"");
+        return Err(Failure::new(Exit::Usage, message)
+            .hint(format!("manifest, or one of: {}", names.join(", ")))
+            .into());
+    };
+    writeln!(out, "{}: {}", table.name, table.doc)?;
+    for column in &table.columns {
+        print_column(column, 1, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_column(column: &tables::Column, depth: usize, out: &mut impl Write) -> std::io::Result<()> {
+    let data_type = match column.children.is_empty() {
+        true => column.data_type.to_string(),
+        false => "Struct".to_owned(),
+    };
+    let null = if column.nullable { ", null" } else { "" };
+    let unit = if column.unit.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", column.unit)
+    };
+    let range = if column.range.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", column.range)
+    };
+    writeln!(
+        out,
+        "{}{}: {data_type}{null}{unit}{range}: {}",
+        "  ".repeat(depth),
+        column.name,
+        column.doc
+    )?;
+    column
+        .children
+        .iter()
+        .try_for_each(|child| print_column(child, depth + 1, out))
+}

@@ -1,0 +1,218 @@
+//! From manifest to committed stages: which shards a stage consists of, which of them are already there, and the rest run
+//! and committed. The driver alone commits.
+
+mod documents;
+mod expect;
+mod mixtures;
+mod shards;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
+use curate_schemas::manifest::{EMBEDDED_TOKENIZER, Manifest};
+use curate_scorers::tokenizer::Tokenizer;
+use curate_stages::{AnyStage, STAGES, stages};
+
+pub use documents::{InputState, input_states};
+pub use expect::{Expected, Keys, expected};
+pub use mixtures::{Draws, Pooled, gather_pool, mixture_expected, read_draws};
+pub use shards::count;
+
+use crate::engine::{Engine, ShardFiles};
+use crate::error::{Exit, Failure};
+use crate::key;
+use crate::run_dir::{COMMIT, RunDir};
+use crate::views;
+
+/// A run: a manifest, its directory, and what executes it.
+pub struct Driver {
+    /// What is to be done.
+    pub manifest: Manifest,
+    /// Where it is done.
+    pub run: RunDir,
+    engine: Engine,
+    stages: Vec<AnyStage>,
+}
+
+/// What [`Driver::run`] found to do.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Stages of which at least one shard was computed, in order.
+    pub computed: Vec<String>,
+    /// Stages that were there already.
+    pub cached: Vec<String>,
+}
+
+impl Driver {
+    /// A driver with so many threads.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot be loaded.
+    pub fn new(manifest: Manifest, run: RunDir, threads: usize) -> Result<Driver> {
+        let engine = Engine::new(threads, manifest.run.memory, run.spill())?;
+        let stages = load_stages(&manifest)?;
+        Ok(Driver {
+            manifest,
+            run,
+            engine,
+            stages,
+        })
+    }
+
+    /// Runs every stage up to and with `until`; mixtures only without it.
+    pub fn run(&self, until: Option<&str>) -> Result<Done> {
+        let mut done = Done::default();
+        let mut note = |stage: &str, computed: bool| match computed {
+            true => done.computed.push(stage.to_owned()),
+            false => {
+                eprintln!("{stage}: cached");
+                done.cached.push(stage.to_owned());
+            }
+        };
+        note("documents", self.ingest()?);
+        if until == Some("documents") {
+            return Ok(done);
+        }
+        for stage in &self.stages {
+            let name = stage.stage().name();
+            note(name, self.run_stage(stage)?);
+            if until == Some(name) {
+                return Ok(done);
+            }
+        }
+        for (name, computed) in self.run_mixtures()? {
+            note(&name, computed);
+        }
+        Ok(done)
+    }
+
+    /// The commit of a stage that must be there.
+    fn committed(&self, stage: &str) -> Result<Commit> {
+        self.run
+            .commit(stage)?
+            .with_context(|| format!("stage {stage} has not run"))
+    }
+
+    /// The files of each shard, by table, for the row-aligned stages that are committed.
+    pub fn shard_files(&self) -> Result<Vec<ShardFiles>> {
+        shard_files(&self.run)
+    }
+
+    /// Replaces a stage's commit: what follows is retired first, what is no longer named goes last.
+    fn commit(&self, stage: &str, version: u32, content: Contents) -> Result<()> {
+        let Contents {
+            files,
+            tables,
+            inputs,
+            sources,
+        } = content;
+        let mut counts = Counts::default();
+        for file in files.iter().chain(tables.get("quarantine").into_iter().flatten()) {
+            counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
+        }
+        if !counts.is_conserved() {
+            let message = format!("stage {stage} lost or doubled documents or bytes: {counts:?}");
+            return Err(Failure::new(Exit::Broken, message).into());
+        }
+        self.run.retire_report()?;
+        for later in self.later_stages(stage)? {
+            self.run.retire(&later)?;
+        }
+        let key = key::of_files(stage, version, files.iter().chain(tables.values().flatten()));
+        let stage_name = stage.to_owned();
+        let commit = Commit {
+            format: FORMAT,
+            stage: stage_name,
+            version,
+            key,
+            counts,
+            files,
+            tables,
+            inputs,
+            sources,
+            digest: String::new(),
+        };
+        self.run.write_commit(&commit)?;
+        views::write(&self.run)
+    }
+
+    /// Everything that may rest on a stage: the row-aligned stages behind it, buckets, mixtures of any name.
+    fn later_stages(&self, stage: &str) -> Result<Vec<String>> {
+        let mixtures = || -> Result<Vec<String>> {
+            let mut names = vec!["buckets".to_owned()];
+            for folder in ["mix", "mixture"] {
+                names.extend(subfolders(&self.run, folder)?);
+            }
+            Ok(names)
+        };
+        if let Some(at) = STAGES.iter().position(|name| *name == stage) {
+            let mut later: Vec<String> = STAGES[at + 1..].iter().map(|name| (*name).to_owned()).collect();
+            later.extend(mixtures()?);
+            return Ok(later);
+        }
+        Ok(match stage.strip_prefix("mix/") {
+            Some(name) => vec![format!("mixture/{name}")],
+            None => Vec::new(),
+        })
+    }
+}
+
+/// What a commit is made of.
+#[derive(Default)]
+struct Contents {
+    files: Vec<FileEntry>,
+    tables: BTreeMap<String, Vec<FileEntry>>,
+    inputs: Vec<curate_schemas::commit::Input>,
+    sources: BTreeMap<String, Counts>,
+}
+
+/// The row-aligned stages of a manifest, with its tokenizer.
+///
+/// # Errors
+/// Exit 2 if the tokenizer's file cannot be read or is none.
+pub fn load_stages(manifest: &Manifest) -> Result<Vec<AnyStage>> {
+    let name = &manifest.tokens.tokenizer;
+    let tokenizer = if name == EMBEDDED_TOKENIZER {
+        Tokenizer::embedded().context("the embedded tokenizer")?
+    } else {
+        let path = manifest.base.join(name);
+        let usage = |what: String| Failure::new(Exit::Usage, format!("tokens.tokenizer {}: {what}", path.display()));
+        let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
+        Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?
+    };
+    Ok(stages(manifest, Arc::new(tokenizer)))
+}
+
+/// The files of each shard, by table, for the row-aligned stages that are committed.
+pub fn shard_files(run: &RunDir) -> Result<Vec<ShardFiles>> {
+    let mut shards: Vec<ShardFiles> = Vec::new();
+    for stage in STAGES {
+        let Some(commit) = run.commit(stage)? else { continue };
+        shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
+        for (shard, file) in shards.iter_mut().zip(&commit.files) {
+            shard.insert((*stage).to_owned(), run.table(stage).join(&file.path));
+        }
+    }
+    Ok(shards)
+}
+
+/// `folder/name` for each subfolder with a commit, sorted.
+pub fn subfolders(run: &RunDir, folder: &str) -> Result<Vec<String>> {
+    let path: PathBuf = run.table(folder);
+    let Ok(entries) = fs::read_dir(&path) else {
+        return Ok(Vec::new());
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", path.display()))?;
+        if entry.path().join(COMMIT).exists() {
+            names.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}

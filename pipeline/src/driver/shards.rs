@@ -1,0 +1,390 @@
+//! Runs a row-aligned stage: computes the shards that are not there yet, counts where their documents went, commits.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::compute::take;
+use arrow::datatypes::UInt64Type;
+use curate_schemas::commit::{Commit, Counts, FileEntry, Tally};
+use curate_schemas::tables;
+use curate_stages::{
+    AnyStage, Corpus, CorpusStage, Decision, KNOWN, Read, ShardStage, Stage, all_reads, reached_reads, read,
+};
+
+use super::expect::{Existing, Expected, Keys, expected};
+use super::{Contents, Driver};
+use crate::engine::{CorpusFiles, ShardFiles, parts};
+use crate::error::{Exit, Failure};
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::writer::{Staged, TableWriter};
+use crate::zip::{Part, Zip};
+
+/// Families whose removals are merges into a document that is kept.
+const DEDUP_FAMILIES: [&str; 2] = ["exact_dedup", "near_dedup"];
+
+/// What a stage has to work with.
+struct Job<'a> {
+    stage: &'a dyn Stage,
+    documents: Commit,
+    followed: Commit,
+    files: Vec<ShardFiles>,
+    existing: Existing,
+}
+
+impl Driver {
+    /// Brings a stage up to date; says whether anything was computed.
+    pub(super) fn run_stage(&self, stage: &AnyStage) -> Result<bool> {
+        let base = stage.stage();
+        let further: &[&str] = match stage {
+            AnyStage::Shard(_) => &[],
+            AnyStage::Corpus(corpus) => corpus.tables(),
+        };
+        let documents = self.committed("documents")?;
+        let wanted = expected(stage, &documents.files, &self.keys()?)?;
+        let existing = Existing::load(&self.run, base.name(), further)?;
+        let missing: Vec<&Expected> = wanted.iter().filter(|file| existing.get(&file.key).is_none()).collect();
+        let current = self.run.commit(base.name())?;
+        if missing.is_empty() && current.is_some_and(|commit| is_made_of(&commit, &wanted)) {
+            return Ok(false);
+        }
+        let followed = self.committed(base.follows())?;
+        let job = Job {
+            stage: base,
+            documents,
+            followed,
+            files: self.shard_files()?,
+            existing,
+        };
+        let progress = Progress::start(base.name(), missing.len());
+        let computed: BTreeMap<String, FileEntry> = match stage {
+            AnyStage::Shard(shard_stage) => self.compute_shards(shard_stage.as_ref(), &job, &wanted, &progress)?,
+            AnyStage::Corpus(corpus) if !missing.is_empty() => {
+                self.compute_corpus(corpus.as_ref(), &job, &wanted, &progress)?
+            }
+            AnyStage::Corpus(_) => BTreeMap::new(),
+        };
+        let mut contents = Contents::default();
+        for file in &wanted {
+            let entry = computed
+                .get(&file.key)
+                .or(job.existing.get(&file.key))
+                .context("every shard is there by now")?;
+            match file.table == base.name() {
+                true => contents.files.push(entry.clone()),
+                false => contents
+                    .tables
+                    .entry(file.table.clone())
+                    .or_default()
+                    .push(entry.clone()),
+            }
+        }
+        self.commit(base.name(), base.version(), contents)?;
+        progress.finish();
+        Ok(true)
+    }
+
+    /// Keys of the files of every committed row-aligned stage.
+    pub(super) fn keys(&self) -> Result<Keys> {
+        let mut keys = Keys::new();
+        for stage in curate_stages::STAGES {
+            if let Some(commit) = self.run.commit(stage)? {
+                keys.insert(
+                    (*stage).to_owned(),
+                    commit.files.into_iter().map(|file| file.key).collect(),
+                );
+            }
+        }
+        Ok(keys)
+    }
+
+    fn compute_shards(
+        &self,
+        stage: &dyn ShardStage,
+        job: &Job,
+        wanted: &[Expected],
+        progress: &Progress,
+    ) -> Result<BTreeMap<String, FileEntry>> {
+        let todo: Vec<(usize, &Expected)> = wanted
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| job.existing.get(&file.key).is_none())
+            .collect();
+        let entries = self.engine.for_each(&todo, |_, (shard, file)| {
+            interrupt::check()?;
+            let place = || {
+                format!(
+                    "stage {}, shard {shard} ({})",
+                    stage.name(),
+                    job.documents.files[*shard].path
+                )
+            };
+            self.compute_shard(stage, job, *shard, file, progress)
+                .with_context(place)
+        })?;
+        Ok(entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect())
+    }
+
+    fn compute_shard(
+        &self,
+        stage: &dyn ShardStage,
+        job: &Job,
+        shard: usize,
+        file: &Expected,
+        progress: &Progress,
+    ) -> Result<FileEntry> {
+        let inputs = self.inputs_of(stage, job, shard, file)?;
+        let mut output = Output::create(self, job, shard, file)?;
+        self.engine.run_shard(stage, inputs, &mut |batch| {
+            interrupt::check()?;
+            output.write(batch)
+        })?;
+        output.finish(self, progress)
+    }
+
+    /// The files and columns for a shard; with those of a former output of the stage, where its values still hold.
+    fn inputs_of(&self, stage: &dyn ShardStage, job: &Job, shard: usize, file: &Expected) -> Result<Vec<Part>> {
+        let files = &job.files[shard];
+        let reads = all_reads(stage);
+        let Some(reuse) = stage.reuses() else {
+            return parts(files, &reads);
+        };
+        let rows = job.documents.files[shard].rows;
+        let former = job.existing.iter().find(|entry| {
+            entry.rows == rows
+                && reuse
+                    .parts
+                    .iter()
+                    .all(|part| entry.parts.get(*part) == file.parts.get(*part))
+        });
+        let Some(former) = former else {
+            return parts(files, &reads);
+        };
+        let columns = reuse
+            .columns
+            .iter()
+            .map(|column| ((*column).to_owned(), format!("{KNOWN}{column}")))
+            .collect();
+        let known = Part {
+            path: self.run.table(stage.name()).join(&former.path),
+            columns,
+        };
+        let mut narrow = vec![read("documents", "doc_id")];
+        narrow.extend(reached_reads(stage.follows()));
+        let mut check = parts(files, &narrow)?;
+        check.push(known.clone());
+        let mut lacks = false;
+        for batch in Zip::open(&check)? {
+            lacks = lacks || stage.lacks(&batch?);
+        }
+        let needed: Vec<Read> = reads
+            .into_iter()
+            .filter(|read| lacks || !reuse.spares.contains(&read.column))
+            .collect();
+        let mut inputs = parts(files, &needed)?;
+        inputs.push(known);
+        Ok(inputs)
+    }
+
+    fn compute_corpus(
+        &self,
+        stage: &dyn CorpusStage,
+        job: &Job,
+        wanted: &[Expected],
+        progress: &Progress,
+    ) -> Result<BTreeMap<String, FileEntry>> {
+        let corpus = CorpusFiles::new(self.engine.clone(), job.files.clone(), stage.follows());
+        let decision = corpus.block_on(stage.decide(&corpus as &dyn Corpus))??;
+        for note in &decision.notes {
+            eprintln!("{}: {note}", stage.name());
+        }
+        let todo: Vec<(usize, &Expected)> = wanted
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| job.existing.get(&file.key).is_none())
+            .collect();
+        let entries = self.engine.for_each(&todo, |_, (at, file)| {
+            interrupt::check()?;
+            if file.table != stage.name() {
+                return self.write_table(file, &decision);
+            }
+            self.write_annotations(job, *at, file, &decision.annotations, progress)
+        })?;
+        Ok(entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect())
+    }
+
+    /// A corpus stage's rows for one shard: its annotations, spread over all of the shard's rows.
+    fn write_annotations(
+        &self,
+        job: &Job,
+        shard: usize,
+        file: &Expected,
+        annotations: &RecordBatch,
+        progress: &Progress,
+    ) -> Result<FileEntry> {
+        let mut output = Output::create(self, job, shard, file)?;
+        let mut reads = vec![read("documents", "doc_id")];
+        reads.extend(reached_reads(job.stage.follows()));
+        let docs = annotations.column(0).as_primitive::<UInt64Type>().values();
+        let mut next = (shard as u64) << 32;
+        for batch in Zip::open(&parts(&job.files[shard], &reads)?)? {
+            let batch = batch?;
+            let rows = next..next + batch.num_rows() as u64;
+            next = rows.end;
+            let mut at = docs.partition_point(|doc| *doc < rows.start);
+            let places: UInt64Array = rows
+                .map(|doc| {
+                    let found = docs.get(at) == Some(&doc);
+                    at += usize::from(found);
+                    found.then(|| at as u64 - 1)
+                })
+                .collect();
+            let mut columns: Vec<ArrayRef> = vec![batch.column(0).clone(), reached(&batch)?];
+            for field in &tables::schema(job.stage.name()).fields()[2..] {
+                let values = annotations
+                    .column_by_name(field.name())
+                    .context("a stage decides all its columns")?;
+                columns.push(take(values, &places, None)?);
+            }
+            output.write(&RecordBatch::try_new(tables::schema(job.stage.name()), columns)?)?;
+        }
+        output.finish(self, progress)
+    }
+
+    fn write_table(&self, file: &Expected, decision: &Decision) -> Result<FileEntry> {
+        let rows = decision
+            .tables
+            .get(file.table.as_str())
+            .with_context(|| format!("no rows for {}", file.table))?;
+        let staged_path = self.run.staging().join(format!("{}-{}", file.table, file.path));
+        let mut writer = TableWriter::create(&staged_path, tables::schema(&file.table))?;
+        writer.write(rows)?;
+        publish(self, file, writer.finish()?, None)
+    }
+}
+
+/// Whether a commit consists of exactly these files.
+fn is_made_of(commit: &Commit, wanted: &[Expected]) -> bool {
+    let keys = commit
+        .files
+        .iter()
+        .chain(commit.tables.values().flatten())
+        .map(|file| &file.key);
+    keys.eq(wanted.iter().map(|file| &file.key))
+}
+
+/// `reached` from the columns of [`reached_reads`].
+fn reached(batch: &RecordBatch) -> Result<ArrayRef> {
+    let reached = batch.column(1).as_boolean();
+    let open = arrow::compute::is_null(batch.column(2))?;
+    Ok(std::sync::Arc::new(arrow::compute::and(reached, &open)?))
+}
+
+/// A shard's output: written to staging while its documents are counted.
+struct Output<'a> {
+    file: &'a Expected,
+    writer: TableWriter,
+    bytes: Vec<u64>,
+    row: usize,
+    counts: Counts,
+    arrives: (u64, u64),
+}
+
+impl<'a> Output<'a> {
+    fn create(driver: &Driver, job: &Job, shard: usize, file: &'a Expected) -> Result<Self> {
+        let staged: &Path = &driver.run.staging().join(format!("{}-{}", file.table, file.path));
+        let mut bytes = Vec::new();
+        for batch in Zip::open(&parts(&job.files[shard], &[read("documents", "bytes")])?)? {
+            bytes.extend_from_slice(batch?.column(0).as_primitive::<UInt64Type>().values());
+        }
+        let before = job.followed.files[shard]
+            .counts
+            .as_ref()
+            .context("a row-aligned file has counts")?;
+        Ok(Output {
+            file,
+            writer: TableWriter::create(staged, tables::schema(&file.table))?,
+            bytes,
+            row: 0,
+            counts: Counts::default(),
+            arrives: (before.docs.kept, before.bytes.kept),
+        })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let reached = batch
+            .column_by_name("reached")
+            .context("a row-aligned table has `reached`")?
+            .as_boolean();
+        let removed = batch
+            .column_by_name("removed_by")
+            .map(|column| column.as_string::<i32>());
+        ensure!(
+            self.row + batch.num_rows() <= self.bytes.len(),
+            "more rows came out than went in"
+        );
+        for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
+            let reason = removed
+                .filter(|removed| removed.is_valid(row))
+                .map(|removed| removed.value(row));
+            count(&mut self.counts.docs, reason, 1);
+            count(&mut self.counts.bytes, reason, self.bytes[self.row + row]);
+        }
+        self.row += batch.num_rows();
+        self.writer.write(batch)
+    }
+
+    fn finish(self, driver: &Driver, progress: &Progress) -> Result<FileEntry> {
+        ensure!(
+            self.row == self.bytes.len(),
+            "{} rows came out, {} went in",
+            self.row,
+            self.bytes.len()
+        );
+        let found = (self.counts.docs.arrived, self.counts.bytes.arrived);
+        if found != self.arrives || !self.counts.is_conserved() {
+            let message = format!(
+                "{}: {} documents and {} bytes arrived, the stage before kept {} and {}",
+                self.file.path, found.0, found.1, self.arrives.0, self.arrives.1
+            );
+            return Err(Failure::new(Exit::Broken, message).into());
+        }
+        let (docs, bytes) = found;
+        let entry = publish(driver, self.file, self.writer.finish()?, Some(self.counts))?;
+        progress.shard(&entry.path[..10], docs, bytes);
+        Ok(entry)
+    }
+}
+
+/// Counts one document's way through a stage.
+pub fn count(tally: &mut Tally, removed_by: Option<&str>, n: u64) {
+    tally.arrived += n;
+    match removed_by.map(|reason| (reason.split('.').next().unwrap_or(reason), reason)) {
+        None => tally.kept += n,
+        Some((_, reason)) if reason.ends_with(".error") => tally.quarantined += n,
+        Some((family, _)) if DEDUP_FAMILIES.contains(&family) => tally.duplicates += n,
+        Some((_, reason)) => *tally.removed.entry(reason.to_owned()).or_default() += n,
+    }
+}
+
+/// Gives a staged file its name and records it.
+pub(super) fn publish(driver: &Driver, file: &Expected, staged: Staged, counts: Option<Counts>) -> Result<FileEntry> {
+    let entry = FileEntry {
+        path: file.path.clone(),
+        key: file.key.clone(),
+        parts: file.parts.clone(),
+        rows: staged.rows,
+        size: staged.size,
+        digest: staged.digest,
+        content: format!("{:032x}", staged.content),
+        counts,
+        unit: None,
+    };
+    driver
+        .run
+        .publish(&staged.path, &driver.run.table(&file.table).join(&file.path))?;
+    driver.run.write_receipt(&file.table, &entry)?;
+    Ok(entry)
+}

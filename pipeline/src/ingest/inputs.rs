@@ -1,0 +1,304 @@
+//! Which files are input: patterns of the manifest resolved, in an order that no directory listing decides, and grouped
+//! into units of work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result};
+use curate_schemas::manifest::{Format, Manifest, Source};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Exit, Failure};
+
+/// A file that is read record by record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Path relative to the source's fixed prefix, with `/`: it enters ids and keys.
+    pub relative: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub modified: i64,
+    /// What stands in it.
+    pub format: Format,
+    /// How it is compressed.
+    pub compression: Compression,
+}
+
+/// How a file is compressed, by the end of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// `.gz`, one or more members.
+    Gzip,
+    /// `.zst`, one or more frames.
+    Zstd,
+}
+
+/// A unit of ingest: one file, or a group of tiny files of one source, that becomes one or more shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Place of its source in the manifest.
+    pub source: usize,
+    /// Its files, by relative path.
+    pub files: Vec<InputFile>,
+}
+
+/// A file smaller than this share of a shard is tiny and shares a shard with others.
+const TINY: u64 = 64;
+/// A group of tiny files holds about this many at the most.
+const GROUP_FILES: u64 = 4096;
+
+/// The units of every source, ordered by source name and first path.
+///
+/// # Errors
+/// Exit 2 for a pattern that matches nothing, a missing file, or a file of unknown format.
+pub fn units(manifest: &Manifest) -> Result<Vec<Unit>> {
+    let mut order: Vec<usize> = (0..manifest.source.len()).collect();
+    order.sort_by_key(|&source| &manifest.source[source].name);
+    let mut units = Vec::new();
+    for source in order {
+        let files = files(&manifest.source[source], &manifest.base)?;
+        let mut own = group(files, manifest.run.shard_size);
+        own.sort_by(|a, b| a[0].relative.cmp(&b[0].relative));
+        units.extend(own.into_iter().map(|files| Unit { source, files }));
+    }
+    Ok(units)
+}
+
+/// Every file of a source, by relative path.
+fn files(source: &Source, base: &Path) -> Result<Vec<InputFile>> {
+    let mut found: BTreeMap<PathBuf, bool> = BTreeMap::new();
+    let mut prefixes = Vec::new();
+    for pattern in &source.path {
+        let full = base.join(pattern);
+        prefixes.push(fixed_prefix(&full));
+        for (path, named) in expand(&full, &source.name)? {
+            *found.entry(path).or_default() |= named;
+        }
+    }
+    let prefix = common_prefix(&prefixes);
+    let mut files = Vec::new();
+    for (path, named) in found {
+        files.push(input_file(&path, named, &prefix, source)?);
+    }
+    files.sort_by(|a, b| a.relative.cmp(&b.relative));
+    Ok(files)
+}
+
+/// The part of a pattern that no wildcard touches: a folder.
+fn fixed_prefix(pattern: &Path) -> PathBuf {
+    if pattern.is_dir() {
+        return pattern.to_path_buf();
+    }
+    let parent = pattern.parent().unwrap_or(Path::new(""));
+    let fixed = parent
+        .components()
+        .take_while(|part| !is_wild(&part.as_os_str().to_string_lossy()));
+    fixed.collect()
+}
+
+fn is_wild(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+fn common_prefix(prefixes: &[PathBuf]) -> PathBuf {
+    let Some((first, rest)) = prefixes.split_first() else {
+        return PathBuf::new();
+    };
+    let shared = |part: usize, component: &Component| {
+        rest.iter()
+            .all(|prefix| prefix.components().nth(part) == Some(*component))
+    };
+    first
+        .components()
+        .enumerate()
+        .take_while(|(part, component)| shared(*part, component))
+        .map(|(_, c)| c)
+        .collect()
+}
+
+/// The files a pattern stands for, each with whether the pattern names it (a file or a glob) or only its folder.
+fn expand(pattern: &Path, source: &str) -> Result<Vec<(PathBuf, bool)>> {
+    let usage = |message: String| anyhow::Error::from(Failure::new(Exit::Usage, message));
+    if pattern.is_dir() {
+        let mut files = BTreeSet::new();
+        walk(pattern, &mut files)?;
+        if files.is_empty() {
+            return Err(usage(format!(
+                "source \"{source}\": there is no file in {}",
+                pattern.display()
+            )));
+        }
+        return Ok(files.into_iter().map(|file| (file, false)).collect());
+    }
+    if pattern.exists() {
+        return Ok(vec![(pattern.to_path_buf(), true)]);
+    }
+    let text = pattern.to_string_lossy();
+    if !is_wild(&text) {
+        return Err(usage(format!(
+            "source \"{source}\": {} does not exist",
+            pattern.display()
+        )));
+    }
+    let paths = glob::glob(&text).map_err(|error| usage(format!("source \"{source}\": {text}: {error}")))?;
+    let mut files = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| usage(format!("source \"{source}\": {error}")))?;
+        if path.is_file() {
+            files.push((path, true));
+        }
+    }
+    if files.is_empty() {
+        return Err(usage(format!("source \"{source}\": no file matches {text}")));
+    }
+    Ok(files)
+}
+
+/// Every file below a folder but hidden ones and markers such as `_SUCCESS`. Links are followed.
+fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let place = || format!("cannot list {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(place)? {
+        let path = entry.with_context(place)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(['.', '_']) {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, files)?;
+        } else {
+            files.insert(path);
+        }
+    }
+    Ok(())
+}
+
+fn input_file(path: &Path, named: bool, prefix: &Path, source: &Source) -> Result<InputFile> {
+    let usage = |message: String| Failure::new(Exit::Usage, format!("source \"{}\": {message}", source.name));
+    let relative = path.strip_prefix(prefix).unwrap_or(path);
+    let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
+    let Some(parts) = parts else {
+        return Err(usage(format!("{} is not UTF-8", path.display()))
+            .hint("rename the file")
+            .into());
+    };
+    let (by_name, compression) = format_of(parts.last().copied().unwrap_or_default());
+    let Some(format) = source.format.or(by_name) else {
+        let why = if named { "" } else { " (found in its folder)" };
+        let message = format!("the format of {}{why} is not known from its name", path.display());
+        let hint = "set format = \"jsonl\", \"parquet\" or \"txt\", or name the files by a glob";
+        return Err(usage(message).hint(hint).into());
+    };
+    let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let since_1970 = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(InputFile {
+        path: path.to_path_buf(),
+        relative: parts.join("/"),
+        size: metadata.len(),
+        modified: since_1970.map_or(0, |duration| duration.as_nanos() as i64),
+        format,
+        compression,
+    })
+}
+
+fn format_of(name: &str) -> (Option<Format>, Compression) {
+    let lower = name.to_ascii_lowercase();
+    let (stem, compression) = match lower.rsplit_once('.') {
+        Some((stem, "gz")) => (stem, Compression::Gzip),
+        Some((stem, "zst" | "zstd")) => (stem, Compression::Zstd),
+        _ => (lower.as_str(), Compression::None),
+    };
+    let format = match stem.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("jsonl" | "ndjson" | "json") => Some(Format::Jsonl),
+        Some("parquet") => Some(Format::Parquet),
+        Some("txt" | "md" | "text") => Some(Format::Txt),
+        _ => None,
+    };
+    (format, compression)
+}
+
+/// Tiny files share a unit. Where a group ends is decided by the file's own path and size alone, so a new file changes at
+/// most the group it falls into: the chance to end it is the file's share of a shard, or 1 in [`GROUP_FILES`].
+fn group(files: Vec<InputFile>, shard_size: u64) -> Vec<Vec<InputFile>> {
+    let mut units = Vec::new();
+    let mut open = Vec::new();
+    for file in files {
+        if file.size * TINY >= shard_size {
+            units.push(vec![file]);
+            continue;
+        }
+        let share = (file.size as f64 / shard_size as f64).max(1.0 / GROUP_FILES as f64);
+        let ends = (xxh3_64(file.relative.as_bytes()) as f64) < share * u64::MAX as f64;
+        open.push(file);
+        if ends {
+            units.push(std::mem::take(&mut open));
+        }
+    }
+    if !open.is_empty() {
+        units.push(open);
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, size: u64) -> InputFile {
+        InputFile {
+            path: name.into(),
+            relative: name.into(),
+            size,
+            modified: 0,
+            format: Format::Txt,
+            compression: Compression::None,
+        }
+    }
+
+    #[test]
+    fn formats_by_name() {
+        assert_eq!(format_of("a.jsonl.zst"), (Some(Format::Jsonl), Compression::Zstd));
+        assert_eq!(format_of("A.JSON.GZ"), (Some(Format::Jsonl), Compression::Gzip));
+        assert_eq!(format_of("x.parquet"), (Some(Format::Parquet), Compression::None));
+        assert_eq!(format_of("notes"), (None, Compression::None));
+        assert_eq!(format_of("a.zst"), (None, Compression::Zstd));
+    }
+
+    #[test]
+    fn a_new_file_that_is_not_tiny_regroups_nothing() {
+        let mut files: Vec<InputFile> = (0..500).map(|i| file(&format!("{i:04}.txt"), 3000)).collect();
+        let before = group(files.clone(), 1 << 20);
+        assert!(before.len() > 1 && before.len() < 20, "{}", before.len());
+        files.insert(250, file("0250-big.txt", 1 << 20));
+        let mut after = group(files, 1 << 20);
+        after.retain(|unit| unit[0].size < 1 << 20);
+        assert_eq!(before, after);
+    }
+
+    #[test]
+    fn a_new_tiny_file_changes_one_group() {
+        let files: Vec<InputFile> = (0..500).map(|i| file(&format!("{i:04}.txt"), 3000)).collect();
+        let mut more = files.clone();
+        more.insert(250, file("0249-new.txt", 3000));
+        let (before, after) = (group(files, 1 << 20), group(more, 1 << 20));
+        assert!(before.iter().filter(|unit| !after.contains(unit)).count() <= 1);
+    }
+
+    #[test]
+    fn the_prefix_is_what_all_patterns_share() {
+        let paths = [PathBuf::from("/a/b/c"), PathBuf::from("/a/b/d/e")];
+        assert_eq!(common_prefix(&paths), PathBuf::from("/a/b"));
+        assert_eq!(
+            fixed_prefix(Path::new("/none/here/*/x-*.jsonl")),
+            PathBuf::from("/none/here")
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! One JSON line to a record. Fields that the manifest does not name are kept, byte for byte, as `meta`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use curate_schemas::manifest::Source;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::date;
+use super::record::Record;
+
+type Damaged = (&'static str, String);
+
+/// The fields of an object in their order, values unparsed.
+struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                    fields.push((field.0.0, field.1));
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A field name, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Object<'a> {
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        // JSON does not forbid repeated names; the last one counts, as in Python and DuckDB.
+        self.0
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| *value)
+    }
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// The reason and what was found, as for the table `quarantine`.
+pub fn record(line: &[u8], source: &Source) -> Result<Record, Damaged> {
+    let line = std::str::from_utf8(line).map_err(|error| ("invalid_utf8", error.to_string()))?;
+    let object: Object = serde_json::from_str(line).map_err(|error| ("invalid_json", error.to_string()))?;
+    let text = text(&object, &source.text)?;
+    let id = source.id.as_deref().and_then(|path| scalar(lookup(&object, path)?));
+    let url = source.url.as_deref().and_then(|path| scalar(lookup(&object, path)?));
+    let date_text = source.date.as_deref().and_then(|path| scalar(lookup(&object, path)?));
+    let date = date_text.and_then(|text| date::parse(&text));
+    let mut named = vec![source.text.as_str()];
+    named.extend([&source.id, &source.url].into_iter().flatten().map(String::as_str));
+    if date.is_some() {
+        named.extend(source.date.as_deref());
+    }
+    Ok(Record {
+        text,
+        id,
+        url,
+        date,
+        meta: meta(&object, &named),
+    })
+}
+
+fn text(object: &Object, path: &str) -> Result<String, Damaged> {
+    let Some(value) = lookup(object, path) else {
+        let names: Vec<&str> = object.0.iter().map(|(name, _)| name.as_ref()).take(12).collect();
+        return Err((
+            "missing_text",
+            format!("no field \"{path}\"; there are: {}", names.join(", ")),
+        ));
+    };
+    if value.get() == "null" {
+        return Err(("missing_text", format!("field \"{path}\" is null")));
+    }
+    if !value.get().starts_with('"') {
+        let head: String = value.get().chars().take(40).collect();
+        return Err(("text_not_string", format!("field \"{path}\" is {head}")));
+    }
+    serde_json::from_str(value.get()).map_err(|error| ("invalid_json", format!("field \"{path}\": {error}")))
+}
+
+/// A field by its name, else by its dotted path.
+fn lookup<'a>(object: &Object<'a>, path: &str) -> Option<&'a RawValue> {
+    if let Some(value) = object.get(path) {
+        return Some(value);
+    }
+    let (head, rest) = path.split_once('.')?;
+    let inner: Object<'a> = serde_json::from_str(object.get(head)?.get()).ok()?;
+    lookup(&inner, rest)
+}
+
+/// A string as it reads, a number or boolean as it is written; nothing for null, lists and objects.
+fn scalar(value: &RawValue) -> Option<String> {
+    match value.get().as_bytes().first()? {
+        b'"' => serde_json::from_str(value.get()).ok(),
+        b'n' | b'[' | b'{' => None,
+        _ => Some(value.get().to_owned()),
+    }
+}
+
+/// The object less the fields the manifest names; nested ones are left out of their object.
+fn meta(object: &Object, named: &[&str]) -> Option<String> {
+    let mut out = String::from("{");
+    for (name, value) in &object.0 {
+        if named.contains(&name.as_ref()) {
+            continue;
+        }
+        let inside: Vec<&str> = named
+            .iter()
+            .filter(|_| !name.contains('.'))
+            .filter_map(|path| path.strip_prefix(name.as_ref())?.strip_prefix('.'))
+            .collect();
+        let kept = match (inside.is_empty(), serde_json::from_str::<Object>(value.get())) {
+            (false, Ok(inner)) => match meta(&inner, &inside) {
+                Some(rest) => Cow::Owned(rest),
+                None => continue,
+            },
+            _ => Cow::Borrowed(value.get()),
+        };
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(&serde_json::to_string(name).expect("a string is JSON"));
+        out.push(':');
+        out.push_str(&kept);
+    }
+    out.push('}');
+    (out.len() > 2).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source {
+            name: "s".into(),
+            path: vec![],
+            text: text.into(),
+            id: Some("id".into()),
+            url: Some("meta.url".into()),
+            domain: "s".into(),
+            date: Some("date".into()),
+            priority: 0,
+            format: None,
+        }
+    }
+
+    #[test]
+    fn named_fields_are_taken_and_the_rest_is_kept_as_written() {
+        let line = br#"{"id": 7, "body":{"text":"a\u0000\n\u00e9","n":1.50}, "meta":{"url":"u"}, "date":"2020-01-02", "x":[1, 2]}"#;
+        let record = record(line, &source("body.text")).expect("a record");
+        assert_eq!(record.text, "a\0\né");
+        assert_eq!(record.id.as_deref(), Some("7"));
+        assert_eq!(record.url.as_deref(), Some("u"));
+        assert_eq!(record.date, Some(1_577_923_200_000_000));
+        assert_eq!(record.meta.as_deref(), Some(r#"{"body":{"n":1.50},"x":[1, 2]}"#));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let reason = |line: &[u8]| record(line, &source("text")).expect_err("damage").0;
+        assert_eq!(reason(b"{"), "invalid_json");
+        assert_eq!(reason(b"[1]"), "invalid_json");
+        assert_eq!(reason(b"{\"text\":\"\x00\"}"), "invalid_json");
+        assert_eq!(reason(br#"{"text":"\ud800"}"#), "invalid_json");
+        assert_eq!(reason(br#"{"text":null}"#), "missing_text");
+        assert_eq!(reason(br#"{"body":"x"}"#), "missing_text");
+        assert_eq!(reason(br#"{"text":5}"#), "text_not_string");
+        assert_eq!(reason(b"{\"text\":\"\xff\"}"), "invalid_utf8");
+    }
+
+    #[test]
+    fn nesting_however_deep_is_no_danger() {
+        let deep = format!(r#"{{"text":"a","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let result = record(deep.as_bytes(), &source("text"));
+        assert!(result.is_ok() || result.is_err_and(|(reason, _)| reason == "invalid_json"));
+    }
+
+    #[test]
+    fn a_dotted_name_wins_over_a_path() {
+        let record = record(br#"{"a.b":"x","a":{"b":"y"}}"#, &source("a.b")).expect("a record");
+        assert_eq!(record.text, "x");
+    }
+}

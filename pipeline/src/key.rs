@@ -1,0 +1,32 @@
+//! Keys: blake3 over what produced a file, so that equal keys mean equal bytes.
+
+use std::collections::BTreeMap;
+
+use curate_schemas::commit::FileEntry;
+
+/// blake3 over strings, each with its length before it; 64 hex digits.
+pub fn digest(parts: &[&str]) -> String {
+    let mut hash = blake3::Hasher::new();
+    for part in parts {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().to_hex().to_string()
+}
+
+/// The key of a file: table, version of the code that writes it, and the named parts.
+pub fn of_parts(table: &str, version: u32, parts: &BTreeMap<String, String>) -> String {
+    let parts = serde_json::to_string(parts).expect("strings are JSON");
+    digest(&[table, &version.to_string(), &parts])
+}
+
+/// The key of a stage: over its files' keys, in order.
+pub fn of_files<'a>(stage: &str, version: u32, files: impl Iterator<Item = &'a FileEntry>) -> String {
+    let keys: Vec<&str> = files.map(|file| file.key.as_str()).collect();
+    digest(&[stage, &version.to_string(), &keys.join(" ")])
+}
+
+/// The first eight digits, which stand in file names.
+pub fn short(key: &str) -> &str {
+    &key[..8]
+}

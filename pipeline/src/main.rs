@@ -1,0 +1,55 @@
+//! `curate`: one manifest, one command, from raw files to a quality-weighted mixture with an account of effective tokens.
+//!
+//! | module | what happens there |
+//! |---|---|
+//! | [`cli`] | arguments, and a function a subcommand |
+//! | [`manifest`] | `manifest.toml` to types, every problem with its place |
+//! | [`ingest`] | raw files to the table `documents` |
+//! | [`driver`] | which shards are missing; runs and commits them |
+//! | [`engine`], [`zip`], [`writer`] | plans over shards, row-aligned reading, Parquet writing |
+//! | [`run_dir`], [`key`] | the run directory, durable writes, keys |
+//! | [`export`] | a mixture's text in training order |
+//! | [`report`], [`views`] | `run.json`, the funnel, `views.sql` |
+//! | [`verify`], [`trace`], [`plan`] | questions about a run |
+
+mod cli;
+mod driver;
+mod engine;
+mod error;
+mod export;
+mod ingest;
+mod interrupt;
+mod key;
+mod manifest;
+mod plan;
+mod progress;
+mod report;
+mod run_dir;
+mod trace;
+mod verify;
+mod views;
+mod writer;
+mod zip;
+
+use std::process::ExitCode;
+
+/// The system's allocator returns memory late and contends between threads that parse and build strings.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", error::printable(&error::render(&error)));
+            ExitCode::from(error::exit_code(&error))
+        }
+    }
+}
+
+/// `curate … | head` is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,292 @@
+//! A tree of values against the table of keys: everything that is wrong, or a tree with every default filled in.
+//!
+//! The walk goes on after a mistake, so that one run reports them all.
+
+use std::collections::BTreeMap;
+
+use curate_schemas::manifest::{Absent, KEYS, Key, TABLES, Table, Times};
+
+use super::diagnose::{Problem, closest, did_you_mean, line, list, quoted};
+use super::tree::{At, Entries, Node, Value, parse};
+use super::value;
+
+/// Pairs of keys of which the first must not exceed the second.
+const ORDERED: &[(&str, &str)] = &[
+    ("filter.gopher_quality.min_words", "filter.gopher_quality.max_words"),
+    (
+        "filter.gopher_quality.min_avg_word_len",
+        "filter.gopher_quality.max_avg_word_len",
+    ),
+];
+
+/// Checks a whole manifest, which `text` is the file of; what it returns fits the types of
+/// [`curate_schemas::manifest`] if no problem is with it.
+pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem>) {
+    let mut check = Check {
+        text,
+        problems: Vec::new(),
+    };
+    let mut out = check.group("", manifest);
+    for table in TABLES.iter().filter(|table| !manifest.contains_key(table.path)) {
+        match table.times {
+            Times::Once | Times::OneOrMore => check.missing_table(table),
+            Times::Default => {
+                let empty = check.table(table, &Entries::new(), At::File(0));
+                out.insert(table.path.to_owned(), toml::Value::Table(empty));
+            }
+            Times::Switch | Times::Any => {}
+        }
+    }
+    (out, check.problems)
+}
+
+struct Check<'t> {
+    text: &'t str,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, at: At, message: String, hint: Option<String>) {
+        self.problems.push(Problem::new(at, message).hint(hint));
+    }
+
+    /// What stands between tables: the whole manifest (`""`), or a group such as `filter`.
+    fn group(&mut self, group: &str, entries: &Entries) -> toml::Table {
+        let mut out = toml::Table::new();
+        for (name, entry) in entries {
+            let path = join(group, name);
+            let is_group = TABLES.iter().any(|table| table.path.starts_with(&format!("{path}.")));
+            let value = match (TABLES.iter().find(|table| table.path == path), &entry.node.value) {
+                (Some(table), _) => self.tables(table, &entry.node),
+                (None, Value::Table(inner)) if is_group => Some(toml::Value::Table(self.group(&path, inner))),
+                (None, _) if is_group => self.not_a_table(&format!("[{path}]"), &entry.node),
+                (None, value) => {
+                    self.unknown_table(group, name, matches!(value, Value::Table(_) | Value::List(_)), entry.at);
+                    None
+                }
+            };
+            out.extend(value.map(|value| (name.clone(), value)));
+        }
+        out
+    }
+
+    fn not_a_table(&mut self, header: &str, node: &Node) -> Option<toml::Value> {
+        let message = format!("expected the table {header}, found {}", value::found(&node.value));
+        self.problem(node.at, message, Some(format!("write {header} on a line of its own")));
+        None
+    }
+
+    /// A declared table, or each of `[[table]]`.
+    fn tables(&mut self, table: &Table, node: &Node) -> Option<toml::Value> {
+        match (many(table), &node.value) {
+            (false, Value::Table(entries)) => Some(toml::Value::Table(self.table(table, entries, node.at))),
+            (true, Value::List(items)) => {
+                if items.is_empty() && table.times == Times::OneOrMore {
+                    self.problem(
+                        node.at,
+                        format!("expected at least one {}, found an empty list", header(table)),
+                        None,
+                    );
+                }
+                let out = items.iter().filter_map(|item| match &item.value {
+                    Value::Table(entries) => Some(toml::Value::Table(self.table(table, entries, item.at))),
+                    _ => self.not_a_table(&header(table), item),
+                });
+                let out = out.collect();
+                self.names_differ(table, items);
+                Some(toml::Value::Array(out))
+            }
+            _ => self.not_a_table(&header(table), node),
+        }
+    }
+
+    /// The keys of one table.
+    fn table(&mut self, table: &Table, entries: &Entries, at: At) -> toml::Table {
+        let mut out = toml::Table::new();
+        for (name, entry) in entries {
+            let Some(key) = keys(table).find(|key| last(key.path) == name) else {
+                self.unknown_key(table, name, entry.at);
+                continue;
+            };
+            match value::read(key.path, key.kind, &entry.node) {
+                Ok(value) => drop(out.insert(name.clone(), value)),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        for key in keys(table).filter(|key| !entries.contains_key(last(key.path))) {
+            match key.absent {
+                Absent::Nothing(_) => {}
+                Absent::Default(written) => {
+                    out.extend(default(key, written).map(|value| (last(key.path).to_owned(), value)))
+                }
+                Absent::Refused(example) => {
+                    let hint = format!("for example {} = {example}", last(key.path));
+                    self.problem(
+                        at,
+                        format!("missing key {} in {}", quoted(last(key.path)), header(table)),
+                        Some(hint),
+                    );
+                }
+            }
+        }
+        self.ordered(table, entries, &out);
+        out
+    }
+
+    fn ordered(&mut self, table: &Table, entries: &Entries, out: &toml::Table) {
+        let of_table = |key: &str| {
+            key.strip_prefix(table.path)
+                .is_some_and(|rest| rest == format!(".{}", last(key)))
+        };
+        for (low, high) in ORDERED.iter().filter(|(low, _)| of_table(low)) {
+            let number = |key: &str| {
+                out.get(last(key))
+                    .and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)))
+            };
+            let (Some(least), Some(most)) = (number(low), number(high)) else {
+                continue;
+            };
+            let written = [low, high].into_iter().find_map(|key| entries.get(last(key)));
+            if let (true, Some(entry)) = (least > most, written) {
+                let message = format!("{low}: must be at most {} = {most}, found {least}", last(high));
+                self.problem(entry.node.at, message, None);
+            }
+        }
+    }
+
+    fn names_differ(&mut self, table: &Table, items: &[Node]) {
+        let mut first: BTreeMap<&str, At> = BTreeMap::new();
+        for item in items {
+            let Value::Table(entries) = &item.value else { continue };
+            let Some(node) = entries.get("name").map(|entry| &entry.node) else {
+                continue;
+            };
+            let Value::Text(name) = &node.value else { continue };
+            let Some(earlier) = first.get(name.as_str()) else {
+                first.insert(name, node.at);
+                continue;
+            };
+            let place = match earlier {
+                At::File(offset) => format!("on line {}", line(self.text, *offset)),
+                At::Set(_) => "by an override".to_owned(),
+            };
+            self.problem(
+                node.at,
+                format!("{}: the name {} is taken {place}", header(table), quoted(name)),
+                None,
+            );
+        }
+    }
+
+    fn missing_table(&mut self, table: &Table) {
+        let needed = keys(table).filter_map(|key| match key.absent {
+            Absent::Refused(example) => Some(format!("{} = {example}", last(key.path))),
+            Absent::Default(_) | Absent::Nothing(_) => None,
+        });
+        let hint = format!(
+            "for example {} with {}",
+            header(table),
+            needed.collect::<Vec<_>>().join(" and ")
+        );
+        self.problem(At::File(0), format!("missing table {}", header(table)), Some(hint));
+    }
+
+    fn unknown_key(&mut self, table: &Table, name: &str, at: At) {
+        let here = || keys(table).map(|key| last(key.path));
+        let all = || match here().next() {
+            Some(_) => format!("its keys are {}", list(here())),
+            None => "it has no keys".to_owned(),
+        };
+        let hint = did_you_mean(name, here()).or_else(|| owners(name)).unwrap_or_else(all);
+        self.problem(
+            at,
+            format!("unknown key {} in {}", quoted(name), header(table)),
+            Some(hint),
+        );
+    }
+
+    /// A name that is no table's, at the top level or in a group, and that may not even hold a table.
+    fn unknown_table(&mut self, group: &str, name: &str, is_table: bool, at: At) {
+        let path = join(group, name);
+        let (place, within) = match group {
+            "" => ("at the top level".to_owned(), String::new()),
+            group => (format!("in [{group}]"), format!("{group}.")),
+        };
+        let by_path = || closest(&path, TABLES.iter().map(|table| table.path));
+        let by_name = || {
+            let name = closest(name, TABLES.iter().map(|table| last(table.path)))?;
+            TABLES.iter().map(|table| table.path).find(|path| last(path) == name)
+        };
+        let table = || {
+            let path = by_path().or_else(by_name)?;
+            let table = TABLES.iter().find(|table| table.path == path)?;
+            Some(format!("did you mean {}?", header(table)))
+        };
+        let key = || owners(name);
+        let all = || {
+            let tables = TABLES
+                .iter()
+                .filter(|table| table.path.starts_with(&within))
+                .map(header);
+            format!("the tables are {}", tables.collect::<Vec<_>>().join(", "))
+        };
+        let message = match is_table {
+            true => format!("unknown table {} {place}", quoted(name)),
+            false => format!("unknown key {} {place}", quoted(name)),
+        };
+        let hint = if is_table {
+            table().or_else(key)
+        } else {
+            key().or_else(table)
+        };
+        self.problem(at, message, Some(hint.unwrap_or_else(all)));
+    }
+}
+
+/// The checked value of a default; `None` cannot happen, as a test over all keys asserts.
+fn default(key: &Key, written: &str) -> Option<toml::Value> {
+    let entries = parse(&format!("default = {written}")).ok()?;
+    value::read(key.path, key.kind, &entries.get("default")?.node).ok()
+}
+
+/// The hint that `name` is a key of another table.
+fn owners(name: &str) -> Option<String> {
+    let tables = TABLES
+        .iter()
+        .filter(|table| keys(table).any(|key| last(key.path) == name));
+    let tables = tables.map(header).collect::<Vec<_>>();
+    (!tables.is_empty()).then(|| format!("{} is a key of {}", quoted(name), tables.join(" and ")))
+}
+
+/// The keys of `table`.
+pub(super) fn keys(table: &Table) -> impl Iterator<Item = &'static Key> {
+    let path = table.path;
+    KEYS.iter()
+        .filter(move |key| key.path.rsplit_once('.').is_some_and(|(of, _)| of == path))
+}
+
+/// `[table]`, or `[[table]]` where there may be several.
+pub(super) fn header(table: &Table) -> String {
+    if many(table) {
+        format!("[[{}]]", table.path)
+    } else {
+        format!("[{}]", table.path)
+    }
+}
+
+/// What follows the last dot of `path`.
+pub(super) fn last(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(_, name)| name)
+}
+
+fn many(table: &Table) -> bool {
+    matches!(table.times, Times::OneOrMore | Times::Any)
+}
+
+fn join(group: &str, name: &str) -> String {
+    if group.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{group}.{name}")
+    }
+}

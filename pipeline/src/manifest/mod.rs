@@ -1,0 +1,154 @@
+//! Manifests: reading, overriding and checking them, and their reference.
+//!
+//! A file becomes a tree of values with positions ([`tree`]); overrides are written into it; it is walked against the key
+//! table of [`curate_schemas::manifest`] ([`check`], [`value`]); only a tree without a single problem becomes a
+//! [`Manifest`]. Nothing but the manifest itself is read. Cost: linear in the file, which may be 1 MiB at the most.
+
+mod check;
+mod diagnose;
+mod reference;
+mod size;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod value;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use curate_schemas::manifest::Manifest;
+use serde::Deserialize;
+
+use diagnose::Problem;
+pub use reference::print_reference;
+use tree::At;
+
+/// Longest manifest that is read, bytes. `/dev/zero` ends here.
+const LONGEST_BYTES: u64 = 1 << 20;
+
+/// Why there is no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read: it is not there, not a file, not ours or too long.
+    #[error("{path}: {reason}")]
+    Unreadable {
+        /// The file, as it was named.
+        path: String,
+        /// What stood in the way.
+        reason: String,
+    },
+    /// The manifest or an override has mistakes.
+    #[error("{report}")]
+    Invalid {
+        /// All mistakes by position, one a line, each followed by its hint.
+        report: String,
+    },
+    /// The table of keys lets through what the types refuse: a bug here, never the manifest's fault.
+    #[error("{path}: bug: the key table and the manifest's types disagree: {reason}")]
+    Disagreement {
+        /// The file, as it was named.
+        path: String,
+        /// What the types refused.
+        reason: String,
+    },
+}
+
+/// Reads the manifest at `path`, with the overrides `sets`, such as `run.seed=9`, in their order.
+///
+/// An override names a key by its path, and an array's table by its name: `source.web.priority=2`. It makes the tables it
+/// needs. Its value is TOML, or the bare text where it is no TOML or the key holds text.
+///
+/// # Errors
+///
+/// If the file cannot be read, or with everything that is wrong in it and in `sets`. In a file with broken syntax only
+/// the first mistake is known.
+pub fn load(path: &Path, sets: &[String]) -> Result<Manifest, LoadError> {
+    let shown = path.display().to_string();
+    let bytes = read(path).map_err(|reason| LoadError::Unreadable {
+        path: shown.clone(),
+        reason,
+    })?;
+    let mut manifest = from_bytes(&shown, &bytes, sets)?;
+    manifest.base = path.parent().unwrap_or(Path::new("")).to_owned();
+    Ok(manifest)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let reason = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "expected a manifest, found a directory".to_owned(),
+        _ => error.to_string(),
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(reason)?;
+    if bytes.len() as u64 > LONGEST_BYTES {
+        return Err("expected a manifest, found more than 1MiB".to_owned());
+    }
+    Ok(bytes)
+}
+
+fn from_bytes(path: &str, bytes: &[u8], sets: &[String]) -> Result<Manifest, LoadError> {
+    // Positions do not count a byte order mark, as editors do not.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let invalid = |text: &str, problems| LoadError::Invalid {
+        report: diagnose::report(path, text, sets, problems),
+    };
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let (valid, rest) = bytes.split_at(error.valid_up_to());
+            let byte = rest.first().copied().unwrap_or_default();
+            let problem = Problem::new(
+                At::File(valid.len()),
+                format!("expected UTF-8, found the byte 0x{byte:02x}"),
+            );
+            return Err(invalid(&String::from_utf8_lossy(valid), vec![problem]));
+        }
+    };
+    let mut tree = tree::parse(text).map_err(|error| invalid(text, vec![syntax(&error)]))?;
+    let apply = |(number, set): (usize, &String)| tree::apply(&mut tree, number, set).err();
+    let mut problems: Vec<Problem> = sets.iter().enumerate().filter_map(apply).collect();
+    let (mut checked, found) = check::check(text, &tree);
+    problems.extend(found);
+    if !problems.is_empty() {
+        return Err(invalid(text, problems));
+    }
+    derive(&mut checked);
+    let broken = |error: toml::de::Error| LoadError::Disagreement {
+        path: path.to_owned(),
+        reason: error.message().to_owned(),
+    };
+    Manifest::deserialize(toml::Value::Table(checked)).map_err(broken)
+}
+
+fn syntax(error: &toml::de::Error) -> Problem {
+    let start = error.span().map_or(0, |span| span.start);
+    let message = match error.message() {
+        "recursion limit" => "keys are nested too deeply".to_owned(),
+        message => message.replace('\n', ", "),
+    };
+    Problem::new(At::File(start), message)
+}
+
+/// Fills in what other keys decide: the run directory and each source's domain.
+fn derive(manifest: &mut toml::Table) {
+    let name_of = |table: &toml::Table| {
+        table
+            .get("name")
+            .and_then(toml::Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    if let Some(run) = manifest.get_mut("run").and_then(toml::Value::as_table_mut) {
+        let dir = format!("runs/{}", name_of(run));
+        run.entry("dir").or_insert(toml::Value::String(dir));
+    }
+    let sources = manifest.get_mut("source").and_then(toml::Value::as_array_mut);
+    for source in sources.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
+        let name = name_of(source);
+        source.entry("domain").or_insert(toml::Value::String(name));
+    }
+}

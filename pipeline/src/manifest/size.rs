@@ -1,0 +1,90 @@
+//! Sizes such as `64MiB`: integers of bytes, read and shown.
+
+/// The units of a size, the larger ones first among those of a base.
+const UNITS: &[(&str, u64)] = &[
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+/// Bytes of a size such as `64MiB` or `1.5 GB`, rounded down; `None` if it is none.
+pub(super) fn parse_size(text: &str) -> Option<i128> {
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, bytes)| Some((text.strip_suffix(name)?.trim_end(), *bytes)))?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    // Twelve digits, before and after the point, times 2^30 are far from overflow.
+    let is_digits = |text: &str| (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    let part = fraction.parse::<i128>().ok()? * i128::from(unit) / 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    Some(whole.parse::<i128>().ok()? * i128::from(unit) + part)
+}
+
+/// `bytes` in the largest binary unit that it is whole in.
+pub(super) fn size_text(bytes: u64) -> String {
+    let whole = |(_, unit): &&(&str, u64)| unit.is_power_of_two() && bytes != 0 && bytes.is_multiple_of(*unit);
+    match UNITS.iter().find(whole) {
+        Some((name, unit)) if *unit > 1 => format!("{}{name}", bytes / unit),
+        _ => format!("{bytes}B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_binary_or_decimal_and_may_have_a_fraction() {
+        let sizes = [
+            ("64MiB", 64 << 20),
+            ("1.5GiB", 3 << 29),
+            ("10MB", 10_000_000),
+            ("512 KiB", 512 << 10),
+            ("7B", 7),
+        ];
+        let edges = [
+            ("0.1GiB", 107_374_182),
+            ("0.0000000001GiB", 0),
+            ("3kB", 3000),
+            ("999999999999GiB", 999_999_999_999 << 30),
+        ];
+        for (text, bytes) in sizes.into_iter().chain(edges) {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_none() {
+        for text in [
+            "",
+            "64",
+            "MiB",
+            "-1MiB",
+            "1e3MiB",
+            "1.MiB",
+            ".5MiB",
+            "1_000B",
+            "64mib",
+            "64 TiB",
+            "1..5MB",
+            "9999999999999B",
+            "１MB",
+        ] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_print_in_the_largest_unit_they_are_whole_in() {
+        for (bytes, text) in [(1 << 30, "1GiB"), (3 << 29, "1536MiB"), (1025, "1025B"), (0, "0B")] {
+            assert_eq!(size_text(bytes), text);
+        }
+    }
+}

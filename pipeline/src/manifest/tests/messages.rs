@@ -1,0 +1,249 @@
+//! Tests of every message: its position, wording and hint.
+
+use std::path::Path;
+
+use super::super::{from_bytes, load};
+use super::{SMALL, bad, fault, good};
+
+#[test]
+fn three_mistakes_are_three_lines() {
+    let text = "\
+# a comment
+[run]
+name = \"a\"
+shard_sze = \"1MiB\"
+
+[[source]]
+name = \"web\"
+path = \"*.jsonl\"
+max = \"é\"   # no such key
+[dedup]
+near = { ngram = 5, min_jaccard = 1.5 }
+";
+    let expected = "\
+manifest.toml:4:1: unknown key \"shard_sze\" in [run]
+  hint: did you mean \"shard_size\"?
+manifest.toml:9:1: unknown key \"max\" in [[source]]
+  hint: its keys are \"name\", \"path\", \"text\", \"id\", \"url\", \"domain\", \"date\", \"priority\", \"format\"
+manifest.toml:11:35: dedup.near.min_jaccard: must be between 0 and 1, found 1.5";
+    assert_eq!(bad(text, &[]), expected);
+}
+
+#[test]
+fn wrong_types_and_ranges_are_named() {
+    #[rustfmt::skip] // One line per case reads as a table.
+    let cases = [
+        ("run", "seed = -1", "run.seed: must be at least 0 and below 2^63, found -1"),
+        ("run", "seed = 7.0", "run.seed: expected an integer, found float 7.0"),
+        ("run", "seed = 9223372036854775808", "run.seed: must be at least 0 and below 2^63, found 9223372036854775808"),
+        ("run", "shard_size = -3", "run.shard_size: expected a size such as \"64MiB\", found integer -3"),
+        ("run", "shard_size = \"2GiB\"", "run.shard_size: must be between 64KiB and 1GiB, found \"2GiB\""),
+        ("run", "shard_size = 1", "run.shard_size: must be between 64KiB and 1GiB, found 1B"),
+        ("run", "memory = \"511MiB\"", "run.memory: must be at least 512MiB, found \"511MiB\""),
+        ("run", "memory = 1979-05-27", "run.memory: expected a size such as \"64MiB\", found a date"),
+        ("run", "max_quarantine_ratio = nan", "run.max_quarantine_ratio: must be between 0 and 1, found NaN"),
+        ("run", "max_quarantine_ratio = true", "run.max_quarantine_ratio: expected a number, found boolean true"),
+        ("run", "dir = \"\"", "run.dir: must be a path, not empty and without NUL, found \"\""),
+        ("run", "dir = \"a\\u0000b\"", "run.dir: must be a path, not empty and without NUL, found \"a\\0b\""),
+        ("source", "text = \"a..b\"", "source.text: must be field names joined by dots, found \"a..b\""),
+        ("source", "domain = \"a\\nb\"", "source.domain: must be 1 to 64 characters, none a control character, found \"a\\nb\""),
+        ("source", "priority = 4294967296", "source.priority: must be at least 0 and below 2^32, found 4294967296"),
+        ("[clean]", "nfc = 1", "clean.nfc: expected true or false, found integer 1"),
+        ("[filter.gopher_quality]", "min_words = 1.5", "filter.gopher_quality.min_words: expected an integer, found float 1.5"),
+        ("[filter.gopher_quality]", "max_avg_word_len = inf", "filter.gopher_quality.max_avg_word_len: must be at least 0 and finite, found inf"),
+        ("[filter.gopher_quality]", "max_words = 10", "filter.gopher_quality.min_words: must be at most max_words = 10, found 50"),
+        ("[dedup.near]", "bands = 257", "dedup.near.bands: must be between 1 and 256, found 257"),
+        ("[dedup.near]", "prefer = [\"bytes\", \"bytes\"]", "dedup.near.prefer: \"bytes\" is listed twice"),
+        ("[quality]", "terms = {}", "quality.terms: expected at least one of \"heuristic\", \"language_confidence\", found none"),
+        ("[quality]", "terms = { heuristic = 0 }", "quality.terms.heuristic: must be above 0 and finite, found 0"),
+        ("[budget]", "params = 1e400", "budget.params: must be above 0 and finite, found inf"),
+        ("[budget]", "params = 1\nrepresents = 0.5", "budget.represents: must be at least 1 and finite, found 0.5"),
+        ("[[mixture]]", "name = \"m\"\ntokens = 0", "mixture.tokens: must be at least 1 and below 2^63, found 0"),
+        ("[[mixture]]", "name = \"m\"\ntokens = 1.5", "mixture.tokens: expected an integer, or a whole number such as 3e11, found float 1.5"),
+        ("[[mixture]]", "name = \"m\"\ntokens = 1\nmax_epochs = 1001", "mixture.max_epochs: must be above 0 and at most 1000, found 1001"),
+    ];
+    for (table, line, message) in cases {
+        assert_eq!(fault(table, line), message, "{line}");
+    }
+}
+
+#[test]
+fn unknown_words_get_a_hint() {
+    #[rustfmt::skip] // One line per case reads as a table.
+    let cases = [
+        ("source", "format = \"json\"", "source.format: unknown word \"json\", expected one of \"jsonl\", \"parquet\", \"txt\"\n  hint: did you mean \"jsonl\"?"),
+        ("source", "pth = \"x\"", "unknown key \"pth\" in [[source]]\n  hint: did you mean \"path\"?"),
+        ("run", "size = \"64\"", "unknown key \"size\" in [run]\n  hint: its keys are \"name\", \"dir\", \"seed\", \"memory\", \"shard_size\", \"max_record\", \"max_quarantine_ratio\""),
+        ("run", "ngram = 5", "unknown key \"ngram\" in [run]\n  hint: \"ngram\" is a key of [dedup.near]"),
+        ("run", "memory = \"4gb\"", "run.memory: expected a size such as \"64MiB\", found string \"4gb\"\n  hint: units are B, KB, MB, GB, KiB, MiB and GiB"),
+        ("[dedup.exact]", "on = true", "unknown key \"on\" in [dedup.exact]\n  hint: it has no keys"),
+        ("[dedup.neer]", "", "unknown table \"neer\" in [dedup]\n  hint: did you mean [dedup.near]?"),
+        ("[gopher_quality]", "", "unknown table \"gopher_quality\" at the top level\n  hint: did you mean [filter.gopher_quality]?"),
+        ("[[sources]]", "", "unknown table \"sources\" at the top level\n  hint: did you mean [[source]]?"),
+        ("[dedup]", "zzz = 1", "unknown key \"zzz\" in [dedup]\n  hint: the tables are [dedup.exact], [dedup.near]"),
+        ("[dedup]", "exact = true", "expected the table [dedup.exact], found boolean true\n  hint: write [dedup.exact] on a line of its own"),
+        ("[mixture]", "name = \"m\"", "expected the table [[mixture]], found a table\n  hint: write [[mixture]] on a line of its own"),
+        ("[language]", "keep = [\"eng\", \"enq\"]", "language.keep: unknown language \"enq\"\n  hint: languages go by their ISO 639-3 code, such as \"eng\", or ISO 639-1, such as \"en\""),
+        ("[language]", "keep = \"eng\"", "language.keep: expected a list of language codes such as [\"eng\"], found string \"eng\"\n  hint: write [\"eng\"]"),
+        ("[quality]", "terms = { heuristics = 1 }", "quality.terms: unknown word \"heuristics\", expected one of \"heuristic\", \"language_confidence\"\n  hint: did you mean \"heuristic\"?"),
+    ];
+    for (table, line, message) in cases {
+        assert_eq!(fault(table, line), message, "{line}");
+    }
+    let report = bad(&format!("seed = 7\n{SMALL}"), &[]);
+    assert_eq!(
+        report,
+        "manifest.toml:1:1: unknown key \"seed\" at the top level\n  hint: \"seed\" is a key of [run]"
+    );
+}
+
+#[test]
+fn source_paths_are_one_or_several() {
+    let with = |path: &str| SMALL.replace("\"web/*.jsonl\"", path);
+    assert_eq!(
+        good(&with("[\"a\", \"b/**/*.txt\"]"), &[]).source[0].path,
+        ["a", "b/**/*.txt"]
+    );
+    #[rustfmt::skip] // One line per case reads as a table.
+    let faults = [
+        ("[]", "source.path: expected at least one path, found an empty list"),
+        ("3", "source.path: expected a string or a list of strings, found integer 3"),
+        ("\"\"", "source.path: must be a path, not empty and without NUL, found \"\""),
+        ("[\"a\", \"a\"]", "source.path: \"a\" is listed twice"),
+        ("\"a[\"", "source.path: \"a[\" is not a glob: invalid range pattern\n  hint: write [[] for a bracket and [*] for a star that the file name holds"),
+    ];
+    for (path, message) in faults {
+        assert!(
+            bad(&with(path), &[]).ends_with(&format!(": {message}")),
+            "{}",
+            bad(&with(path), &[])
+        );
+    }
+}
+
+#[test]
+fn what_is_missing_is_reported_at_its_table() {
+    let expected = "\
+manifest.toml:1:1: missing table [run]
+  hint: for example [run] with name = \"quickstart\"
+manifest.toml:1:1: missing table [[source]]
+  hint: for example [[source]] with name = \"web\" and path = \"docs/web-*.jsonl.zst\"";
+    assert_eq!(bad("", &[]), expected);
+    let expected = "\
+manifest.toml:2:1: missing key \"name\" in [run]
+  hint: for example name = \"quickstart\"
+manifest.toml:4:1: missing key \"path\" in [[source]]
+  hint: for example path = \"docs/web-*.jsonl.zst\"";
+    assert_eq!(bad("\n[run]\nseed = 1\n[[source]]\nname = \"web\"\n", &[]), expected);
+    let report = bad("run = { name = \"a\" }\nsource = []\n", &[]);
+    assert_eq!(
+        report,
+        "manifest.toml:2:10: expected at least one [[source]], found an empty list"
+    );
+}
+
+#[test]
+fn names_are_short_plain_and_unique() {
+    let range = "must be 1 to 64 of A-Z a-z 0-9 . _ -, the first not a dot";
+    for name in ["", ".a", "a/b", "..", "a b", "é", &"a".repeat(65)] {
+        let report = bad(&SMALL.replace("\"a\"", &format!("\"{name}\"")), &[]);
+        assert!(
+            report.starts_with(&format!(
+                "manifest.toml:2:8: run.name: {range}, found \"{}",
+                &name[..name.len().min(60)]
+            )),
+            "{report}"
+        );
+    }
+    let twice = format!("{SMALL}[[source]]\npath = \"b\"\nname = \"web\"\n");
+    assert_eq!(
+        bad(&twice, &[]),
+        "manifest.toml:8:8: [[source]]: the name \"web\" is taken on line 4"
+    );
+}
+
+#[test]
+fn syntax_errors_have_a_position_and_stand_alone() {
+    #[rustfmt::skip] // One line per case reads as a table.
+    let cases = [
+        ("[run]\nname = \n", "manifest.toml:2:8: string values must be quoted, expected literal string"),
+        ("[run]\nnme = 1\nname = 'a'\nname = 'b'\n", "manifest.toml:4:1: duplicate key"),
+        ("[run]\n[run]\n", "manifest.toml:2:2: duplicate key"),
+        ("é = 1", "manifest.toml:1:1: invalid unquoted key, expected letters, numbers, `-`, `_`"),
+        ("\u{feff}a = = 1", "manifest.toml:1:5: extra `=`, expected nothing"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(bad(text, &[]), expected);
+    }
+    assert!(bad("a = \"\0\"", &[]).starts_with("manifest.toml:1:6: invalid basic string"));
+    let deep = 100_000;
+    let nested = [
+        format!("a = {}", "[".repeat(deep)),
+        format!("a = {}", "{a=".repeat(deep)),
+    ];
+    let dotted = [
+        format!("{}b = 1", "a.".repeat(deep)),
+        format!("[{}b]", "a.".repeat(deep)),
+    ];
+    for text in nested.into_iter().chain(dotted) {
+        assert!(bad(&text, &[]).len() < 200);
+    }
+    let bytes = [b"a = 1\nb = \"".as_slice(), b"\xff\""].concat();
+    let error = from_bytes("manifest.toml", &bytes, &[])
+        .expect_err("not UTF-8")
+        .to_string();
+    assert_eq!(error, "manifest.toml:2:6: expected UTF-8, found the byte 0xff");
+}
+
+#[test]
+fn mistakes_in_overrides_quote_them() {
+    #[rustfmt::skip] // One line per case reads as a table.
+    let cases = [
+        ("run.sed=9", "unknown key \"sed\" in [run]\n  hint: did you mean \"seed\"?"),
+        ("run.seed=x", "run.seed: expected an integer, found string \"x\""),
+        ("run.seed", "expected key=value, such as run.seed=9"),
+        ("run.name=", "run.name: must be 1 to 64 of A-Z a-z 0-9 . _ -, the first not a dot, found \"\""),
+        ("run.seed=1\nx=2", "run.seed: expected an integer, found string \"1\\nx=2\""),
+        ("source.wbe.priority=2", "no [[source]] is called \"wbe\"\n  hint: did you mean \"web\"?"),
+        ("source.web=2", "expected source.<name>.<key>=value, found source.web"),
+        ("mixture.general.tokens=2", "no [[mixture]] is called \"general\""),
+        ("run.name.x=1", "\"name\" is not a table"),
+        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [[source]], [clean], [language], [filter.gopher_quality], [filter.gopher_repetition], [dedup.exact], [dedup.near], [tokens], [quality], [budget], [[mixture]]"),
+        ("budget.represents=2", "missing key \"params\" in [budget]\n  hint: for example params = 7e9"),
+    ];
+    for (set, message) in cases {
+        assert_eq!(bad(SMALL, &[set]), format!("--set {set}: {message}"));
+    }
+    let deep = format!("{}b=1", "a.".repeat(100_000));
+    assert!(bad(SMALL, &[&deep]).contains(": unknown key \"a.a."));
+    let both = bad(&format!("{SMALL}txt = 1\n"), &["run.seed=1", "run.sed=1", "run.dri=x"]);
+    let places: Vec<_> = both
+        .lines()
+        .filter(|line| !line.starts_with("  "))
+        .map(|line| line.split_once(": ").map(|parts| parts.0))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            Some("manifest.toml:6:1"),
+            Some("--set run.sed=1"),
+            Some("--set run.dri=x")
+        ]
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_say_why() {
+    let directory = std::env::temp_dir();
+    let shown = directory.display();
+    let error = |path: &Path| load(path, &[]).expect_err("no manifest").to_string();
+    assert_eq!(
+        error(&directory),
+        format!("{shown}: expected a manifest, found a directory")
+    );
+    assert_eq!(error(Path::new("no/manifest.toml")), "no/manifest.toml: no such file");
+    assert_eq!(
+        error(Path::new("/dev/zero")),
+        "/dev/zero: expected a manifest, found more than 1MiB"
+    );
+}

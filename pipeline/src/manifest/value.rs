@@ -1,0 +1,294 @@
+//! One value: is it of its key's type and in its range, and what does it come to?
+//!
+//! Also the wording of types and ranges, for messages and for the reference.
+
+use std::collections::BTreeSet;
+
+use curate_schemas::manifest::{Kind, NO_MAX};
+
+use super::diagnose::{Problem, did_you_mean, list, quoted};
+use super::size::{parse_size, size_text};
+use super::tree::{Entries, Node, Value};
+
+/// The value of `node` as [`Manifest`](curate_schemas::manifest::Manifest) wants it, or all that is wrong with it; `path`
+/// is its key.
+pub(super) fn read(path: &str, kind: Kind, node: &Node) -> Result<toml::Value, Vec<Problem>> {
+    match (kind, &node.value) {
+        (Kind::Words(known), Value::List(items)) => words(path, known, items),
+        (Kind::Languages, Value::List(items)) => languages(path, items),
+        (Kind::Weights(known), Value::Table(entries)) => weights(path, known, entries, node),
+        (Kind::Paths, Value::List(items)) => paths(path, items, node),
+        (Kind::Paths, _) => paths(path, std::slice::from_ref(node), node),
+        _ => scalar(kind, &node.value).map_err(|fault| vec![fault.at(path, node)]),
+    }
+}
+
+/// What is wrong with a value, without its key and place.
+struct Fault {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Fault {
+    fn at(self, path: &str, node: &Node) -> Problem {
+        Problem::new(node.at, format!("{path}: {}", self.message)).hint(self.hint)
+    }
+}
+
+fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
+    let read = match (kind, value) {
+        (Kind::Bool, Value::Bool(value)) => Some(toml::Value::Boolean(*value)),
+        (Kind::Integer { min, max }, Value::Integer(value)) => within(*value, min, max),
+        (Kind::Count, Value::Integer(value)) => within(*value, 1, NO_MAX),
+        // Up to 2^63, as of an integer; the cast is exact for a whole float in that range.
+        (Kind::Count, Value::Float(value)) if value.fract() == 0.0 && (1.0..9.2e18).contains(value) => {
+            Some(toml::Value::Integer(*value as i64))
+        }
+        (Kind::Number { .. } | Kind::Positive { .. }, Value::Integer(value)) => number(kind, *value as f64),
+        (Kind::Number { .. } | Kind::Positive { .. }, Value::Float(value)) => number(kind, *value),
+        (Kind::Size { min, max }, Value::Integer(value @ 0..)) => within(*value, min, max),
+        (Kind::Size { min, max }, Value::Text(text)) => match parse_size(text) {
+            Some(bytes) => within(bytes, min, max),
+            None => return Err(unlike(kind, value)),
+        },
+        (Kind::Word(known), Value::Text(text)) => return word(known, text),
+        (Kind::Name | Kind::Label | Kind::Field | Kind::Path, Value::Text(text)) => {
+            is_text_of(kind, text).then(|| toml::Value::String(text.clone()))
+        }
+        _ => return Err(unlike(kind, value)),
+    };
+    read.ok_or_else(|| Fault {
+        message: format!("must be {}, found {}", range(kind), bare(kind, value)),
+        hint: None,
+    })
+}
+
+fn unlike(kind: Kind, value: &Value) -> Fault {
+    let hint = match (kind, value) {
+        (Kind::Words(_) | Kind::Languages, Value::Text(text)) => Some(format!("write [{}]", quoted(text))),
+        (Kind::Size { .. }, Value::Text(_)) => Some("units are B, KB, MB, GB, KiB, MiB and GiB".to_owned()),
+        _ => None,
+    };
+    Fault {
+        message: format!("expected {}, found {}", type_name(kind), found(value)),
+        hint,
+    }
+}
+
+fn within(value: i128, min: u64, max: u64) -> Option<toml::Value> {
+    let value = i64::try_from(value).ok()?;
+    (min..=max)
+        .contains(&u64::try_from(value).ok()?)
+        .then_some(toml::Value::Integer(value))
+}
+
+fn number(kind: Kind, value: f64) -> Option<toml::Value> {
+    let inside = match kind {
+        Kind::Number { min, max } => min <= value && value <= max,
+        Kind::Positive { max } => 0.0 < value && value <= max,
+        _ => false,
+    };
+    // Adding 0 turns -0 into 0, which are equal but would not be in a stage key.
+    (inside && value.is_finite()).then_some(toml::Value::Float(value + 0.0))
+}
+
+fn is_text_of(kind: Kind, text: &str) -> bool {
+    let short = (1..=64).contains(&text.chars().count());
+    match kind {
+        Kind::Name => {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            short && !text.starts_with('.') && text.bytes().all(allowed)
+        }
+        Kind::Label => short && !text.chars().any(char::is_control),
+        Kind::Field => text.split('.').all(|part| !part.is_empty()),
+        Kind::Path | Kind::Paths => !text.is_empty() && !text.contains('\0'),
+        _ => false,
+    }
+}
+
+fn word(known: &[&str], text: &str) -> Result<toml::Value, Fault> {
+    if known.contains(&text) {
+        return Ok(toml::Value::String(text.to_owned()));
+    }
+    let message = format!("unknown word {}, expected {}", quoted(text), one_of(known));
+    Err(Fault {
+        message,
+        hint: did_you_mean(text, known.iter().copied()),
+    })
+}
+
+/// Reads each item with `one`; a text that is there twice is a mistake.
+fn each(
+    path: &str,
+    items: &[Node],
+    one: impl Fn(&Value) -> Result<toml::Value, Fault>,
+) -> Result<Vec<toml::Value>, Vec<Problem>> {
+    let (mut values, mut problems) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
+    for item in items {
+        match (one(&item.value), &item.value) {
+            (Err(fault), _) => problems.push(fault.at(path, item)),
+            (Ok(_), Value::Text(text)) if !seen.insert(text) => {
+                problems.push(Problem::new(
+                    item.at,
+                    format!("{path}: {} is listed twice", quoted(text)),
+                ));
+            }
+            (Ok(value), _) => values.push(value),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
+}
+
+fn words(path: &str, known: &'static [&'static str], items: &[Node]) -> Result<toml::Value, Vec<Problem>> {
+    each(path, items, |value| scalar(Kind::Word(known), value)).map(toml::Value::Array)
+}
+
+fn paths(path: &str, items: &[Node], node: &Node) -> Result<toml::Value, Vec<Problem>> {
+    if items.is_empty() {
+        return Err(vec![Problem::new(
+            node.at,
+            format!("{path}: expected at least one path, found an empty list"),
+        )]);
+    }
+    let one = |value: &Value| {
+        let Value::Text(text) = value else {
+            return Err(unlike(Kind::Paths, value));
+        };
+        if !is_text_of(Kind::Paths, text) {
+            let message = format!("must be {}, found {}", range(Kind::Paths), quoted(text));
+            return Err(Fault { message, hint: None });
+        }
+        match glob::Pattern::new(text) {
+            Ok(_) => Ok(toml::Value::String(text.clone())),
+            Err(error) => Err(Fault {
+                message: format!("{} is not a glob: {}", quoted(text), error.msg),
+                hint: Some("write [[] for a bracket and [*] for a star that the file name holds".to_owned()),
+            }),
+        }
+    };
+    each(path, items, one).map(toml::Value::Array)
+}
+
+fn languages(path: &str, items: &[Node]) -> Result<toml::Value, Vec<Problem>> {
+    let one = |value: &Value| {
+        let Value::Text(text) = value else {
+            return Err(unlike(Kind::Languages, value));
+        };
+        let known = curate_scorers::language::iso639_3(text);
+        known
+            .map(|code| toml::Value::String(code.to_owned()))
+            .ok_or_else(|| Fault {
+                message: format!("unknown language {}", quoted(text)),
+                hint: Some(
+                    r#"languages go by their ISO 639-3 code, such as "eng", or ISO 639-1, such as "en""#.to_owned(),
+                ),
+            })
+    };
+    let mut codes = each(path, items, one)?;
+    // The order says nothing, so it shall not change a stage key either.
+    codes.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    codes.dedup();
+    Ok(toml::Value::Array(codes))
+}
+
+fn weights(path: &str, known: &[&str], entries: &Entries, node: &Node) -> Result<toml::Value, Vec<Problem>> {
+    let (mut out, mut problems) = (toml::Table::new(), Vec::new());
+    if entries.is_empty() {
+        problems.push(Problem::new(
+            node.at,
+            format!(
+                "{path}: expected at least one of {}, found none",
+                list(known.iter().copied())
+            ),
+        ));
+    }
+    for (name, entry) in entries {
+        if let Err(fault) = word(known, name) {
+            problems.push(Problem::new(entry.at, format!("{path}: {}", fault.message)).hint(fault.hint));
+            continue;
+        }
+        match scalar(Kind::Positive { max: f64::INFINITY }, &entry.node.value) {
+            Ok(weight) => drop(out.insert(name.clone(), weight)),
+            Err(fault) => problems.push(fault.at(&format!("{path}.{name}"), &entry.node)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(toml::Value::Table(out))
+    } else {
+        Err(problems)
+    }
+}
+
+/// A type in words, for "expected …".
+pub(super) fn type_name(kind: Kind) -> String {
+    match kind {
+        Kind::Bool => "true or false".to_owned(),
+        Kind::Integer { .. } => "an integer".to_owned(),
+        Kind::Count => "an integer, or a whole number such as 3e11".to_owned(),
+        Kind::Number { .. } | Kind::Positive { .. } => "a number".to_owned(),
+        Kind::Size { .. } => r#"a size such as "64MiB""#.to_owned(),
+        Kind::Name | Kind::Label | Kind::Field | Kind::Path => "a string".to_owned(),
+        Kind::Paths => "a string or a list of strings".to_owned(),
+        Kind::Word(known) => one_of(known),
+        Kind::Words(known) => format!("a list of {}", list(known.iter().copied())),
+        Kind::Languages => r#"a list of language codes such as ["eng"]"#.to_owned(),
+        Kind::Weights(known) => format!(
+            "a table of weights such as {{ {} = 1.0 }}",
+            known.first().unwrap_or(&"")
+        ),
+    }
+}
+
+/// A range in words, for "must be …"; empty if every value of the type will do.
+pub(super) fn range(kind: Kind) -> String {
+    match kind {
+        Kind::Integer { min, max: NO_MAX } => format!("at least {min} and below 2^63"),
+        Kind::Integer { min, max } if max == u64::from(u32::MAX) => format!("at least {min} and below 2^32"),
+        Kind::Integer { min, max } => format!("between {min} and {max}"),
+        Kind::Count => "at least 1 and below 2^63".to_owned(),
+        Kind::Number { min, max } if max.is_finite() => format!("between {min} and {max}"),
+        Kind::Number { min, .. } => format!("at least {min} and finite"),
+        Kind::Positive { max } if max.is_finite() => format!("above 0 and at most {max}"),
+        Kind::Positive { .. } => "above 0 and finite".to_owned(),
+        Kind::Size { min, max: NO_MAX } => format!("at least {}", size_text(min)),
+        Kind::Size { min, max } => format!("between {} and {}", size_text(min), size_text(max)),
+        Kind::Name => "1 to 64 of A-Z a-z 0-9 . _ -, the first not a dot".to_owned(),
+        Kind::Label => "1 to 64 characters, none a control character".to_owned(),
+        Kind::Field => "field names joined by dots".to_owned(),
+        Kind::Path | Kind::Paths => "a path, not empty and without NUL".to_owned(),
+        Kind::Weights(_) => "above 0 and finite".to_owned(),
+        Kind::Bool | Kind::Word(_) | Kind::Words(_) | Kind::Languages => String::new(),
+    }
+}
+
+fn one_of(known: &[&str]) -> String {
+    format!("one of {}", list(known.iter().copied()))
+}
+
+/// A value with its type, for "found …".
+pub(super) fn found(value: &Value) -> String {
+    match value {
+        Value::Bool(value) => format!("boolean {value}"),
+        Value::Integer(i128::MIN | i128::MAX) => "an integer beyond 128 bits".to_owned(),
+        Value::Integer(value) => format!("integer {value}"),
+        Value::Float(value) => format!("float {value:?}"),
+        Value::Text(text) => format!("string {}", quoted(text)),
+        Value::Date => "a date".to_owned(),
+        Value::List(_) => "a list".to_owned(),
+        Value::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A value of the right type, for "must be …, found …".
+fn bare(kind: Kind, value: &Value) -> String {
+    match (kind, value) {
+        (Kind::Size { .. }, Value::Integer(bytes)) => {
+            u64::try_from(*bytes).map_or_else(|_| bytes.to_string(), size_text)
+        }
+        (_, Value::Integer(value)) if !matches!(*value, i128::MIN | i128::MAX) => value.to_string(),
+        (_, Value::Float(value)) => format!("{value:?}"),
+        (_, Value::Text(text)) => quoted(text),
+        _ => found(value),
+    }
+}

@@ -1,0 +1,82 @@
+//! What a person sees while a run goes on: a bar on a terminal, else one line for each committed shard. All on stderr.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Progress of one stage.
+pub struct Progress {
+    stage: String,
+    started: Instant,
+    cpu_started: Option<Duration>,
+    docs: AtomicU64,
+    bytes: AtomicU64,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Starts a stage of `shards` shards.
+    pub fn start(stage: &str, shards: usize) -> Progress {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(shards as u64);
+            let template = "{prefix:14} {bar:24} {pos}/{len} shards  {msg}  {elapsed} eta {eta}";
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(stage.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Progress {
+            stage: stage.to_owned(),
+            started: Instant::now(),
+            cpu_started: cpu_time(),
+            docs: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            bar,
+        }
+    }
+
+    /// A shard of so many documents and bytes of text is committed.
+    pub fn shard(&self, name: &str, docs: u64, bytes: u64) {
+        let docs_done = self.docs.fetch_add(docs, Ordering::Relaxed) + docs;
+        let bytes_done = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let Some(bar) = &self.bar else {
+            eprintln!("{} {name} {docs} docs, {:.1} MB", self.stage, bytes as f64 / 1e6);
+            return;
+        };
+        let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
+        let (rate, speed) = (docs_done as f64 / seconds, bytes_done as f64 / 1e6 / seconds);
+        bar.set_message(format!("{rate:.0} docs/s, {speed:.1} MB/s"));
+        bar.inc(1);
+    }
+
+    /// The stage is committed.
+    pub fn finish(self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let (docs, megabytes) = (self.docs.into_inner(), self.bytes.into_inner() as f64 / 1e6);
+        let cpu = cpu_time()
+            .zip(self.cpu_started)
+            .map(|(end, start)| (end - start).as_secs_f64());
+        let speed = match cpu {
+            Some(cpu) if cpu >= 0.05 => format!(", {:.1} MB per CPU second", megabytes / cpu),
+            _ => String::new(),
+        };
+        eprintln!(
+            "{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}",
+            self.stage
+        );
+    }
+}
+
+/// Processor time of this process, user and system, where the system tells it.
+fn cpu_time() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Fields 14 and 15, counted behind the command's name, which may hold anything; in ticks of 10 ms on Linux.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 10))
+}

@@ -1,0 +1,365 @@
+//! The run directory: where things lie, how a file becomes durable, who holds the lock.
+//!
+//! Commit protocol: stage a file in `.curate/staging`, fsync it, rename it to its final name, fsync the folder. A stage is
+//! what its `_commit.json` says; nothing is deleted before what replaces it is durable.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use curate_schemas::commit::{Commit, FORMAT, FileEntry};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Exit, Failure};
+
+/// Name of a stage's commit.
+pub const COMMIT: &str = "_commit.json";
+/// Name of a commit that no longer holds, whose files may still be reused.
+pub const STALE: &str = "_stale.json";
+
+/// A run directory, opened.
+#[derive(Debug)]
+pub struct RunDir {
+    root: PathBuf,
+    /// Held until the process ends; readers hold none.
+    _lock: Option<File>,
+}
+
+/// `.curate/run.json`: whose directory this is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Owner {
+    format: u32,
+    name: String,
+}
+
+impl RunDir {
+    /// Opens or creates the directory of the run `name` for writing and takes its lock.
+    ///
+    /// # Errors
+    /// Exit 2 if it belongs to another run, is no run directory or cannot be written; 11 if another process holds it.
+    pub fn create(root: &Path, name: &str) -> Result<RunDir> {
+        Self::check_owner(root, name)?;
+        let hidden = root.join(".curate");
+        let unwritable = || format!("cannot write the run directory {}", root.display());
+        fs::create_dir_all(&hidden).with_context(unwritable)?;
+        let lock = take_lock(&hidden.join("lock"))?;
+        let run = RunDir {
+            root: root.to_path_buf(),
+            _lock: Some(lock),
+        };
+        fs::create_dir_all(run.staging()).with_context(unwritable)?;
+        fs::create_dir_all(run.receipts()).with_context(unwritable)?;
+        let owner = serde_json::to_vec_pretty(&Owner {
+            format: FORMAT,
+            name: name.to_owned(),
+        })?;
+        if fs::read(hidden.join("run.json")).ok().as_deref() != Some(&owner) {
+            run.write(&hidden.join("run.json"), &owner)?;
+        }
+        run.sweep_staging()?;
+        Ok(run)
+    }
+
+    /// Opens an existing run directory for reading.
+    ///
+    /// # Errors
+    /// Exit 2 if it is no run directory or has another format.
+    pub fn open(root: &Path) -> Result<RunDir> {
+        match read_owner(root)? {
+            Some(_) => Ok(RunDir {
+                root: root.to_path_buf(),
+                _lock: None,
+            }),
+            None => Err(
+                Failure::new(Exit::Usage, format!("{} is not a run directory", root.display()))
+                    .hint("a run directory is made by `curate run MANIFEST`")
+                    .into(),
+            ),
+        }
+    }
+
+    /// Refuses a directory that belongs to another run, or that holds files of somebody else.
+    ///
+    /// # Errors
+    /// Exit 2 in both cases.
+    pub fn check_owner(root: &Path, name: &str) -> Result<()> {
+        if let Some(owner) = read_owner(root)? {
+            if owner.name != name {
+                let message = format!(
+                    "{} belongs to the run \"{}\", not \"{name}\"",
+                    root.display(),
+                    owner.name
+                );
+                return Err(Failure::new(Exit::Usage, message)
+                    .hint("set run.dir, or give --run-dir")
+                    .into());
+            }
+            return Ok(());
+        }
+        let occupied =
+            fs::read_dir(root).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != *".curate"));
+        if occupied {
+            let message = format!("{} exists and is not a run directory", root.display());
+            return Err(Failure::new(Exit::Usage, message)
+                .hint("name a new or an empty directory")
+                .into());
+        }
+        Ok(())
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of a table.
+    pub fn table(&self, table: &str) -> PathBuf {
+        self.root.join(table)
+    }
+
+    /// Where files are written before they get their names.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join(".curate/staging")
+    }
+
+    /// Where plans over all shards spill.
+    pub fn spill(&self) -> PathBuf {
+        self.root.join(".curate/spill")
+    }
+
+    fn receipts(&self) -> PathBuf {
+        self.root.join(".curate/receipts")
+    }
+
+    /// The record of input files already read.
+    pub fn inputs(&self) -> PathBuf {
+        self.root.join(".curate/inputs.json")
+    }
+
+    /// Finished units of ingest that are not published yet.
+    pub fn ingest(&self) -> PathBuf {
+        self.root.join(".curate/ingest")
+    }
+
+    /// Writes a small file atomically and durably.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let staged = self
+            .staging()
+            .join(format!("{name}.{:?}.tmp", std::thread::current().id()));
+        let place = || format!("cannot write {}", path.display());
+        let mut file = File::create(&staged).with_context(place)?;
+        file.write_all(bytes).with_context(place)?;
+        file.sync_all().with_context(place)?;
+        self.publish(&staged, path)
+    }
+
+    /// Gives a staged, fsynced file its final name and makes the name durable.
+    pub fn publish(&self, staged: &Path, path: &Path) -> Result<()> {
+        let place = || format!("cannot write {}", path.display());
+        let folder = path.parent().context("a published file has a folder")?;
+        if !folder.is_dir() {
+            fs::create_dir_all(folder).with_context(place)?;
+            folder.parent().map_or(Ok(()), sync_dir).with_context(place)?;
+        }
+        fs::rename(staged, path).with_context(place)?;
+        sync_dir(folder).with_context(place)
+    }
+
+    /// The stage's commit, if it is finished and whole.
+    ///
+    /// # Errors
+    /// Exit 70 if `_commit.json` is there but was changed.
+    pub fn commit(&self, stage: &str) -> Result<Option<Commit>> {
+        read_commit(&self.table(stage).join(COMMIT))
+    }
+
+    /// The stage's former commit, whose files may be reused. A damaged one is no loss.
+    pub fn stale(&self, stage: &str) -> Option<Commit> {
+        read_commit(&self.table(stage).join(STALE)).ok().flatten()
+    }
+
+    /// Takes back a commit whose inputs are about to change. Its files stay until something replaces them.
+    pub fn retire(&self, stage: &str) -> Result<()> {
+        let folder = self.table(stage);
+        let commit = folder.join(COMMIT);
+        if commit.exists() {
+            fs::rename(&commit, folder.join(STALE)).with_context(|| format!("cannot retire {}", commit.display()))?;
+            sync_dir(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back `run.json`: what it says is about to be no longer so.
+    pub fn retire_report(&self) -> Result<()> {
+        remove_if_there(&self.report())
+    }
+
+    /// The summary for programs.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    /// The manifest of the last run, as it was understood.
+    pub fn manifest(&self) -> PathBuf {
+        self.root.join(".curate/manifest.json")
+    }
+
+    /// Records a finished shard, so that a later run need not do it again.
+    pub fn write_receipt(&self, table: &str, entry: &FileEntry) -> Result<()> {
+        let name = entry.path.replace(".parquet", ".json").replace('/', "_");
+        self.write(
+            &self.receipts().join(table.replace('/', "_")).join(name),
+            &serde_json::to_vec(entry)?,
+        )
+    }
+
+    /// The receipts of shards of `table` that were finished, but not committed. Unreadable ones are no loss.
+    pub fn read_receipts(&self, table: &str) -> Vec<FileEntry> {
+        let Ok(entries) = fs::read_dir(self.receipts().join(table.replace('/', "_"))) else {
+            return Vec::new();
+        };
+        let texts = entries.flatten().filter_map(|entry| fs::read(entry.path()).ok());
+        texts.filter_map(|text| serde_json::from_slice(&text).ok()).collect()
+    }
+
+    /// Replaces the stage's commit, then deletes receipts and files that it no longer names.
+    pub fn write_commit(&self, commit: &Commit) -> Result<()> {
+        let mut sealed = commit.clone();
+        sealed.digest = String::new();
+        sealed.digest = digest_of(&sealed)?;
+        let folder = self.table(&commit.stage);
+        let mut text = serde_json::to_vec_pretty(&sealed)?;
+        text.push(b'\n');
+        self.write(&folder.join(COMMIT), &text)?;
+        remove_if_there(&folder.join(STALE))?;
+        self.sweep_table(&commit.stage, &commit.files)?;
+        for (table, files) in &commit.tables {
+            self.sweep_table(table, files)?;
+        }
+        Ok(())
+    }
+
+    fn sweep_table(&self, table: &str, files: &[FileEntry]) -> Result<()> {
+        let named: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        let Ok(entries) = fs::read_dir(self.table(table)) else {
+            return Ok(());
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".parquet") && !named.contains(name.as_str()) {
+                remove_if_there(&entry.path())?;
+            }
+        }
+        let receipts = self.receipts().join(table.replace('/', "_"));
+        if receipts.exists() {
+            fs::remove_dir_all(&receipts).with_context(|| format!("cannot delete {}", receipts.display()))?;
+        }
+        Ok(())
+    }
+
+    fn sweep_staging(&self) -> Result<()> {
+        for folder in [self.staging(), self.spill()] {
+            if folder.exists() {
+                fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+            }
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_owner(root: &Path) -> Result<Option<Owner>> {
+    let path = root.join(".curate/run.json");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(Failure::new(Exit::Usage, format!("{} is not a directory", root.display())).into());
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let owner: Owner = serde_json::from_slice(&text)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{} is damaged: {error}", path.display())))?;
+    if owner.format != FORMAT {
+        let message = format!(
+            "{} has format {}, this program writes {FORMAT}",
+            root.display(),
+            owner.format
+        );
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("use a new run directory")
+            .into());
+    }
+    Ok(Some(owner))
+}
+
+fn take_lock(path: &Path) -> Result<File> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0)?;
+            writeln!(file, "pid {}", std::process::id())?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).ok();
+            let message = format!("another run holds {} ({})", path.display(), holder.trim());
+            Err(Failure::new(Exit::Locked, message)
+                .hint("wait for it to end, or stop it")
+                .into())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// Reads a commit and checks its own digest.
+pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let damaged = |what: String| Failure::new(Exit::Broken, format!("{} is damaged: {what}", path.display()));
+    let commit: Commit = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    let mut unsealed = commit.clone();
+    unsealed.digest = String::new();
+    let digest = digest_of(&unsealed)?;
+    if digest != commit.digest {
+        return Err(damaged(format!("its digest is {digest}, it says {}", commit.digest)).into());
+    }
+    // The digest covers the values; a changed space or a repeated key is a changed file all the same.
+    let mut canonical = serde_json::to_vec_pretty(&commit)?;
+    canonical.push(b'\n');
+    if canonical != text {
+        return Err(damaged("its text is not what this program writes".to_owned()).into());
+    }
+    Ok(Some(commit))
+}
+
+fn digest_of(commit: &Commit) -> Result<String> {
+    Ok(blake3::hash(&serde_json::to_vec(commit)?).to_hex().to_string())
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_dir(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

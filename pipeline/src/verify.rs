@@ -1,0 +1,259 @@
+//! `curate verify`: reads everything committed again. Digests, rows, schemas, alignment, counts, conservation between
+//! stages, and whether `run.json` and `views.sql` follow from what is committed.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::UInt64Type;
+use curate_schemas::commit::{Commit, Counts, FileEntry};
+use curate_schemas::tables::{self, Shape};
+use curate_stages::STAGES;
+
+use crate::cli::stored_manifest;
+use crate::driver::{count, subfolders};
+use crate::error::{Exit, printable};
+use crate::report;
+use crate::run_dir::{COMMIT, RunDir};
+use crate::views;
+use crate::writer::content_digest;
+use crate::zip::{Part, Zip, open_parquet};
+
+/// Prints what is damaged; exit 1 if anything is.
+///
+/// # Errors
+/// If the directory is no run directory.
+pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
+    let run = RunDir::open(root)?;
+    let mut check = Check {
+        run: &run,
+        files: 0,
+        bytes: 0,
+        damages: Vec::new(),
+    };
+    check.stages()?;
+    check.summaries();
+    for damage in &check.damages {
+        writeln!(out, "{}", printable(damage))?;
+    }
+    if check.damages.is_empty() {
+        writeln!(out, "{} files, {:.1} MB: whole", check.files, check.bytes as f64 / 1e6)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "{} damaged of {} files", check.damages.len(), check.files)?;
+    writeln!(
+        out,
+        "\nhint: delete what is named, and `curate run` the manifest again: it rebuilds that and what follows"
+    )?;
+    Ok(ExitCode::from(Exit::No as u8))
+}
+
+struct Check<'a> {
+    run: &'a RunDir,
+    files: u64,
+    bytes: u64,
+    damages: Vec<String>,
+}
+
+impl Check<'_> {
+    fn stages(&mut self) -> Result<()> {
+        let mut names: Vec<String> = STAGES.iter().map(|stage| (*stage).to_owned()).collect();
+        names.push("buckets".to_owned());
+        for folder in ["mix", "mixture"] {
+            names.extend(subfolders(self.run, folder)?);
+        }
+        let mut commits: Vec<Commit> = Vec::new();
+        for name in names {
+            match self.run.commit(&name) {
+                Ok(Some(commit)) if commit.stage == name => {
+                    self.commit(&commit, &commits);
+                    commits.push(commit);
+                }
+                Ok(Some(commit)) => self.damage(&name, COMMIT, &format!("it says it is of stage {}", commit.stage)),
+                Ok(None) => {}
+                Err(error) => self.damages.push(format!("{error:#}")),
+            }
+            self.files += u64::from(self.run.table(&name).join(COMMIT).exists());
+        }
+        Ok(())
+    }
+
+    fn damage(&mut self, table: &str, file: &str, what: &str) {
+        self.damages
+            .push(format!("{}: {what}", self.run.table(table).join(file).display()));
+    }
+
+    fn commit(&mut self, commit: &Commit, before: &[Commit]) {
+        let stage = &commit.stage;
+        let mut counts = Counts::default();
+        for (shard, file) in commit.files.iter().enumerate() {
+            let documents = before.first().and_then(|documents| documents.files.get(shard));
+            self.file(stage, file, documents);
+            counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
+        }
+        for (table, files) in &commit.tables {
+            for file in files {
+                self.file(table, file, None);
+                counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
+            }
+        }
+        if counts != commit.counts {
+            self.damage(stage, COMMIT, "its counts are not the sum of its files'");
+        }
+        if !commit.counts.is_conserved() {
+            self.damage(stage, COMMIT, "documents or bytes are lost or doubled");
+        }
+        let is_aligned = STAGES.contains(&stage.as_str()) && stage != STAGES[0];
+        if is_aligned
+            && before
+                .first()
+                .is_none_or(|documents| documents.files.len() != commit.files.len())
+        {
+            self.damage(stage, COMMIT, "it has another number of shards than documents");
+        }
+        let kept: Vec<u64> = before.iter().map(|commit| commit.counts.docs.kept).collect();
+        if is_aligned && !kept.is_empty() && kept.iter().min() != Some(&commit.counts.docs.arrived) {
+            self.damage(stage, COMMIT, "what arrived is not what the stage before kept");
+        }
+    }
+
+    fn file(&mut self, folder: &str, file: &FileEntry, documents: Option<&FileEntry>) {
+        self.files += 1;
+        self.bytes += file.size;
+        let path = self.run.table(folder).join(&file.path);
+        if let Err(error) = self.check_file(folder, &path, file, documents) {
+            self.damages.push(format!("{}: {error:#}", path.display()));
+        }
+    }
+
+    fn check_file(&self, folder: &str, path: &Path, file: &FileEntry, documents: Option<&FileEntry>) -> Result<()> {
+        let handle = match File::open(path) {
+            Ok(handle) => handle,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("it is missing"),
+            Err(error) => return Err(error.into()),
+        };
+        let size = handle.metadata()?.len();
+        ensure!(size == file.size, "it has {size} bytes, {} were committed", file.size);
+        let mut digest = blake3::Hasher::new();
+        digest.update_reader(handle)?;
+        let digest = digest.finalize().to_hex().to_string();
+        ensure!(
+            digest == file.digest,
+            "its digest is {digest}, {} was committed",
+            file.digest
+        );
+        let table = folder.split('/').next().unwrap_or(folder);
+        let schema = tables::schema(table);
+        let found = open_parquet(path)?;
+        ensure!(
+            found.schema().fields() == schema.fields(),
+            "its columns are not those of {table}"
+        );
+        let columns: Vec<(String, String)> = schema
+            .fields()
+            .iter()
+            .map(|field| (field.name().clone(), field.name().clone()))
+            .collect();
+        let mut parts = vec![Part {
+            path: path.to_path_buf(),
+            columns,
+        }];
+        let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned) && table != "documents";
+        if let Some(documents) = documents.filter(|_| aligned) {
+            let columns = ["doc_id", "bytes"]
+                .map(|name| (name.to_owned(), format!("documents.{name}")))
+                .to_vec();
+            parts.push(Part {
+                path: self.run.table("documents").join(&documents.path),
+                columns,
+            });
+        }
+        check_rows(parts, file)
+    }
+
+    /// `run.json` and `views.sql` are made from commits, so they must be what those give.
+    fn summaries(&mut self) {
+        let report = self.run.report();
+        if let Ok(found) = fs::read(&report) {
+            self.files += 1;
+            let expected = stored_manifest(self.run)
+                .and_then(|manifest| report::build(self.run, &manifest))
+                .and_then(|report| report::to_bytes(&report));
+            match expected {
+                Ok(expected) if expected == found => {}
+                Ok(_) => self.damages.push(format!(
+                    "{}: it does not follow from what is committed",
+                    report.display()
+                )),
+                Err(error) => self
+                    .damages
+                    .push(format!("{}: it cannot be checked: {error:#}", report.display())),
+            }
+        }
+        let path = self.run.root().join("views.sql");
+        if let Ok(found) = fs::read(&path) {
+            self.files += 1;
+            match views::sql(self.run) {
+                Ok(expected) if expected.as_bytes() == found => {}
+                Ok(_) => self
+                    .damages
+                    .push(format!("{}: it does not follow from what is committed", path.display())),
+                Err(error) => self
+                    .damages
+                    .push(format!("{}: it cannot be checked: {error:#}", path.display())),
+            }
+        }
+    }
+}
+
+/// Rows, their digest, their alignment and where they went, against what was committed.
+fn check_rows(parts: Vec<Part>, file: &FileEntry) -> Result<()> {
+    let own: Vec<usize> = (0..parts[0].columns.len()).collect();
+    let aligned = parts.len() > 1;
+    let (mut rows, mut content, mut counts) = (0u64, 0u128, Counts::default());
+    for batch in Zip::open(&parts)? {
+        let batch = batch?;
+        rows += batch.num_rows() as u64;
+        content = content.wrapping_add(content_digest(&batch.project(&own)?)?);
+        if !aligned {
+            continue;
+        }
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .with_context(|| format!("it has no column {name}"))
+        };
+        let (ids, documents) = (
+            column("doc_id")?.as_string::<i32>(),
+            column("documents.doc_id")?.as_string::<i32>(),
+        );
+        ensure!(ids == documents, "its rows are not in the documents' order");
+        let bytes = column("documents.bytes")?.as_primitive::<UInt64Type>();
+        let reached = column("reached")?.as_boolean();
+        let removed = batch
+            .column_by_name("removed_by")
+            .map(|column| column.as_string::<i32>());
+        for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
+            let reason = removed
+                .filter(|removed| removed.is_valid(row))
+                .map(|removed| removed.value(row));
+            count(&mut counts.docs, reason, 1);
+            count(&mut counts.bytes, reason, bytes.value(row));
+        }
+    }
+    ensure!(rows == file.rows, "it has {rows} rows, {} were committed", file.rows);
+    let content = format!("{content:032x}");
+    ensure!(
+        content == file.content,
+        "its rows' digest is {content}, {} was committed",
+        file.content
+    );
+    ensure!(
+        !aligned || file.counts.as_ref() == Some(&counts),
+        "its documents went elsewhere than was committed"
+    );
+    Ok(())
+}

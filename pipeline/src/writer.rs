@@ -1,0 +1,300 @@
+//! Writes one Parquet file in staging, with bytes that depend on the rows alone.
+//!
+//! Rows are regrouped into blocks of a fixed cut before they reach the Parquet writer, because its page boundaries follow
+//! the batches it is given; row groups end at a row count or a text size. While writing, the file (blake3) and the rows
+//! are digested; after it, the footer is read back. The `parquet` crate cannot write page checksums yet, so the file's
+//! digest stands for them.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use arrow::row::{RowConverter, SortField};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use xxhash_rust::xxh3::xxh3_128;
+
+const BLOCK_ROWS: usize = 1024;
+const BLOCK_TEXT_BYTES: usize = 4 << 20;
+const GROUP_ROWS: usize = 128 * 1024;
+const GROUP_TEXT_BYTES: usize = 64 << 20;
+
+/// A file that is written, fsynced and checked, waiting in staging for its name.
+#[derive(Debug)]
+pub struct Staged {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// blake3 of the file.
+    pub digest: String,
+    /// Sum of the rows' hashes modulo 2^128.
+    pub content: u128,
+}
+
+/// Writes batches of one schema into one staged file.
+pub struct TableWriter {
+    path: PathBuf,
+    schema: SchemaRef,
+    text: Option<usize>,
+    parquet: ArrowWriter<DigestingFile>,
+    block: Vec<RecordBatch>,
+    block_rows: usize,
+    block_text_bytes: usize,
+    group_rows: usize,
+    group_text_bytes: usize,
+    rows: u64,
+    converter: RowConverter,
+    content: u128,
+}
+
+impl TableWriter {
+    /// Starts a file at `path`.
+    pub fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
+        let text = schema.index_of("text").ok();
+        let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        let file = DigestingFile {
+            file: BufWriter::with_capacity(1 << 20, file),
+            digest: blake3::Hasher::new(),
+        };
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| SortField::new(field.data_type().clone()))
+            .collect();
+        Ok(TableWriter {
+            path: path.to_path_buf(),
+            parquet: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties(text.is_some())))?,
+            converter: RowConverter::new(fields)?,
+            schema,
+            text,
+            block: Vec::new(),
+            block_rows: 0,
+            block_text_bytes: 0,
+            group_rows: 0,
+            group_text_bytes: 0,
+            rows: 0,
+            content: 0,
+        })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// If the batch has another schema, or writing fails.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.check_schema(batch)?;
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let n = self.rows_to_block_end(batch, from);
+            self.block.push(batch.slice(from, n));
+            from += n;
+            if self.block_rows >= BLOCK_ROWS || self.block_text_bytes >= BLOCK_TEXT_BYTES {
+                self.flush_block()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_schema(&self, batch: &RecordBatch) -> Result<()> {
+        let expected = self.schema.fields();
+        let found = batch.schema();
+        ensure!(
+            found.fields().len() == expected.len(),
+            "{} columns, expected {}",
+            found.fields().len(),
+            expected.len()
+        );
+        for ((expected, found), column) in expected.iter().zip(found.fields()).zip(batch.columns()) {
+            ensure!(
+                expected.name() == found.name() && expected.data_type() == column.data_type(),
+                "schema mismatch in {}: column \"{}\" is {}, expected \"{}\", {}",
+                self.path.display(),
+                found.name(),
+                column.data_type(),
+                expected.name(),
+                expected.data_type()
+            );
+            let nulls = column.null_count();
+            ensure!(
+                expected.is_nullable() || nulls == 0,
+                "column \"{}\" has {nulls} nulls, expected none",
+                found.name()
+            );
+        }
+        Ok(())
+    }
+
+    /// How many rows from `from` still belong to the open block; counts them in.
+    fn rows_to_block_end(&mut self, batch: &RecordBatch, from: usize) -> usize {
+        let room = (BLOCK_ROWS - self.block_rows).min(batch.num_rows() - from);
+        let Some(text) = self.text else {
+            self.block_rows += room;
+            return room;
+        };
+        let text = batch.column(text).as_string::<i32>();
+        let mut n = 0;
+        while n < room && self.block_text_bytes < BLOCK_TEXT_BYTES {
+            self.block_text_bytes += text.value_length(from + n) as usize;
+            n += 1;
+        }
+        self.block_rows += n;
+        n
+    }
+
+    fn flush_block(&mut self) -> Result<()> {
+        let block = concat_batches(&self.schema, &self.block)?;
+        self.block.clear();
+        let rows = self.converter.convert_columns(block.columns())?;
+        for row in &rows {
+            self.content = self.content.wrapping_add(xxh3_128(row.as_ref()));
+        }
+        self.parquet.write(&block)?;
+        self.rows += block.num_rows() as u64;
+        self.group_rows += std::mem::take(&mut self.block_rows);
+        self.group_text_bytes += std::mem::take(&mut self.block_text_bytes);
+        if self.group_rows >= GROUP_ROWS || self.group_text_bytes >= GROUP_TEXT_BYTES {
+            self.parquet.flush()?;
+            (self.group_rows, self.group_text_bytes) = (0, 0);
+        }
+        Ok(())
+    }
+
+    /// Finishes the file: footer, fsync, and a read of the footer.
+    pub fn finish(mut self) -> Result<Staged> {
+        if self.block_rows > 0 {
+            self.flush_block()?;
+        }
+        let place = || format!("cannot write {}", self.path.display());
+        let mut file = self.parquet.into_inner().with_context(place)?;
+        file.flush().with_context(place)?;
+        let inner = file
+            .file
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .with_context(place)?;
+        inner.sync_all().with_context(place)?;
+        let size = inner.metadata()?.len();
+        let digest = file.digest.finalize().to_hex().to_string();
+        let footer = ParquetRecordBatchReaderBuilder::try_new(File::open(&self.path)?).with_context(place)?;
+        let rows = footer.metadata().file_metadata().num_rows();
+        ensure!(
+            rows == self.rows as i64,
+            "{} holds {rows} rows, {} were written",
+            self.path.display(),
+            self.rows
+        );
+        ensure!(
+            footer.schema().fields() == self.schema.fields(),
+            "{} reads back with another schema than it was written with",
+            self.path.display()
+        );
+        Ok(Staged {
+            path: self.path,
+            rows: self.rows,
+            size,
+            digest,
+            content: self.content,
+        })
+    }
+}
+
+/// Text is the bulk: it gets a slower level and no dictionary; ids are unique, so a dictionary only costs.
+fn properties(has_text: bool) -> WriterProperties {
+    let level = if has_text { 3 } else { 1 };
+    let level = ZstdLevel::try_new(level).expect("zstd has levels 1 to 22");
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(2 * GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_column_dictionary_enabled(ColumnPath::from("doc_id"), false)
+        .set_column_dictionary_enabled(ColumnPath::from("text"), false)
+        .build()
+}
+
+/// The sum of a batch's row hashes modulo 2^128.
+pub fn content_digest(batch: &RecordBatch) -> Result<u128> {
+    let fields = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| SortField::new(field.data_type().clone()))
+        .collect();
+    let rows = RowConverter::new(fields)?.convert_columns(batch.columns())?;
+    Ok(rows
+        .iter()
+        .fold(0u128, |sum, row| sum.wrapping_add(xxh3_128(row.as_ref()))))
+}
+
+struct DigestingFile {
+    file: BufWriter<File>,
+    digest: blake3::Hasher,
+}
+
+impl Write for DigestingFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.digest.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, StringArray, UInt64Array};
+
+    fn batch(n: usize) -> RecordBatch {
+        let text: ArrayRef = Arc::new(StringArray::from_iter_values((0..n).map(|i| "word ".repeat(i % 300))));
+        let id: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..n as u64));
+        RecordBatch::try_from_iter([("id", id), ("text", text)]).expect("two equal columns")
+    }
+
+    fn write_in_slices(rows: &RecordBatch, step: usize) -> (String, u128) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut writer = TableWriter::create(&dir.path().join("a.parquet"), rows.schema()).expect("created");
+        for from in (0..rows.num_rows()).step_by(step) {
+            writer
+                .write(&rows.slice(from, step.min(rows.num_rows() - from)))
+                .expect("written");
+        }
+        let staged = writer.finish().expect("finished");
+        (staged.digest, staged.content)
+    }
+
+    #[test]
+    fn bytes_do_not_depend_on_batches() {
+        let rows = batch(5000);
+        let whole = write_in_slices(&rows, 5000);
+        assert_eq!(write_in_slices(&rows, 1), whole);
+        assert_eq!(write_in_slices(&rows, 777), whole);
+        assert_eq!(whole.1, content_digest(&rows).expect("digest"));
+    }
+
+    #[test]
+    fn a_null_where_none_may_be_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut writer =
+            TableWriter::create(&dir.path().join("a.parquet"), curate_schemas::tables::schema("mix")).expect("created");
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec![None::<&str>])),
+            Arc::new(arrow::array::UInt32Array::from(vec![1])),
+        ];
+        let rows = RecordBatch::try_from_iter(["doc_id", "draws"].into_iter().zip(columns)).expect("a batch");
+        assert!(writer.write(&rows).is_err());
+    }
+}

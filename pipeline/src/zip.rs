@@ -1,0 +1,185 @@
+//! Reads one shard's rows across tables. Row-aligned files have equal rows in equal order, so joining them is a zip.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+const NARROW_BATCH_ROWS: usize = 8192;
+const TEXT_BATCH_ROWS: usize = 1024;
+const TEXT_BATCH_BYTES: usize = 16 << 20;
+
+/// Columns of one file to read, and the names they get: a name the column has in its table, and its name in the zip.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The Parquet file.
+    pub path: PathBuf,
+    /// (column in the file, name in the zip).
+    pub columns: Vec<(String, String)>,
+}
+
+/// An iterator over batches of the zipped columns of row-aligned files.
+pub struct Zip {
+    schema: SchemaRef,
+    parts: Vec<Open>,
+    rows_left: u64,
+}
+
+struct Open {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+    pending: Option<RecordBatch>,
+    /// For each column wanted, its place in the reader's batches.
+    order: Vec<usize>,
+}
+
+impl Zip {
+    /// Opens the files.
+    ///
+    /// # Errors
+    /// If a file cannot be read, lacks a column, or has another number of rows than the first.
+    pub fn open(parts: &[Part]) -> Result<Zip> {
+        let mut rows = None;
+        let mut fields: Vec<Field> = Vec::new();
+        let mut open = Vec::new();
+        for part in parts {
+            let (reader, file_rows, order) = open_part(part, &mut fields)?;
+            ensure!(
+                *rows.get_or_insert(file_rows) == file_rows,
+                "{} has {file_rows} rows, {} has another number",
+                part.path.display(),
+                parts[0].path.display()
+            );
+            open.push(Open {
+                path: part.path.clone(),
+                reader,
+                pending: None,
+                order,
+            });
+        }
+        Ok(Zip {
+            schema: Arc::new(Schema::new(fields)),
+            parts: open,
+            rows_left: rows.unwrap_or(0) as u64,
+        })
+    }
+
+    /// The columns of the batches.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if self.rows_left == 0 {
+            return Ok(None);
+        }
+        for part in &mut self.parts {
+            part.fill()?;
+        }
+        let n = self.parts.iter().map(|part| part.pending_rows()).min().unwrap_or(0);
+        ensure!(
+            n > 0,
+            "rows end before the footer says so in {}",
+            self.parts[0].path.display()
+        );
+        let columns: Vec<ArrayRef> = self.parts.iter_mut().flat_map(|part| part.take(n)).collect();
+        self.rows_left -= n as u64;
+        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
+    }
+}
+
+impl Iterator for Zip {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_batch().transpose()
+    }
+}
+
+impl Open {
+    fn fill(&mut self) -> Result<()> {
+        if self.pending_rows() == 0 {
+            self.pending = self
+                .reader
+                .next()
+                .transpose()
+                .with_context(|| format!("cannot read {}", self.path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn pending_rows(&self) -> usize {
+        self.pending.as_ref().map_or(0, RecordBatch::num_rows)
+    }
+
+    fn take(&mut self, n: usize) -> Vec<ArrayRef> {
+        let Some(batch) = self.pending.take() else {
+            return Vec::new();
+        };
+        let head = batch.slice(0, n);
+        if n < batch.num_rows() {
+            self.pending = Some(batch.slice(n, batch.num_rows() - n));
+        }
+        self.order
+            .iter()
+            .map(|&column| Arc::clone(head.column(column)))
+            .collect()
+    }
+}
+
+fn open_part(part: &Part, fields: &mut Vec<Field>) -> Result<(ParquetRecordBatchReader, i64, Vec<usize>)> {
+    let builder = open_parquet(&part.path)?;
+    let schema = Arc::clone(builder.schema());
+    let place = || format!("cannot read {}", part.path.display());
+    let mut indices = Vec::new();
+    for (column, name) in &part.columns {
+        let index = schema.index_of(column).with_context(place)?;
+        fields.push(schema.field(index).clone().with_name(name));
+        indices.push(index);
+    }
+    // The reader returns its columns in the file's order, whatever order they are asked in, each once.
+    let in_file: BTreeSet<usize> = indices.iter().copied().collect();
+    let order = indices
+        .iter()
+        .map(|index| in_file.iter().position(|other| other == index).unwrap_or(0))
+        .collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), in_file);
+    let rows = builder.metadata().file_metadata().num_rows();
+    let batch_rows = match part
+        .columns
+        .iter()
+        .any(|(column, _)| column == "text" || column == "raw")
+    {
+        true => text_batch_rows(&builder),
+        false => NARROW_BATCH_ROWS,
+    };
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(batch_rows)
+        .build()
+        .with_context(place)?;
+    Ok((reader, rows, order))
+}
+
+/// Opens a Parquet file, with the path in the error.
+pub fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let place = || format!("cannot read {}", path.display());
+    ParquetRecordBatchReaderBuilder::try_new(File::open(path).with_context(place)?).with_context(place)
+}
+
+/// Few enough rows that a batch of text stays around 16 MiB, and far from the 2 GiB that 32-bit offsets can address.
+fn text_batch_rows(builder: &ParquetRecordBatchReaderBuilder<File>) -> usize {
+    let groups = builder.metadata().row_groups();
+    let widest = groups
+        .iter()
+        .map(|group| group.total_byte_size() / group.num_rows().max(1))
+        .max()
+        .unwrap_or(0);
+    (TEXT_BATCH_BYTES / (widest.max(1) as usize)).clamp(1, TEXT_BATCH_ROWS)
+}
