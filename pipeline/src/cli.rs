@@ -13,7 +13,7 @@ use curate_stages::STAGES;
 use crate::driver::Driver;
 use crate::error::{Exit, Failure};
 use crate::run_dir::RunDir;
-use crate::{interrupt, manifest, plan, report, trace, verify};
+use crate::{interrupt, manifest, plan, progress, report, trace, verify};
 
 const EXIT_CODES: &str = "Exit codes:
   0        done
@@ -22,7 +22,7 @@ const EXIT_CODES: &str = "Exit codes:
   11       another process holds the run directory
   70       an invariant broke: a stage lost or doubled something, or a committed file was changed
   74       reading or writing failed, or the disk is full
-  130      interrupted; what was committed is kept, run the same command again to go on
+  130/143  interrupted; what was committed is kept, run the same command again to go on
 
 Example:
   curate run manifests/quickstart.toml --set filter.gopher_quality.min_words=80";
@@ -148,6 +148,9 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     }
     let mut out = std::io::stdout().lock();
     report::print(&report, &mut out)?;
+    if let Some(bytes) = progress::peak_memory() {
+        eprintln!("peak memory: {:.0} MB", bytes as f64 / 1e6);
+    }
     let root = driver.run.root().display();
     match done.computed.is_empty() {
         true => writeln!(out, "\neverything was cached in {root}")?,

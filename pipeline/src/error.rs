@@ -16,8 +16,10 @@ pub enum Exit {
     Broken = 70,
     /// Reading or writing failed, or the disk is full.
     Io = 74,
-    /// Stopped by a signal.
+    /// Stopped by SIGINT.
     Interrupted = 130,
+    /// Stopped by SIGTERM.
+    Terminated = 143,
 }
 
 /// A failure that knows its exit code and, where there is something to do about it, a hint.

@@ -1,31 +1,41 @@
-//! SIGINT and SIGTERM: the first one lets running shards end, the second ends the process at once.
+//! SIGINT and SIGTERM: the first one gives up the shards under way and ends the run, the second ends the process at once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::error::{Exit, Failure};
 
-static STOP: AtomicBool = AtomicBool::new(false);
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Installs the handler.
+///
+/// # Errors
+/// If the system refuses.
 pub fn install() -> Result<()> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) {
-            std::process::exit(Exit::Interrupted as i32);
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if SIGNAL.swap(signal, Ordering::SeqCst) != 0 {
+                std::process::exit(128 + signal);
+            }
+            eprintln!("curate: stopping; shards under way are given up, run the same command again to go on");
         }
-        eprintln!("curate: stopping, shards under way are given up; run the same command again to go on");
-    })?;
+    });
     Ok(())
 }
 
 /// Fails once a signal has come.
 ///
 /// # Errors
-/// Exit 130.
+/// Exit 130 for SIGINT, 143 for SIGTERM.
 pub fn check() -> Result<()> {
-    if STOP.load(Ordering::Relaxed) {
-        return Err(Failure::new(Exit::Interrupted, "interrupted; what was committed is kept").into());
-    }
-    Ok(())
+    let exit = match SIGNAL.load(Ordering::Relaxed) {
+        0 => return Ok(()),
+        SIGTERM => Exit::Terminated,
+        _ => Exit::Interrupted,
+    };
+    Err(Failure::new(exit, "interrupted; what was committed is kept").into())
 }

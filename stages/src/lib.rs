@@ -78,6 +78,11 @@ pub trait Stage: Send + Sync {
     /// The table whose survivors reach this stage; `documents` for all of them.
     fn follows(&self) -> &'static str;
 
+    /// Whether it also works on documents that do not reach it.
+    fn covers_all(&self) -> bool {
+        false
+    }
+
     /// The columns it reads, beside `doc_id` and what says which documents reach it.
     fn reads(&self) -> Vec<Read>;
 }

@@ -67,6 +67,10 @@ impl Stage for TokensStage {
         "near_dedup"
     }
 
+    fn covers_all(&self) -> bool {
+        self.scope == TokenScope::All
+    }
+
     fn reads(&self) -> Vec<Read> {
         vec![read("documents", "text")]
     }

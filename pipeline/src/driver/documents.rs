@@ -145,8 +145,10 @@ impl Driver {
         });
         if !unchanged {
             self.commit(STAGE, ingest::VERSION, contents)?;
-            known.save(&self.run)?;
             progress.finish();
+        }
+        if new > 0 {
+            known.save(&self.run)?;
         }
         if self.run.ingest().exists() {
             fs::remove_dir_all(self.run.ingest()).context("cannot delete published units")?;
@@ -234,8 +236,9 @@ impl Driver {
     fn publish_shard(&self, unit: &UnitResult, file: &FileEntry, table: &str, name: &str) -> Result<()> {
         let waiting = unit_folder(&self.run, &unit.key).join(&file.path);
         let path = self.run.table(table).join(name);
-        // An interrupted run may have published it already.
-        if !waiting.exists() && fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size) {
+        // An interrupted run may have published it already; and a file that was touched, but not changed, becomes what is
+        // there. Names hold the key, so equal names are equal bytes.
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size) {
             return Ok(());
         }
         self.run.publish(&waiting, &path)

@@ -290,6 +290,7 @@ struct Output<'a> {
     row: usize,
     counts: Counts,
     arrives: (u64, u64),
+    covers_all: bool,
 }
 
 impl<'a> Output<'a> {
@@ -310,6 +311,7 @@ impl<'a> Output<'a> {
             row: 0,
             counts: Counts::default(),
             arrives: (before.docs.kept, before.bytes.kept),
+            covers_all: job.stage.covers_all(),
         })
     }
 
@@ -351,7 +353,7 @@ impl<'a> Output<'a> {
             );
             return Err(Failure::new(Exit::Broken, message).into());
         }
-        let (docs, bytes) = found;
+        let (docs, bytes) = if self.covers_all { (self.row as u64, self.bytes.iter().sum()) } else { found };
         let entry = publish(driver, self.file, self.writer.finish()?, Some(self.counts))?;
         progress.shard(&entry.path[..10], docs, bytes);
         Ok(entry)

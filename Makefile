@@ -1,0 +1,35 @@
+# One-line calls; each is what README and CI run.
+PYTHON := .venv/bin/python
+CURATE := target/debug/curate
+
+help:            ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: .venv/done ## a Python with DuckDB, for tests and for looking at runs
+.venv/done: tests/requirements.txt
+	python3 -m venv .venv && $(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt && touch $@
+
+build:           ## the program, in the one profile that tests and runs share
+	cargo build --workspace --bins
+
+check:           ## format, lints, docs
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+
+test: setup      ## every test
+	cargo test --workspace
+
+run: build       ## the quickstart manifest on the sample corpus
+	$(CURATE) run manifests/quickstart.toml
+
+look: setup      ## the quickstart's funnel, in DuckDB
+	cd runs/quickstart && ../../$(PYTHON) -c "import duckdb; c = duckdb.connect(); c.execute(open('views.sql').read()); print(c.sql('FROM funnel'))"
+
+measure: build   ## speed by stage and peak memory: make measure CORPUS=/path/to/docs.jsonl.zst
+	rm -rf runs/measure && $(CURATE) run manifests/measure.toml --set 'source.corpus.path="$(abspath $(CORPUS))"' 2>&1 | grep -v ' part-'
+
+clean:           ## what builds and runs left
+	rm -rf target runs .venv
+
+.PHONY: help setup build check test run look measure clean
