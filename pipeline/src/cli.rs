@@ -123,23 +123,16 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     let manifest = load(&args.manifest)?;
     if let Some(stage) = args.until.as_deref().filter(|stage| !STAGES.contains(stage)) {
         let message = format!("there is no stage \"{stage}\"");
-        return Err(Failure::new(Exit::Usage, message)
-            .hint(format!("one of: {}", STAGES.join(", ")))
-            .into());
+        return Err(Failure::new(Exit::Usage, message).hint(format!("one of: {}", STAGES.join(", "))).into());
     }
     let threads = args.threads.map_or_else(default_threads, usize::from);
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .context("cannot start threads")?;
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")?;
     interrupt::install()?;
     // Inputs are looked for before the run directory is made: a typing error leaves nothing behind.
     crate::ingest::inputs::units(&manifest)?;
     let run = RunDir::create(&manifest.run.dir, &manifest.run.name)?;
     let driver = Driver::new(manifest, run, threads)?;
-    driver
-        .run
-        .write(&driver.run.manifest(), &serde_json::to_vec_pretty(&driver.manifest)?)?;
+    driver.run.write(&driver.run.manifest(), &serde_json::to_vec_pretty(&driver.manifest)?)?;
     let done = driver.run(args.until.as_deref())?;
     let report = report::build(&driver.run, &driver.manifest)?;
     let bytes = report::to_bytes(&report)?;
@@ -154,22 +147,13 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     let root = driver.run.root().display();
     match done.computed.is_empty() {
         true => writeln!(out, "\neverything was cached in {root}")?,
-        false => writeln!(
-            out,
-            "\ncomputed: {}; cached: {}; in {root}",
-            list(&done.computed),
-            list(&done.cached)
-        )?,
+        false => writeln!(out, "\ncomputed: {}; cached: {}; in {root}", list(&done.computed), list(&done.cached))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn list(stages: &[String]) -> String {
-    if stages.is_empty() {
-        "nothing".to_owned()
-    } else {
-        stages.join(", ")
-    }
+    if stages.is_empty() { "nothing".to_owned() } else { stages.join(", ") }
 }
 
 fn default_threads() -> usize {
@@ -227,25 +211,8 @@ fn print_column(column: &tables::Column, depth: usize, out: &mut impl Write) -> 
         false => "Struct".to_owned(),
     };
     let null = if column.nullable { ", null" } else { "" };
-    let unit = if column.unit.is_empty() {
-        String::new()
-    } else {
-        format!(", {}", column.unit)
-    };
-    let range = if column.range.is_empty() {
-        String::new()
-    } else {
-        format!(", {}", column.range)
-    };
-    writeln!(
-        out,
-        "{}{}: {data_type}{null}{unit}{range}: {}",
-        "  ".repeat(depth),
-        column.name,
-        column.doc
-    )?;
-    column
-        .children
-        .iter()
-        .try_for_each(|child| print_column(child, depth + 1, out))
+    let unit = if column.unit.is_empty() { String::new() } else { format!(", {}", column.unit) };
+    let range = if column.range.is_empty() { String::new() } else { format!(", {}", column.range) };
+    writeln!(out, "{}{}: {data_type}{null}{unit}{range}: {}", "  ".repeat(depth), column.name, column.doc)?;
+    column.children.iter().try_for_each(|child| print_column(child, depth + 1, out))
 }

@@ -44,15 +44,8 @@ impl Engine {
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill]));
         // Kernels take up to half (see `Corpus::memory`), the pool the rest.
         let pool = Arc::new(FairSpillPool::new((memory / 2) as usize));
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(pool)
-            .with_disk_manager_builder(disk)
-            .build_arc()?;
-        Ok(Engine {
-            runtime,
-            threads,
-            memory,
-        })
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
+        Ok(Engine { runtime, threads, memory })
     }
 
     fn session(&self, partitions: usize) -> SessionContext {
@@ -126,18 +119,12 @@ pub struct CorpusFiles {
 impl CorpusFiles {
     /// The shards in the documents' order, for a stage that follows `follows`.
     pub fn new(engine: Engine, shards: Vec<ShardFiles>, follows: &'static str) -> Self {
-        CorpusFiles {
-            engine,
-            shards: Arc::new(shards),
-            follows,
-        }
+        CorpusFiles { engine, shards: Arc::new(shards), follows }
     }
 
     /// Runs `work` on a runtime with the engine's threads.
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(self.engine.threads)
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(self.engine.threads).build()?;
         Ok(runtime.block_on(work))
     }
 }
@@ -151,16 +138,8 @@ pub fn parts(files: &ShardFiles, reads: &[Read]) -> Result<Vec<Part>> {
             part.columns.push(column);
             continue;
         }
-        let path = files
-            .get(read.table)
-            .with_context(|| format!("stage {} has not run", read.table))?;
-        parts.push((
-            read.table,
-            Part {
-                path: path.clone(),
-                columns: vec![column],
-            },
-        ));
+        let path = files.get(read.table).with_context(|| format!("stage {} has not run", read.table))?;
+        parts.push((read.table, Part { path: path.clone(), columns: vec![column] }));
     }
     Ok(parts.into_iter().map(|(_, part)| part).collect())
 }
@@ -205,8 +184,7 @@ impl Corpus for CorpusFiles {
             Ok(())
         };
         let read = self.engine.for_each(&by_shard, read_shard);
-        read.map(|_| ())
-            .map_err(|error| DataFusionError::External(error.into()))
+        read.map(|_| ()).map_err(|error| DataFusionError::External(error.into()))
     }
 
     fn memory(&self) -> u64 {
@@ -215,12 +193,7 @@ impl Corpus for CorpusFiles {
 }
 
 fn streaming_table(schema: SchemaRef, sources: Vec<Source>) -> datafusion::error::Result<Arc<StreamingTable>> {
-    let partition = |source| {
-        Arc::new(Rows {
-            schema: Arc::clone(&schema),
-            source,
-        }) as Arc<dyn PartitionStream>
-    };
+    let partition = |source| Arc::new(Rows { schema: Arc::clone(&schema), source }) as Arc<dyn PartitionStream>;
     let partitions = sources.into_iter().map(partition).collect();
     Ok(Arc::new(StreamingTable::try_new(Arc::clone(&schema), partitions)?))
 }
@@ -231,12 +204,7 @@ enum Source {
     /// One shard, zipped.
     Zip(Vec<Part>),
     /// Every `step`th shard from `first`, opened one after the other, with `doc` in front.
-    Shards {
-        shards: Arc<Vec<ShardFiles>>,
-        reads: Vec<Read>,
-        first: usize,
-        step: usize,
-    },
+    Shards { shards: Arc<Vec<ShardFiles>>, reads: Vec<Read>, first: usize, step: usize },
 }
 
 struct Rows {
@@ -263,22 +231,14 @@ impl PartitionStream for Rows {
                 Ok(zip) => Box::new(zip),
                 Err(error) => Box::new(std::iter::once(Err(error))),
             },
-            Source::Shards {
-                shards,
-                reads,
-                first,
-                step,
-            } => {
+            Source::Shards { shards, reads, first, step } => {
                 let schema = Arc::clone(&self.schema);
                 let numbers = (first..shards.len()).step_by(step);
                 Box::new(numbers.flat_map(move |shard| numbered(&shards[shard], shard, &reads, &schema)))
             }
         };
         let batches = batches.map(|batch| batch.map_err(|error| DataFusionError::External(error.into())));
-        Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.schema),
-            futures::stream::iter(batches),
-        ))
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(batches)))
     }
 }
 
@@ -298,11 +258,7 @@ fn numbered(files: &ShardFiles, shard: usize, reads: &[Read], schema: &SchemaRef
         next += batch.num_rows() as u64;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(docs)];
         for name in &names {
-            columns.push(Arc::clone(
-                batch
-                    .column_by_name(name)
-                    .with_context(|| format!("{name} was not read"))?,
-            ));
+            columns.push(Arc::clone(batch.column_by_name(name).with_context(|| format!("{name} was not read"))?));
         }
         Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
     }))

@@ -34,19 +34,12 @@ pub struct Failure {
 impl Failure {
     /// A failure with a one-sentence message: lower case, no full stop, names the thing, expected and found.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Failure {
-            exit,
-            message: message.into(),
-            hint: None,
-        }
+        Failure { exit, message: message.into(), hint: None }
     }
 
     /// Adds what the user can do about it.
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Failure {
-            hint: Some(hint.into()),
-            ..self
-        }
+        Failure { hint: Some(hint.into()), ..self }
     }
 }
 
@@ -69,10 +62,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// The message of an error on one line, and its hint behind a blank line.
 pub fn render(error: &anyhow::Error) -> String {
-    let hint = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>())
-        .and_then(|f| f.hint.as_deref());
+    let hint = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).and_then(|f| f.hint.as_deref());
     let mut text = format!("curate: {error:#}");
     if let Some(hint) = hint {
         text.push_str("\n\nhint: ");

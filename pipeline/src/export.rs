@@ -37,27 +37,12 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// A plan for the draws of a pool.
     pub fn new(pool: &'a Pooled, draws: &[u32], seed: u64, mixture: &'a Mixture) -> Self {
-        let places = pool
-            .documents
-            .iter()
-            .zip(draws)
-            .enumerate()
-            .filter(|(_, (_, draws))| **draws > 0);
-        let drawn: HashMap<u64, (usize, u32)> = places
-            .map(|(at, (document, draws))| (document.doc, (at, *draws)))
-            .collect();
-        let bytes: u64 = drawn
-            .values()
-            .map(|(at, draws)| pool.documents[*at].bytes * u64::from(*draws))
-            .sum();
+        let places = pool.documents.iter().zip(draws).enumerate().filter(|(_, (_, draws))| **draws > 0);
+        let drawn: HashMap<u64, (usize, u32)> =
+            places.map(|(at, (document, draws))| (document.doc, (at, *draws))).collect();
+        let bytes: u64 = drawn.values().map(|(at, draws)| pool.documents[*at].bytes * u64::from(*draws)).sum();
         let parts = bytes.div_ceil(mixture.part_size).max(1) as usize;
-        Plan {
-            pool,
-            seed,
-            name: &mixture.name,
-            drawn,
-            parts,
-        }
+        Plan { pool, seed, name: &mixture.name, drawn, parts }
     }
 
     /// The place of a draw in the global order.
@@ -81,11 +66,7 @@ pub fn spill(plan: &Plan, shards: &[ShardFiles], folder: &Path, missing: &dyn Fn
     for part in 0..plan.parts {
         let path = spill_path(folder, part);
         let create = || File::create(&path).with_context(|| format!("cannot create {}", path.display()));
-        open.push(
-            missing(part)
-                .then(|| create().map(|file| BufWriter::with_capacity(1 << 16, file)))
-                .transpose()?,
-        );
+        open.push(missing(part).then(|| create().map(|file| BufWriter::with_capacity(1 << 16, file))).transpose()?);
     }
     for (shard, files) in shards.iter().enumerate() {
         let first = (shard as u64) << 32;
@@ -111,8 +92,7 @@ pub fn spill(plan: &Plan, shards: &[ShardFiles], folder: &Path, missing: &dyn Fn
         }
     }
     for mut file in open.into_iter().flatten() {
-        file.flush()
-            .with_context(|| format!("cannot write below {}", folder.display()))?;
+        file.flush().with_context(|| format!("cannot write below {}", folder.display()))?;
     }
     Ok(())
 }
@@ -156,15 +136,11 @@ fn batch(plan: &Plan, rows: &[Drawn]) -> Result<RecordBatch> {
     let documents = || rows.iter().map(|row| &plan.pool.documents[row.at]);
     let origins = || documents().map(|document| &plan.pool.origins[document.origin as usize]);
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(
-            documents().map(|document| &document.doc_id),
-        )),
+        Arc::new(StringArray::from_iter_values(documents().map(|document| &document.doc_id))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.draw))),
         Arc::new(StringArray::from_iter_values(origins().map(|origin| &origin.0))),
         Arc::new(StringArray::from_iter_values(origins().map(|origin| &origin.1))),
-        Arc::new(UInt64Array::from_iter_values(
-            documents().map(|document| document.tokens),
-        )),
+        Arc::new(UInt64Array::from_iter_values(documents().map(|document| document.tokens))),
         Arc::new(Float64Array::from_iter_values(documents().map(|document| document.q))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.text))),
     ];

@@ -20,35 +20,17 @@ use crate::run_dir::RunDir;
 pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     let dir = &manifest.run.dir;
     RunDir::check_owner(dir, &manifest.run.name)?;
-    let run = dir
-        .join(".curate/run.json")
-        .exists()
-        .then(|| RunDir::open(dir))
-        .transpose()?;
+    let run = dir.join(".curate/run.json").exists().then(|| RunDir::open(dir)).transpose()?;
     let states = input_states(manifest, run.as_ref())?;
-    let new: Vec<_> = states
-        .iter()
-        .filter(|(_, state)| matches!(state, InputState::New))
-        .collect();
+    let new: Vec<_> = states.iter().filter(|(_, state)| matches!(state, InputState::New)).collect();
     let files: usize = new.iter().map(|(unit, _)| unit.files.len()).sum();
     let bytes: u64 = new.iter().flat_map(|(unit, _)| &unit.files).map(|file| file.size).sum();
     if !new.is_empty() {
-        writeln!(
-            out,
-            "documents: {files} input files to read, {:.1} MB",
-            bytes as f64 / 1e6
-        )?;
+        writeln!(out, "documents: {files} input files to read, {:.1} MB", bytes as f64 / 1e6)?;
         for (unit, _) in new.iter().take(5) {
-            writeln!(
-                out,
-                "  {} (source {})",
-                unit.files[0].relative, manifest.source[unit.source].name
-            )?;
+            writeln!(out, "  {} (source {})", unit.files[0].relative, manifest.source[unit.source].name)?;
         }
-        writeln!(
-            out,
-            "then every stage, for the shards that these become; their keys follow from what is read"
-        )?;
+        writeln!(out, "then every stage, for the shards that these become; their keys follow from what is read")?;
     }
     let Some(run) = run else { return Ok(ExitCode::SUCCESS) };
     let mut documents = Vec::new();
@@ -57,10 +39,7 @@ pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
             documents.extend(result.shards.iter().cloned());
         }
     }
-    let unfinished = states
-        .iter()
-        .filter(|(_, state)| matches!(state, InputState::Finished(_)))
-        .count();
+    let unfinished = states.iter().filter(|(_, state)| matches!(state, InputState::Finished(_))).count();
     if unfinished > 0 {
         writeln!(out, "documents: {unfinished} units are read, but not committed")?;
         return Ok(ExitCode::SUCCESS);
@@ -79,11 +58,7 @@ fn stages(
     complete: bool,
     out: &mut impl Write,
 ) -> Result<()> {
-    let mut keys: Keys = [(
-        STAGES[0].to_owned(),
-        documents.iter().map(|file| file.key.clone()).collect(),
-    )]
-    .into();
+    let mut keys: Keys = [(STAGES[0].to_owned(), documents.iter().map(|file| file.key.clone()).collect())].into();
     for stage in load_stages(manifest)? {
         let name = stage.stage().name();
         let wanted = expected(&stage, documents, &keys)?;
@@ -91,19 +66,10 @@ fn stages(
         keys.insert(name.to_owned(), own.map(|file| file.key.clone()).collect());
         let corpus = matches!(stage, AnyStage::Corpus(_));
         if corpus && !complete {
-            writeln!(
-                out,
-                "{name}: {} shards to do: it looks at all shards, and there are new ones",
-                documents.len()
-            )?;
+            writeln!(out, "{name}: {} shards to do: it looks at all shards, and there are new ones", documents.len())?;
             continue;
         }
-        line(
-            name,
-            &wanted,
-            run.commit(name)?.or_else(|| run.stale(name)).as_ref(),
-            out,
-        )?;
+        line(name, &wanted, run.commit(name)?.or_else(|| run.stale(name)).as_ref(), out)?;
     }
     if !complete {
         return Ok(());
@@ -112,12 +78,7 @@ fn stages(
     let mut mixtures = vec![mixture_expected("buckets", None, seed, &keys)?];
     for mixture in &manifest.mixture {
         for folder in ["mix", "mixture"] {
-            mixtures.push(mixture_expected(
-                &format!("{folder}/{}", mixture.name),
-                Some(mixture),
-                seed,
-                &keys,
-            )?);
+            mixtures.push(mixture_expected(&format!("{folder}/{}", mixture.name), Some(mixture), seed, &keys)?);
         }
     }
     for file in mixtures {
@@ -129,14 +90,10 @@ fn stages(
 }
 
 fn line(name: &str, wanted: &[Expected], commit: Option<&Commit>, out: &mut impl Write) -> Result<()> {
-    let files: Vec<&FileEntry> = commit
-        .iter()
-        .flat_map(|commit| commit.files.iter().chain(commit.tables.values().flatten()))
-        .collect();
-    let missing: Vec<&Expected> = wanted
-        .iter()
-        .filter(|file| files.iter().all(|had| had.parts != file.parts))
-        .collect();
+    let files: Vec<&FileEntry> =
+        commit.iter().flat_map(|commit| commit.files.iter().chain(commit.tables.values().flatten())).collect();
+    let missing: Vec<&Expected> =
+        wanted.iter().filter(|file| files.iter().all(|had| had.parts != file.parts)).collect();
     if missing.is_empty() {
         writeln!(out, "{name}: {} shards, cached", wanted.len())?;
         return Ok(());
@@ -177,11 +134,7 @@ fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<String>)
     if let (Value::Object(before), Value::Object(after)) = (before, after) {
         let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names {
-            let path = if path.is_empty() {
-                name.clone()
-            } else {
-                format!("{path}.{name}")
-            };
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let value = |map: &serde_json::Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
             compare(&path, &value(before), &value(after), changes);
         }
@@ -198,16 +151,9 @@ mod tests {
     fn a_changed_setting_is_named_with_both_values() {
         let parts = |min_words: u32, tokenizer: &str| -> Parts {
             let config = format!(r#"{{"gopher_quality":{{"min_words":{min_words},"max_words":9}}}}"#);
-            [
-                ("config".to_owned(), config),
-                ("tokenizer".to_owned(), tokenizer.to_owned()),
-            ]
-            .into()
+            [("config".to_owned(), config), ("tokenizer".to_owned(), tokenizer.to_owned())].into()
         };
-        assert_eq!(
-            changes(&parts(50, "a"), &parts(80, "a")),
-            ["gopher_quality.min_words was 50, is 80"]
-        );
+        assert_eq!(changes(&parts(50, "a"), &parts(80, "a")), ["gopher_quality.min_words was 50, is 80"]);
         assert_eq!(changes(&parts(50, "a"), &parts(50, "b")), ["tokenizer changed"]);
     }
 }

@@ -58,17 +58,12 @@ impl Progress {
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let (docs, megabytes) = (self.docs.into_inner(), self.bytes.into_inner() as f64 / 1e6);
-        let cpu = cpu_time()
-            .zip(self.cpu_started)
-            .map(|(end, start)| (end - start).as_secs_f64());
+        let cpu = cpu_time().zip(self.cpu_started).map(|(end, start)| (end - start).as_secs_f64());
         let speed = match cpu {
             Some(cpu) if cpu >= 0.05 => format!(", {:.1} MB per CPU second", megabytes / cpu),
             _ => String::new(),
         };
-        eprintln!(
-            "{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}",
-            self.stage
-        );
+        eprintln!("{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}", self.stage);
     }
 }
 

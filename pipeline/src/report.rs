@@ -36,17 +36,8 @@ struct Sums {
 impl Sums {
     fn pool(self) -> Pool {
         let q = mix::ratio(self.weighted, u128::from(self.tokens));
-        let Sums {
-            docs, bytes, tokens, ..
-        } = self;
-        Pool {
-            docs,
-            bytes,
-            tokens,
-            q,
-            d_eff: q * tokens as f64,
-            q_calibrated: false,
-        }
+        let Sums { docs, bytes, tokens, .. } = self;
+        Pool { docs, bytes, tokens, q, d_eff: q * tokens as f64, q_calibrated: false }
     }
 }
 
@@ -75,11 +66,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     let has = |stage: &str| commits.iter().any(|commit| commit.stage == stage);
     let names: Vec<&str> = commits.iter().map(|commit| commit.stage.as_str()).collect();
     let shards = shard_files(run)?;
-    let ledger = if has("tokens") {
-        read_ledger(&shards, &names, manifest)?
-    } else {
-        Ledger::default()
-    };
+    let ledger = if has("tokens") { read_ledger(&shards, &names, manifest)? } else { Ledger::default() };
     let documents = commits.first();
     let estimated = manifest.tokens.scope == TokenScope::Survivors;
     let pool = has("quality").then(|| ledger.pool.pool());
@@ -88,18 +75,11 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         name: manifest.run.name.clone(),
         curate: env!("CARGO_PKG_VERSION").to_owned(),
         docs_in: documents.map_or(0, |commit| commit.counts.docs.arrived),
-        stages: commits
-            .iter()
-            .map(|commit| stage_report(commit, &ledger, has("tokens"), estimated))
-            .collect(),
+        stages: commits.iter().map(|commit| stage_report(commit, &ledger, has("tokens"), estimated)).collect(),
         sources: Vec::new(),
         tokenizer: has("tokens").then(|| tokenizer(manifest, &commits, &ledger)).flatten(),
         pool,
-        domains: ledger
-            .by_domain
-            .iter()
-            .map(|(name, sums)| (name.clone(), sums.pool()))
-            .collect(),
+        domains: ledger.by_domain.iter().map(|(name, sums)| (name.clone(), sums.pool())).collect(),
         mixtures: Vec::new(),
         budget: manifest.budget.as_ref().map(|budget| budget_report(budget, pool)),
         warnings: Vec::new(),
@@ -112,10 +92,9 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         let counts = documents.and_then(|commit| commit.sources.get(&source.name));
         let repeated_ids = repeated.get(&source.name).copied().unwrap_or(0);
         if repeated_ids > 0 {
-            report.warnings.push(format!(
-                "source \"{}\": {repeated_ids} records have an id that another has",
-                source.name
-            ));
+            report
+                .warnings
+                .push(format!("source \"{}\": {repeated_ids} records have an id that another has", source.name));
         }
         report.sources.push(SourceReport {
             name: source.name.clone(),
@@ -129,9 +108,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         let pool = gather_pool(&shards)?;
         for mixture in &manifest.mixture {
             if let Some(draws) = read_draws(run, &mixture.name, &pool)? {
-                report
-                    .mixtures
-                    .push(mixture_report(mixture, manifest.budget.as_ref(), &pool, &draws));
+                report.mixtures.push(mixture_report(mixture, manifest.budget.as_ref(), &pool, &draws));
             }
         }
     }
@@ -142,22 +119,16 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
 fn warn(report: &mut Report, documents: Option<&Commit>) {
     let quarantined = documents.map_or(0, |commit| commit.counts.docs.quarantined);
     if quarantined > 0 {
-        report.warnings.push(format!(
-            "{quarantined} records could not be read; see the table quarantine"
-        ));
+        report.warnings.push(format!("{quarantined} records could not be read; see the table quarantine"));
     }
     if report.pool.is_some() {
-        report
-            .warnings
-            .push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
+        report.warnings.push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
     }
     let out_of_range = |loss: &LossReport| !loss.in_fitted_range;
     let losses = report.mixtures.iter().filter_map(|mixture| mixture.loss.as_ref());
     let pool = report.budget.as_ref().and_then(|budget| budget.pool.as_ref());
     if losses.chain(pool).any(out_of_range) {
-        report
-            .warnings
-            .push("a loss is outside the fitted range of its constants".to_owned());
+        report.warnings.push("a loss is outside the fitted range of its constants".to_owned());
     }
 }
 
@@ -178,20 +149,11 @@ fn stage_report(commit: &Commit, ledger: &Ledger, counted: bool, estimated: bool
 
 fn tokenizer(manifest: &Manifest, commits: &[Commit], ledger: &Ledger) -> Option<TokenizerReport> {
     let commit = commits.iter().find(|commit| commit.stage == "tokens")?;
-    let digest = commit
-        .files
-        .first()
-        .and_then(|file| file.parts.get("tokenizer"))
-        .cloned()
-        .unwrap_or_default();
+    let digest = commit.files.first().and_then(|file| file.parts.get("tokenizer")).cloned().unwrap_or_default();
     let name = manifest.tokens.tokenizer.clone();
     debug_assert!(!name.is_empty(), "the default is {EMBEDDED_TOKENIZER}");
     let bytes_per_token = ledger.counted_bytes as f64 / (ledger.counted_tokens.max(1)) as f64;
-    Some(TokenizerReport {
-        name,
-        digest,
-        bytes_per_token,
-    })
+    Some(TokenizerReport { name, digest, bytes_per_token })
 }
 
 /// One pass over the columns that say where documents went.
@@ -214,28 +176,16 @@ fn read_ledger(shards: &[ShardFiles], stages: &[&str], manifest: &Manifest) -> R
 }
 
 fn part(files: &ShardFiles, table: &str, columns: &[&str]) -> Result<Part> {
-    let path = files
-        .get(table)
-        .with_context(|| format!("stage {table} has not run"))?
-        .clone();
-    let columns = columns
-        .iter()
-        .map(|column| ((*column).to_owned(), format!("{table}.{column}")))
-        .collect();
+    let path = files.get(table).with_context(|| format!("stage {table} has not run"))?.clone();
+    let columns = columns.iter().map(|column| ((*column).to_owned(), format!("{table}.{column}"))).collect();
     Ok(Part { path, columns })
 }
 
 fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], scope: TokenScope) -> Result<()> {
-    let column = |name: &str| {
-        batch
-            .column_by_name(name)
-            .with_context(|| format!("{name} was not read"))
-    };
+    let column = |name: &str| batch.column_by_name(name).with_context(|| format!("{name} was not read"));
     let ids = column("documents.doc_id")?.as_string::<i32>();
-    let (sources, domains) = (
-        column("documents.source")?.as_string::<i32>(),
-        column("documents.domain")?.as_string::<i32>(),
-    );
+    let (sources, domains) =
+        (column("documents.source")?.as_string::<i32>(), column("documents.domain")?.as_string::<i32>());
     let bytes = column("documents.bytes")?.as_primitive::<UInt64Type>();
     let tokens = column("tokens.tokens")?.as_primitive::<UInt64Type>();
     let at_tokens = column("tokens.reached")?.as_boolean();
@@ -250,9 +200,7 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], scope: T
     let mut outcomes: Vec<(&str, &BooleanArray, Option<&StringArray>)> = Vec::new();
     for stage in stages.iter().skip(1) {
         let reached = column(&format!("{stage}.reached"))?.as_boolean();
-        let removed = batch
-            .column_by_name(&format!("{stage}.removed_by"))
-            .map(|column| column.as_string::<i32>());
+        let removed = batch.column_by_name(&format!("{stage}.removed_by")).map(|column| column.as_string::<i32>());
         outcomes.push((stage, reached, removed));
     }
     for row in 0..batch.num_rows() {
@@ -282,12 +230,7 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], scope: T
         tally("documents", None);
         for (stage, reached, removed) in &outcomes {
             if reached.value(row) {
-                tally(
-                    stage,
-                    removed
-                        .filter(|removed| removed.is_valid(row))
-                        .map(|removed| removed.value(row)),
-                );
+                tally(stage, removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row)));
             }
         }
         if let Some((q, removed, reached)) = &quality
@@ -295,12 +238,7 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], scope: T
             && removed.is_null(row)
         {
             let weighted = u128::from(mix::fixed_point(q.value(row))) * u128::from(known);
-            let own = Sums {
-                docs: 1,
-                bytes: bytes.value(row),
-                tokens: known,
-                weighted,
-            };
+            let own = Sums { docs: 1, bytes: bytes.value(row), tokens: known, weighted };
             add(&mut ledger.pool, own);
             add(entry(&mut ledger.by_source, sources.value(row)), own);
             add(entry(&mut ledger.by_domain, domains.value(row)), own);
@@ -343,23 +281,14 @@ fn repeated_ids(shards: &[ShardFiles]) -> Result<BTreeMap<String, u64>> {
     }
     let repeated = |mut hashes: Vec<u128>| {
         hashes.sort_unstable();
-        hashes
-            .chunk_by(|a, b| a == b)
-            .filter(|run| run.len() > 1)
-            .map(|run| run.len() as u64)
-            .sum()
+        hashes.chunk_by(|a, b| a == b).filter(|run| run.len() > 1).map(|run| run.len() as u64).sum()
     };
-    Ok(hashes
-        .into_iter()
-        .map(|(source, hashes)| (source, repeated(hashes)))
-        .collect())
+    Ok(hashes.into_iter().map(|(source, hashes)| (source, repeated(hashes))).collect())
 }
 
 fn mixture_report(mixture: &Mixture, budget: Option<&Budget>, pool: &Pooled, draws: &Draws) -> MixtureReport {
     let drawn = || pool.documents.iter().zip(draws).filter(|(_, draws)| **draws > 0);
-    let tokens: u64 = drawn()
-        .map(|(document, draws)| document.tokens * u64::from(*draws))
-        .sum();
+    let tokens: u64 = drawn().map(|(document, draws)| document.tokens * u64::from(*draws)).sum();
     let unique_tokens: u64 = drawn().map(|(document, _)| document.tokens).sum();
     let (d_eff, d_repeat) = mix::effective_tokens(&pool.documents, &mix::buckets(&pool.documents), draws);
     MixtureReport {
@@ -444,18 +373,9 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         let numbers = [docs.arrived, docs.kept, removed, docs.duplicates].map(grouped);
         let [arrived, kept, removed, duplicates] = numbers;
         let bytes = grouped(stage.bytes.kept);
-        writeln!(
-            out,
-            "{:<13}{arrived:>12}{kept:>12}{removed:>12}{duplicates:>12}{bytes:>14}{tokens:>14}",
-            stage.name
-        )?;
+        writeln!(out, "{:<13}{arrived:>12}{kept:>12}{removed:>12}{duplicates:>12}{bytes:>14}{tokens:>14}", stage.name)?;
         let quarantined = (docs.quarantined > 0).then_some(("quarantined", docs.quarantined));
-        for (rule, n) in docs
-            .removed
-            .iter()
-            .map(|(rule, n)| (rule.as_str(), *n))
-            .chain(quarantined)
-        {
+        for (rule, n) in docs.removed.iter().map(|(rule, n)| (rule.as_str(), *n)).chain(quarantined) {
             writeln!(out, "  {rule:<35}{:>14}", grouped(n))?;
         }
     }
@@ -463,12 +383,7 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "\npool: {}", worth(pool.tokens as f64, pool.q, pool.d_eff))?;
         for source in &report.sources {
             if let Some(pool) = &source.pool {
-                writeln!(
-                    out,
-                    "  {:<24}{}",
-                    source.name,
-                    worth(pool.tokens as f64, pool.q, pool.d_eff)
-                )?;
+                writeln!(out, "  {:<24}{}", source.name, worth(pool.tokens as f64, pool.q, pool.d_eff))?;
             }
         }
     }
@@ -496,11 +411,7 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
 }
 
 fn worth(tokens: f64, q: f64, d_eff: f64) -> String {
-    format!(
-        "{} tokens, q = {q:.4}, D_eff = {} (uncalibrated)",
-        grouped(tokens as u64),
-        grouped(d_eff.round() as u64)
-    )
+    format!("{} tokens, q = {q:.4}, D_eff = {} (uncalibrated)", grouped(tokens as u64), grouped(d_eff.round() as u64))
 }
 
 fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Result<()> {
@@ -517,11 +428,7 @@ fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Resu
 }
 
 fn print_loss(loss: &LossReport, budget: &BudgetReport, out: &mut impl Write) -> std::io::Result<()> {
-    let range = if loss.in_fitted_range {
-        ""
-    } else {
-        ", outside the fitted range"
-    };
+    let range = if loss.in_fitted_range { "" } else { ", outside the fitted range" };
     writeln!(
         out,
         "D_eff/D = {:.4}, ΔL = {:+.4} nats per token at N = {:.3e}, D = {:.3e} ({}, L = {:.4} to {:.4}{range})",
@@ -550,31 +457,14 @@ mod tests {
     #[test]
     fn every_named_constant_set_has_a_law() {
         use LossConstants::{Besiroglu2024, Besiroglu2024Full, Hoffmann2022, Hoffmann2022Rounded, Muennighoff2023};
-        for constants in [
-            Besiroglu2024,
-            Besiroglu2024Full,
-            Hoffmann2022,
-            Hoffmann2022Rounded,
-            Muennighoff2023,
-        ] {
-            assert!(
-                law_of(&Budget {
-                    params: 7e9,
-                    constants,
-                    represents: 1.0
-                })
-                .e > 1.0
-            );
+        for constants in [Besiroglu2024, Besiroglu2024Full, Hoffmann2022, Hoffmann2022Rounded, Muennighoff2023] {
+            assert!(law_of(&Budget { params: 7e9, constants, represents: 1.0 }).e > 1.0);
         }
     }
 
     #[test]
     fn a_sample_is_scaled_before_its_loss() {
-        let budget = Budget {
-            params: 7e9,
-            constants: LossConstants::Besiroglu2024,
-            represents: 1e6,
-        };
+        let budget = Budget { params: 7e9, constants: LossConstants::Besiroglu2024, represents: 1e6 };
         let scaled = loss(&budget, 18e6, 18e6).expect("tokens");
         assert!((scaled.loss - 2.028263).abs() < 1e-6, "{}", scaled.loss);
         assert!(!scaled.in_fitted_range);

@@ -45,16 +45,10 @@ impl RunDir {
         let unwritable = || format!("cannot write the run directory {}", root.display());
         fs::create_dir_all(&hidden).with_context(unwritable)?;
         let lock = take_lock(&hidden.join("lock"))?;
-        let run = RunDir {
-            root: root.to_path_buf(),
-            _lock: Some(lock),
-        };
+        let run = RunDir { root: root.to_path_buf(), _lock: Some(lock) };
         fs::create_dir_all(run.staging()).with_context(unwritable)?;
         fs::create_dir_all(run.receipts()).with_context(unwritable)?;
-        let owner = serde_json::to_vec_pretty(&Owner {
-            format: FORMAT,
-            name: name.to_owned(),
-        })?;
+        let owner = serde_json::to_vec_pretty(&Owner { format: FORMAT, name: name.to_owned() })?;
         if fs::read(hidden.join("run.json")).ok().as_deref() != Some(&owner) {
             run.write(&hidden.join("run.json"), &owner)?;
         }
@@ -68,15 +62,10 @@ impl RunDir {
     /// Exit 2 if it is no run directory or has another format.
     pub fn open(root: &Path) -> Result<RunDir> {
         match read_owner(root)? {
-            Some(_) => Ok(RunDir {
-                root: root.to_path_buf(),
-                _lock: None,
-            }),
-            None => Err(
-                Failure::new(Exit::Usage, format!("{} is not a run directory", root.display()))
-                    .hint("a run directory is made by `curate run MANIFEST`")
-                    .into(),
-            ),
+            Some(_) => Ok(RunDir { root: root.to_path_buf(), _lock: None }),
+            None => Err(Failure::new(Exit::Usage, format!("{} is not a run directory", root.display()))
+                .hint("a run directory is made by `curate run MANIFEST`")
+                .into()),
         }
     }
 
@@ -87,14 +76,8 @@ impl RunDir {
     pub fn check_owner(root: &Path, name: &str) -> Result<()> {
         if let Some(owner) = read_owner(root)? {
             if owner.name != name {
-                let message = format!(
-                    "{} belongs to the run \"{}\", not \"{name}\"",
-                    root.display(),
-                    owner.name
-                );
-                return Err(Failure::new(Exit::Usage, message)
-                    .hint("set run.dir, or give --run-dir")
-                    .into());
+                let message = format!("{} belongs to the run \"{}\", not \"{name}\"", root.display(), owner.name);
+                return Err(Failure::new(Exit::Usage, message).hint("set run.dir, or give --run-dir").into());
             }
             return Ok(());
         }
@@ -102,9 +85,7 @@ impl RunDir {
             fs::read_dir(root).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != *".curate"));
         if occupied {
             let message = format!("{} exists and is not a run directory", root.display());
-            return Err(Failure::new(Exit::Usage, message)
-                .hint("name a new or an empty directory")
-                .into());
+            return Err(Failure::new(Exit::Usage, message).hint("name a new or an empty directory").into());
         }
         Ok(())
     }
@@ -146,9 +127,7 @@ impl RunDir {
     /// Writes a small file atomically and durably.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let staged = self
-            .staging()
-            .join(format!("{name}.{:?}.tmp", std::thread::current().id()));
+        let staged = self.staging().join(format!("{name}.{:?}.tmp", std::thread::current().id()));
         let place = || format!("cannot write {}", path.display());
         let mut file = File::create(&staged).with_context(place)?;
         file.write_all(bytes).with_context(place)?;
@@ -210,10 +189,7 @@ impl RunDir {
     /// Records a finished shard, so that a later run need not do it again.
     pub fn write_receipt(&self, table: &str, entry: &FileEntry) -> Result<()> {
         let name = entry.path.replace(".parquet", ".json").replace('/', "_");
-        self.write(
-            &self.receipts().join(table.replace('/', "_")).join(name),
-            &serde_json::to_vec(entry)?,
-        )
+        self.write(&self.receipts().join(table.replace('/', "_")).join(name), &serde_json::to_vec(entry)?)
     }
 
     /// The receipts of shards of `table` that were finished, but not committed. Unreadable ones are no loss.
@@ -284,14 +260,8 @@ fn read_owner(root: &Path) -> Result<Option<Owner>> {
     let owner: Owner = serde_json::from_slice(&text)
         .map_err(|error| Failure::new(Exit::Usage, format!("{} is damaged: {error}", path.display())))?;
     if owner.format != FORMAT {
-        let message = format!(
-            "{} has format {}, this program writes {FORMAT}",
-            root.display(),
-            owner.format
-        );
-        return Err(Failure::new(Exit::Usage, message)
-            .hint("use a new run directory")
-            .into());
+        let message = format!("{} has format {}, this program writes {FORMAT}", root.display(), owner.format);
+        return Err(Failure::new(Exit::Usage, message).hint("use a new run directory").into());
     }
     Ok(Some(owner))
 }
@@ -314,9 +284,7 @@ fn take_lock(path: &Path) -> Result<File> {
             let mut holder = String::new();
             file.read_to_string(&mut holder).ok();
             let message = format!("another run holds {} ({})", path.display(), holder.trim());
-            Err(Failure::new(Exit::Locked, message)
-                .hint("wait for it to end, or stop it")
-                .into())
+            Err(Failure::new(Exit::Locked, message).hint("wait for it to end, or stop it").into())
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }

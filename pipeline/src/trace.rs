@@ -37,11 +37,7 @@ pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode
     let mut found = false;
     for (table, stage) in folders {
         let Some(commit) = run.commit(&stage)? else { continue };
-        let files = if table == stage {
-            Some(&commit.files)
-        } else {
-            commit.tables.get(&table)
-        };
+        let files = if table == stage { Some(&commit.files) } else { commit.tables.get(&table) };
         for file in files.into_iter().flatten() {
             for row in rows(&run, &table, &file.path, doc_id)? {
                 found = true;
@@ -50,9 +46,7 @@ pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode
         }
         if !found {
             let message = format!("no document is called {}", printable(doc_id));
-            return Err(Failure::new(Exit::No, message)
-                .hint("see the column doc_id of the table documents")
-                .into());
+            return Err(Failure::new(Exit::No, message).hint("see the column doc_id of the table documents").into());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -63,10 +57,7 @@ fn rows(run: &RunDir, folder: &str, file: &str, doc_id: &str) -> Result<Vec<Reco
     let path = run.table(folder).join(file);
     let part = |columns: &[&str]| Part {
         path: path.clone(),
-        columns: columns
-            .iter()
-            .map(|name| ((*name).to_owned(), (*name).to_owned()))
-            .collect(),
+        columns: columns.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
     };
     let mut has = false;
     for batch in Zip::open(&[part(&["doc_id"])])? {

@@ -28,12 +28,7 @@ use crate::zip::{Part, Zip, open_parquet};
 /// If the directory is no run directory.
 pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
-    let mut check = Check {
-        run: &run,
-        files: 0,
-        bytes: 0,
-        damages: Vec::new(),
-    };
+    let mut check = Check { run: &run, files: 0, bytes: 0, damages: Vec::new() };
     check.stages()?;
     check.summaries();
     for damage in &check.damages {
@@ -82,8 +77,7 @@ impl Check<'_> {
     }
 
     fn damage(&mut self, table: &str, file: &str, what: &str) {
-        self.damages
-            .push(format!("{}: {what}", self.run.table(table).join(file).display()));
+        self.damages.push(format!("{}: {what}", self.run.table(table).join(file).display()));
     }
 
     fn commit(&mut self, commit: &Commit, before: &[Commit]) {
@@ -107,11 +101,7 @@ impl Check<'_> {
             self.damage(stage, COMMIT, "documents or bytes are lost or doubled");
         }
         let is_aligned = STAGES.contains(&stage.as_str()) && stage != STAGES[0];
-        if is_aligned
-            && before
-                .first()
-                .is_none_or(|documents| documents.files.len() != commit.files.len())
-        {
+        if is_aligned && before.first().is_none_or(|documents| documents.files.len() != commit.files.len()) {
             self.damage(stage, COMMIT, "it has another number of shards than documents");
         }
         let kept: Vec<u64> = before.iter().map(|commit| commit.counts.docs.kept).collect();
@@ -140,36 +130,18 @@ impl Check<'_> {
         let mut digest = blake3::Hasher::new();
         digest.update_reader(handle)?;
         let digest = digest.finalize().to_hex().to_string();
-        ensure!(
-            digest == file.digest,
-            "its digest is {digest}, {} was committed",
-            file.digest
-        );
+        ensure!(digest == file.digest, "its digest is {digest}, {} was committed", file.digest);
         let table = folder.split('/').next().unwrap_or(folder);
         let schema = tables::schema(table);
         let found = open_parquet(path)?;
-        ensure!(
-            found.schema().fields() == schema.fields(),
-            "its columns are not those of {table}"
-        );
-        let columns: Vec<(String, String)> = schema
-            .fields()
-            .iter()
-            .map(|field| (field.name().clone(), field.name().clone()))
-            .collect();
-        let mut parts = vec![Part {
-            path: path.to_path_buf(),
-            columns,
-        }];
+        ensure!(found.schema().fields() == schema.fields(), "its columns are not those of {table}");
+        let columns: Vec<(String, String)> =
+            schema.fields().iter().map(|field| (field.name().clone(), field.name().clone())).collect();
+        let mut parts = vec![Part { path: path.to_path_buf(), columns }];
         let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned) && table != "documents";
         if let Some(documents) = documents.filter(|_| aligned) {
-            let columns = ["doc_id", "bytes"]
-                .map(|name| (name.to_owned(), format!("documents.{name}")))
-                .to_vec();
-            parts.push(Part {
-                path: self.run.table("documents").join(&documents.path),
-                columns,
-            });
+            let columns = ["doc_id", "bytes"].map(|name| (name.to_owned(), format!("documents.{name}"))).to_vec();
+            parts.push(Part { path: self.run.table("documents").join(&documents.path), columns });
         }
         check_rows(parts, file)
     }
@@ -184,13 +156,8 @@ impl Check<'_> {
                 .and_then(|report| report::to_bytes(&report));
             match expected {
                 Ok(expected) if expected == found => {}
-                Ok(_) => self.damages.push(format!(
-                    "{}: it does not follow from what is committed",
-                    report.display()
-                )),
-                Err(error) => self
-                    .damages
-                    .push(format!("{}: it cannot be checked: {error:#}", report.display())),
+                Ok(_) => self.damages.push(format!("{}: it does not follow from what is committed", report.display())),
+                Err(error) => self.damages.push(format!("{}: it cannot be checked: {error:#}", report.display())),
             }
         }
         let path = self.run.root().join("views.sql");
@@ -198,12 +165,8 @@ impl Check<'_> {
             self.files += 1;
             match views::sql(self.run) {
                 Ok(expected) if expected.as_bytes() == found => {}
-                Ok(_) => self
-                    .damages
-                    .push(format!("{}: it does not follow from what is committed", path.display())),
-                Err(error) => self
-                    .damages
-                    .push(format!("{}: it cannot be checked: {error:#}", path.display())),
+                Ok(_) => self.damages.push(format!("{}: it does not follow from what is committed", path.display())),
+                Err(error) => self.damages.push(format!("{}: it cannot be checked: {error:#}", path.display())),
             }
         }
     }
@@ -221,39 +184,21 @@ fn check_rows(parts: Vec<Part>, file: &FileEntry) -> Result<()> {
         if !aligned {
             continue;
         }
-        let column = |name: &str| {
-            batch
-                .column_by_name(name)
-                .with_context(|| format!("it has no column {name}"))
-        };
-        let (ids, documents) = (
-            column("doc_id")?.as_string::<i32>(),
-            column("documents.doc_id")?.as_string::<i32>(),
-        );
+        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column {name}"));
+        let (ids, documents) = (column("doc_id")?.as_string::<i32>(), column("documents.doc_id")?.as_string::<i32>());
         ensure!(ids == documents, "its rows are not in the documents' order");
         let bytes = column("documents.bytes")?.as_primitive::<UInt64Type>();
         let reached = column("reached")?.as_boolean();
-        let removed = batch
-            .column_by_name("removed_by")
-            .map(|column| column.as_string::<i32>());
+        let removed = batch.column_by_name("removed_by").map(|column| column.as_string::<i32>());
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
-            let reason = removed
-                .filter(|removed| removed.is_valid(row))
-                .map(|removed| removed.value(row));
+            let reason = removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row));
             count(&mut counts.docs, reason, 1);
             count(&mut counts.bytes, reason, bytes.value(row));
         }
     }
     ensure!(rows == file.rows, "it has {rows} rows, {} were committed", file.rows);
     let content = format!("{content:032x}");
-    ensure!(
-        content == file.content,
-        "its rows' digest is {content}, {} was committed",
-        file.content
-    );
-    ensure!(
-        !aligned || file.counts.as_ref() == Some(&counts),
-        "its documents went elsewhere than was committed"
-    );
+    ensure!(content == file.content, "its rows' digest is {content}, {} was committed", file.content);
+    ensure!(!aligned || file.counts.as_ref() == Some(&counts), "its documents went elsewhere than was committed");
     Ok(())
 }

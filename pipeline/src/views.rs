@@ -63,18 +63,14 @@ fn view(sql: &mut String, name: &str, table: &str, folder: &str, files: &[FileEn
 /// A table without files still has its columns.
 fn empty(table: &str) -> String {
     let schema = tables::schema(table);
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name()));
+    let columns =
+        schema.fields().iter().map(|field| format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name()));
     format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", "))
 }
 
 fn duckdb_type(data_type: &DataType) -> String {
     let inner = |fields: &[FieldRef]| {
-        let fields = fields
-            .iter()
-            .map(|field| format!("{} {}", field.name(), duckdb_type(field.data_type())));
+        let fields = fields.iter().map(|field| format!("{} {}", field.name(), duckdb_type(field.data_type())));
         fields.collect::<Vec<_>>().join(", ")
     };
     match data_type {

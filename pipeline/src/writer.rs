@@ -63,15 +63,8 @@ impl TableWriter {
     pub fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
         let text = schema.index_of("text").ok();
         let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-        let file = DigestingFile {
-            file: BufWriter::with_capacity(1 << 20, file),
-            digest: blake3::Hasher::new(),
-        };
-        let fields = schema
-            .fields()
-            .iter()
-            .map(|field| SortField::new(field.data_type().clone()))
-            .collect();
+        let file = DigestingFile { file: BufWriter::with_capacity(1 << 20, file), digest: blake3::Hasher::new() };
+        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(TableWriter {
             path: path.to_path_buf(),
             parquet: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties(text.is_some())))?,
@@ -178,34 +171,19 @@ impl TableWriter {
         let place = || format!("cannot write {}", self.path.display());
         let mut file = self.parquet.into_inner().with_context(place)?;
         file.flush().with_context(place)?;
-        let inner = file
-            .file
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)
-            .with_context(place)?;
+        let inner = file.file.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(place)?;
         inner.sync_all().with_context(place)?;
         let size = inner.metadata()?.len();
         let digest = file.digest.finalize().to_hex().to_string();
         let footer = ParquetRecordBatchReaderBuilder::try_new(File::open(&self.path)?).with_context(place)?;
         let rows = footer.metadata().file_metadata().num_rows();
-        ensure!(
-            rows == self.rows as i64,
-            "{} holds {rows} rows, {} were written",
-            self.path.display(),
-            self.rows
-        );
+        ensure!(rows == self.rows as i64, "{} holds {rows} rows, {} were written", self.path.display(), self.rows);
         ensure!(
             footer.schema().fields() == self.schema.fields(),
             "{} reads back with another schema than it was written with",
             self.path.display()
         );
-        Ok(Staged {
-            path: self.path,
-            rows: self.rows,
-            size,
-            digest,
-            content: self.content,
-        })
+        Ok(Staged { path: self.path, rows: self.rows, size, digest, content: self.content })
     }
 }
 
@@ -224,16 +202,9 @@ fn properties(has_text: bool) -> WriterProperties {
 
 /// The sum of a batch's row hashes modulo 2^128.
 pub fn content_digest(batch: &RecordBatch) -> Result<u128> {
-    let fields = batch
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| SortField::new(field.data_type().clone()))
-        .collect();
+    let fields = batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
     let rows = RowConverter::new(fields)?.convert_columns(batch.columns())?;
-    Ok(rows
-        .iter()
-        .fold(0u128, |sum, row| sum.wrapping_add(xxh3_128(row.as_ref()))))
+    Ok(rows.iter().fold(0u128, |sum, row| sum.wrapping_add(xxh3_128(row.as_ref()))))
 }
 
 struct DigestingFile {
@@ -268,9 +239,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut writer = TableWriter::create(&dir.path().join("a.parquet"), rows.schema()).expect("created");
         for from in (0..rows.num_rows()).step_by(step) {
-            writer
-                .write(&rows.slice(from, step.min(rows.num_rows() - from)))
-                .expect("written");
+            writer.write(&rows.slice(from, step.min(rows.num_rows() - from))).expect("written");
         }
         let staged = writer.finish().expect("finished");
         (staged.digest, staged.content)
@@ -290,10 +259,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut writer =
             TableWriter::create(&dir.path().join("a.parquet"), curate_schemas::tables::schema("mix")).expect("created");
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from(vec![None::<&str>])),
-            Arc::new(arrow::array::UInt32Array::from(vec![1])),
-        ];
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(StringArray::from(vec![None::<&str>])), Arc::new(arrow::array::UInt32Array::from(vec![1]))];
         let rows = RecordBatch::try_from_iter(["doc_id", "draws"].into_iter().zip(columns)).expect("a batch");
         assert!(writer.write(&rows).is_err());
     }

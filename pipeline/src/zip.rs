@@ -56,18 +56,9 @@ impl Zip {
                 part.path.display(),
                 parts[0].path.display()
             );
-            open.push(Open {
-                path: part.path.clone(),
-                reader,
-                pending: None,
-                order,
-            });
+            open.push(Open { path: part.path.clone(), reader, pending: None, order });
         }
-        Ok(Zip {
-            schema: Arc::new(Schema::new(fields)),
-            parts: open,
-            rows_left: rows.unwrap_or(0) as u64,
-        })
+        Ok(Zip { schema: Arc::new(Schema::new(fields)), parts: open, rows_left: rows.unwrap_or(0) as u64 })
     }
 
     /// The columns of the batches.
@@ -83,11 +74,7 @@ impl Zip {
             part.fill()?;
         }
         let n = self.parts.iter().map(|part| part.pending_rows()).min().unwrap_or(0);
-        ensure!(
-            n > 0,
-            "rows end before the footer says so in {}",
-            self.parts[0].path.display()
-        );
+        ensure!(n > 0, "rows end before the footer says so in {}", self.parts[0].path.display());
         let columns: Vec<ArrayRef> = self.parts.iter_mut().flat_map(|part| part.take(n)).collect();
         self.rows_left -= n as u64;
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
@@ -105,11 +92,8 @@ impl Iterator for Zip {
 impl Open {
     fn fill(&mut self) -> Result<()> {
         if self.pending_rows() == 0 {
-            self.pending = self
-                .reader
-                .next()
-                .transpose()
-                .with_context(|| format!("cannot read {}", self.path.display()))?;
+            self.pending =
+                self.reader.next().transpose().with_context(|| format!("cannot read {}", self.path.display()))?;
         }
         Ok(())
     }
@@ -126,10 +110,7 @@ impl Open {
         if n < batch.num_rows() {
             self.pending = Some(batch.slice(n, batch.num_rows() - n));
         }
-        self.order
-            .iter()
-            .map(|&column| Arc::clone(head.column(column)))
-            .collect()
+        self.order.iter().map(|&column| Arc::clone(head.column(column))).collect()
     }
 }
 
@@ -145,25 +126,14 @@ fn open_part(part: &Part, fields: &mut Vec<Field>) -> Result<(ParquetRecordBatch
     }
     // The reader returns its columns in the file's order, whatever order they are asked in, each once.
     let in_file: BTreeSet<usize> = indices.iter().copied().collect();
-    let order = indices
-        .iter()
-        .map(|index| in_file.iter().position(|other| other == index).unwrap_or(0))
-        .collect();
+    let order = indices.iter().map(|index| in_file.iter().position(|other| other == index).unwrap_or(0)).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), in_file);
     let rows = builder.metadata().file_metadata().num_rows();
-    let batch_rows = match part
-        .columns
-        .iter()
-        .any(|(column, _)| column == "text" || column == "raw")
-    {
+    let batch_rows = match part.columns.iter().any(|(column, _)| column == "text" || column == "raw") {
         true => text_batch_rows(&builder),
         false => NARROW_BATCH_ROWS,
     };
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(batch_rows)
-        .build()
-        .with_context(place)?;
+    let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().with_context(place)?;
     Ok((reader, rows, order))
 }
 
@@ -176,10 +146,6 @@ pub fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>
 /// Few enough rows that a batch of text stays around 16 MiB, and far from the 2 GiB that 32-bit offsets can address.
 fn text_batch_rows(builder: &ParquetRecordBatchReaderBuilder<File>) -> usize {
     let groups = builder.metadata().row_groups();
-    let widest = groups
-        .iter()
-        .map(|group| group.total_byte_size() / group.num_rows().max(1))
-        .max()
-        .unwrap_or(0);
+    let widest = groups.iter().map(|group| group.total_byte_size() / group.num_rows().max(1)).max().unwrap_or(0);
     (TEXT_BATCH_BYTES / (widest.max(1) as usize)).clamp(1, TEXT_BATCH_ROWS)
 }

@@ -144,14 +144,7 @@ mod tests {
 
     #[test]
     fn conservation_counts_every_way_out() {
-        let mut tally = Tally {
-            arrived: 10,
-            kept: 4,
-            duplicates: 2,
-            quarantined: 1,
-            edited: 1,
-            ..Tally::default()
-        };
+        let mut tally = Tally { arrived: 10, kept: 4, duplicates: 2, quarantined: 1, edited: 1, ..Tally::default() };
         tally.removed.insert("gopher_quality.short_doc".into(), 2);
         assert!(tally.is_conserved());
         tally.kept += 1;
@@ -165,12 +158,7 @@ mod tests {
 
     #[test]
     fn adding_keeps_conservation() {
-        let one = Tally {
-            arrived: 3,
-            kept: 2,
-            removed: [("a.b".to_owned(), 1)].into(),
-            ..Tally::default()
-        };
+        let one = Tally { arrived: 3, kept: 2, removed: [("a.b".to_owned(), 1)].into(), ..Tally::default() };
         let mut sum = one.clone();
         sum.add(&one);
         assert_eq!(sum.arrived, 6);

@@ -376,18 +376,13 @@ impl Default for NearDedup {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self {
-            scope: TokenScope::All,
-            tokenizer: EMBEDDED_TOKENIZER.to_owned(),
-        }
+        Self { scope: TokenScope::All, tokenizer: EMBEDDED_TOKENIZER.to_owned() }
     }
 }
 
 impl Default for Quality {
     fn default() -> Self {
-        Self {
-            terms: BTreeMap::from([(QualityTerm::Heuristic, 1.0)]),
-        }
+        Self { terms: BTreeMap::from([(QualityTerm::Heuristic, 1.0)]) }
     }
 }
 
@@ -501,10 +496,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const SHARE: Kind = Kind::Number { min: 0.0, max: 1.0 };
-const NOT_NEGATIVE: Kind = Kind::Number {
-    min: 0.0,
-    max: f64::INFINITY,
-};
+const NOT_NEGATIVE: Kind = Kind::Number { min: 0.0, max: f64::INFINITY };
 const WORD_COUNT: Kind = integer(0, u32::MAX as u64);
 
 const fn integer(min: u64, max: u64) -> Kind {
@@ -520,73 +512,30 @@ const fn table(path: &'static str, times: Times, doc: &'static str) -> Table {
 }
 
 const fn required(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        absent: Absent::Refused(example),
-        doc,
-    }
+    Key { path, kind, absent: Absent::Refused(example), doc }
 }
 
 const fn optional(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        absent: Absent::Nothing(example),
-        doc,
-    }
+    Key { path, kind, absent: Absent::Nothing(example), doc }
 }
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        absent: Absent::Default(default),
-        doc,
-    }
+    Key { path, kind, absent: Absent::Default(default), doc }
 }
 
 /// Every table of a manifest, in the order of the reference.
 pub const TABLES: &[Table] = &[
-    table(
-        "run",
-        Times::Once,
-        "what the run is called, where it is written and what it may use",
-    ),
+    table("run", Times::Once, "what the run is called, where it is written and what it may use"),
     table("source", Times::OneOrMore, "one raw corpus"),
-    table(
-        "clean",
-        Times::Switch,
-        "rewriting of text at ingest; absent: text as it came",
-    ),
-    table(
-        "language",
-        Times::Switch,
-        "language identification; absent: every language is kept",
-    ),
-    table(
-        "filter.gopher_quality",
-        Times::Switch,
-        "Gopher's quality rules (Rae et al. 2021); absent: off",
-    ),
-    table(
-        "filter.gopher_repetition",
-        Times::Switch,
-        "Gopher's repetition rules (Rae et al. 2021); absent: off",
-    ),
+    table("clean", Times::Switch, "rewriting of text at ingest; absent: text as it came"),
+    table("language", Times::Switch, "language identification; absent: every language is kept"),
+    table("filter.gopher_quality", Times::Switch, "Gopher's quality rules (Rae et al. 2021); absent: off"),
+    table("filter.gopher_repetition", Times::Switch, "Gopher's repetition rules (Rae et al. 2021); absent: off"),
     table("dedup.exact", Times::Switch, "one document of each text; absent: off"),
-    table(
-        "dedup.near",
-        Times::Switch,
-        "one document of each cluster of similar texts, by MinHash; absent: off",
-    ),
+    table("dedup.near", Times::Switch, "one document of each cluster of similar texts, by MinHash; absent: off"),
     table("tokens", Times::Default, "how tokens are counted"),
     table("quality", Times::Default, "what q(d) is made of"),
-    table(
-        "budget",
-        Times::Switch,
-        "the model the data is meant for; absent: no loss is predicted",
-    ),
+    table("budget", Times::Switch, "the model the data is meant for; absent: no loss is predicted"),
     table("mixture", Times::Any, "one training mixture to export"),
 ];
 

@@ -28,23 +28,12 @@ pub struct Column {
 
 impl Column {
     fn new(name: &'static str, data_type: DataType, doc: &'static str) -> Self {
-        Column {
-            name,
-            data_type,
-            nullable: false,
-            unit: "",
-            range: "",
-            doc,
-            children: Vec::new(),
-        }
+        Column { name, data_type, nullable: false, unit: "", range: "", doc, children: Vec::new() }
     }
 
     fn group(name: &'static str, children: Vec<Column>, doc: &'static str) -> Self {
         let fields: Fields = children.iter().map(Column::field).collect();
-        Column {
-            children,
-            ..Column::new(name, DataType::Struct(fields), doc)
-        }
+        Column { children, ..Column::new(name, DataType::Struct(fields), doc) }
     }
 
     fn null(self) -> Self {
@@ -123,29 +112,18 @@ pub fn table(name: &str) -> Option<Table> {
 /// # Panics
 /// If there is no such table: names are literals in this workspace, and a test walks them.
 pub fn schema(name: &str) -> SchemaRef {
-    table(name)
-        .unwrap_or_else(|| panic!("no table is called {name}"))
-        .schema()
+    table(name).unwrap_or_else(|| panic!("no table is called {name}")).schema()
 }
 
 fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -> Table {
     let mut columns = vec![doc_id(), reached()];
     columns.extend(own);
-    Table {
-        name,
-        doc,
-        shape: Shape::Aligned,
-        columns,
-    }
+    Table { name, doc, shape: Shape::Aligned, columns }
 }
 
 fn doc_id() -> Column {
-    Column::new(
-        "doc_id",
-        DataType::Utf8,
-        "identity of the document: xxh3-128 of source, own id, path and ordinal",
-    )
-    .range("32 hex digits, unique in documents")
+    Column::new("doc_id", DataType::Utf8, "identity of the document: xxh3-128 of source, own id, path and ordinal")
+        .range("32 hex digits, unique in documents")
 }
 
 fn reached() -> Column {
@@ -153,13 +131,9 @@ fn reached() -> Column {
 }
 
 fn removed_by() -> Column {
-    Column::new(
-        "removed_by",
-        DataType::Utf8,
-        "the rule that ended the document's way here; null where it went on",
-    )
-    .null()
-    .range("family.rule")
+    Column::new("removed_by", DataType::Utf8, "the rule that ended the document's way here; null where it went on")
+        .null()
+        .range("family.rule")
 }
 
 fn utf8(name: &'static str, doc: &'static str) -> Column {
@@ -206,10 +180,7 @@ fn documents() -> Table {
             )
             .null()
             .unit("microseconds since 1970, UTC"),
-            utf8(
-                "text",
-                "the text after [clean]; without [clean] the input's, byte for byte",
-            ),
+            utf8("text", "the text after [clean]; without [clean] the input's, byte for byte"),
             count("raw_bytes", "bytes", "length of the text before [clean], UTF-8"),
             count("bytes", "bytes", "length of the text, UTF-8"),
             count("chars", "code points", "length of the text"),
@@ -227,21 +198,13 @@ fn quarantine() -> Table {
             utf8("source", "name of the source in the manifest"),
             utf8("path", "input file, relative to the source's fixed prefix"),
             count("ordinal", "records", "number of records before this one in its file"),
-            count(
-                "offset",
-                "bytes",
-                "where it starts in the (decompressed) file; the row number in a Parquet file",
-            ),
+            count("offset", "bytes", "where it starts in the (decompressed) file; the row number in a Parquet file"),
             utf8("reason", "what is wrong, one word").range(
                 "invalid_utf8, invalid_json, missing_text, text_not_string, record_too_large, nul_byte, damaged_file",
             ),
             utf8("detail", "what exactly was found"),
             Column::new("raw", DataType::Binary, "the first 4 KiB as they stand in the input").unit("bytes"),
-            count(
-                "raw_bytes",
-                "bytes",
-                "length of what could not be read, where it is known",
-            ),
+            count("raw_bytes", "bytes", "length of what could not be read, where it is known"),
         ],
     }
 }
@@ -252,9 +215,7 @@ fn language() -> Table {
         "language of each document, by whatlang on a bounded sample of it",
         vec![
             removed_by(),
-            utf8("language", "ISO 639-3 code; null where the text has no letters")
-                .null()
-                .range("3 letters"),
+            utf8("language", "ISO 639-3 code; null where the text has no letters").null().range("3 letters"),
             unit_interval("confidence", "the detector's confidence in `language`"),
         ],
     )
@@ -312,19 +273,9 @@ fn signatures() -> Table {
         "signatures",
         "what deduplication compares, for each document that `language` kept",
         vec![
-            Column::new(
-                "text_hash",
-                DataType::FixedSizeBinary(16),
-                "xxh3-128 of the text, big-endian",
-            )
-            .null(),
+            Column::new("text_hash", DataType::FixedSizeBinary(16), "xxh3-128 of the text, big-endian").null(),
             small_count("n_shingles", "shingles", "word n-grams of the text, repeats included").null(),
-            Column::new(
-                "bands",
-                list(DataType::UInt64),
-                "MinHash band keys; null where there is no shingle",
-            )
-            .null(),
+            Column::new("bands", list(DataType::UInt64), "MinHash band keys; null where there is no shingle").null(),
         ],
     )
 }
@@ -335,12 +286,7 @@ fn filter() -> Table {
         "the verdict of the rules that the manifest switches on",
         vec![
             removed_by(),
-            Column::new(
-                "failing",
-                list(DataType::Utf8),
-                "every rule that the document fails, in rule order",
-            )
-            .null(),
+            Column::new("failing", list(DataType::Utf8), "every rule that the document fails, in rule order").null(),
         ],
     )
 }
@@ -349,10 +295,7 @@ fn exact_dedup() -> Table {
     aligned(
         "exact_dedup",
         "documents whose text equals that of a document that is kept",
-        vec![
-            removed_by(),
-            utf8("kept_id", "doc_id of the survivor, on documents that were removed").null(),
-        ],
+        vec![removed_by(), utf8("kept_id", "doc_id of the survivor, on documents that were removed").null()],
     )
 }
 
@@ -363,12 +306,8 @@ fn near_dedup() -> Table {
         vec![
             removed_by(),
             utf8("kept_id", "doc_id of the survivor, on documents that were removed").null(),
-            small_count(
-                "cluster_size",
-                "documents",
-                "documents of the cluster, its survivor included; null outside",
-            )
-            .null(),
+            small_count("cluster_size", "documents", "documents of the cluster, its survivor included; null outside")
+                .null(),
         ],
     )
 }
@@ -381,28 +320,14 @@ fn near_dedup_evidence() -> Table {
         columns: vec![
             doc_id(),
             utf8("cluster_id", "doc_id of the cluster's survivor"),
-            small_count(
-                "cluster_size",
-                "documents",
-                "documents of the cluster, its survivor included",
-            ),
+            small_count("cluster_size", "documents", "documents of the cluster, its survivor included"),
             utf8("kept_id", "doc_id of the kept document that it was compared with"),
             small_count("bands_hit", "bands", "band keys that the two share").range("1 or more"),
-            unit_interval(
-                "estimated_jaccard",
-                "share of equal MinHash values; null unless full signatures are kept",
-            )
-            .null(),
-            unit_interval(
-                "jaccard",
-                "exact Jaccard similarity of the shingle sets; null without verification",
-            )
-            .null(),
-            unit_interval(
-                "containment",
-                "shared shingles / shingles of the smaller set; null without verification",
-            )
-            .null(),
+            unit_interval("estimated_jaccard", "share of equal MinHash values; null unless full signatures are kept")
+                .null(),
+            unit_interval("jaccard", "exact Jaccard similarity of the shingle sets; null without verification").null(),
+            unit_interval("containment", "shared shingles / shingles of the smaller set; null without verification")
+                .null(),
             utf8("reason", "what the removal rests on").range("verified, band"),
         ],
     }
@@ -413,12 +338,7 @@ fn tokens() -> Table {
         "tokens",
         "token counts under the tokenizer that the manifest names",
         vec![
-            count(
-                "tokens",
-                "tokens",
-                "tokens of the text, no special tokens added; null where not counted",
-            )
-            .null(),
+            count("tokens", "tokens", "tokens of the text, no special tokens added; null where not counted").null(),
             Column::new(
                 "text_hash",
                 DataType::FixedSizeBinary(16),
@@ -435,26 +355,16 @@ fn quality() -> Table {
         "q of each document that is still there, and the terms it is made of",
         vec![
             removed_by(),
-            Column::new(
-                "q",
-                DataType::Float64,
-                "quality: what a token of this document is worth",
-            )
-            .null()
-            .range("(0, 1]"),
+            Column::new("q", DataType::Float64, "quality: what a token of this document is worth")
+                .null()
+                .range("(0, 1]"),
             Column::group(
                 "terms",
                 vec![
-                    Column::new("heuristic", DataType::Float64, "the study-note score")
+                    Column::new("heuristic", DataType::Float64, "the study-note score").null().range("(0, 1]"),
+                    Column::new("language_confidence", DataType::Float64, "confidence of the language label")
                         .null()
                         .range("(0, 1]"),
-                    Column::new(
-                        "language_confidence",
-                        DataType::Float64,
-                        "confidence of the language label",
-                    )
-                    .null()
-                    .range("(0, 1]"),
                 ],
                 "the terms of q after their calibration; null where the manifest does not name them",
             )
@@ -485,10 +395,7 @@ fn mix() -> Table {
         name: "mix",
         doc: "how often each document is drawn into a mixture; one folder a mixture",
         shape: Shape::Own,
-        columns: vec![
-            doc_id(),
-            small_count("draws", "draws", "times the document occurs").range("1 or more"),
-        ],
+        columns: vec![doc_id(), small_count("draws", "draws", "times the document occurs").range("1 or more")],
     }
 }
 
@@ -518,17 +425,10 @@ mod tests {
         let all = tables();
         for (i, table) in all.iter().enumerate() {
             assert!(!table.doc.is_empty());
-            assert!(
-                all[i + 1..].iter().all(|other| other.name != table.name),
-                "{}",
-                table.name
-            );
+            assert!(all[i + 1..].iter().all(|other| other.name != table.name), "{}", table.name);
             for column in &table.columns {
                 assert!(!column.doc.is_empty(), "{}.{}", table.name, column.name);
-                assert_eq!(
-                    table.columns.iter().filter(|other| other.name == column.name).count(),
-                    1
-                );
+                assert_eq!(table.columns.iter().filter(|other| other.name == column.name).count(), 1);
             }
         }
     }

@@ -54,11 +54,7 @@ pub fn gopher_quality(text: &str, words: &[&str]) -> GopherQuality {
 }
 
 fn ratio(part: u32, whole: u32) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        f64::from(part) / f64::from(whole)
-    }
+    if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
 }
 
 /// How many `#`, and how many `...` or `…`.
@@ -107,11 +103,7 @@ impl WordCounts {
 }
 
 fn chars(word: &str) -> u32 {
-    (if word.is_ascii() {
-        word.len()
-    } else {
-        word.chars().count()
-    }) as u32
+    (if word.is_ascii() { word.len() } else { word.chars().count() }) as u32
 }
 
 const ASCII_PUNCTUATION: u128 = {
@@ -125,11 +117,7 @@ const ASCII_PUNCTUATION: u128 = {
 };
 
 fn is_punctuation(c: char) -> bool {
-    if c.is_ascii() {
-        ASCII_PUNCTUATION >> c as u32 & 1 == 1
-    } else {
-        PUNCTUATION_SET.binary_search(&c).is_ok()
-    }
+    if c.is_ascii() { ASCII_PUNCTUATION >> c as u32 & 1 == 1 } else { PUNCTUATION_SET.binary_search(&c).is_ok() }
 }
 
 #[derive(Default)]

@@ -8,7 +8,7 @@
 //! No n-gram is ever built: words have polynomial hashes modulo 2⁶¹ − 1, and the hash of a concatenation, with or without
 //! separators, follows from prefix hashes (Karp and Rabin 1987). Two of m different n-grams of at most k bytes collide with
 //! a probability below k·m²/2⁶², 1e-8 for a megabyte of prose, if the text does not know the base.
-//! Cost: linear; nine passes over the words, each with one multiplication and one table look-up a word.
+//! Cost: linear; one pass over the words for each of the nine n, which looks up only what may repeat.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -35,11 +35,17 @@ pub struct GopherRepetition {
 /// Memory that [`gopher_repetition`] keeps from one text to the next.
 #[derive(Default)]
 pub struct RepetitionScratch {
-    index: HashIndex,
-    counts: Vec<(u32, u32)>,
-    powers: Vec<u64>,
-    /// Prefix sums and hashes: one more entry than words.
+    /// All words, joined by nothing.
+    stream: Vec<u8>,
+    /// One more entry than words.
     prefix: Vec<Prefix>,
+    powers: Vec<u64>,
+    index: HashIndex,
+    /// Of each word, the id of what begins there; of each id, how often there is one and how many characters it has.
+    ids: Vec<u32>,
+    counts: Vec<(u32, u32)>,
+    /// Of each word, whether what begins there may also begin elsewhere.
+    repeats: Vec<bool>,
 }
 
 /// All words before one: how long they are, and the hashes of their concatenation and of them each followed by a space.
@@ -55,18 +61,10 @@ struct Prefix {
 pub fn gopher_repetition(text: &str, words: &[&str], scratch: &mut RepetitionScratch) -> GopherRepetition {
     let text_chars = text.chars().count();
     let share = |chars: usize| {
-        if text_chars == 0 {
-            0.0
-        } else {
-            chars as f64 / text_chars as f64
-        }
+        if text_chars == 0 { 0.0 } else { chars as f64 / text_chars as f64 }
     };
     let pieces_max = text.bytes().filter(|&b| b == b'\n').count() + 1;
-    let paragraphs = duplicates(
-        split_at_line_feeds(python::strip(text), 2),
-        &mut scratch.index,
-        pieces_max,
-    );
+    let paragraphs = duplicates(split_at_line_feeds(python::strip(text), 2), &mut scratch.index, pieces_max);
     let lines = duplicates(split_at_line_feeds(text, 1), &mut scratch.index, pieces_max);
     scratch.prepare(words);
     GopherRepetition {
@@ -74,8 +72,8 @@ pub fn gopher_repetition(text: &str, words: &[&str], scratch: &mut RepetitionScr
         dup_para_char_frac: share(paragraphs.chars),
         dup_line_frac: lines.pieces as f64 / lines.of as f64,
         dup_line_char_frac: share(lines.chars),
-        top_n_gram: [2, 3, 4].map(|n| share(scratch.top_n_gram_chars(n))),
-        dup_n_gram: [5, 6, 7, 8, 9, 10].map(|n| share(scratch.dup_n_gram_chars(n))),
+        top_n_gram: scratch.top_n_grams_chars().map(share),
+        dup_n_gram: scratch.dup_n_grams_chars().map(share),
     }
 }
 
@@ -88,10 +86,7 @@ fn split_at_line_feeds(text: &str, min_run: usize) -> impl Iterator<Item = &str>
         let mut at = 0;
         while let Some(found) = bytes[at..].iter().position(|&b| b == b'\n') {
             let start = at + found;
-            let end = bytes[start..]
-                .iter()
-                .position(|&b| b != b'\n')
-                .map_or(bytes.len(), |len| start + len);
+            let end = bytes[start..].iter().position(|&b| b != b'\n').map_or(bytes.len(), |len| start + len);
             if end - start >= min_run {
                 rest = Some(&text[end..]);
                 return Some(&text[..start]);
@@ -110,11 +105,7 @@ struct Duplicates {
 }
 
 fn duplicates<'a>(pieces: impl Iterator<Item = &'a str>, index: &mut HashIndex, pieces_max: usize) -> Duplicates {
-    let mut found = Duplicates {
-        pieces: 0,
-        chars: 0,
-        of: 0,
-    };
+    let mut found = Duplicates { pieces: 0, chars: 0, of: 0 };
     index.start(pieces_max);
     for piece in pieces {
         found.of += 1;
@@ -126,76 +117,114 @@ fn duplicates<'a>(pieces: impl Iterator<Item = &'a str>, index: &mut HashIndex, 
     found
 }
 
+/// N-grams of fewer bytes than this are all looked up; longer ones if the text has their first bytes twice.
+const WINDOW: usize = 16;
+
+/// The id of an n-gram that was not looked up.
+const UNIQUE: u32 = u32::MAX;
+
 impl RepetitionScratch {
     fn prepare(&mut self, words: &[&str]) {
+        self.stream.clear();
         self.prefix.clear();
         self.prefix.reserve(words.len() + 1);
         let mut last = Prefix::default();
         self.prefix.push(last);
         for word in words {
             let hash = polynomial(word.as_bytes());
-            let power = self.power(word.len());
+            let power = power(&mut self.powers, word.len());
             last.joined = add(mul(last.joined, power), hash);
             last.spaced = add(mul(add(mul(last.spaced, power), hash), BASE), digit(b' '));
             last.bytes += word.len();
-            last.chars += if word.is_ascii() {
-                word.len()
-            } else {
-                word.chars().count()
-            };
+            last.chars += if word.is_ascii() { word.len() } else { word.chars().count() };
             self.prefix.push(last);
+            self.stream.extend_from_slice(word.as_bytes());
         }
     }
 
-    /// `BASE` to the power of `exponent`, from a table that grows to 4,096 entries.
-    fn power(&mut self, exponent: usize) -> u64 {
-        if exponent >= 4096 {
-            let half = self.power(exponent / 2);
-            let square = mul(half, half);
-            return if exponent.is_multiple_of(2) {
-                square
-            } else {
-                mul(square, BASE)
-            };
-        }
-        while self.powers.len() <= exponent {
-            self.powers.push(self.powers.last().map_or(1, |&last| mul(last, BASE)));
-        }
-        self.powers[exponent]
+    /// Length × count of the most frequent n-gram, its words joined by spaces, for n = 2, 3 and 4.
+    fn top_n_grams_chars(&mut self) -> [usize; 3] {
+        // An n-gram repeats only if its first n − 1 words do, unless words have spaces in them (UAX-29 joins one to a mark).
+        let prunes = !self.stream.contains(&b' ');
+        self.repeats.clear();
+        self.repeats.resize(self.prefix.len(), true);
+        [2, 3, 4].map(|n| {
+            let top = self.top_n_gram_chars(n);
+            if prunes {
+                let repeats = |&id: &u32| id != UNIQUE && self.counts[id as usize].0 > 1;
+                self.repeats.clear();
+                self.repeats.extend(self.ids.iter().map(repeats));
+            }
+            top
+        })
     }
 
-    /// Length × count of the most frequent n-gram, its words joined by spaces.
+    /// As above for one n, which looks at the places that `repeats` names.
     fn top_n_gram_chars(&mut self, n: usize) -> usize {
         let n_grams = self.prefix.len().saturating_sub(n);
+        if n_grams == 0 {
+            return 0;
+        }
         self.index.start(n_grams);
+        self.ids.clear();
         self.counts.clear();
         for at in 0..n_grams {
-            let (from, to) = (self.prefix[at], self.prefix[at + n]);
-            let power = self.power(to.bytes - from.bytes + n);
-            let (id, is_new) = self.index.insert(sub(to.spaced, mul(from.spaced, power)));
-            if is_new {
-                let chars = to.chars - from.chars + n - 1;
-                self.counts.push((0, chars as u32));
+            let mut id = UNIQUE;
+            if self.repeats[at] {
+                let (from, to) = (self.prefix[at], self.prefix[at + n]);
+                let power = power(&mut self.powers, to.bytes - from.bytes + n);
+                let (found, is_new) = self.index.insert(sub(to.spaced, mul(from.spaced, power)));
+                if is_new {
+                    self.counts.push((0, (to.chars - from.chars + n - 1) as u32));
+                }
+                self.counts[found as usize].0 += 1;
+                id = found;
             }
-            self.counts[id as usize].0 += 1;
+            self.ids.push(id);
         }
-        // Ids are in order of appearance, and the first of equals is meant: later ones must be more.
-        let (count, chars) = self
-            .counts
-            .iter()
-            .fold((0, 0), |top, &next| if next.0 > top.0 { next } else { top });
+        // Ids are in order of appearance, and the first of equals is meant: later ones must be more. If none is repeated,
+        // that is the text's first.
+        let first = (1, (self.prefix[n].chars + n - 1) as u32);
+        let (count, chars) = self.counts.iter().fold(first, |top, &next| if next.0 > top.0 { next } else { top });
         count as usize * chars as usize
     }
 
-    /// Characters of n-grams that repeat an earlier one, their words joined by nothing.
+    /// Characters of n-grams that repeat an earlier one, their words joined by nothing, for n = 5 to 10.
+    fn dup_n_grams_chars(&mut self) -> [usize; 6] {
+        self.find_repeated_windows();
+        [5, 6, 7, 8, 9, 10].map(|n| self.dup_n_gram_chars(n))
+    }
+
+    /// Sets `repeats` where the `WINDOW` bytes from a word on also follow the start of another word. Equal n-grams may
+    /// have their words cut differently, so no count of words can stand in for bytes.
+    fn find_repeated_windows(&mut self) {
+        let words = self.prefix.len() - 1;
+        self.index.start(words);
+        self.ids.clear();
+        self.counts.clear();
+        let windows = self.prefix[..words].iter().map_while(|word| self.stream.get(word.bytes..word.bytes + WINDOW));
+        for window in windows {
+            let (id, is_new) = self.index.insert(xxh3_64(window));
+            if is_new {
+                self.counts.push((0, 0));
+            }
+            self.counts[id as usize].0 += 1;
+            self.ids.push(id);
+        }
+        self.repeats.clear();
+        self.repeats.extend(self.ids.iter().map(|&id| self.counts[id as usize].0 > 1));
+        self.repeats.resize(words, true);
+    }
+
     fn dup_n_gram_chars(&mut self, n: usize) -> usize {
         let n_grams = self.prefix.len().saturating_sub(n);
         self.index.start(n_grams);
         let (mut at, mut chars) = (0, 0);
         while at < n_grams {
             let (from, to) = (self.prefix[at], self.prefix[at + n]);
-            let power = self.power(to.bytes - from.bytes);
-            if self.index.insert(sub(to.joined, mul(from.joined, power))).1 {
+            let bytes = to.bytes - from.bytes;
+            let is_unique = !self.repeats[at] && bytes >= WINDOW;
+            if is_unique || self.index.insert(sub(to.joined, mul(from.joined, power(&mut self.powers, bytes)))).1 {
                 at += 1;
             } else {
                 chars += to.chars - from.chars;
@@ -204,6 +233,28 @@ impl RepetitionScratch {
         }
         chars
     }
+}
+
+/// `BASE` to the power of `exponent`, from a table of the powers below 4,096 that grows as needed.
+#[inline]
+fn power(table: &mut Vec<u64>, exponent: usize) -> u64 {
+    match table.get(exponent) {
+        Some(&power) => power,
+        None => new_power(table, exponent),
+    }
+}
+
+#[cold]
+fn new_power(table: &mut Vec<u64>, exponent: usize) -> u64 {
+    if exponent >= 4096 {
+        let half = power(table, exponent / 2);
+        let square = mul(half, half);
+        return if exponent.is_multiple_of(2) { square } else { mul(square, BASE) };
+    }
+    while table.len() <= exponent {
+        table.push(table.last().map_or(1, |&last| mul(last, BASE)));
+    }
+    table[exponent]
 }
 
 /// 2⁶¹ − 1, a prime.
@@ -252,14 +303,9 @@ mod tests {
     fn top_reference(words: &[&str], n: usize) -> usize {
         let mut counts: HashMap<String, usize> = HashMap::new();
         let grams: Vec<String> = words.windows(n).map(|gram| gram.join(" ")).collect();
-        grams
-            .iter()
-            .for_each(|gram| *counts.entry(gram.clone()).or_default() += 1);
+        grams.iter().for_each(|gram| *counts.entry(gram.clone()).or_default() += 1);
         let top = counts.values().max().copied().unwrap_or(0);
-        grams
-            .iter()
-            .find(|&gram| counts[gram] == top)
-            .map_or(0, |gram| gram.chars().count() * top)
+        grams.iter().find(|&gram| counts[gram] == top).map_or(0, |gram| gram.chars().count() * top)
     }
 
     fn dup_reference(words: &[&str], n: usize) -> usize {
@@ -279,28 +325,21 @@ mod tests {
 
     #[test]
     fn n_grams_agree_with_strings() {
-        let vocabulary = [
-            "a", "b", "ab", "ba", "é", "e\u{301}", "שלום", "😀", "\0", "\0a", "cde", "x",
-        ];
+        let vocabulary =
+            ["a", "b", "ab", "ba", "é", "e\u{301}", "שלום", "😀", "\0", "\0a", "cde", "abcdefghij", " \u{301}", "a b"];
         let mut scratch = RepetitionScratch::default();
         let mut state = 3u64;
         let mut next = |n: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
-        for _ in 0..2_000 {
+        for _ in 0..5_000 {
             let kinds = 1 + next(vocabulary.len());
             let words: Vec<&str> = (0..next(60)).map(|_| vocabulary[next(kinds)]).collect();
             let text = words.join("  ") + "\n";
             let chars = text.chars().count() as f64;
             let got = gopher_repetition(&text, &words, &mut scratch);
-            assert_eq!(
-                got.top_n_gram,
-                [2, 3, 4].map(|n| top_reference(&words, n) as f64 / chars),
-                "{words:?}"
-            );
+            assert_eq!(got.top_n_gram, [2, 3, 4].map(|n| top_reference(&words, n) as f64 / chars), "{words:?}");
             assert_eq!(
                 got.dup_n_gram,
                 [5, 6, 7, 8, 9, 10].map(|n| dup_reference(&words, n) as f64 / chars),

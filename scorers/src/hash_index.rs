@@ -41,11 +41,7 @@ impl HashIndex {
         loop {
             let slot = &mut self.slots[at];
             if slot.generation != self.generation {
-                *slot = Slot {
-                    hash,
-                    generation: self.generation,
-                    id: self.len,
-                };
+                *slot = Slot { hash, generation: self.generation, id: self.len };
                 self.len += 1;
                 return (slot.id, true);
             }

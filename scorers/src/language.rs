@@ -30,14 +30,8 @@ pub struct Language {
 /// ```
 pub fn detect(text: &str, scratch: &mut String) -> Language {
     match whatlang::detect(sample(text, scratch)) {
-        Some(info) => Language {
-            code: Some(info.lang().code()),
-            confidence: info.confidence(),
-        },
-        None => Language {
-            code: None,
-            confidence: 0.0,
-        },
+        Some(info) => Language { code: Some(info.lang().code()), confidence: info.confidence() },
+        None => Language { code: None, confidence: 0.0 },
     }
 }
 
@@ -60,16 +54,8 @@ fn whole_words(text: &str, start: usize, end: usize) -> &str {
     let (first, last) = (text.ceil_char_boundary(start), text.floor_char_boundary(end));
     let piece = &text[first..last];
     let near = |at: usize| at < piece.len() / 8;
-    let from = if first == 0 {
-        0
-    } else {
-        piece.find(char::is_whitespace).filter(|&at| near(at)).unwrap_or(0)
-    };
-    let to = if last == text.len() {
-        piece.len()
-    } else {
-        piece.rfind(char::is_whitespace).unwrap_or(0)
-    };
+    let from = if first == 0 { 0 } else { piece.find(char::is_whitespace).filter(|&at| near(at)).unwrap_or(0) };
+    let to = if last == text.len() { piece.len() } else { piece.rfind(char::is_whitespace).unwrap_or(0) };
     let to = if near(piece.len() - to) { to } else { piece.len() };
     &piece[from..to]
 }
@@ -92,10 +78,7 @@ pub fn language_codes() -> &'static [&'static str] {
 /// assert_eq!([iso639_3("zh"), iso639_3("zho"), iso639_3("cmn"), iso639_3("xx")], [Some("cmn"), Some("cmn"), Some("cmn"), None]);
 /// ```
 pub fn iso639_3(code: &str) -> Option<&'static str> {
-    let code = ALIASES
-        .iter()
-        .find(|(alias, _)| *alias == code)
-        .map_or(code, |(_, code)| code);
+    let code = ALIASES.iter().find(|(alias, _)| *alias == code).map_or(code, |(_, code)| code);
     language_codes().binary_search(&code).ok().map(|i| language_codes()[i])
 }
 
@@ -125,72 +108,39 @@ mod tests {
     #[test]
     fn text_without_letters_has_no_language() {
         for text in ["", " \r\n\t", "12345 -- !?", "😀😀 👩‍👩‍👧"] {
-            assert_eq!(
-                detect(text, &mut String::new()),
-                Language {
-                    code: None,
-                    confidence: 0.0
-                },
-                "{text}"
-            );
+            assert_eq!(detect(text, &mut String::new()), Language { code: None, confidence: 0.0 }, "{text}");
         }
     }
 
     #[test]
     fn scripts_and_languages_are_told_apart() {
-        assert_eq!(
-            code("This is a sentence that anybody would take for English."),
-            Some("eng")
-        );
+        assert_eq!(code("This is a sentence that anybody would take for English."), Some("eng"));
         assert_eq!(code("שלום עולם, זהו משפט בעברית."), Some("heb"));
         assert_eq!(code("Це речення написане українською мовою."), Some("ukr"));
         assert_eq!(code("今日は良い天気ですね。"), Some("jpn"));
-        assert_eq!(
-            code("Il s'e\u{301}tait passe\u{301} quelque chose de très étrange pendant l'été."),
-            Some("fra")
-        );
+        assert_eq!(code("Il s'e\u{301}tait passe\u{301} quelque chose de très étrange pendant l'été."), Some("fra"));
         assert_eq!(code("안녕"), Some("kor"));
     }
 
     #[test]
     fn a_long_text_is_sampled_in_three_places() {
         let mut scratch = String::from("stale");
-        let text = format!(
-            "{}{}{}",
-            "start ".repeat(1000),
-            "middle ".repeat(1000),
-            "end ".repeat(2000)
-        );
+        let text = format!("{}{}{}", "start ".repeat(1000), "middle ".repeat(1000), "end ".repeat(2000));
         let got = sample(&text, &mut scratch).to_owned();
-        assert!(
-            got.len() <= SAMPLE_BYTES && got.len() > SAMPLE_BYTES * 7 / 8,
-            "{}",
-            got.len()
-        );
+        assert!(got.len() <= SAMPLE_BYTES && got.len() > SAMPLE_BYTES * 7 / 8, "{}", got.len());
         let words: std::collections::BTreeSet<&str> = got.split_whitespace().collect();
         assert_eq!(words.into_iter().collect::<Vec<_>>(), ["end", "middle", "start"]);
         // No white space, and no character boundary where the cuts fall.
-        for text in [
-            "日本語文".repeat(90_000),
-            "x".repeat(1 << 20),
-            format!("a{}", "😀".repeat(9_999)),
-        ] {
+        for text in ["日本語文".repeat(90_000), "x".repeat(1 << 20), format!("a{}", "😀".repeat(9_999))] {
             let got = sample(&text, &mut scratch);
-            assert!(
-                got.len() <= SAMPLE_BYTES && got.len() > SAMPLE_BYTES * 7 / 8,
-                "{}",
-                got.len()
-            );
+            assert!(got.len() <= SAMPLE_BYTES && got.len() > SAMPLE_BYTES * 7 / 8, "{}", got.len());
         }
     }
 
     #[test]
     fn the_language_of_most_of_the_text_wins() {
         let german = "Das ist ein ganz gewöhnlicher Satz, wie er in jedem Buch stehen könnte. ".repeat(100);
-        assert_eq!(
-            code(&format!("{}\n{german}", "This licence text is in English. ".repeat(10))),
-            Some("deu")
-        );
+        assert_eq!(code(&format!("{}\n{german}", "This licence text is in English. ".repeat(10))), Some("deu"));
     }
 
     #[test]
@@ -199,11 +149,7 @@ mod tests {
         for &code in language_codes() {
             assert_eq!(iso639_3(code), Some(code));
             assert_eq!(
-                ALIASES
-                    .iter()
-                    .filter(|(short, long)| short.len() == 2 && *long == code)
-                    .count()
-                    .min(1),
+                ALIASES.iter().filter(|(short, long)| short.len() == 2 && *long == code).count().min(1),
                 1,
                 "{code}"
             );

@@ -145,11 +145,7 @@ mod tests {
                 near(law(name).expect("it is listed").loss(params, tokens), loss, 1e-6);
             }
         }
-        near(
-            law("besiroglu2024_full").expect("it is listed").loss(7e9, 18e12),
-            2.027823,
-            5e-7,
-        );
+        near(law("besiroglu2024_full").expect("it is listed").loss(7e9, 18e12), 2.027823, 5e-7);
     }
 
     #[test]
@@ -165,11 +161,7 @@ mod tests {
         // parametric_fit.ipynb: L(N = 6.34e9, D = 242e9, U = 25e9), where N' = 4.8406682e9.
         let tokens = unique_equivalent(25e9, 242.0 / 25.0);
         near(tokens, 1.90849034e11, 1e-8);
-        near(
-            law("muennighoff2023").expect("it is listed").loss(4.8406682e9, tokens),
-            2.2256440889984477,
-            1e-8,
-        );
+        near(law("muennighoff2023").expect("it is listed").loss(4.8406682e9, tokens), 2.2256440889984477, 1e-8);
     }
 
     #[test]

@@ -39,12 +39,7 @@ impl MinHash {
             a[k / LANES][k % LANES] = random as u32 | 1;
             b[k / LANES][k % LANES] = (random >> 32) as u32;
         }
-        MinHash {
-            rows,
-            permutations,
-            a,
-            b,
-        }
+        MinHash { rows, permutations, a, b }
     }
 
     /// How many values a signature has: bands × rows.
@@ -112,11 +107,7 @@ impl MinHash {
     /// # Panics
     /// If `signature` has another length than bands × rows.
     pub fn band_keys(&self, signature: &[u32], out: &mut Vec<u64>) {
-        assert_eq!(
-            signature.len(),
-            self.permutations,
-            "a signature has bands × rows values"
-        );
+        assert_eq!(signature.len(), self.permutations, "a signature has bands × rows values");
         out.clear();
         let mut bytes = Vec::with_capacity(4 * self.rows);
         for (band, rows) in signature.chunks_exact(self.rows).enumerate() {
@@ -171,9 +162,7 @@ mod tests {
                 // The definition, without blocks.
                 let least = |k: usize| {
                     let (a, b) = (hash.a[k / LANES][k % LANES], hash.b[k / LANES][k % LANES]);
-                    let values = shingles
-                        .iter()
-                        .map(|s| ((s ^ s >> 32) as u32).wrapping_mul(a).wrapping_add(b));
+                    let values = shingles.iter().map(|s| ((s ^ s >> 32) as u32).wrapping_mul(a).wrapping_add(b));
                     values.min().unwrap_or(u32::MAX)
                 };
                 assert_eq!(scalar, (0..bands * rows).map(least).collect::<Vec<_>>());
@@ -195,10 +184,7 @@ mod tests {
     fn order_and_repeats_do_not_matter_but_the_seed_does() {
         let hash = MinHash::new(14, 8, 1);
         assert_eq!(signature(&hash, &[5, 6, 7]), signature(&hash, &[7, 5, 5, 6, 7]));
-        assert_ne!(
-            signature(&hash, &[5, 6, 7]),
-            signature(&MinHash::new(14, 8, 2), &[5, 6, 7])
-        );
+        assert_ne!(signature(&hash, &[5, 6, 7]), signature(&MinHash::new(14, 8, 2), &[5, 6, 7]));
         assert_eq!(signature(&hash, &[]), [u32::MAX; 112]);
     }
 
@@ -217,26 +203,16 @@ mod tests {
             let (both, each) = (50 + n % 300, 1 + n % 97);
             let (a, b) = pair(&mut state, both, each);
             let jaccard = both as f64 / (both + 2 * each) as f64;
-            let equal = signature(&hash, &a)
-                .iter()
-                .zip(signature(&hash, &b))
-                .filter(|(x, y)| **x == *y)
-                .count();
+            let equal = signature(&hash, &a).iter().zip(signature(&hash, &b)).filter(|(x, y)| **x == *y).count();
             let error = equal as f64 / 112.0 - jaccard;
             sum += error;
             squares += error * error;
             expected += jaccard * (1.0 - jaccard) / 112.0;
         }
-        let (bias, rmse, theory) = (
-            sum / PAIRS as f64,
-            (squares / PAIRS as f64).sqrt(),
-            (expected / PAIRS as f64).sqrt(),
-        );
+        let (bias, rmse, theory) =
+            (sum / PAIRS as f64, (squares / PAIRS as f64).sqrt(), (expected / PAIRS as f64).sqrt());
         assert!(bias.abs() < 0.005, "bias {bias}");
-        assert!(
-            (rmse / theory - 1.0).abs() < 0.1,
-            "root mean square error {rmse}, expected {theory}"
-        );
+        assert!((rmse / theory - 1.0).abs() < 0.1, "root mean square error {rmse}, expected {theory}");
     }
 
     #[test]
@@ -252,10 +228,7 @@ mod tests {
                 keys(&hash, &a).iter().zip(keys(&hash, &b)).any(|(x, y)| *x == y)
             };
             let found = (0..PAIRS).filter(|_| meets(&mut state)).count() as f64 / PAIRS as f64;
-            assert!(
-                (found - expected).abs() < 0.06,
-                "similarity {s}: {found} of pairs meet, expected {expected}"
-            );
+            assert!((found - expected).abs() < 0.06, "similarity {s}: {found} of pairs meet, expected {expected}");
         }
     }
 }

@@ -32,41 +32,25 @@ fn in_ranges(ranges: &[(u32, u32)], c: char) -> bool {
 
 fn is_member(low: &Bitmap, ranges: &[(u32, u32)], c: char) -> bool {
     let code = c as u32;
-    if code < 0x10000 {
-        low[code as usize / 64] >> (code % 64) & 1 == 1
-    } else {
-        in_ranges(ranges, c)
-    }
+    if code < 0x10000 { low[code as usize / 64] >> (code % 64) & 1 == 1 } else { in_ranges(ranges, c) }
 }
 
 /// `\w` of Python's `re` for strings: `isalnum()` or an underscore. Combining marks are not word characters.
 #[inline]
 pub fn is_word_char(c: char) -> bool {
-    if c.is_ascii() {
-        c.is_ascii_alphanumeric() || c == '_'
-    } else {
-        is_member(&ALNUM_BELOW_10000, ALNUM, c)
-    }
+    if c.is_ascii() { c.is_ascii_alphanumeric() || c == '_' } else { is_member(&ALNUM_BELOW_10000, ALNUM, c) }
 }
 
 /// `str.isalpha()` of one character.
 #[inline]
 pub fn is_alpha(c: char) -> bool {
-    if c.is_ascii() {
-        c.is_ascii_alphabetic()
-    } else {
-        is_member(&ALPHA_BELOW_10000, ALPHA, c)
-    }
+    if c.is_ascii() { c.is_ascii_alphabetic() } else { is_member(&ALPHA_BELOW_10000, ALPHA, c) }
 }
 
 /// `str.isspace()` of one character; unlike [`char::is_whitespace`] it holds for U+001C to U+001F.
 #[inline]
 pub fn is_space(c: char) -> bool {
-    if c.is_ascii() {
-        matches!(c, '\t'..='\r' | '\x1c'..=' ')
-    } else {
-        in_ranges(SPACE, c)
-    }
+    if c.is_ascii() { matches!(c, '\t'..='\r' | '\x1c'..=' ') } else { in_ranges(SPACE, c) }
 }
 
 /// `str.strip()` without arguments.
@@ -136,11 +120,7 @@ fn next_char(text: &str, wanted: impl Fn(char) -> bool) -> Option<usize> {
     let mut i = 0;
     while i < bytes.len() {
         let byte = bytes[i];
-        let c = if byte.is_ascii() {
-            byte as char
-        } else {
-            text[i..].chars().next()?
-        };
+        let c = if byte.is_ascii() { byte as char } else { text[i..].chars().next()? };
         if wanted(c) {
             return Some(i);
         }
@@ -239,10 +219,7 @@ mod tests {
             ["1", "2", "3", "4", "5", "6", "7", "8", "9\u{1f}10"]
         );
         assert_eq!(lines("é\u{2027}…\u{a0}"), ["é\u{2027}…\u{a0}"]);
-        assert_eq!(
-            splitlines(&"x".repeat(1 << 20)).map(str::len).collect::<Vec<_>>(),
-            [1 << 20]
-        );
+        assert_eq!(splitlines(&"x".repeat(1 << 20)).map(str::len).collect::<Vec<_>>(), [1 << 20]);
     }
 
     #[test]

@@ -43,9 +43,7 @@ pub fn shingle_set(text: &str, ngram: usize, out: &mut Vec<u64>) {
 
 /// One hash of the hashes of words in order. Each step is a bijection, so n-grams that differ in one word never collide.
 fn combine(words: &[u64]) -> u64 {
-    let mixed = words.iter().fold(0u64, |hash, word| {
-        (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    });
+    let mixed = words.iter().fold(0u64, |hash, word| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed ^ mixed >> 31
 }
@@ -63,10 +61,7 @@ pub fn jaccard(a: &[u64], b: &[u64]) -> (f64, f64) {
         i += usize::from(a_first);
         j += usize::from(b_first);
     }
-    (
-        both as f64 / (a.len() + b.len() - both) as f64,
-        both as f64 / a.len().min(b.len()) as f64,
-    )
+    (both as f64 / (a.len() + b.len() - both) as f64, both as f64 / a.len().min(b.len()) as f64)
 }
 
 #[cfg(test)]
@@ -127,10 +122,7 @@ mod tests {
         assert_eq!(jaccard(&[1], &[]), (0.0, 0.0));
         assert_eq!(jaccard(&[1, 2, 3, 9], &[2, 3, 4]), (2.0 / 5.0, 2.0 / 3.0));
         assert_eq!(jaccard(&[7, 8], &[7, 8]), (1.0, 1.0));
-        let (a, b) = (
-            set("the cat sat on the mat today", 5),
-            set("The cat sat on the mat, again", 5),
-        );
+        let (a, b) = (set("the cat sat on the mat today", 5), set("The cat sat on the mat, again", 5));
         assert_eq!(jaccard(&a, &b), (2.0 / 4.0, 2.0 / 3.0));
     }
 

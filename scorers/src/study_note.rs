@@ -67,20 +67,13 @@ mod tests {
     fn agrees_with_python_to_the_bit() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/golden/study_note.jsonl");
         let file = std::fs::read_to_string(path).expect("the golden file is in the repository");
-        let rows: Vec<Golden> = file
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("a line is one object"))
-            .collect();
+        let rows: Vec<Golden> =
+            file.lines().map(|line| serde_json::from_str(line).expect("a line is one object")).collect();
         assert!(rows.len() >= 60, "{} rows", rows.len());
         for Golden { name, text, score } in rows {
             // serde_json's own numbers may be off by one unit in the last place.
             let score: f64 = score.get().parse().expect("the score is a number");
-            assert_eq!(
-                study_note(&text).to_bits(),
-                score.to_bits(),
-                "{name}: {} is not {score}",
-                study_note(&text)
-            );
+            assert_eq!(study_note(&text).to_bits(), score.to_bits(), "{name}: {} is not {score}", study_note(&text));
         }
     }
 
@@ -105,10 +98,8 @@ mod tests {
     fn words_and_lines_are_compared_in_lower_case() {
         // Two words of four differ, one line of two.
         let expected = 0.4 * (2.0 / 4.0) + 0.3 * (4.0 / 500.0) + 0.3 * (1.0 - (1.0 - 1.0 / 2.0));
-        for text in [
-            "ΚΌΣΜΟΣ Καλημέρα\r\nκόσμος καλημέρα",
-            "Shalom (שלום)\u{2028}SHALOM (שלום)\n \n",
-        ] {
+        for text in ["ΚΌΣΜΟΣ Καλημέρα\r\nκόσμος καλημέρα", "Shalom (שלום)\u{2028}SHALOM (שלום)\n \n"]
+        {
             assert_eq!(study_note(text), expected, "{text}");
         }
     }

@@ -35,11 +35,7 @@ pub fn words<'a>(text: &'a str, out: &mut Vec<&'a str>) {
             // ends after white space that ASCII follows. The white space before is in it because a mark may follow that.
             let from = if start == end { at } else { start };
             let end = safe_end(bytes, end);
-            out.extend(
-                text[from..end]
-                    .split_word_bounds()
-                    .filter(|piece| !piece.chars().all(python::is_space)),
-            );
+            out.extend(text[from..end].split_word_bounds().filter(|piece| !piece.chars().all(python::is_space)));
             at = end;
         }
     }
@@ -56,10 +52,7 @@ fn run(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
 /// The first place from `at` on with ASCII white space before and another ASCII character after, or the end.
 fn safe_end(bytes: &[u8], at: usize) -> usize {
     let is_safe = |pair: &[u8]| is_space(pair[0]) && pair[1].is_ascii() && !is_space(pair[1]);
-    bytes[at..]
-        .windows(2)
-        .position(is_safe)
-        .map_or(bytes.len(), |i| at + i + 1)
+    bytes[at..].windows(2).position(is_safe).map_or(bytes.len(), |i| at + i + 1)
 }
 
 /// The words of ASCII text without white space.
@@ -115,9 +108,7 @@ mod tests {
     }
 
     fn reference(text: &str) -> Vec<&str> {
-        text.split_word_bounds()
-            .filter(|piece| !piece.chars().all(python::is_space))
-            .collect()
+        text.split_word_bounds().filter(|piece| !piece.chars().all(python::is_space)).collect()
     }
 
     #[test]
@@ -143,22 +134,14 @@ mod tests {
             .collect();
         let mut state = 1u64;
         let mut next = |n: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
         for round in 0..60_000 {
             // Half the rounds are mostly ASCII.
             let ascii = if round % 2 == 0 { 20 } else { alphabet.len() };
             let text: String = (0..next(24))
-                .map(|_| {
-                    if next(8) == 0 {
-                        alphabet[next(alphabet.len())]
-                    } else {
-                        alphabet[next(ascii)]
-                    }
-                })
+                .map(|_| if next(8) == 0 { alphabet[next(alphabet.len())] } else { alphabet[next(ascii)] })
                 .collect();
             assert_eq!(split(&text), reference(&text), "{text:?}");
         }

@@ -25,10 +25,7 @@ pub struct ExactDedupStage {
 impl ExactDedupStage {
     /// The stage as the manifest sets it; without `[dedup.exact]` nothing is removed.
     pub fn new(manifest: &Manifest) -> Self {
-        ExactDedupStage {
-            on: manifest.dedup.exact.is_some(),
-            preference: Preference::new(manifest),
-        }
+        ExactDedupStage { on: manifest.dedup.exact.is_some(), preference: Preference::new(manifest) }
     }
 }
 
@@ -59,11 +56,7 @@ impl Stage for ExactDedupStage {
 #[async_trait]
 impl CorpusStage for ExactDedupStage {
     async fn decide(&self, corpus: &dyn Corpus) -> Result<Decision> {
-        let groups = if self.on {
-            equal_texts(corpus).await?
-        } else {
-            Vec::new()
-        };
+        let groups = if self.on { equal_texts(corpus).await? } else { Vec::new() };
         let members = gather(corpus, &groups).await?;
         let mut removed: Vec<(u64, String)> = Vec::new();
         for group in &groups {
@@ -81,24 +74,15 @@ impl CorpusStage for ExactDedupStage {
             ("removed_by", Arc::new(reasons) as _),
             ("kept_id", Arc::new(kept) as _),
         ])?;
-        Ok(Decision {
-            annotations,
-            tables: [].into(),
-            notes: Vec::new(),
-        })
+        Ok(Decision { annotations, tables: [].into(), notes: Vec::new() })
     }
 }
 
 /// Groups of two or more documents with equal texts. A grouping of narrow rows: it spills under the memory pool.
 async fn equal_texts(corpus: &dyn Corpus) -> Result<Vec<Vec<u64>>> {
-    let rows = corpus
-        .rows(&[read("signatures", "text_hash")])?
-        .filter(col("reached"))?;
+    let rows = corpus.rows(&[read("signatures", "text_hash")])?.filter(col("reached"))?;
     let groups = rows
-        .aggregate(
-            vec![col("text_hash")],
-            vec![count(lit(1)).alias("n"), array_agg(col("doc")).alias("docs")],
-        )?
+        .aggregate(vec![col("text_hash")], vec![count(lit(1)).alias("n"), array_agg(col("doc")).alias("docs")])?
         .filter(col("n").gt(lit(1i64)))?
         .select(vec![col("docs")])?;
     collect_groups(groups).await

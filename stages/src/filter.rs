@@ -69,23 +69,11 @@ impl Rule {
 }
 
 const fn quality(name: &'static str, signal: &'static str, fails: Fails, threshold: fn(&GopherQuality) -> f64) -> Rule {
-    Rule {
-        family: "gopher_quality",
-        name,
-        signal,
-        fails,
-        threshold: Threshold::Quality(threshold),
-    }
+    Rule { family: "gopher_quality", name, signal, fails, threshold: Threshold::Quality(threshold) }
 }
 
 const fn repetition(name: &'static str, signal: &'static str, threshold: fn(&GopherRepetition) -> f64) -> Rule {
-    Rule {
-        family: "gopher_repetition",
-        name,
-        signal,
-        fails: Fails::Above,
-        threshold: Threshold::Repetition(threshold),
-    }
+    Rule { family: "gopher_repetition", name, signal, fails: Fails::Above, threshold: Threshold::Repetition(threshold) }
 }
 
 /// Every rule, in the order in which the first failing one is named: repetition before quality, as in FineWeb's recipe.
@@ -104,32 +92,16 @@ pub const RULES: &[Rule] = &[
     repetition("duplicated_8_n_grams", "dup_8_gram", |t| t.max_dup_8_gram),
     repetition("duplicated_9_n_grams", "dup_9_gram", |t| t.max_dup_9_gram),
     repetition("duplicated_10_n_grams", "dup_10_gram", |t| t.max_dup_10_gram),
-    quality("short_doc", "n_nonsymbol_words", Fails::Below, |t| {
-        f64::from(t.min_words)
-    }),
-    quality("long_doc", "n_nonsymbol_words", Fails::Above, |t| {
-        f64::from(t.max_words)
-    }),
+    quality("short_doc", "n_nonsymbol_words", Fails::Below, |t| f64::from(t.min_words)),
+    quality("long_doc", "n_nonsymbol_words", Fails::Above, |t| f64::from(t.max_words)),
     quality("below_avg", "avg_word_len", Fails::Below, |t| t.min_avg_word_len),
     quality("above_avg", "avg_word_len", Fails::Above, |t| t.max_avg_word_len),
-    quality("too_many_hashes", "hash_word_ratio", Fails::Above, |t| {
-        t.max_hash_word_ratio
-    }),
-    quality("too_many_ellipsis", "ellipsis_word_ratio", Fails::Above, |t| {
-        t.max_ellipsis_word_ratio
-    }),
-    quality("too_many_bullets", "bullet_line_ratio", Fails::Above, |t| {
-        t.max_bullet_line_ratio
-    }),
-    quality("too_many_end_ellipsis", "ellipsis_line_ratio", Fails::Above, |t| {
-        t.max_ellipsis_line_ratio
-    }),
-    quality("below_alpha", "alpha_word_ratio", Fails::Below, |t| {
-        t.min_alpha_word_ratio
-    }),
-    quality("enough_stop_words", "n_stop_words", Fails::Below, |t| {
-        f64::from(t.min_stop_words)
-    }),
+    quality("too_many_hashes", "hash_word_ratio", Fails::Above, |t| t.max_hash_word_ratio),
+    quality("too_many_ellipsis", "ellipsis_word_ratio", Fails::Above, |t| t.max_ellipsis_word_ratio),
+    quality("too_many_bullets", "bullet_line_ratio", Fails::Above, |t| t.max_bullet_line_ratio),
+    quality("too_many_end_ellipsis", "ellipsis_line_ratio", Fails::Above, |t| t.max_ellipsis_line_ratio),
+    quality("below_alpha", "alpha_word_ratio", Fails::Below, |t| t.min_alpha_word_ratio),
+    quality("enough_stop_words", "n_stop_words", Fails::Below, |t| f64::from(t.min_stop_words)),
 ];
 
 /// The stage `filter`.
@@ -140,9 +112,7 @@ pub struct FilterStage {
 impl FilterStage {
     /// The stage as the manifest sets it.
     pub fn new(manifest: &Manifest) -> Self {
-        FilterStage {
-            filter: manifest.filter.clone(),
-        }
+        FilterStage { filter: manifest.filter.clone() }
     }
 }
 
@@ -170,14 +140,9 @@ impl Stage for FilterStage {
 
 impl ShardStage for FilterStage {
     fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let on = RULES
-            .iter()
-            .filter_map(|rule| Some((rule.full_name(), rule.failed(rule.threshold(&self.filter)?))));
+        let on = RULES.iter().filter_map(|rule| Some((rule.full_name(), rule.failed(rule.threshold(&self.filter)?))));
         let judged = input.with_column("failing", if_reached(failing(on.collect()))?)?;
-        select_table(
-            judged.with_column("removed_by", array_element(col("failing"), lit(1i64)))?,
-            "filter",
-        )
+        select_table(judged.with_column("removed_by", array_element(col("failing"), lit(1i64)))?, "filter")
     }
 }
 
@@ -188,10 +153,8 @@ pub fn failing(rules: Vec<(String, Expr)>) -> Expr {
     let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let item = Field::new("item", DataType::Utf8, false);
         let mut lists = ListBuilder::new(StringBuilder::new()).with_field(item);
-        let rules: Vec<_> = columns
-            .chunks_exact(2)
-            .map(|pair| (pair[0].as_string::<i32>(), pair[1].as_boolean()))
-            .collect();
+        let rules: Vec<_> =
+            columns.chunks_exact(2).map(|pair| (pair[0].as_string::<i32>(), pair[1].as_boolean())).collect();
         for row in 0..columns.first().map_or(0, |column| column.len()) {
             for (name, failed) in &rules {
                 if failed.is_valid(row) && failed.value(row) {
@@ -216,29 +179,16 @@ mod tests {
     fn rule_names_and_signals_are_declared() {
         let schema = tables::schema("signals");
         for rule in RULES {
-            let family = schema
-                .field_with_name(rule.family)
-                .expect("a family is a column of signals");
-            let DataType::Struct(fields) = family.data_type() else {
-                panic!("{} is no struct", rule.family)
-            };
+            let family = schema.field_with_name(rule.family).expect("a family is a column of signals");
+            let DataType::Struct(fields) = family.data_type() else { panic!("{} is no struct", rule.family) };
             assert!(fields.find(rule.signal).is_some(), "{}.{}", rule.family, rule.signal);
-            assert_eq!(
-                RULES
-                    .iter()
-                    .filter(|other| other.full_name() == rule.full_name())
-                    .count(),
-                1
-            );
+            assert_eq!(RULES.iter().filter(|other| other.full_name() == rule.full_name()).count(), 1);
         }
     }
 
     #[test]
     fn a_family_that_is_absent_has_no_threshold() {
-        let filter = Filter {
-            gopher_quality: Some(GopherQuality::default()),
-            gopher_repetition: None,
-        };
+        let filter = Filter { gopher_quality: Some(GopherQuality::default()), gopher_repetition: None };
         let on = RULES.iter().filter(|rule| rule.threshold(&filter).is_some()).count();
         assert_eq!(on, 10);
     }

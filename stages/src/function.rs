@@ -31,12 +31,7 @@ impl Function {
         output: DataType,
         kernel: impl Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync + 'static,
     ) -> Self {
-        Function {
-            name,
-            output,
-            signature: Signature::variadic_any(Volatility::Immutable),
-            kernel: Arc::new(kernel),
-        }
+        Function { name, output, signature: Signature::variadic_any(Volatility::Immutable), kernel: Arc::new(kernel) }
     }
 
     /// The function applied to arguments.
@@ -87,20 +82,14 @@ impl ScalarUDFImpl for Function {
 /// The text column among a kernel's arguments.
 pub(crate) fn text(columns: &[ArrayRef], index: usize) -> Result<&StringArray> {
     columns[index].as_string_opt::<i32>().ok_or_else(|| {
-        DataFusionError::Internal(format!(
-            "argument {index} is {}, expected Utf8",
-            columns[index].data_type()
-        ))
+        DataFusionError::Internal(format!("argument {index} is {}, expected Utf8", columns[index].data_type()))
     })
 }
 
 /// A setting among a kernel's arguments: a literal, the same in every row; 0 for a batch without rows.
 pub(crate) fn setting(columns: &[ArrayRef], index: usize) -> Result<u64> {
     let values = columns[index].as_primitive_opt::<UInt64Type>().ok_or_else(|| {
-        DataFusionError::Internal(format!(
-            "argument {index} is {}, expected UInt64",
-            columns[index].data_type()
-        ))
+        DataFusionError::Internal(format!("argument {index} is {}, expected UInt64", columns[index].data_type()))
     })?;
     Ok(if values.is_empty() { 0 } else { values.value(0) })
 }

@@ -24,13 +24,8 @@ pub struct LanguageStage {
 impl LanguageStage {
     /// The stage as the manifest sets it; without `[language]` every document is kept.
     pub fn new(manifest: &Manifest) -> Self {
-        let keep_all = Language {
-            keep: Vec::new(),
-            min_confidence: 0.0,
-        };
-        LanguageStage {
-            config: manifest.language.clone().unwrap_or(keep_all),
-        }
+        let keep_all = Language { keep: Vec::new(), min_confidence: 0.0 };
+        LanguageStage { config: manifest.language.clone().unwrap_or(keep_all) }
     }
 
     fn removed_by(&self) -> Result<Expr> {
@@ -40,10 +35,7 @@ impl LanguageStage {
             false => col("language").is_null().or(col("language").in_list(keep, true)),
         };
         when(not_kept, lit("language.not_kept"))
-            .when(
-                col("confidence").lt(lit(self.config.min_confidence)),
-                lit("language.low_confidence"),
-            )
+            .when(col("confidence").lt(lit(self.config.min_confidence)), lit("language.low_confidence"))
             .end()
     }
 }
@@ -82,11 +74,8 @@ impl ShardStage for LanguageStage {
 
 /// `detect_language(text) -> {language, confidence}`.
 fn detect_language(text_column: Expr) -> Expr {
-    let fields: Fields = vec![
-        Field::new("language", DataType::Utf8, true),
-        Field::new("confidence", DataType::Float64, false),
-    ]
-    .into();
+    let fields: Fields =
+        vec![Field::new("language", DataType::Utf8, true), Field::new("confidence", DataType::Float64, false)].into();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let texts = text(columns, 0)?;

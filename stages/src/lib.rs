@@ -49,11 +49,7 @@ pub struct Read {
 
 /// A column read under its own name.
 pub const fn read(table: &'static str, column: &'static str) -> Read {
-    Read {
-        table,
-        column,
-        name: column,
-    }
+    Read { table, column, name: column }
 }
 
 const UP_REACHED: &str = "up_reached";
@@ -201,17 +197,8 @@ pub fn stages(manifest: &Manifest, tokenizer: tokens::Counter) -> Vec<AnyStage> 
 }
 
 /// Names of the row-aligned stages, `documents` first, in the order they run.
-pub const STAGES: &[&str] = &[
-    "documents",
-    "language",
-    "signals",
-    "signatures",
-    "filter",
-    "exact_dedup",
-    "near_dedup",
-    "tokens",
-    "quality",
-];
+pub const STAGES: &[&str] =
+    &["documents", "language", "signals", "signatures", "filter", "exact_dedup", "near_dedup", "tokens", "quality"];
 
 /// Every column that the driver reads for a stage: identity, what says who reaches it, and the stage's own.
 pub fn all_reads(stage: &dyn Stage) -> Vec<Read> {
@@ -227,16 +214,8 @@ pub fn reached_reads(follows: &'static str) -> Vec<Read> {
         return Vec::new();
     }
     vec![
-        Read {
-            table: follows,
-            column: "reached",
-            name: UP_REACHED,
-        },
-        Read {
-            table: follows,
-            column: "removed_by",
-            name: UP_REMOVED_BY,
-        },
+        Read { table: follows, column: "reached", name: UP_REACHED },
+        Read { table: follows, column: "removed_by", name: UP_REMOVED_BY },
     ]
 }
 
@@ -245,9 +224,7 @@ pub(crate) fn is_reached(rows: &RecordBatch, row: usize) -> bool {
     let Some(reached) = rows.column_by_name(UP_REACHED) else {
         return true;
     };
-    let removed = rows
-        .column_by_name(UP_REMOVED_BY)
-        .is_some_and(|removed_by| removed_by.is_valid(row));
+    let removed = rows.column_by_name(UP_REMOVED_BY).is_some_and(|removed_by| removed_by.is_valid(row));
     reached.as_boolean().value(row) && !removed
 }
 
@@ -265,11 +242,7 @@ pub fn with_reached(input: DataFrame, follows: &str) -> Result<DataFrame> {
 
 /// The columns of a table's schema, in its order.
 pub(crate) fn select_table(plan: DataFrame, table: &str) -> Result<DataFrame> {
-    let columns: Vec<Expr> = tables::schema(table)
-        .fields()
-        .iter()
-        .map(|field| col(field.name()))
-        .collect();
+    let columns: Vec<Expr> = tables::schema(table).fields().iter().map(|field| col(field.name())).collect();
     plan.select(columns)
 }
 

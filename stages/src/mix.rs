@@ -138,73 +138,42 @@ pub fn epochs(buckets: &[Bucket], budget: u64, max_epochs: f64) -> Result<Vec<f6
     let unique: u64 = buckets.iter().map(|bucket| bucket.tokens).sum();
     let feasible = unique as f64 * max_epochs;
     if budget as f64 > feasible {
-        return Err(Infeasible {
-            asked: budget,
-            max_epochs,
-            unique,
-            feasible: feasible as u64,
-        });
+        return Err(Infeasible { asked: budget, max_epochs, unique, feasible: feasible as u64 });
     }
     let tokens_at = |lambda: f64| -> f64 {
-        buckets
-            .iter()
-            .map(|bucket| bucket.tokens as f64 * epochs_at(bucket.q, lambda, max_epochs))
-            .sum()
+        buckets.iter().map(|bucket| bucket.tokens as f64 * epochs_at(bucket.q, lambda, max_epochs)).sum()
     };
     let highest = buckets.iter().map(|bucket| bucket.q).fold(0.0, f64::max);
     // At `low` every bucket is at its cap: its marginal value there is q·e^(−(cap−1)/R*), and q ≥ 1e-3.
-    let (mut low, mut high) = (0.0, highest);
+    // Above the highest q nothing is taken, so a budget below the best bucket lies between the two as well.
+    let (mut low, mut high) = (0.0, 2.0 * highest);
     for _ in 0..200 {
         let middle = low + (high - low) / 2.0;
-        if tokens_at(middle) >= budget as f64 {
-            low = middle
-        } else {
-            high = middle
-        }
+        if tokens_at(middle) >= budget as f64 { low = middle } else { high = middle }
     }
     Ok(fill_at(buckets, low, high, budget, max_epochs))
 }
 
 /// Epochs of a bucket at marginal value λ: none where a fresh token is worth less, else repeats down to λ.
 fn epochs_at(q: f64, lambda: f64, max_epochs: f64) -> f64 {
-    if q < lambda || lambda <= 0.0 && q <= 0.0 {
+    if q < lambda {
         return 0.0;
     }
-    if lambda <= 0.0 {
-        return max_epochs;
-    }
+    // At λ = 0 the logarithm is infinite: the cap holds.
     (1.0 + REPEATS_SCALE * (q / lambda).ln()).min(max_epochs)
 }
 
 /// Buckets worth more than `high` are filled to it; what jumps between `high` and `low` shares the rest of the budget in
 /// proportion to its tokens.
 fn fill_at(buckets: &[Bucket], low: f64, high: f64, budget: u64, max_epochs: f64) -> Vec<f64> {
-    let at_high: Vec<f64> = buckets
-        .iter()
-        .map(|bucket| epochs_at(bucket.q, high, max_epochs))
-        .collect();
-    let at_low: Vec<f64> = buckets
-        .iter()
-        .map(|bucket| epochs_at(bucket.q, low, max_epochs))
-        .collect();
+    let at_high: Vec<f64> = buckets.iter().map(|bucket| epochs_at(bucket.q, high, max_epochs)).collect();
+    let at_low: Vec<f64> = buckets.iter().map(|bucket| epochs_at(bucket.q, low, max_epochs)).collect();
     let tokens = |epochs: &[f64]| -> f64 {
-        buckets
-            .iter()
-            .zip(epochs)
-            .map(|(bucket, epochs)| bucket.tokens as f64 * epochs)
-            .sum()
+        buckets.iter().zip(epochs).map(|(bucket, epochs)| bucket.tokens as f64 * epochs).sum()
     };
     let (least, most) = (tokens(&at_high), tokens(&at_low));
-    let share = if most > least {
-        ((budget as f64 - least) / (most - least)).clamp(0.0, 1.0)
-    } else {
-        0.0
-    };
-    at_high
-        .iter()
-        .zip(&at_low)
-        .map(|(high, low)| high + share * (low - high))
-        .collect()
+    let share = if most > least { ((budget as f64 - least) / (most - least)).clamp(0.0, 1.0) } else { 0.0 };
+    at_high.iter().zip(&at_low).map(|(high, low)| high + share * (low - high)).collect()
 }
 
 /// Draws of each document of the pool: whole epochs, plus the head of the bucket in order of hash(seed, mixture, doc_id)
@@ -218,11 +187,8 @@ pub fn draws(pool: &[Document], buckets: &[Bucket], epochs: &[f64], seed: u64, m
             draws[at] += whole as u32;
         }
         let target = (epochs - whole) * bucket.tokens as f64 + carried;
-        let mut order: Vec<(u64, usize)> = bucket
-            .documents
-            .iter()
-            .map(|&at| (draw_key(seed, mixture, &pool[at].doc_id), at))
-            .collect();
+        let mut order: Vec<(u64, usize)> =
+            bucket.documents.iter().map(|&at| (draw_key(seed, mixture, &pool[at].doc_id), at)).collect();
         order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| pool[a.1].doc_id.cmp(&pool[b.1].doc_id)));
         let mut taken = 0.0;
         for (_, at) in order {
@@ -248,10 +214,7 @@ pub fn effective_tokens(pool: &[Document], buckets: &[Bucket], draws: &[u32]) ->
     for bucket in buckets {
         let drawn = || bucket.documents.iter().map(|&at| (&pool[at], u64::from(draws[at])));
         let tokens: u64 = drawn().map(|(document, draws)| document.tokens * draws).sum();
-        let unique: u64 = drawn()
-            .filter(|(_, draws)| *draws > 0)
-            .map(|(document, _)| document.tokens)
-            .sum();
+        let unique: u64 = drawn().filter(|(_, draws)| *draws > 0).map(|(document, _)| document.tokens).sum();
         if unique == 0 {
             continue;
         }
@@ -267,22 +230,11 @@ mod tests {
     use super::*;
 
     fn bucket(q: f64, tokens: u64) -> Bucket {
-        Bucket {
-            origin: 0,
-            bin: 0,
-            tokens,
-            q,
-            bytes: 0,
-            documents: Vec::new(),
-        }
+        Bucket { origin: 0, bin: 0, tokens, q, bytes: 0, documents: Vec::new() }
     }
 
     fn value(buckets: &[Bucket], epochs: &[f64]) -> f64 {
-        buckets
-            .iter()
-            .zip(epochs)
-            .map(|(b, e)| b.q * unique_equivalent(b.tokens as f64, *e))
-            .sum()
+        buckets.iter().zip(epochs).map(|(b, e)| b.q * unique_equivalent(b.tokens as f64, *e)).sum()
     }
 
     #[test]
@@ -318,6 +270,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_small_budget_takes_a_part_of_the_best_bucket() {
+        let buckets = [bucket(0.9, 1000), bucket(0.5, 2000)];
+        let epochs = epochs(&buckets, 400, 4.0).expect("feasible");
+        assert!((epochs[0] - 0.4).abs() < 1e-9 && epochs[1] == 0.0, "{epochs:?}");
     }
 
     #[test]
@@ -359,12 +318,7 @@ mod tests {
         let one = buckets(&pool);
         let first = draws(&pool, &one, &vec![0.5; one.len()], 7, "general");
         for i in 0..50 {
-            pool.push(Document {
-                origin: 9,
-                doc_id: format!("f{i:031x}"),
-                q: 0.05,
-                ..pool[i].clone()
-            });
+            pool.push(Document { origin: 9, doc_id: format!("f{i:031x}"), q: 0.05, ..pool[i].clone() });
         }
         let own: Vec<Bucket> = one.clone();
         let second = draws(&pool, &own, &vec![0.5; own.len()], 7, "general");

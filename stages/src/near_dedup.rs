@@ -40,10 +40,7 @@ pub struct NearDedupStage {
 impl NearDedupStage {
     /// The stage as the manifest sets it; without `[dedup.near]` nothing is removed.
     pub fn new(manifest: &Manifest) -> Self {
-        NearDedupStage {
-            near: manifest.dedup.near.clone(),
-            preference: Preference::new(manifest),
-        }
+        NearDedupStage { near: manifest.dedup.near.clone(), preference: Preference::new(manifest) }
     }
 }
 
@@ -93,10 +90,7 @@ impl CorpusStage for NearDedupStage {
             graph.components.iter().map(Vec::len).max().unwrap_or(0)
         )];
         if capped > 0 {
-            notes.push(format!(
-                "{capped} documents met max_comparisons = {} before a match",
-                near.max_comparisons
-            ));
+            notes.push(format!("{capped} documents met max_comparisons = {} before a match", near.max_comparisons));
         }
         decision(&members, &verdicts, notes)
     }
@@ -106,14 +100,9 @@ impl CorpusStage for NearDedupStage {
 async fn band_buckets(corpus: &dyn Corpus) -> Result<Vec<Vec<u64>>> {
     let rows = corpus.rows(&[read("signatures", "bands")])?;
     let keyed = rows.filter(col("reached").and(col("bands").is_not_null()))?;
-    let keys = keyed
-        .select(vec![col("doc"), col("bands")])?
-        .unnest_columns(&["bands"])?;
+    let keys = keyed.select(vec![col("doc"), col("bands")])?.unnest_columns(&["bands"])?;
     let buckets = keys
-        .aggregate(
-            vec![col("bands")],
-            vec![count(lit(1)).alias("n"), array_agg(col("doc")).alias("docs")],
-        )?
+        .aggregate(vec![col("bands")], vec![count(lit(1)).alias("n"), array_agg(col("doc")).alias("docs")])?
         .filter(col("n").gt(lit(1i64)))?
         .select(vec![col("docs")])?;
     collect_groups(buckets).await
@@ -125,19 +114,10 @@ async fn shingle_counts(corpus: &dyn Corpus, members: &[Candidate]) -> Result<Ve
     if members.is_empty() {
         return Ok(counts);
     }
-    let mut stream = corpus
-        .rows(&[read("signatures", "n_shingles")])?
-        .execute_stream()
-        .await?;
+    let mut stream = corpus.rows(&[read("signatures", "n_shingles")])?.execute_stream().await?;
     while let Some(batch) = stream.try_next().await? {
-        let docs = batch
-            .column_by_name("doc")
-            .expect("every corpus plan has it")
-            .as_primitive::<UInt64Type>();
-        let sizes = batch
-            .column_by_name("n_shingles")
-            .expect("asked for")
-            .as_primitive::<UInt32Type>();
+        let docs = batch.column_by_name("doc").expect("every corpus plan has it").as_primitive::<UInt64Type>();
+        let sizes = batch.column_by_name("n_shingles").expect("asked for").as_primitive::<UInt32Type>();
         for (doc, size) in docs.values().iter().zip(sizes) {
             if let Ok(at) = members.binary_search_by_key(doc, |member| member.doc) {
                 counts[at] = size.unwrap_or(0);
@@ -168,9 +148,7 @@ struct Graph<'a> {
 impl<'a> Graph<'a> {
     fn new(members: &'a [Candidate], buckets: &[Vec<u64>], preference: &Preference) -> Self {
         let index = |doc: u64| {
-            members
-                .binary_search_by_key(&doc, |member| member.doc)
-                .expect("every member of a bucket was gathered")
+            members.binary_search_by_key(&doc, |member| member.doc).expect("every member of a bucket was gathered")
         };
         let mut buckets_of = vec![Vec::new(); members.len()];
         let mut parents: Vec<usize> = (0..members.len()).collect();
@@ -190,11 +168,7 @@ impl<'a> Graph<'a> {
         for component in &mut components {
             component.sort_by(|&a, &b| preference.compare(&members[a], &members[b]));
         }
-        Graph {
-            members,
-            buckets_of,
-            components,
-        }
+        Graph { members, buckets_of, components }
     }
 
     /// Verdicts in the order of components, and how many documents met the bound on comparisons.
@@ -205,10 +179,7 @@ impl<'a> Graph<'a> {
                 true => self.shingle_sets(corpus, round, near.ngram as usize)?,
                 false => HashMap::new(),
             };
-            let results: Vec<_> = round
-                .par_iter()
-                .map(|component| self.star(component, near, &sets))
-                .collect();
+            let results: Vec<_> = round.par_iter().map(|component| self.star(component, near, &sets)).collect();
             for (removed, met_bound) in results {
                 verdicts.extend(removed);
                 capped += met_bound;
@@ -242,11 +213,7 @@ impl<'a> Graph<'a> {
         components: &[Vec<usize>],
         ngram: usize,
     ) -> Result<HashMap<u64, Vec<u64>>> {
-        let mut docs: Vec<u64> = components
-            .iter()
-            .flatten()
-            .map(|&member| self.members[member].doc)
-            .collect();
+        let mut docs: Vec<u64> = components.iter().flatten().map(|&member| self.members[member].doc).collect();
         docs.sort_unstable();
         let sets = Mutex::new(HashMap::with_capacity(docs.len()));
         corpus.texts(&docs, &|doc, text| {
@@ -280,12 +247,7 @@ impl<'a> Graph<'a> {
                     false => None,
                 };
                 let same = similarity.is_none_or(|(jaccard, _)| jaccard >= near.min_jaccard);
-                same.then_some(Verdict {
-                    member,
-                    kept,
-                    bands_hit,
-                    similarity,
-                })
+                same.then_some(Verdict { member, kept, bands_hit, similarity })
             });
             if let Some(verdict) = found {
                 removed.push(verdict);
@@ -350,24 +312,16 @@ fn decision(members: &[Candidate], verdicts: &[Verdict], notes: Vec<String>) -> 
     ])?;
 
     let ids = |get: fn(&Verdict) -> usize| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(
-            verdicts.iter().map(|verdict| &members[get(verdict)].doc_id),
-        ))
+        Arc::new(StringArray::from_iter_values(verdicts.iter().map(|verdict| &members[get(verdict)].doc_id)))
     };
     let numbers = |get: &dyn Fn(&Verdict) -> u32| -> ArrayRef {
-        Arc::new(UInt32Array::from_iter_values(
-            verdicts.iter().map(|verdict| get(verdict)),
-        ))
+        Arc::new(UInt32Array::from_iter_values(verdicts.iter().map(|verdict| get(verdict))))
     };
     let ratios = |get: fn(&Verdict) -> Option<f64>| -> ArrayRef {
         Arc::new(Float64Array::from_iter(verdicts.iter().map(|verdict| get(verdict))))
     };
     let reason = |verdict: &&Verdict| {
-        if verdict.similarity.is_some() {
-            "verified"
-        } else {
-            "band"
-        }
+        if verdict.similarity.is_some() { "verified" } else { "band" }
     };
     let evidence = RecordBatch::try_new(
         tables::schema("near_dedup_evidence"),
@@ -383,9 +337,5 @@ fn decision(members: &[Candidate], verdicts: &[Verdict], notes: Vec<String>) -> 
             Arc::new(StringArray::from_iter_values(verdicts.iter().map(reason))),
         ],
     )?;
-    Ok(Decision {
-        annotations,
-        tables: [("near_dedup_evidence", evidence)].into(),
-        notes,
-    })
+    Ok(Decision { annotations, tables: [("near_dedup_evidence", evidence)].into(), notes })
 }

@@ -30,9 +30,7 @@ pub struct QualityStage {
 impl QualityStage {
     /// The stage as the manifest sets it.
     pub fn new(manifest: &Manifest) -> Self {
-        QualityStage {
-            quality: manifest.quality.clone(),
-        }
+        QualityStage { quality: manifest.quality.clone() }
     }
 
     /// The term after calibration, or null where the manifest does not name it.
@@ -41,9 +39,7 @@ impl QualityStage {
             return Ok(lit(ScalarValue::Float64(None)));
         }
         let value = col(column);
-        when(value.clone().lt(lit(FLOOR)), lit(FLOOR))
-            .when(value.clone().gt(lit(1.0)), lit(1.0))
-            .otherwise(value)
+        when(value.clone().lt(lit(FLOOR)), lit(FLOOR)).when(value.clone().gt(lit(1.0)), lit(1.0)).otherwise(value)
     }
 
     fn combined(&self) -> Expr {
@@ -55,17 +51,10 @@ impl QualityStage {
 /// `weighted_geometric(term, weight, …) -> Π term^(weight / Σ weight)`; null where a term is. One term is itself, exactly.
 fn weighted_geometric(terms: Vec<(Expr, f64)>) -> Expr {
     let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
-        let numbers: Vec<&Float64Array> = columns
-            .iter()
-            .map(|column| column.as_primitive::<Float64Type>())
-            .collect();
+        let numbers: Vec<&Float64Array> = columns.iter().map(|column| column.as_primitive::<Float64Type>()).collect();
         let rows = numbers.first().map_or(0, |column| column.len());
         let combine = |row: usize| {
-            let pairs = || {
-                numbers
-                    .chunks_exact(2)
-                    .map(|pair| (pair[0].value(row), pair[1].value(row)))
-            };
+            let pairs = || numbers.chunks_exact(2).map(|pair| (pair[0].value(row), pair[1].value(row)));
             if numbers.chunks_exact(2).any(|pair| pair[0].is_null(row)) {
                 return None;
             }
@@ -73,19 +62,11 @@ fn weighted_geometric(terms: Vec<(Expr, f64)>) -> Expr {
                 return Some(term.value(row));
             }
             let total: f64 = pairs().map(|(_, weight)| weight).sum();
-            Some(
-                pairs()
-                    .map(|(term, weight)| term.ln() * (weight / total))
-                    .sum::<f64>()
-                    .exp(),
-            )
+            Some(pairs().map(|(term, weight)| term.ln() * (weight / total)).sum::<f64>().exp())
         };
         Ok(Arc::new((0..rows).map(combine).collect::<Float64Array>()))
     };
-    let arguments = terms
-        .into_iter()
-        .flat_map(|(term, weight)| [term, lit(weight)])
-        .collect();
+    let arguments = terms.into_iter().flat_map(|(term, weight)| [term, lit(weight)]).collect();
     Function::new("weighted_geometric", DataType::Float64, kernel).call(arguments)
 }
 

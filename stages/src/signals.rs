@@ -59,9 +59,7 @@ impl ShardStage for SignalsStage {
 /// `signals(text) -> {heuristic, gopher_quality, gopher_repetition}`.
 fn signals(text_column: Expr) -> Expr {
     let schema = tables::schema("signals");
-    let families = FAMILIES
-        .iter()
-        .map(|family| schema.field_with_name(family).expect("declared").clone());
+    let families = FAMILIES.iter().map(|family| schema.field_with_name(family).expect("declared").clone());
     let fields: Fields = families.collect();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {

@@ -31,10 +31,7 @@ pub struct SignaturesStage {
 impl SignaturesStage {
     /// The stage as the manifest sets it; without `[dedup.near]` there are no band keys.
     pub fn new(manifest: &Manifest) -> Self {
-        SignaturesStage {
-            near: manifest.dedup.near.clone(),
-            seed: manifest.run.seed,
-        }
+        SignaturesStage { near: manifest.dedup.near.clone(), seed: manifest.run.seed }
     }
 }
 
@@ -65,10 +62,7 @@ impl Stage for SignaturesStage {
 
 impl ShardStage for SignaturesStage {
     fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let (ngram, bands, rows) = self
-            .near
-            .as_ref()
-            .map_or((0, 0, 0), |near| (near.ngram, near.bands, near.rows));
+        let (ngram, bands, rows) = self.near.as_ref().map_or((0, 0, 0), |near| (near.ngram, near.bands, near.rows));
         let settings = [u64::from(ngram), u64::from(bands), u64::from(rows), self.seed];
         let mut plan = input.with_column("signature", if_reached(signature(col("text"), settings))?)?;
         for column in COLUMNS {
@@ -81,10 +75,7 @@ impl ShardStage for SignaturesStage {
 /// `signature(text, ngram, bands, rows, seed) -> {text_hash, n_shingles, bands}`; no band keys for `ngram` 0.
 fn signature(text_column: Expr, settings: [u64; 4]) -> Expr {
     let schema = tables::schema("signatures");
-    let fields: Fields = COLUMNS
-        .iter()
-        .map(|name| schema.field_with_name(name).expect("declared").clone())
-        .collect();
+    let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let texts = text(columns, 0)?;
@@ -114,11 +105,8 @@ fn signature(text_column: Expr, settings: [u64; 4]) -> Expr {
             keys.values().append_slice(&band_keys);
             keys.append(true);
         }
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(hashes.finish()),
-            Arc::new(counts.finish()),
-            Arc::new(keys.finish()),
-        ];
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(hashes.finish()), Arc::new(counts.finish()), Arc::new(keys.finish())];
         Ok(Arc::new(StructArray::try_new(output.clone(), columns, None)?))
     };
     let mut arguments = vec![text_column];

@@ -35,14 +35,8 @@ impl Preference {
     /// The manifest's order; that of `[dedup.near]` also serves exact duplicates.
     pub fn new(manifest: &Manifest) -> Self {
         let near = manifest.dedup.near.clone().unwrap_or_default();
-        let priority = manifest
-            .source
-            .iter()
-            .map(|source| (source.name.clone(), source.priority));
-        Preference {
-            order: near.prefer,
-            priority: priority.collect(),
-        }
+        let priority = manifest.source.iter().map(|source| (source.name.clone(), source.priority));
+        Preference { order: near.prefer, priority: priority.collect() }
     }
 
     /// The order as a part of a stage's key.
@@ -97,11 +91,7 @@ pub(crate) fn candidates(batch: &RecordBatch, wanted: impl Fn(u64) -> bool) -> R
         doc: docs.value(row),
         doc_id: ids.value(row).to_owned(),
         source: sources.value(row).to_owned(),
-        heuristic: if heuristics.is_null(row) {
-            0.0
-        } else {
-            heuristics.value(row)
-        },
+        heuristic: if heuristics.is_null(row) { 0.0 } else { heuristics.value(row) },
         bytes: bytes.value(row),
         date: dates.is_valid(row).then(|| dates.value(row)),
     });
@@ -113,22 +103,12 @@ mod tests {
     use super::*;
 
     fn candidate(doc_id: &str, source: &str, heuristic: f64, bytes: u64, date: Option<i64>) -> Candidate {
-        Candidate {
-            doc: 0,
-            doc_id: doc_id.into(),
-            source: source.into(),
-            heuristic,
-            bytes,
-            date,
-        }
+        Candidate { doc: 0, doc_id: doc_id.into(), source: source.into(), heuristic, bytes, date }
     }
 
     fn order(prefer: &[Prefer]) -> Preference {
         let priority = [("books".to_owned(), 0), ("web".to_owned(), 1)];
-        Preference {
-            order: prefer.to_vec(),
-            priority: priority.into(),
-        }
+        Preference { order: prefer.to_vec(), priority: priority.into() }
     }
 
     #[test]

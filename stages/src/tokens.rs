@@ -39,10 +39,7 @@ pub struct TokensStage {
 impl TokensStage {
     /// The stage as the manifest sets it.
     pub fn new(manifest: &Manifest, tokenizer: Counter) -> Self {
-        TokensStage {
-            scope: manifest.tokens.scope,
-            tokenizer,
-        }
+        TokensStage { scope: manifest.tokens.scope, tokenizer }
     }
 }
 
@@ -84,17 +81,10 @@ impl ShardStage for TokensStage {
             TokenScope::All => lit(true),
             TokenScope::Survivors => col("reached").or(col("doc_id").lt(lit(SAMPLE_BELOW))),
         };
-        let missing = if has_known {
-            wanted.and(col("known_tokens").is_null())
-        } else {
-            wanted
-        };
+        let missing = if has_known { wanted.and(col("known_tokens").is_null()) } else { wanted };
         let mut plan = input;
         if has_text {
-            plan = plan.with_column(
-                "counted",
-                when(missing, count_tokens(col("text"), &self.tokenizer)).end()?,
-            )?;
+            plan = plan.with_column("counted", when(missing, count_tokens(col("text"), &self.tokenizer)).end()?)?;
         }
         for (column, known) in COLUMNS.into_iter().zip(["known_tokens", "known_text_hash"]) {
             let value = match (has_known, has_text) {
@@ -110,11 +100,7 @@ impl ShardStage for TokensStage {
     }
 
     fn reuses(&self) -> Option<Reuse> {
-        Some(Reuse {
-            columns: &COLUMNS,
-            parts: &["documents", "tokenizer"],
-            spares: &["text"],
-        })
+        Some(Reuse { columns: &COLUMNS, parts: &["documents", "tokenizer"], spares: &["text"] })
     }
 
     fn lacks(&self, rows: &RecordBatch) -> bool {
@@ -135,18 +121,13 @@ fn count_tokens(text_column: Expr, tokenizer: &Counter) -> Expr {
     let digest = lit(tokenizer.digest());
     let tokenizer = Arc::clone(tokenizer);
     let schema = tables::schema("tokens");
-    let fields: Fields = COLUMNS
-        .iter()
-        .map(|name| schema.field_with_name(name).expect("declared").clone())
-        .collect();
+    let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut counts, mut hashes) = (UInt64Builder::new(), FixedSizeBinaryBuilder::new(16));
         for text in text(columns, 0)? {
             let text = text.unwrap_or_default();
-            let count = tokenizer
-                .count(text)
-                .map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let count = tokenizer.count(text).map_err(|error| DataFusionError::External(Box::new(error)))?;
             counts.append_value(count);
             hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
         }

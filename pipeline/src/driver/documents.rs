@@ -44,10 +44,7 @@ pub fn input_states(manifest: &Manifest, run: Option<&RunDir>) -> Result<Vec<(Un
     let finished = finished_units(run);
     let mut known = Known::load(run);
     finished.values().for_each(|result| known.remember(result));
-    let by_unit = run
-        .commit(STAGE)?
-        .map(|commit| by_unit(run, &commit))
-        .unwrap_or_default();
+    let by_unit = run.commit(STAGE)?.map(|commit| by_unit(run, &commit)).unwrap_or_default();
     let state = |unit: &Unit| {
         let source = &manifest.source[unit.source];
         let Some(inputs) = known.inputs(unit, &source.name) else {
@@ -55,15 +52,9 @@ pub fn input_states(manifest: &Manifest, run: Option<&RunDir>) -> Result<Vec<(Un
         };
         let key = unit_key(&ingest::config(manifest, source), &inputs);
         if let Some(result) = by_unit.get(&key) {
-            return InputState::Committed(UnitResult {
-                inputs,
-                ..result.clone()
-            });
+            return InputState::Committed(UnitResult { inputs, ..result.clone() });
         }
-        finished
-            .get(&key)
-            .cloned()
-            .map_or(InputState::New, InputState::Finished)
+        finished.get(&key).cloned().map_or(InputState::New, InputState::Finished)
     };
     Ok(units.into_iter().map(|unit| (unit.clone(), state(&unit))).collect())
 }
@@ -76,11 +67,7 @@ fn by_unit(run: &RunDir, commit: &Commit) -> BTreeMap<String, UnitResult> {
     let mut damaged = BTreeSet::new();
     let mut found: BTreeMap<String, UnitResult> = BTreeMap::new();
     let quarantine = commit.tables.get("quarantine").into_iter().flatten();
-    let files = commit
-        .files
-        .iter()
-        .map(|file| (STAGE, file))
-        .chain(quarantine.map(|file| ("quarantine", file)));
+    let files = commit.files.iter().map(|file| (STAGE, file)).chain(quarantine.map(|file| ("quarantine", file)));
     for (table, file) in files {
         let Some(key) = &file.unit else { continue };
         if !is_there(table, file) {
@@ -102,9 +89,7 @@ fn finished_units(run: &RunDir) -> BTreeMap<String, UnitResult> {
     let Ok(entries) = fs::read_dir(run.ingest()) else {
         return BTreeMap::new();
     };
-    let texts = entries
-        .flatten()
-        .filter_map(|entry| fs::read(entry.path().join(UNIT_FILE)).ok());
+    let texts = entries.flatten().filter_map(|entry| fs::read(entry.path().join(UNIT_FILE)).ok());
     let results = texts.filter_map(|text| serde_json::from_slice::<UnitResult>(&text).ok());
     results.map(|result| (result.key.clone(), result)).collect()
 }
@@ -114,10 +99,7 @@ impl Driver {
     pub(super) fn ingest(&self) -> Result<bool> {
         let states = input_states(&self.manifest, Some(&self.run))?;
         let current = self.run.commit(STAGE)?;
-        let new = states
-            .iter()
-            .filter(|(_, state)| matches!(state, InputState::New))
-            .count();
+        let new = states.iter().filter(|(_, state)| matches!(state, InputState::New)).count();
         let progress = Progress::start(STAGE, new);
         let known = Mutex::new(Known::load(&self.run));
         let results = self.engine.for_each(&states, |number, (unit, state)| match state {
@@ -125,15 +107,8 @@ impl Driver {
             InputState::New => {
                 interrupt::check()?;
                 let result = self.read_new(unit, number)?;
-                known
-                    .lock()
-                    .expect("no thread panics while it holds this")
-                    .remember(&result);
-                progress.shard(
-                    &unit.files[0].relative,
-                    result.counts.docs.kept,
-                    result.counts.bytes.kept,
-                );
+                known.lock().expect("no thread panics while it holds this").remember(&result);
+                progress.shard(&unit.files[0].relative, result.counts.docs.kept, result.counts.bytes.kept);
                 Ok(result)
             }
         })?;
@@ -160,8 +135,7 @@ impl Driver {
     fn read_new(&self, unit: &Unit, number: usize) -> Result<UnitResult> {
         let staging = self.run.staging().join(format!("unit-{number}"));
         let result = read_unit(unit, &self.manifest, &staging)?;
-        self.run
-            .write(&staging.join(UNIT_FILE), &serde_json::to_vec(&result)?)?;
+        self.run.write(&staging.join(UNIT_FILE), &serde_json::to_vec(&result)?)?;
         sync_dir(&staging)?;
         let folder = unit_folder(&self.run, &result.key);
         if folder.exists() {
@@ -188,17 +162,10 @@ impl Driver {
             .map(|file| (file.key.as_str(), file.path.as_str()))
             .collect();
         let numbers = former.values().filter_map(|path| path.get(5..10)?.parse::<u32>().ok());
-        let wanted: BTreeSet<&str> = results
-            .iter()
-            .flat_map(|result| &result.shards)
-            .map(|file| file.key.as_str())
-            .collect();
+        let wanted: BTreeSet<&str> =
+            results.iter().flat_map(|result| &result.shards).map(|file| file.key.as_str()).collect();
         let none_kept = !former.keys().any(|key| wanted.contains(key));
-        let mut next = if none_kept {
-            0
-        } else {
-            numbers.max().map_or(0, |highest| highest + 1)
-        };
+        let mut next = if none_kept { 0 } else { numbers.max().map_or(0, |highest| highest + 1) };
         for ((unit, state), result) in states.iter().zip(results) {
             let published = matches!(state, InputState::Committed(_));
             for shard in &result.shards {
@@ -227,9 +194,7 @@ impl Driver {
             contents.sources.entry(source.clone()).or_default().add(&result.counts);
             contents.inputs.extend(result.inputs.iter().cloned());
         }
-        contents
-            .inputs
-            .sort_by(|a: &Input, b: &Input| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
+        contents.inputs.sort_by(|a: &Input, b: &Input| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
         Ok(contents)
     }
 
@@ -275,16 +240,9 @@ impl Driver {
         let Some(file) = commit.tables.get("quarantine").and_then(|files| files.first()) else {
             return Ok("unknown".to_owned());
         };
-        let columns = ["path", "reason", "detail"]
-            .map(|name| (name.to_owned(), name.to_owned()))
-            .to_vec();
-        let part = crate::zip::Part {
-            path: self.run.table("quarantine").join(&file.path),
-            columns,
-        };
-        let batch = crate::zip::Zip::open(&[part])?
-            .next()
-            .context("a quarantine file has rows")??;
+        let columns = ["path", "reason", "detail"].map(|name| (name.to_owned(), name.to_owned())).to_vec();
+        let part = crate::zip::Part { path: self.run.table("quarantine").join(&file.path), columns };
+        let batch = crate::zip::Zip::open(&[part])?.next().context("a quarantine file has rows")??;
         let text = |column: usize| batch.column(column).as_string::<i32>().value(0).to_owned();
         Ok(format!("{}: {}: {}", text(0), text(1), text(2)))
     }

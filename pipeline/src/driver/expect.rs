@@ -34,20 +34,14 @@ pub fn expected(stage: &AnyStage, documents: &[FileEntry], keys: &Keys) -> Resul
     let base = stage.stage();
     let tables = tables_read(base);
     let mut common: BTreeMap<String, String> = [("config".to_owned(), base.config().to_string())].into();
-    common.extend(
-        base.resources()
-            .into_iter()
-            .map(|(name, digest)| (name.to_owned(), digest)),
-    );
+    common.extend(base.resources().into_iter().map(|(name, digest)| (name.to_owned(), digest)));
     let AnyStage::Corpus(corpus) = stage else {
         let shards = documents.iter().enumerate().map(|(shard, document)| {
             let mut parts = common.clone();
             for table in &tables {
                 let key = keys.get(*table).and_then(|keys| keys.get(shard));
-                parts.insert(
-                    (*table).to_owned(),
-                    key.with_context(|| format!("{table} has no shard {shard}"))?.clone(),
-                );
+                parts
+                    .insert((*table).to_owned(), key.with_context(|| format!("{table} has no shard {shard}"))?.clone());
             }
             Ok(file(base, base.name(), &document.path[5..10], parts))
         });
@@ -61,23 +55,13 @@ pub fn expected(stage: &AnyStage, documents: &[FileEntry], keys: &Keys) -> Resul
         parts.insert("shard".to_owned(), shard.to_string());
         files.push(file(base, base.name(), &document.path[5..10], parts));
     }
-    files.extend(
-        corpus
-            .tables()
-            .iter()
-            .map(|table| file(base, table, "00000", common.clone())),
-    );
+    files.extend(corpus.tables().iter().map(|table| file(base, table, "00000", common.clone())));
     Ok(files)
 }
 
 fn file(stage: &dyn Stage, table: &str, number: &str, parts: BTreeMap<String, String>) -> Expected {
     let key = key::of_parts(table, stage.version(), &parts);
-    Expected {
-        table: table.to_owned(),
-        path: format!("part-{number}-{}.parquet", key::short(&key)),
-        key,
-        parts,
-    }
+    Expected { table: table.to_owned(), path: format!("part-{number}-{}.parquet", key::short(&key)), key, parts }
 }
 
 /// The tables a stage reads, each once, sorted.

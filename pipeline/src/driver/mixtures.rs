@@ -26,7 +26,7 @@ use crate::writer::TableWriter;
 use crate::zip::{Part, Zip};
 
 /// Version of bucketing, mixing and exporting: raised when their output changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The documents that `quality` kept, in the documents' order.
 #[derive(Debug, Default)]
@@ -52,11 +52,7 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         read("documents", "bytes"),
         read("tokens", "tokens"),
         read("quality", "reached"),
-        Read {
-            table: "quality",
-            column: "removed_by",
-            name: "removed_by",
-        },
+        Read { table: "quality", column: "removed_by", name: "removed_by" },
         read("quality", "q"),
     ];
     let mut pool = Pooled::default();
@@ -65,15 +61,8 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         let mut doc = (shard as u64) << 32;
         for batch in Zip::open(&parts(files, &reads)?)? {
             let batch = batch?;
-            let column = |name: &str| {
-                batch
-                    .column_by_name(name)
-                    .with_context(|| format!("{name} was not read"))
-            };
-            let (ids, sources) = (
-                column("doc_id")?.as_string::<i32>(),
-                column("source")?.as_string::<i32>(),
-            );
+            let column = |name: &str| batch.column_by_name(name).with_context(|| format!("{name} was not read"));
+            let (ids, sources) = (column("doc_id")?.as_string::<i32>(), column("source")?.as_string::<i32>());
             let domains = column("domain")?.as_string::<i32>();
             let bytes = column("bytes")?.as_primitive::<UInt64Type>();
             let tokens = column("tokens")?.as_primitive::<UInt64Type>();
@@ -100,11 +89,8 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         }
     }
     // Numbered by name, not by first appearance, so that shard layout has no say.
-    let order: BTreeMap<u32, u32> = numbers
-        .values()
-        .enumerate()
-        .map(|(sorted, &first)| (first, sorted as u32))
-        .collect();
+    let order: BTreeMap<u32, u32> =
+        numbers.values().enumerate().map(|(sorted, &first)| (first, sorted as u32)).collect();
     for document in &mut pool.documents {
         document.origin = order[&document.origin];
     }
@@ -124,13 +110,8 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
     let mut draws = vec![0; pool.documents.len()];
     let mut at = 0;
     for file in &commit.files {
-        let columns = ["doc_id", "draws"]
-            .map(|column| (column.to_owned(), column.to_owned()))
-            .to_vec();
-        for batch in Zip::open(&[Part {
-            path: run.table(&folder).join(&file.path),
-            columns,
-        }])? {
+        let columns = ["doc_id", "draws"].map(|column| (column.to_owned(), column.to_owned())).to_vec();
+        for batch in Zip::open(&[Part { path: run.table(&folder).join(&file.path), columns }])? {
             let batch = batch?;
             let counts = batch.column(1).as_primitive::<UInt32Type>();
             for (doc_id, count) in batch.column(0).as_string::<i32>().iter().zip(counts.values()) {
@@ -138,10 +119,7 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
                 while at < draws.len() && Some(pool.documents[at].doc_id.as_str()) != doc_id {
                     at += 1;
                 }
-                ensure!(
-                    at < draws.len(),
-                    "mix/{name} names a document that is not in the pool: {doc_id:?}"
-                );
+                ensure!(at < draws.len(), "mix/{name} names a document that is not in the pool: {doc_id:?}");
                 draws[at] = *count;
             }
         }
@@ -166,12 +144,7 @@ pub fn mixture_expected(table: &str, mixture: Option<&Mixture>, seed: u64, keys:
         parts.insert("config".to_owned(), config.to_string());
     }
     let key = key::of_parts(table, VERSION, &parts);
-    Ok(Expected {
-        table: table.to_owned(),
-        path: format!("part-00000-{}.parquet", key::short(&key)),
-        key,
-        parts,
-    })
+    Ok(Expected { table: table.to_owned(), path: format!("part-00000-{}.parquet", key::short(&key)), key, parts })
 }
 
 impl Driver {
@@ -238,14 +211,7 @@ impl Driver {
         };
         let rows = files.iter().map(|file| file.rows).sum();
         progress.shard("committed", rows, 0);
-        self.commit(
-            &file.table,
-            VERSION,
-            Contents {
-                files,
-                ..Contents::default()
-            },
-        )
+        self.commit(&file.table, VERSION, Contents { files, ..Contents::default() })
     }
 
     fn draw(&self, mixture: &Mixture, pool: &Pooled, buckets: &[Bucket]) -> Result<Draws> {
@@ -254,13 +220,14 @@ impl Driver {
             let hint = format!("ask for {} tokens or fewer, or raise max_epochs", infeasible.feasible);
             Failure::new(Exit::No, message).hint(hint)
         })?;
-        Ok(mix::draws(
-            &pool.documents,
-            buckets,
-            &epochs,
-            self.manifest.run.seed,
-            &mixture.name,
-        ))
+        let draws = mix::draws(&pool.documents, buckets, &epochs, self.manifest.run.seed, &mixture.name);
+        let drawn: u64 = pool.documents.iter().zip(&draws).map(|(document, n)| document.tokens * u64::from(*n)).sum();
+        let longest = pool.documents.iter().map(|document| document.tokens).max().unwrap_or(0);
+        if drawn.abs_diff(mixture.tokens) > longest {
+            let message = format!("mixture \"{}\" has {drawn} tokens, {} were asked for", mixture.name, mixture.tokens);
+            return Err(Failure::new(Exit::Broken, message).into());
+        }
+        Ok(draws)
     }
 
     fn write_rows(&self, table: &str, file: &Expected, rows: &RecordBatch) -> Result<FileEntry> {
@@ -288,12 +255,7 @@ impl Driver {
             }
             let key = key::of_parts(&file.table, VERSION, &parts);
             let path = format!("part-{part:05}-{}.parquet", key::short(&key));
-            Expected {
-                table: file.table.clone(),
-                path,
-                key,
-                parts,
-            }
+            Expected { table: file.table.clone(), path, key, parts }
         };
         let wanted: Vec<Expected> = (0..plan.parts).map(name).collect();
         let missing = |part: usize| existing.get(&wanted[part].key).is_none();
@@ -314,9 +276,7 @@ impl Driver {
 
 fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
     let names = |get: fn(&(String, String)) -> &String| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(
-            buckets.iter().map(|bucket| get(&pool.origins[bucket.origin as usize])),
-        ))
+        Arc::new(StringArray::from_iter_values(buckets.iter().map(|bucket| get(&pool.origins[bucket.origin as usize]))))
     };
     let numbers =
         |get: fn(&Bucket) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(buckets.iter().map(get))) };
@@ -336,8 +296,5 @@ fn mix_rows(pool: &Pooled, draws: &Draws) -> Result<RecordBatch> {
     let drawn = || pool.documents.iter().zip(draws).filter(|(_, draws)| **draws > 0);
     let ids = StringArray::from_iter_values(drawn().map(|(document, _)| &document.doc_id));
     let counts = UInt32Array::from_iter_values(drawn().map(|(_, draws)| *draws));
-    Ok(RecordBatch::try_new(
-        tables::schema("mix"),
-        vec![Arc::new(ids), Arc::new(counts)],
-    )?)
+    Ok(RecordBatch::try_new(tables::schema("mix"), vec![Arc::new(ids), Arc::new(counts)])?)
 }

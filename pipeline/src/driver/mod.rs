@@ -55,12 +55,7 @@ impl Driver {
     pub fn new(manifest: Manifest, run: RunDir, threads: usize) -> Result<Driver> {
         let engine = Engine::new(threads, manifest.run.memory, run.spill())?;
         let stages = load_stages(&manifest)?;
-        Ok(Driver {
-            manifest,
-            run,
-            engine,
-            stages,
-        })
+        Ok(Driver { manifest, run, engine, stages })
     }
 
     /// Runs every stage up to and with `until`; mixtures only without it.
@@ -92,9 +87,7 @@ impl Driver {
 
     /// The commit of a stage that must be there.
     fn committed(&self, stage: &str) -> Result<Commit> {
-        self.run
-            .commit(stage)?
-            .with_context(|| format!("stage {stage} has not run"))
+        self.run.commit(stage)?.with_context(|| format!("stage {stage} has not run"))
     }
 
     /// The files of each shard, by table, for the row-aligned stages that are committed.
@@ -104,12 +97,7 @@ impl Driver {
 
     /// Replaces a stage's commit: what follows is retired first, what is no longer named goes last.
     fn commit(&self, stage: &str, version: u32, content: Contents) -> Result<()> {
-        let Contents {
-            files,
-            tables,
-            inputs,
-            sources,
-        } = content;
+        let Contents { files, tables, inputs, sources } = content;
         let mut counts = Counts::default();
         for file in files.iter().chain(tables.get("quarantine").into_iter().flatten()) {
             counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));

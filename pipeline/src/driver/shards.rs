@@ -51,13 +51,7 @@ impl Driver {
             return Ok(false);
         }
         let followed = self.committed(base.follows())?;
-        let job = Job {
-            stage: base,
-            documents,
-            followed,
-            files: self.shard_files()?,
-            existing,
-        };
+        let job = Job { stage: base, documents, followed, files: self.shard_files()?, existing };
         let progress = Progress::start(base.name(), missing.len());
         let computed: BTreeMap<String, FileEntry> = match stage {
             AnyStage::Shard(shard_stage) => self.compute_shards(shard_stage.as_ref(), &job, &wanted, &progress)?,
@@ -68,17 +62,11 @@ impl Driver {
         };
         let mut contents = Contents::default();
         for file in &wanted {
-            let entry = computed
-                .get(&file.key)
-                .or(job.existing.get(&file.key))
-                .context("every shard is there by now")?;
+            let entry =
+                computed.get(&file.key).or(job.existing.get(&file.key)).context("every shard is there by now")?;
             match file.table == base.name() {
                 true => contents.files.push(entry.clone()),
-                false => contents
-                    .tables
-                    .entry(file.table.clone())
-                    .or_default()
-                    .push(entry.clone()),
+                false => contents.tables.entry(file.table.clone()).or_default().push(entry.clone()),
             }
         }
         self.commit(base.name(), base.version(), contents)?;
@@ -91,10 +79,7 @@ impl Driver {
         let mut keys = Keys::new();
         for stage in curate_stages::STAGES {
             if let Some(commit) = self.run.commit(stage)? {
-                keys.insert(
-                    (*stage).to_owned(),
-                    commit.files.into_iter().map(|file| file.key).collect(),
-                );
+                keys.insert((*stage).to_owned(), commit.files.into_iter().map(|file| file.key).collect());
             }
         }
         Ok(keys)
@@ -107,22 +92,12 @@ impl Driver {
         wanted: &[Expected],
         progress: &Progress,
     ) -> Result<BTreeMap<String, FileEntry>> {
-        let todo: Vec<(usize, &Expected)> = wanted
-            .iter()
-            .enumerate()
-            .filter(|(_, file)| job.existing.get(&file.key).is_none())
-            .collect();
+        let todo: Vec<(usize, &Expected)> =
+            wanted.iter().enumerate().filter(|(_, file)| job.existing.get(&file.key).is_none()).collect();
         let entries = self.engine.for_each(&todo, |_, (shard, file)| {
             interrupt::check()?;
-            let place = || {
-                format!(
-                    "stage {}, shard {shard} ({})",
-                    stage.name(),
-                    job.documents.files[*shard].path
-                )
-            };
-            self.compute_shard(stage, job, *shard, file, progress)
-                .with_context(place)
+            let place = || format!("stage {}, shard {shard} ({})", stage.name(), job.documents.files[*shard].path);
+            self.compute_shard(stage, job, *shard, file, progress).with_context(place)
         })?;
         Ok(entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect())
     }
@@ -153,24 +128,13 @@ impl Driver {
         };
         let rows = job.documents.files[shard].rows;
         let former = job.existing.iter().find(|entry| {
-            entry.rows == rows
-                && reuse
-                    .parts
-                    .iter()
-                    .all(|part| entry.parts.get(*part) == file.parts.get(*part))
+            entry.rows == rows && reuse.parts.iter().all(|part| entry.parts.get(*part) == file.parts.get(*part))
         });
         let Some(former) = former else {
             return parts(files, &reads);
         };
-        let columns = reuse
-            .columns
-            .iter()
-            .map(|column| ((*column).to_owned(), format!("{KNOWN}{column}")))
-            .collect();
-        let known = Part {
-            path: self.run.table(stage.name()).join(&former.path),
-            columns,
-        };
+        let columns = reuse.columns.iter().map(|column| ((*column).to_owned(), format!("{KNOWN}{column}"))).collect();
+        let known = Part { path: self.run.table(stage.name()).join(&former.path), columns };
         let mut narrow = vec![read("documents", "doc_id")];
         narrow.extend(reached_reads(stage.follows()));
         let mut check = parts(files, &narrow)?;
@@ -179,10 +143,8 @@ impl Driver {
         for batch in Zip::open(&check)? {
             lacks = lacks || stage.lacks(&batch?);
         }
-        let needed: Vec<Read> = reads
-            .into_iter()
-            .filter(|read| lacks || !reuse.spares.contains(&read.column))
-            .collect();
+        let needed: Vec<Read> =
+            reads.into_iter().filter(|read| lacks || !reuse.spares.contains(&read.column)).collect();
         let mut inputs = parts(files, &needed)?;
         inputs.push(known);
         Ok(inputs)
@@ -200,11 +162,8 @@ impl Driver {
         for note in &decision.notes {
             eprintln!("{}: {note}", stage.name());
         }
-        let todo: Vec<(usize, &Expected)> = wanted
-            .iter()
-            .enumerate()
-            .filter(|(_, file)| job.existing.get(&file.key).is_none())
-            .collect();
+        let todo: Vec<(usize, &Expected)> =
+            wanted.iter().enumerate().filter(|(_, file)| job.existing.get(&file.key).is_none()).collect();
         let entries = self.engine.for_each(&todo, |_, (at, file)| {
             interrupt::check()?;
             if file.table != stage.name() {
@@ -243,9 +202,7 @@ impl Driver {
                 .collect();
             let mut columns: Vec<ArrayRef> = vec![batch.column(0).clone(), reached(&batch)?];
             for field in &tables::schema(job.stage.name()).fields()[2..] {
-                let values = annotations
-                    .column_by_name(field.name())
-                    .context("a stage decides all its columns")?;
+                let values = annotations.column_by_name(field.name()).context("a stage decides all its columns")?;
                 columns.push(take(values, &places, None)?);
             }
             output.write(&RecordBatch::try_new(tables::schema(job.stage.name()), columns)?)?;
@@ -254,10 +211,7 @@ impl Driver {
     }
 
     fn write_table(&self, file: &Expected, decision: &Decision) -> Result<FileEntry> {
-        let rows = decision
-            .tables
-            .get(file.table.as_str())
-            .with_context(|| format!("no rows for {}", file.table))?;
+        let rows = decision.tables.get(file.table.as_str()).with_context(|| format!("no rows for {}", file.table))?;
         let staged_path = self.run.staging().join(format!("{}-{}", file.table, file.path));
         let mut writer = TableWriter::create(&staged_path, tables::schema(&file.table))?;
         writer.write(rows)?;
@@ -267,11 +221,7 @@ impl Driver {
 
 /// Whether a commit consists of exactly these files.
 fn is_made_of(commit: &Commit, wanted: &[Expected]) -> bool {
-    let keys = commit
-        .files
-        .iter()
-        .chain(commit.tables.values().flatten())
-        .map(|file| &file.key);
+    let keys = commit.files.iter().chain(commit.tables.values().flatten()).map(|file| &file.key);
     keys.eq(wanted.iter().map(|file| &file.key))
 }
 
@@ -300,10 +250,7 @@ impl<'a> Output<'a> {
         for batch in Zip::open(&parts(&job.files[shard], &[read("documents", "bytes")])?)? {
             bytes.extend_from_slice(batch?.column(0).as_primitive::<UInt64Type>().values());
         }
-        let before = job.followed.files[shard]
-            .counts
-            .as_ref()
-            .context("a row-aligned file has counts")?;
+        let before = job.followed.files[shard].counts.as_ref().context("a row-aligned file has counts")?;
         Ok(Output {
             file,
             writer: TableWriter::create(staged, tables::schema(&file.table))?,
@@ -316,21 +263,11 @@ impl<'a> Output<'a> {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let reached = batch
-            .column_by_name("reached")
-            .context("a row-aligned table has `reached`")?
-            .as_boolean();
-        let removed = batch
-            .column_by_name("removed_by")
-            .map(|column| column.as_string::<i32>());
-        ensure!(
-            self.row + batch.num_rows() <= self.bytes.len(),
-            "more rows came out than went in"
-        );
+        let reached = batch.column_by_name("reached").context("a row-aligned table has `reached`")?.as_boolean();
+        let removed = batch.column_by_name("removed_by").map(|column| column.as_string::<i32>());
+        ensure!(self.row + batch.num_rows() <= self.bytes.len(), "more rows came out than went in");
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
-            let reason = removed
-                .filter(|removed| removed.is_valid(row))
-                .map(|removed| removed.value(row));
+            let reason = removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row));
             count(&mut self.counts.docs, reason, 1);
             count(&mut self.counts.bytes, reason, self.bytes[self.row + row]);
         }
@@ -339,12 +276,7 @@ impl<'a> Output<'a> {
     }
 
     fn finish(self, driver: &Driver, progress: &Progress) -> Result<FileEntry> {
-        ensure!(
-            self.row == self.bytes.len(),
-            "{} rows came out, {} went in",
-            self.row,
-            self.bytes.len()
-        );
+        ensure!(self.row == self.bytes.len(), "{} rows came out, {} went in", self.row, self.bytes.len());
         let found = (self.counts.docs.arrived, self.counts.bytes.arrived);
         if found != self.arrives || !self.counts.is_conserved() {
             let message = format!(
@@ -384,9 +316,7 @@ pub(super) fn publish(driver: &Driver, file: &Expected, staged: Staged, counts: 
         counts,
         unit: None,
     };
-    driver
-        .run
-        .publish(&staged.path, &driver.run.table(&file.table).join(&file.path))?;
+    driver.run.publish(&staged.path, &driver.run.table(&file.table).join(&file.path))?;
     driver.run.write_receipt(&file.table, &entry)?;
     Ok(entry)
 }

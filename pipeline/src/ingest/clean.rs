@@ -9,19 +9,14 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 pub fn clean<'a>(text: &'a str, steps: &Clean) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
     if steps.newlines && text.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) {
-        let unified = text
-            .replace("\r\n", "\n")
-            .replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
+        let unified = text.replace("\r\n", "\n").replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
         text = Cow::Owned(unified);
     }
     if steps.control && text.contains(is_unwanted_control) {
         text = Cow::Owned(text.replace(is_unwanted_control, ""));
     }
     if steps.trailing_space && has_trailing_space(&text) {
-        let lines: Vec<&str> = text
-            .split('\n')
-            .map(|line| line.trim_end_matches([' ', '\t']))
-            .collect();
+        let lines: Vec<&str> = text.split('\n').map(|line| line.trim_end_matches([' ', '\t'])).collect();
         text = Cow::Owned(lines.join("\n"));
     }
     if steps.nfc && is_nfc_quick(text.chars()) != IsNormalized::Yes {
@@ -47,12 +42,7 @@ mod tests {
     use super::*;
 
     fn all() -> Clean {
-        Clean {
-            nfc: true,
-            control: true,
-            newlines: true,
-            trailing_space: true,
-        }
+        Clean { nfc: true, control: true, newlines: true, trailing_space: true }
     }
 
     #[test]
@@ -76,12 +66,7 @@ mod tests {
 
     #[test]
     fn cleaning_twice_changes_nothing() {
-        for text in [
-            "a \0\r\n",
-            "e\u{301}\u{200d} \u{85}x",
-            " \t \n\n\0 ",
-            "\u{1100}\u{1161}",
-        ] {
+        for text in ["a \0\r\n", "e\u{301}\u{200d} \u{85}x", " \t \n\n\0 ", "\u{1100}\u{1161}"] {
             let once = clean(text, &all()).into_owned();
             assert_eq!(clean(&once, &all()), once, "{text:?}");
         }

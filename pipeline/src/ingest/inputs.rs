@@ -96,9 +96,7 @@ fn fixed_prefix(pattern: &Path) -> PathBuf {
         return pattern.to_path_buf();
     }
     let parent = pattern.parent().unwrap_or(Path::new(""));
-    let fixed = parent
-        .components()
-        .take_while(|part| !is_wild(&part.as_os_str().to_string_lossy()));
+    let fixed = parent.components().take_while(|part| !is_wild(&part.as_os_str().to_string_lossy()));
     fixed.collect()
 }
 
@@ -111,15 +109,9 @@ fn common_prefix(prefixes: &[PathBuf]) -> PathBuf {
         return PathBuf::new();
     };
     let shared = |part: usize, component: &Component| {
-        rest.iter()
-            .all(|prefix| prefix.components().nth(part) == Some(*component))
+        rest.iter().all(|prefix| prefix.components().nth(part) == Some(*component))
     };
-    first
-        .components()
-        .enumerate()
-        .take_while(|(part, component)| shared(*part, component))
-        .map(|(_, c)| c)
-        .collect()
+    first.components().enumerate().take_while(|(part, component)| shared(*part, component)).map(|(_, c)| c).collect()
 }
 
 /// The files a pattern stands for, each with whether the pattern names it (a file or a glob) or only its folder.
@@ -129,10 +121,7 @@ fn expand(pattern: &Path, source: &str) -> Result<Vec<(PathBuf, bool)>> {
         let mut files = BTreeSet::new();
         walk(pattern, &mut files)?;
         if files.is_empty() {
-            return Err(usage(format!(
-                "source \"{source}\": there is no file in {}",
-                pattern.display()
-            )));
+            return Err(usage(format!("source \"{source}\": there is no file in {}", pattern.display())));
         }
         return Ok(files.into_iter().map(|file| (file, false)).collect());
     }
@@ -141,10 +130,7 @@ fn expand(pattern: &Path, source: &str) -> Result<Vec<(PathBuf, bool)>> {
     }
     let text = pattern.to_string_lossy();
     if !is_wild(&text) {
-        return Err(usage(format!(
-            "source \"{source}\": {} does not exist",
-            pattern.display()
-        )));
+        return Err(usage(format!("source \"{source}\": {} does not exist", pattern.display())));
     }
     let paths = glob::glob(&text).map_err(|error| usage(format!("source \"{source}\": {text}: {error}")))?;
     let mut files = Vec::new();
@@ -183,9 +169,7 @@ fn input_file(path: &Path, named: bool, prefix: &Path, source: &Source) -> Resul
     let relative = path.strip_prefix(prefix).unwrap_or(path);
     let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
     let Some(parts) = parts else {
-        return Err(usage(format!("{} is not UTF-8", path.display()))
-            .hint("rename the file")
-            .into());
+        return Err(usage(format!("{} is not UTF-8", path.display())).hint("rename the file").into());
     };
     let (by_name, compression) = format_of(parts.last().copied().unwrap_or_default());
     let Some(format) = source.format.or(by_name) else {
@@ -195,10 +179,7 @@ fn input_file(path: &Path, named: bool, prefix: &Path, source: &Source) -> Resul
         return Err(usage(message).hint(hint).into());
     };
     let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let since_1970 = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let since_1970 = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(InputFile {
         path: path.to_path_buf(),
         relative: parts.join("/"),
@@ -296,9 +277,6 @@ mod tests {
     fn the_prefix_is_what_all_patterns_share() {
         let paths = [PathBuf::from("/a/b/c"), PathBuf::from("/a/b/d/e")];
         assert_eq!(common_prefix(&paths), PathBuf::from("/a/b"));
-        assert_eq!(
-            fixed_prefix(Path::new("/none/here/*/x-*.jsonl")),
-            PathBuf::from("/none/here")
-        );
+        assert_eq!(fixed_prefix(Path::new("/none/here/*/x-*.jsonl")), PathBuf::from("/none/here"));
     }
 }

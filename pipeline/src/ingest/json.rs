@@ -44,11 +44,7 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'a> Object<'a> {
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         // JSON does not forbid repeated names; the last one counts, as in Python and DuckDB.
-        self.0
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| *value)
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 }
 
@@ -69,22 +65,13 @@ pub fn record(line: &[u8], source: &Source) -> Result<Record, Damaged> {
     if date.is_some() {
         named.extend(source.date.as_deref());
     }
-    Ok(Record {
-        text,
-        id,
-        url,
-        date,
-        meta: meta(&object, &named),
-    })
+    Ok(Record { text, id, url, date, meta: meta(&object, &named) })
 }
 
 fn text(object: &Object, path: &str) -> Result<String, Damaged> {
     let Some(value) = lookup(object, path) else {
         let names: Vec<&str> = object.0.iter().map(|(name, _)| name.as_ref()).take(12).collect();
-        return Err((
-            "missing_text",
-            format!("no field \"{path}\"; there are: {}", names.join(", ")),
-        ));
+        return Err(("missing_text", format!("no field \"{path}\"; there are: {}", names.join(", "))));
     };
     if value.get() == "null" {
         return Err(("missing_text", format!("field \"{path}\" is null")));

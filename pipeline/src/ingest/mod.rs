@@ -67,10 +67,7 @@ pub fn config(manifest: &Manifest, source: &Source) -> String {
 
 /// The key of a unit: what it was read from, and how.
 pub fn unit_key(config: &str, inputs: &[Input]) -> String {
-    let files: Vec<(&str, &str)> = inputs
-        .iter()
-        .map(|input| (input.path.as_str(), input.digest.as_str()))
-        .collect();
+    let files: Vec<(&str, &str)> = inputs.iter().map(|input| (input.path.as_str(), input.digest.as_str())).collect();
     let files = serde_json::to_string(&files).expect("strings are JSON");
     key::digest(&["documents", &VERSION.to_string(), config, &files])
 }
@@ -88,12 +85,7 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
         shards.start_file(file);
         let digest = record::read_file(file, source, manifest.run.max_record, &mut |item| shards.push(item))?;
         check_unchanged(file)?;
-        inputs.push(Input {
-            source: source.name.clone(),
-            path: file.relative.clone(),
-            size: file.size,
-            digest,
-        });
+        inputs.push(Input { source: source.name.clone(), path: file.relative.clone(), size: file.size, digest });
     }
     let modified = unit.files.iter().map(|file| file.modified).collect();
     shards.finish(inputs, modified, &config(manifest, source))
@@ -102,15 +94,10 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
 fn check_unchanged(file: &InputFile) -> Result<()> {
     let place = || format!("cannot read {}", file.path.display());
     let metadata = fs::metadata(&file.path).with_context(place)?;
-    let modified = metadata
-        .modified()?
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_nanos() as i64);
+    let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
     if metadata.len() != file.size || modified != file.modified {
         let message = format!("{} changed while it was read", file.path.display());
-        return Err(Failure::new(Exit::Broken, message)
-            .hint("run again when nothing writes to it")
-            .into());
+        return Err(Failure::new(Exit::Broken, message).hint("run again when nothing writes to it").into());
     }
     Ok(())
 }
@@ -189,8 +176,7 @@ impl<'a> Shards<'a> {
         self.shard_bytes += bytes;
         let own_id = record.id.as_deref().unwrap_or_default();
         let rows = &mut self.rows;
-        rows.doc_id
-            .append_value(doc_id(&self.source.name, own_id, &self.path, self.ordinal));
+        rows.doc_id.append_value(doc_id(&self.source.name, own_id, &self.path, self.ordinal));
         rows.source.append_value(&self.source.name);
         rows.source_id.append_option(record.id);
         rows.domain.append_value(&self.source.domain);
@@ -215,15 +201,8 @@ impl<'a> Shards<'a> {
     }
 
     fn push_damage(&mut self, damage: Damage) -> Result<()> {
-        let Damage {
-            offset,
-            reason,
-            detail,
-            raw,
-            raw_bytes,
-        } = damage;
-        self.first_damage
-            .get_or_insert_with(|| format!("{}, record {}: {reason}: {detail}", self.path, self.ordinal));
+        let Damage { offset, reason, detail, raw, raw_bytes } = damage;
+        self.first_damage.get_or_insert_with(|| format!("{}, record {}: {reason}: {detail}", self.path, self.ordinal));
         count_quarantined(&mut self.quarantined, raw_bytes);
         if self.damaged.is_none() {
             let writer = TableWriter::create(&self.folder.join("quarantine.parquet"), tables::schema("quarantine"))?;
@@ -264,8 +243,7 @@ impl<'a> Shards<'a> {
     fn end_shard(&mut self) -> Result<()> {
         self.flush_rows()?;
         if let Some(writer) = self.writer.take() {
-            self.finished
-                .push((writer.finish()?, std::mem::take(&mut self.shard_counts)));
+            self.finished.push((writer.finish()?, std::mem::take(&mut self.shard_counts)));
         }
         self.shard_bytes = 0;
         Ok(())
@@ -306,29 +284,13 @@ impl<'a> Shards<'a> {
                 Some(entry("quarantine", 0, writer.finish()?, Some(self.quarantined)))
             }
         };
-        ensure!(
-            counts.is_conserved(),
-            "records are lost or doubled while reading {}",
-            self.path
-        );
-        Ok(UnitResult {
-            key: unit_key,
-            inputs,
-            modified,
-            shards,
-            quarantine,
-            counts,
-            first_damage: self.first_damage,
-        })
+        ensure!(counts.is_conserved(), "records are lost or doubled while reading {}", self.path);
+        Ok(UnitResult { key: unit_key, inputs, modified, shards, quarantine, counts, first_damage: self.first_damage })
     }
 }
 
 fn table_of(file: &str) -> &'static str {
-    if file == "quarantine" {
-        "quarantine"
-    } else {
-        "documents"
-    }
+    if file == "quarantine" { "quarantine" } else { "documents" }
 }
 
 fn count_kept(counts: &mut Counts, raw_bytes: u64, bytes: u64) {
@@ -435,10 +397,7 @@ struct Seen {
 impl Known {
     /// The record of the run directory; empty if there is none.
     pub fn load(run: &RunDir) -> Known {
-        fs::read(run.inputs())
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default()
+        fs::read(run.inputs()).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
     /// Writes the record.
@@ -464,11 +423,7 @@ impl Known {
     /// Remembers what was read.
     pub fn remember(&mut self, result: &UnitResult) {
         for (input, modified) in result.inputs.iter().zip(&result.modified) {
-            let seen = Seen {
-                size: input.size,
-                modified: *modified,
-                digest: input.digest.clone(),
-            };
+            let seen = Seen { size: input.size, modified: *modified, digest: input.digest.clone() };
             self.0.insert(Self::name(&input.source, &input.path), seen);
         }
     }
@@ -492,11 +447,9 @@ mod tests {
         let id = doc_id("web", "7", "a.jsonl", 3);
         assert_eq!(id.len(), 32);
         assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        for other in [
-            doc_id("web", "7a", ".jsonl", 3),
-            doc_id("web7", "", "a.jsonl", 3),
-            doc_id("web", "7", "a.jsonl", 4),
-        ] {
+        for other in
+            [doc_id("web", "7a", ".jsonl", 3), doc_id("web7", "", "a.jsonl", 3), doc_id("web", "7", "a.jsonl", 4)]
+        {
             assert_ne!(id, other);
         }
     }

@@ -64,19 +64,14 @@ pub fn read_file(
         table::read(handle, source, max_record, sink)?;
         return Ok(digest.finalize().to_hex().to_string());
     }
-    let mut raw = DigestingReader {
-        file: handle,
-        digest: blake3::Hasher::new(),
-        error: None,
-    };
+    let mut raw = DigestingReader { file: handle, digest: blake3::Hasher::new(), error: None };
     {
         let buffered = BufReader::with_capacity(1 << 18, &mut raw);
         let mut stream: Box<dyn BufRead> = match file.compression {
             Compression::None => Box::new(buffered),
-            Compression::Gzip => Box::new(BufReader::with_capacity(
-                1 << 18,
-                flate2::bufread::MultiGzDecoder::new(buffered),
-            )),
+            Compression::Gzip => {
+                Box::new(BufReader::with_capacity(1 << 18, flate2::bufread::MultiGzDecoder::new(buffered)))
+            }
             Compression::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(buffered).with_context(place)?;
                 Box::new(BufReader::with_capacity(1 << 18, decoder))
@@ -128,12 +123,7 @@ struct Line {
 
 /// Reads up to a newline; keeps at most `limit` bytes of the line, so memory stays flat whatever its length.
 fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
-    let mut line = Line {
-        bytes: reuse,
-        length: 0,
-        ended: false,
-        damage: None,
-    };
+    let mut line = Line { bytes: reuse, length: 0, ended: false, damage: None };
     line.bytes.clear();
     loop {
         let buffer = match stream.fill_buf() {
@@ -141,11 +131,7 @@ fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
             Ok(buffer) => buffer,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Line {
-                    ended: true,
-                    damage: Some(error),
-                    ..line
-                };
+                return Line { ended: true, damage: Some(error), ..line };
             }
         };
         let newline = buffer.iter().position(|&byte| byte == b'\n');
@@ -176,13 +162,7 @@ fn lines(
             _ => &line.bytes,
         };
         if let Some(error) = &line.damage {
-            sink(Err(damage(
-                offset,
-                "damaged_file",
-                &error.to_string(),
-                bytes,
-                line.length,
-            )))?;
+            sink(Err(damage(offset, "damaged_file", &error.to_string(), bytes, line.length)))?;
         } else if line.length > max_record {
             let detail = format!("a line of {} bytes, max_record is {max_record}", line.length);
             sink(Err(damage(offset, "record_too_large", &detail, bytes, line.length)))?;
@@ -216,13 +196,7 @@ fn whole_text(stream: &mut dyn BufRead, max_record: u64, sink: &mut dyn FnMut(It
         return sink(Err(damage(0, "nul_byte", &detail, &bytes, length)));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => sink(Ok(Record {
-            text,
-            id: None,
-            url: None,
-            date: None,
-            meta: None,
-        })),
+        Ok(text) => sink(Ok(Record { text, id: None, url: None, date: None, meta: None })),
         Err(error) => {
             let detail = error.utf8_error().to_string();
             sink(Err(damage(0, "invalid_utf8", &detail, error.as_bytes(), length)))
@@ -233,13 +207,7 @@ fn whole_text(stream: &mut dyn BufRead, max_record: u64, sink: &mut dyn FnMut(It
 /// A damage with the head of its raw bytes.
 pub fn damage(offset: u64, reason: &'static str, detail: &str, raw: &[u8], raw_bytes: u64) -> Damage {
     let raw = raw[..raw.len().min(RAW_KEPT)].to_vec();
-    Damage {
-        offset,
-        reason,
-        detail: detail.to_owned(),
-        raw,
-        raw_bytes,
-    }
+    Damage { offset, reason, detail: detail.to_owned(), raw, raw_bytes }
 }
 
 #[cfg(test)]
@@ -277,10 +245,7 @@ mod tests {
         assert_eq!(items.len(), 3);
         assert_eq!(items[0].as_ref().expect("a record").text, "a");
         let damage = items[1].as_ref().expect_err("damage");
-        assert_eq!(
-            (damage.reason, damage.offset, damage.raw.as_slice()),
-            ("invalid_utf8", 13, &b"\xff\xfe"[..])
-        );
+        assert_eq!((damage.reason, damage.offset, damage.raw.as_slice()), ("invalid_utf8", 13, &b"\xff\xfe"[..]));
         assert_eq!(items[2].as_ref().expect("a record").text, "b");
     }
 
@@ -290,21 +255,12 @@ mod tests {
         text.extend_from_slice(b"\n{\"text\":\"b\"}\n");
         let items = items(&text, 50);
         let damage = items[0].as_ref().expect_err("damage");
-        assert_eq!(
-            (damage.reason, damage.raw_bytes, damage.raw.len()),
-            ("record_too_large", 100_000, 51)
-        );
+        assert_eq!((damage.reason, damage.raw_bytes, damage.raw.len()), ("record_too_large", 100_000, 51));
         assert_eq!(items[1].as_ref().expect("a record").text, "b");
     }
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_record() {
-        assert_eq!(
-            items(b"\xef\xbb\xbf{\"text\":\"a\"}", 50)[0]
-                .as_ref()
-                .expect("a record")
-                .text,
-            "a"
-        );
+        assert_eq!(items(b"\xef\xbb\xbf{\"text\":\"a\"}", 50)[0].as_ref().expect("a record").text, "a");
     }
 }

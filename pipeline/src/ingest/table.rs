@@ -59,12 +59,7 @@ fn read_rows(
 fn records(batch: &RecordBatch, source: &Source, max_record: u64, first: u64) -> Result<Vec<Item>> {
     let Some(text) = lookup(batch, &source.text) else {
         let schema = batch.schema();
-        let names: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .take(12)
-            .collect();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).take(12).collect();
         let detail = format!("no column \"{}\"; there are: {}", source.text, names.join(", "));
         return Ok((0..batch.num_rows())
             .map(|row| Err(damage(first + row as u64, "missing_text", &detail, &[], 0)))
@@ -78,45 +73,19 @@ fn records(batch: &RecordBatch, source: &Source, max_record: u64, first: u64) ->
         Ok(Some(cast(&column, &DataType::Utf8)?.as_string::<i32>().clone()))
     };
     let (ids, urls) = (scalars(&source.id)?, scalars(&source.url)?);
-    let dates = source
-        .date
-        .as_deref()
-        .and_then(|path| lookup(batch, path))
-        .map(|column| dates(&column))
-        .transpose()?;
+    let dates = source.date.as_deref().and_then(|path| lookup(batch, path)).map(|column| dates(&column)).transpose()?;
     let mut metas = metas(batch, source)?;
     let rows = (0..batch.num_rows()).map(|row| {
         let value = |column: &Option<StringArray>| {
-            column
-                .as_ref()
-                .filter(|column| column.is_valid(row))
-                .map(|column| column.value(row).to_owned())
+            column.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row).to_owned())
         };
         let offset = first + row as u64;
         match texts.get(row).cloned().flatten() {
-            None => Err(damage(
-                offset,
-                "missing_text",
-                &format!("column \"{}\" is null", source.text),
-                &[],
-                0,
-            )),
-            Some(Err(raw)) => Err(damage(
-                offset,
-                "invalid_utf8",
-                "the text is not UTF-8",
-                &raw,
-                raw.len() as u64,
-            )),
+            None => Err(damage(offset, "missing_text", &format!("column \"{}\" is null", source.text), &[], 0)),
+            Some(Err(raw)) => Err(damage(offset, "invalid_utf8", "the text is not UTF-8", &raw, raw.len() as u64)),
             Some(Ok(text)) if text.len() as u64 > max_record => {
                 let detail = format!("a text of {} bytes, max_record is {max_record}", text.len());
-                Err(damage(
-                    offset,
-                    "record_too_large",
-                    &detail,
-                    text.as_bytes(),
-                    text.len() as u64,
-                ))
+                Err(damage(offset, "record_too_large", &detail, text.as_bytes(), text.len() as u64))
             }
             Some(Ok(text)) => Ok(Record {
                 text,
@@ -136,11 +105,7 @@ fn text_values(column: &ArrayRef) -> Result<Vec<Text>> {
     Ok(match column.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
             let texts = cast(column, &DataType::Utf8View)?;
-            texts
-                .as_string_view()
-                .iter()
-                .map(|text| text.map(|text| Ok(text.to_owned())))
-                .collect()
+            texts.as_string_view().iter().map(|text| text.map(|text| Ok(text.to_owned()))).collect()
         }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             let raw = cast(column, &DataType::BinaryView)?;
@@ -154,19 +119,12 @@ fn text_values(column: &ArrayRef) -> Result<Vec<Text>> {
 }
 
 fn dates(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
-    if matches!(
-        column.data_type(),
-        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
-    ) {
+    if matches!(column.data_type(), DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
         let times = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
         return Ok(times.as_primitive::<TimestampMicrosecondType>().iter().collect());
     }
     let texts = cast(column, &DataType::Utf8)?;
-    Ok(texts
-        .as_string::<i32>()
-        .iter()
-        .map(|text| text.and_then(date::parse))
-        .collect())
+    Ok(texts.as_string::<i32>().iter().map(|text| text.and_then(date::parse)).collect())
 }
 
 /// A column by its name, else by its dotted path through structs.
@@ -181,33 +139,19 @@ fn lookup(batch: &RecordBatch, path: &str) -> Option<ArrayRef> {
 
 /// The columns that the manifest does not name, a JSON object a row.
 fn metas(batch: &RecordBatch, source: &Source) -> Result<Vec<Option<String>>> {
-    let named = [
-        Some(&source.text),
-        source.id.as_ref(),
-        source.url.as_ref(),
-        source.date.as_ref(),
-    ];
+    let named = [Some(&source.text), source.id.as_ref(), source.url.as_ref(), source.date.as_ref()];
     let schema = batch.schema();
-    let kept: Vec<usize> = (0..batch.num_columns())
-        .filter(|&column| !named.contains(&Some(schema.field(column).name())))
-        .collect();
+    let kept: Vec<usize> =
+        (0..batch.num_columns()).filter(|&column| !named.contains(&Some(schema.field(column).name()))).collect();
     if kept.is_empty() {
         return Ok(vec![None; batch.num_rows()]);
     }
     let rest = batch.project(&kept)?;
-    let nullable: Vec<_> = rest
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone())
-        .collect();
+    let nullable: Vec<_> = rest.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     let rest = RecordBatch::try_new(Arc::new(Schema::new(nullable)), rest.columns().to_vec())?;
     let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
     writer.write(&rest).context("a column cannot be written as JSON")?;
     writer.finish()?;
     let lines = String::from_utf8(writer.into_inner()).context("JSON is UTF-8")?;
-    Ok(lines
-        .lines()
-        .map(|line| (line != "{}").then(|| line.to_owned()))
-        .collect())
+    Ok(lines.lines().map(|line| (line != "{}").then(|| line.to_owned())).collect())
 }

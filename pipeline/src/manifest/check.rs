@@ -13,19 +13,13 @@ use super::value;
 /// Pairs of keys of which the first must not exceed the second.
 const ORDERED: &[(&str, &str)] = &[
     ("filter.gopher_quality.min_words", "filter.gopher_quality.max_words"),
-    (
-        "filter.gopher_quality.min_avg_word_len",
-        "filter.gopher_quality.max_avg_word_len",
-    ),
+    ("filter.gopher_quality.min_avg_word_len", "filter.gopher_quality.max_avg_word_len"),
 ];
 
 /// Checks a whole manifest, which `text` is the file of; what it returns fits the types of
 /// [`curate_schemas::manifest`] if no problem is with it.
 pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem>) {
-    let mut check = Check {
-        text,
-        problems: Vec::new(),
-    };
+    let mut check = Check { text, problems: Vec::new() };
     let mut out = check.group("", manifest);
     for table in TABLES.iter().filter(|table| !manifest.contains_key(table.path)) {
         match table.times {
@@ -134,14 +128,10 @@ impl Check<'_> {
     }
 
     fn ordered(&mut self, table: &Table, entries: &Entries, out: &toml::Table) {
-        let of_table = |key: &str| {
-            key.strip_prefix(table.path)
-                .is_some_and(|rest| rest == format!(".{}", last(key)))
-        };
+        let of_table = |key: &str| key.strip_prefix(table.path).is_some_and(|rest| rest == format!(".{}", last(key)));
         for (low, high) in ORDERED.iter().filter(|(low, _)| of_table(low)) {
             let number = |key: &str| {
-                out.get(last(key))
-                    .and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)))
+                out.get(last(key)).and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)))
             };
             let (Some(least), Some(most)) = (number(low), number(high)) else {
                 continue;
@@ -170,11 +160,7 @@ impl Check<'_> {
                 At::File(offset) => format!("on line {}", line(self.text, *offset)),
                 At::Set(_) => "by an override".to_owned(),
             };
-            self.problem(
-                node.at,
-                format!("{}: the name {} is taken {place}", header(table), quoted(name)),
-                None,
-            );
+            self.problem(node.at, format!("{}: the name {} is taken {place}", header(table), quoted(name)), None);
         }
     }
 
@@ -183,11 +169,7 @@ impl Check<'_> {
             Absent::Refused(example) => Some(format!("{} = {example}", last(key.path))),
             Absent::Default(_) | Absent::Nothing(_) => None,
         });
-        let hint = format!(
-            "for example {} with {}",
-            header(table),
-            needed.collect::<Vec<_>>().join(" and ")
-        );
+        let hint = format!("for example {} with {}", header(table), needed.collect::<Vec<_>>().join(" and "));
         self.problem(At::File(0), format!("missing table {}", header(table)), Some(hint));
     }
 
@@ -198,11 +180,7 @@ impl Check<'_> {
             None => "it has no keys".to_owned(),
         };
         let hint = did_you_mean(name, here()).or_else(|| owners(name)).unwrap_or_else(all);
-        self.problem(
-            at,
-            format!("unknown key {} in {}", quoted(name), header(table)),
-            Some(hint),
-        );
+        self.problem(at, format!("unknown key {} in {}", quoted(name), header(table)), Some(hint));
     }
 
     /// A name that is no table's, at the top level or in a group, and that may not even hold a table.
@@ -224,21 +202,14 @@ impl Check<'_> {
         };
         let key = || owners(name);
         let all = || {
-            let tables = TABLES
-                .iter()
-                .filter(|table| table.path.starts_with(&within))
-                .map(header);
+            let tables = TABLES.iter().filter(|table| table.path.starts_with(&within)).map(header);
             format!("the tables are {}", tables.collect::<Vec<_>>().join(", "))
         };
         let message = match is_table {
             true => format!("unknown table {} {place}", quoted(name)),
             false => format!("unknown key {} {place}", quoted(name)),
         };
-        let hint = if is_table {
-            table().or_else(key)
-        } else {
-            key().or_else(table)
-        };
+        let hint = if is_table { table().or_else(key) } else { key().or_else(table) };
         self.problem(at, message, Some(hint.unwrap_or_else(all)));
     }
 }
@@ -251,9 +222,7 @@ fn default(key: &Key, written: &str) -> Option<toml::Value> {
 
 /// The hint that `name` is a key of another table.
 fn owners(name: &str) -> Option<String> {
-    let tables = TABLES
-        .iter()
-        .filter(|table| keys(table).any(|key| last(key.path) == name));
+    let tables = TABLES.iter().filter(|table| keys(table).any(|key| last(key.path) == name));
     let tables = tables.map(header).collect::<Vec<_>>();
     (!tables.is_empty()).then(|| format!("{} is a key of {}", quoted(name), tables.join(" and ")))
 }
@@ -261,17 +230,12 @@ fn owners(name: &str) -> Option<String> {
 /// The keys of `table`.
 pub(super) fn keys(table: &Table) -> impl Iterator<Item = &'static Key> {
     let path = table.path;
-    KEYS.iter()
-        .filter(move |key| key.path.rsplit_once('.').is_some_and(|(of, _)| of == path))
+    KEYS.iter().filter(move |key| key.path.rsplit_once('.').is_some_and(|(of, _)| of == path))
 }
 
 /// `[table]`, or `[[table]]` where there may be several.
 pub(super) fn header(table: &Table) -> String {
-    if many(table) {
-        format!("[[{}]]", table.path)
-    } else {
-        format!("[{}]", table.path)
-    }
+    if many(table) { format!("[[{}]]", table.path) } else { format!("[{}]", table.path) }
 }
 
 /// What follows the last dot of `path`.
@@ -284,9 +248,5 @@ fn many(table: &Table) -> bool {
 }
 
 fn join(group: &str, name: &str) -> String {
-    if group.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{group}.{name}")
-    }
+    if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") }
 }

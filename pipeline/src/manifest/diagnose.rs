@@ -14,11 +14,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(at: At, message: impl Into<String>) -> Self {
-        Self {
-            at,
-            message: message.into(),
-            hint: None,
-        }
+        Self { at, message: message.into(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: Option<String>) -> Self {
@@ -30,12 +26,7 @@ impl Problem {
 /// All `problems`, by position, as `path:line:column: message`, each with its hint on a line below.
 pub(super) fn report(path: &str, text: &str, sets: &[String], mut problems: Vec<Problem>) -> String {
     problems.sort_by_key(|problem| problem.at);
-    let mut cursor = Cursor {
-        text,
-        offset: 0,
-        line: 1,
-        column: 1,
-    };
+    let mut cursor = Cursor { text, offset: 0, line: 1, column: 1 };
     let mut out = String::new();
     for Problem { at, message, hint } in problems {
         let place = match at {
@@ -68,11 +59,7 @@ impl Cursor<'_> {
     fn advance(&mut self, offset: usize) {
         let offset = self.text.floor_char_boundary(offset);
         for char in self.text.get(self.offset..offset).unwrap_or_default().chars() {
-            (self.line, self.column) = if char == '\n' {
-                (self.line + 1, 1)
-            } else {
-                (self.line, self.column + 1)
-            };
+            (self.line, self.column) = if char == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };
         }
         self.offset = offset.max(self.offset);
     }

@@ -65,10 +65,7 @@ pub enum LoadError {
 /// the first mistake is known.
 pub fn load(path: &Path, sets: &[String]) -> Result<Manifest, LoadError> {
     let shown = path.display().to_string();
-    let bytes = read(path).map_err(|reason| LoadError::Unreadable {
-        path: shown.clone(),
-        reason,
-    })?;
+    let bytes = read(path).map_err(|reason| LoadError::Unreadable { path: shown.clone(), reason })?;
     let mut manifest = from_bytes(&shown, &bytes, sets)?;
     manifest.base = path.parent().unwrap_or(Path::new("")).to_owned();
     Ok(manifest)
@@ -81,9 +78,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         _ => error.to_string(),
     };
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LONGEST_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(reason)?;
+    File::open(path).and_then(|file| file.take(LONGEST_BYTES + 1).read_to_end(&mut bytes)).map_err(reason)?;
     if bytes.len() as u64 > LONGEST_BYTES {
         return Err("expected a manifest, found more than 1MiB".to_owned());
     }
@@ -93,18 +88,13 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 fn from_bytes(path: &str, bytes: &[u8], sets: &[String]) -> Result<Manifest, LoadError> {
     // Positions do not count a byte order mark, as editors do not.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    let invalid = |text: &str, problems| LoadError::Invalid {
-        report: diagnose::report(path, text, sets, problems),
-    };
+    let invalid = |text: &str, problems| LoadError::Invalid { report: diagnose::report(path, text, sets, problems) };
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let (valid, rest) = bytes.split_at(error.valid_up_to());
             let byte = rest.first().copied().unwrap_or_default();
-            let problem = Problem::new(
-                At::File(valid.len()),
-                format!("expected UTF-8, found the byte 0x{byte:02x}"),
-            );
+            let problem = Problem::new(At::File(valid.len()), format!("expected UTF-8, found the byte 0x{byte:02x}"));
             return Err(invalid(&String::from_utf8_lossy(valid), vec![problem]));
         }
     };
@@ -117,10 +107,8 @@ fn from_bytes(path: &str, bytes: &[u8], sets: &[String]) -> Result<Manifest, Loa
         return Err(invalid(text, problems));
     }
     derive(&mut checked);
-    let broken = |error: toml::de::Error| LoadError::Disagreement {
-        path: path.to_owned(),
-        reason: error.message().to_owned(),
-    };
+    let broken =
+        |error: toml::de::Error| LoadError::Disagreement { path: path.to_owned(), reason: error.message().to_owned() };
     Manifest::deserialize(toml::Value::Table(checked)).map_err(broken)
 }
 
@@ -135,13 +123,7 @@ fn syntax(error: &toml::de::Error) -> Problem {
 
 /// Fills in what other keys decide: the run directory and each source's domain.
 fn derive(manifest: &mut toml::Table) {
-    let name_of = |table: &toml::Table| {
-        table
-            .get("name")
-            .and_then(toml::Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let name_of = |table: &toml::Table| table.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
     if let Some(run) = manifest.get_mut("run").and_then(toml::Value::as_table_mut) {
         let dir = format!("runs/{}", name_of(run));
         run.entry("dir").or_insert(toml::Value::String(dir));

@@ -53,13 +53,9 @@ fn line(key: &Key) -> String {
     let kind = match key.kind {
         // The header says how a size is written.
         Kind::Size { .. } => "size".to_owned(),
-        kind => type_name(kind)
-            .trim_start_matches("an ")
-            .trim_start_matches("a ")
-            .to_owned(),
+        kind => type_name(kind).trim_start_matches("an ").trim_start_matches("a ").to_owned(),
     };
-    let range = Some(range(key.kind))
-        .filter(|range| !range.is_empty())
-        .map_or_else(String::new, |range| format!(", {range}"));
+    let range =
+        Some(range(key.kind)).filter(|range| !range.is_empty()).map_or_else(String::new, |range| format!(", {range}"));
     format!("{written:<32} # {required}{kind}{range}: {}", key.doc)
 }

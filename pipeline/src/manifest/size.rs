@@ -14,9 +14,7 @@ const UNITS: &[(&str, u64)] = &[
 
 /// Bytes of a size such as `64MiB` or `1.5 GB`, rounded down; `None` if it is none.
 pub(super) fn parse_size(text: &str) -> Option<i128> {
-    let (number, unit) = UNITS
-        .iter()
-        .find_map(|(name, bytes)| Some((text.strip_suffix(name)?.trim_end(), *bytes)))?;
+    let (number, unit) = UNITS.iter().find_map(|(name, bytes)| Some((text.strip_suffix(name)?.trim_end(), *bytes)))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     // Twelve digits, before and after the point, times 2^30 are far from overflow.
     let is_digits = |text: &str| (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -42,13 +40,7 @@ mod tests {
 
     #[test]
     fn sizes_are_binary_or_decimal_and_may_have_a_fraction() {
-        let sizes = [
-            ("64MiB", 64 << 20),
-            ("1.5GiB", 3 << 29),
-            ("10MB", 10_000_000),
-            ("512 KiB", 512 << 10),
-            ("7B", 7),
-        ];
+        let sizes = [("64MiB", 64 << 20), ("1.5GiB", 3 << 29), ("10MB", 10_000_000), ("512 KiB", 512 << 10), ("7B", 7)];
         let edges = [
             ("0.1GiB", 107_374_182),
             ("0.0000000001GiB", 0),

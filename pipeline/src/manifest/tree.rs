@@ -58,13 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Entries, toml::de::Error> {
 fn entries(table: &DeTable<'_>, at: &dyn Fn(usize) -> At) -> Entries {
     let entry = |(key, value): (&Spanned<_>, &Spanned<_>)| {
         let name: &std::borrow::Cow<'_, str> = key.get_ref();
-        (
-            name.to_string(),
-            Entry {
-                at: at(key.span().start),
-                node: node(value, at),
-            },
-        )
+        (name.to_string(), Entry { at: at(key.span().start), node: node(value, at) })
     };
     table.iter().map(entry).collect()
 }
@@ -95,9 +89,7 @@ pub(super) fn apply(tree: &mut Entries, number: usize, set: &str) -> Result<(), 
         return Err(Problem::new(at, "expected key=value, such as run.seed=9"));
     };
     let (path, written) = (path.trim(), written.trim());
-    let many = TABLES
-        .iter()
-        .filter(|table| matches!(table.times, Times::OneOrMore | Times::Any));
+    let many = TABLES.iter().filter(|table| matches!(table.times, Times::OneOrMore | Times::Any));
     for table in many {
         let Some(rest) = path.strip_prefix(table.path).and_then(|rest| rest.strip_prefix('.')) else {
             continue;
@@ -144,25 +136,13 @@ fn insert(mut entries: &mut Entries, path: &[&str], value: Value, at: At) -> Res
         return Err(Problem::new(at, format!("unknown key {}", quoted(&path.join(".")))));
     };
     for name in tables {
-        let empty = || Entry {
-            at,
-            node: Node {
-                at,
-                value: Value::Table(Entries::new()),
-            },
-        };
+        let empty = || Entry { at, node: Node { at, value: Value::Table(Entries::new()) } };
         match &mut entries.entry((*name).to_owned()).or_insert_with(empty).node.value {
             Value::Table(inner) => entries = inner,
             _ => return Err(Problem::new(at, format!("{} is not a table", quoted(name)))),
         }
     }
-    entries.insert(
-        (*last).to_owned(),
-        Entry {
-            at,
-            node: Node { at, value },
-        },
-    );
+    entries.insert((*last).to_owned(), Entry { at, node: Node { at, value } });
     Ok(())
 }
 

@@ -57,10 +57,7 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
         }
         _ => return Err(unlike(kind, value)),
     };
-    read.ok_or_else(|| Fault {
-        message: format!("must be {}, found {}", range(kind), bare(kind, value)),
-        hint: None,
-    })
+    read.ok_or_else(|| Fault { message: format!("must be {}, found {}", range(kind), bare(kind, value)), hint: None })
 }
 
 fn unlike(kind: Kind, value: &Value) -> Fault {
@@ -69,17 +66,12 @@ fn unlike(kind: Kind, value: &Value) -> Fault {
         (Kind::Size { .. }, Value::Text(_)) => Some("units are B, KB, MB, GB, KiB, MiB and GiB".to_owned()),
         _ => None,
     };
-    Fault {
-        message: format!("expected {}, found {}", type_name(kind), found(value)),
-        hint,
-    }
+    Fault { message: format!("expected {}, found {}", type_name(kind), found(value)), hint }
 }
 
 fn within(value: i128, min: u64, max: u64) -> Option<toml::Value> {
     let value = i64::try_from(value).ok()?;
-    (min..=max)
-        .contains(&u64::try_from(value).ok()?)
-        .then_some(toml::Value::Integer(value))
+    (min..=max).contains(&u64::try_from(value).ok()?).then_some(toml::Value::Integer(value))
 }
 
 fn number(kind: Kind, value: f64) -> Option<toml::Value> {
@@ -111,10 +103,7 @@ fn word(known: &[&str], text: &str) -> Result<toml::Value, Fault> {
         return Ok(toml::Value::String(text.to_owned()));
     }
     let message = format!("unknown word {}, expected {}", quoted(text), one_of(known));
-    Err(Fault {
-        message,
-        hint: did_you_mean(text, known.iter().copied()),
-    })
+    Err(Fault { message, hint: did_you_mean(text, known.iter().copied()) })
 }
 
 /// Reads each item with `one`; a text that is there twice is a mistake.
@@ -129,10 +118,7 @@ fn each(
         match (one(&item.value), &item.value) {
             (Err(fault), _) => problems.push(fault.at(path, item)),
             (Ok(_), Value::Text(text)) if !seen.insert(text) => {
-                problems.push(Problem::new(
-                    item.at,
-                    format!("{path}: {} is listed twice", quoted(text)),
-                ));
+                problems.push(Problem::new(item.at, format!("{path}: {} is listed twice", quoted(text))));
             }
             (Ok(value), _) => values.push(value),
         }
@@ -146,10 +132,7 @@ fn words(path: &str, known: &'static [&'static str], items: &[Node]) -> Result<t
 
 fn paths(path: &str, items: &[Node], node: &Node) -> Result<toml::Value, Vec<Problem>> {
     if items.is_empty() {
-        return Err(vec![Problem::new(
-            node.at,
-            format!("{path}: expected at least one path, found an empty list"),
-        )]);
+        return Err(vec![Problem::new(node.at, format!("{path}: expected at least one path, found an empty list"))]);
     }
     let one = |value: &Value| {
         let Value::Text(text) = value else {
@@ -176,14 +159,10 @@ fn languages(path: &str, items: &[Node]) -> Result<toml::Value, Vec<Problem>> {
             return Err(unlike(Kind::Languages, value));
         };
         let known = curate_scorers::language::iso639_3(text);
-        known
-            .map(|code| toml::Value::String(code.to_owned()))
-            .ok_or_else(|| Fault {
-                message: format!("unknown language {}", quoted(text)),
-                hint: Some(
-                    r#"languages go by their ISO 639-3 code, such as "eng", or ISO 639-1, such as "en""#.to_owned(),
-                ),
-            })
+        known.map(|code| toml::Value::String(code.to_owned())).ok_or_else(|| Fault {
+            message: format!("unknown language {}", quoted(text)),
+            hint: Some(r#"languages go by their ISO 639-3 code, such as "eng", or ISO 639-1, such as "en""#.to_owned()),
+        })
     };
     let mut codes = each(path, items, one)?;
     // The order says nothing, so it shall not change a stage key either.
@@ -197,10 +176,7 @@ fn weights(path: &str, known: &[&str], entries: &Entries, node: &Node) -> Result
     if entries.is_empty() {
         problems.push(Problem::new(
             node.at,
-            format!(
-                "{path}: expected at least one of {}, found none",
-                list(known.iter().copied())
-            ),
+            format!("{path}: expected at least one of {}, found none", list(known.iter().copied())),
         ));
     }
     for (name, entry) in entries {
@@ -213,11 +189,7 @@ fn weights(path: &str, known: &[&str], entries: &Entries, node: &Node) -> Result
             Err(fault) => problems.push(fault.at(&format!("{path}.{name}"), &entry.node)),
         }
     }
-    if problems.is_empty() {
-        Ok(toml::Value::Table(out))
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(toml::Value::Table(out)) } else { Err(problems) }
 }
 
 /// A type in words, for "expected …".
@@ -233,10 +205,7 @@ pub(super) fn type_name(kind: Kind) -> String {
         Kind::Word(known) => one_of(known),
         Kind::Words(known) => format!("a list of {}", list(known.iter().copied())),
         Kind::Languages => r#"a list of language codes such as ["eng"]"#.to_owned(),
-        Kind::Weights(known) => format!(
-            "a table of weights such as {{ {} = 1.0 }}",
-            known.first().unwrap_or(&"")
-        ),
+        Kind::Weights(known) => format!("a table of weights such as {{ {} = 1.0 }}", known.first().unwrap_or(&"")),
     }
 }
 

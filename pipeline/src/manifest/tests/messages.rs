@@ -91,19 +91,13 @@ fn unknown_words_get_a_hint() {
         assert_eq!(fault(table, line), message, "{line}");
     }
     let report = bad(&format!("seed = 7\n{SMALL}"), &[]);
-    assert_eq!(
-        report,
-        "manifest.toml:1:1: unknown key \"seed\" at the top level\n  hint: \"seed\" is a key of [run]"
-    );
+    assert_eq!(report, "manifest.toml:1:1: unknown key \"seed\" at the top level\n  hint: \"seed\" is a key of [run]");
 }
 
 #[test]
 fn source_paths_are_one_or_several() {
     let with = |path: &str| SMALL.replace("\"web/*.jsonl\"", path);
-    assert_eq!(
-        good(&with("[\"a\", \"b/**/*.txt\"]"), &[]).source[0].path,
-        ["a", "b/**/*.txt"]
-    );
+    assert_eq!(good(&with("[\"a\", \"b/**/*.txt\"]"), &[]).source[0].path, ["a", "b/**/*.txt"]);
     #[rustfmt::skip] // One line per case reads as a table.
     let faults = [
         ("[]", "source.path: expected at least one path, found an empty list"),
@@ -113,11 +107,7 @@ fn source_paths_are_one_or_several() {
         ("\"a[\"", "source.path: \"a[\" is not a glob: invalid range pattern\n  hint: write [[] for a bracket and [*] for a star that the file name holds"),
     ];
     for (path, message) in faults {
-        assert!(
-            bad(&with(path), &[]).ends_with(&format!(": {message}")),
-            "{}",
-            bad(&with(path), &[])
-        );
+        assert!(bad(&with(path), &[]).ends_with(&format!(": {message}")), "{}", bad(&with(path), &[]));
     }
 }
 
@@ -136,10 +126,7 @@ manifest.toml:4:1: missing key \"path\" in [[source]]
   hint: for example path = \"docs/web-*.jsonl.zst\"";
     assert_eq!(bad("\n[run]\nseed = 1\n[[source]]\nname = \"web\"\n", &[]), expected);
     let report = bad("run = { name = \"a\" }\nsource = []\n", &[]);
-    assert_eq!(
-        report,
-        "manifest.toml:2:10: expected at least one [[source]], found an empty list"
-    );
+    assert_eq!(report, "manifest.toml:2:10: expected at least one [[source]], found an empty list");
 }
 
 #[test]
@@ -148,18 +135,13 @@ fn names_are_short_plain_and_unique() {
     for name in ["", ".a", "a/b", "..", "a b", "é", &"a".repeat(65)] {
         let report = bad(&SMALL.replace("\"a\"", &format!("\"{name}\"")), &[]);
         assert!(
-            report.starts_with(&format!(
-                "manifest.toml:2:8: run.name: {range}, found \"{}",
-                &name[..name.len().min(60)]
-            )),
+            report
+                .starts_with(&format!("manifest.toml:2:8: run.name: {range}, found \"{}", &name[..name.len().min(60)])),
             "{report}"
         );
     }
     let twice = format!("{SMALL}[[source]]\npath = \"b\"\nname = \"web\"\n");
-    assert_eq!(
-        bad(&twice, &[]),
-        "manifest.toml:8:8: [[source]]: the name \"web\" is taken on line 4"
-    );
+    assert_eq!(bad(&twice, &[]), "manifest.toml:8:8: [[source]]: the name \"web\" is taken on line 4");
 }
 
 #[test]
@@ -177,21 +159,13 @@ fn syntax_errors_have_a_position_and_stand_alone() {
     }
     assert!(bad("a = \"\0\"", &[]).starts_with("manifest.toml:1:6: invalid basic string"));
     let deep = 100_000;
-    let nested = [
-        format!("a = {}", "[".repeat(deep)),
-        format!("a = {}", "{a=".repeat(deep)),
-    ];
-    let dotted = [
-        format!("{}b = 1", "a.".repeat(deep)),
-        format!("[{}b]", "a.".repeat(deep)),
-    ];
+    let nested = [format!("a = {}", "[".repeat(deep)), format!("a = {}", "{a=".repeat(deep))];
+    let dotted = [format!("{}b = 1", "a.".repeat(deep)), format!("[{}b]", "a.".repeat(deep))];
     for text in nested.into_iter().chain(dotted) {
         assert!(bad(&text, &[]).len() < 200);
     }
     let bytes = [b"a = 1\nb = \"".as_slice(), b"\xff\""].concat();
-    let error = from_bytes("manifest.toml", &bytes, &[])
-        .expect_err("not UTF-8")
-        .to_string();
+    let error = from_bytes("manifest.toml", &bytes, &[]).expect_err("not UTF-8").to_string();
     assert_eq!(error, "manifest.toml:2:6: expected UTF-8, found the byte 0xff");
 }
 
@@ -222,14 +196,7 @@ fn mistakes_in_overrides_quote_them() {
         .filter(|line| !line.starts_with("  "))
         .map(|line| line.split_once(": ").map(|parts| parts.0))
         .collect();
-    assert_eq!(
-        places,
-        [
-            Some("manifest.toml:6:1"),
-            Some("--set run.sed=1"),
-            Some("--set run.dri=x")
-        ]
-    );
+    assert_eq!(places, [Some("manifest.toml:6:1"), Some("--set run.sed=1"), Some("--set run.dri=x")]);
 }
 
 #[test]
@@ -237,13 +204,7 @@ fn files_that_cannot_be_read_say_why() {
     let directory = std::env::temp_dir();
     let shown = directory.display();
     let error = |path: &Path| load(path, &[]).expect_err("no manifest").to_string();
-    assert_eq!(
-        error(&directory),
-        format!("{shown}: expected a manifest, found a directory")
-    );
+    assert_eq!(error(&directory), format!("{shown}: expected a manifest, found a directory"));
     assert_eq!(error(Path::new("no/manifest.toml")), "no/manifest.toml: no such file");
-    assert_eq!(
-        error(Path::new("/dev/zero")),
-        "/dev/zero: expected a manifest, found more than 1MiB"
-    );
+    assert_eq!(error(Path::new("/dev/zero")), "/dev/zero: expected a manifest, found more than 1MiB");
 }
