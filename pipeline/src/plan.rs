@@ -92,8 +92,7 @@ fn stages(
 fn line(name: &str, wanted: &[Expected], commit: Option<&Commit>, out: &mut impl Write) -> Result<()> {
     let files: Vec<&FileEntry> =
         commit.iter().flat_map(|commit| commit.files.iter().chain(commit.tables.values().flatten())).collect();
-    let missing: Vec<&Expected> =
-        wanted.iter().filter(|file| files.iter().all(|had| had.parts != file.parts)).collect();
+    let missing: Vec<&Expected> = wanted.iter().filter(|file| files.iter().all(|had| had.key != file.key)).collect();
     if missing.is_empty() {
         writeln!(out, "{name}: {} shards, cached", wanted.len())?;
         return Ok(());

@@ -165,7 +165,7 @@ impl Driver {
             };
             let existing = Existing::load(&self.run, &file.table, &[])?;
             let all_there = commit.files.iter().all(|file| existing.get(&file.key).is_some());
-            Ok(all_there && commit.files.first().is_some_and(|first| first.parts == file.parts))
+            Ok(all_there && commit.files.first().is_some_and(|first| first.key == file.key))
         };
         let mut pool = None;
         let mut outcome = Vec::new();

@@ -1,0 +1,237 @@
+//! `run.json` and the funnel: where documents, bytes and tokens went, and what is left is worth. Everything is summed anew
+//! from the committed tables, in integers or fixed point, so that shard layout and threads have no say.
+
+mod ledger;
+mod print;
+mod sample;
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use arrow::array::AsArray;
+use curate_schemas::commit::Commit;
+use curate_schemas::manifest::{Budget, Manifest, Mixture, TokenScope};
+use curate_schemas::report::{
+    BudgetReport, LossReport, MixtureReport, Pool, Report, SourceReport, StageReport, TokenizerReport, VERSION,
+};
+use curate_scorers::loss::{LossLaw, law};
+use curate_stages::{STAGES, mix};
+
+use crate::driver::{Draws, Pooled, gather_pool, read_draws, shard_files};
+use crate::engine::ShardFiles;
+use crate::run_dir::RunDir;
+use crate::zip::Zip;
+use ledger::{Ledger, entry, part, read_ledger};
+pub use print::print;
+use sample::Sample;
+
+/// Builds the report from what is committed.
+///
+/// # Errors
+/// If a committed file cannot be read.
+pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
+    let mut commits: Vec<Commit> = Vec::new();
+    for stage in STAGES {
+        commits.extend(run.commit(stage)?);
+    }
+    let has = |stage: &str| commits.iter().any(|commit| commit.stage == stage);
+    let names: Vec<&str> = commits.iter().map(|commit| commit.stage.as_str()).collect();
+    let shards = shard_files(run)?;
+    let survivors_only = has("tokens") && manifest.tokens.scope == TokenScope::Survivors;
+    let sample = if survivors_only { Sample::read(&shards)? } else { Sample::default() };
+    let ledger = if has("tokens") { read_ledger(&shards, &names, &sample)? } else { Ledger::default() };
+    let documents = commits.first();
+    let pool = has("quality").then(|| ledger.pool.pool());
+    let mut report = Report {
+        version: VERSION,
+        name: manifest.run.name.clone(),
+        curate: env!("CARGO_PKG_VERSION").to_owned(),
+        docs_in: documents.map_or(0, |commit| commit.counts.docs.arrived),
+        stages: commits.iter().map(|commit| stage_report(commit, &ledger, has("tokens"), &sample)).collect(),
+        sources: Vec::new(),
+        tokenizer: has("tokens").then(|| tokenizer(manifest, &commits, &ledger)).flatten(),
+        pool,
+        domains: ledger.by_domain.iter().map(|(name, sums)| (name.clone(), sums.pool())).collect(),
+        mixtures: Vec::new(),
+        budget: manifest.budget.as_ref().map(|budget| budget_report(budget, pool)),
+        warnings: Vec::new(),
+    };
+    if !has("quality") {
+        report.domains.clear();
+    }
+    let repeated = repeated_ids(&shards)?;
+    for source in &manifest.source {
+        let counts = documents.and_then(|commit| commit.sources.get(&source.name));
+        let repeated_ids = repeated.get(&source.name).copied().unwrap_or(0);
+        if repeated_ids > 0 {
+            report
+                .warnings
+                .push(format!("source \"{}\": {repeated_ids} records have an id that another has", source.name));
+        }
+        report.sources.push(SourceReport {
+            name: source.name.clone(),
+            docs_in: counts.map_or(0, |counts| counts.docs.arrived),
+            quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
+            repeated_ids,
+            pool: has("quality").then(|| ledger.by_source.get(&source.name).copied().unwrap_or_default().pool()),
+        });
+    }
+    if has("quality") && !manifest.mixture.is_empty() {
+        let pool = gather_pool(&shards)?;
+        for mixture in &manifest.mixture {
+            if let Some(draws) = read_draws(run, &mixture.name, &pool)? {
+                report.mixtures.push(mixture_report(mixture, manifest.budget.as_ref(), &pool, &draws));
+            }
+        }
+    }
+    warn(&mut report, documents);
+    Ok(report)
+}
+
+fn warn(report: &mut Report, documents: Option<&Commit>) {
+    let quarantined = documents.map_or(0, |commit| commit.counts.docs.quarantined);
+    if quarantined > 0 {
+        report.warnings.push(format!("{quarantined} records could not be read; see the table quarantine"));
+    }
+    if report.pool.is_some() {
+        report.warnings.push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
+    }
+    let out_of_range = |loss: &LossReport| !loss.in_fitted_range;
+    let losses = report.mixtures.iter().filter_map(|mixture| mixture.loss.as_ref());
+    let pool = report.budget.as_ref().and_then(|budget| budget.pool.as_ref());
+    if losses.chain(pool).any(out_of_range) {
+        report.warnings.push("a loss is outside the fitted range of its constants".to_owned());
+    }
+}
+
+fn stage_report(commit: &Commit, ledger: &Ledger, counted: bool, sample: &Sample) -> StageReport {
+    let tokens = counted.then(|| ledger.tokens.get(&commit.stage).cloned().unwrap_or_default());
+    let estimated = ledger.estimated.get(&commit.stage).copied().unwrap_or(0);
+    StageReport {
+        name: commit.stage.clone(),
+        docs: commit.counts.docs.clone(),
+        bytes: commit.counts.bytes.clone(),
+        tokens_in_half_width: (estimated > 0).then(|| sample.half_width(estimated)),
+        tokens,
+    }
+}
+
+fn tokenizer(manifest: &Manifest, commits: &[Commit], ledger: &Ledger) -> Option<TokenizerReport> {
+    let commit = commits.iter().find(|commit| commit.stage == "tokens")?;
+    let digest = commit.files.first().and_then(|file| file.parts.get("tokenizer")).cloned().unwrap_or_default();
+    let name = manifest.tokens.tokenizer.clone();
+    let bytes_per_token = ledger.counted_bytes as f64 / (ledger.counted_tokens.max(1)) as f64;
+    Some(TokenizerReport { name, digest, bytes_per_token })
+}
+
+/// Records whose own id another record of their source has, by source: sorts 16-byte hashes, so 16 bytes a record.
+fn repeated_ids(shards: &[ShardFiles]) -> Result<BTreeMap<String, u64>> {
+    let mut hashes: BTreeMap<String, Vec<u128>> = BTreeMap::new();
+    for files in shards {
+        for batch in Zip::open(&[part(files, "documents", &["source", "source_id"])?])? {
+            let batch = batch?;
+            let sources = batch.column(0).as_string::<i32>();
+            for (row, id) in batch.column(1).as_string::<i32>().iter().enumerate() {
+                let Some(id) = id else { continue };
+                let source = sources.value(row);
+                let hash = xxhash_rust::xxh3::xxh3_128(id.as_bytes());
+                entry(&mut hashes, source).push(hash);
+            }
+        }
+    }
+    let repeated = |mut hashes: Vec<u128>| {
+        hashes.sort_unstable();
+        hashes.chunk_by(|a, b| a == b).filter(|run| run.len() > 1).map(|run| run.len() as u64).sum()
+    };
+    Ok(hashes.into_iter().map(|(source, hashes)| (source, repeated(hashes))).collect())
+}
+
+fn mixture_report(mixture: &Mixture, budget: Option<&Budget>, pool: &Pooled, draws: &Draws) -> MixtureReport {
+    let drawn = || pool.documents.iter().zip(draws).filter(|(_, draws)| **draws > 0);
+    let tokens: u64 = drawn().map(|(document, draws)| document.tokens * u64::from(*draws)).sum();
+    let unique_tokens: u64 = drawn().map(|(document, _)| document.tokens).sum();
+    let (d_eff, d_repeat) = mix::effective_tokens(&pool.documents, &mix::buckets(&pool.documents), draws);
+    MixtureReport {
+        name: mixture.name.clone(),
+        docs: drawn().count() as u64,
+        draws: drawn().map(|(_, draws)| u64::from(*draws)).sum(),
+        tokens_asked: mixture.tokens,
+        tokens,
+        unique_tokens,
+        epochs: tokens as f64 / unique_tokens.max(1) as f64,
+        q: mix::mean_q(drawn().map(|(document, draws)| (document, u64::from(*draws)))),
+        d_eff,
+        d_repeat,
+        q_calibrated: false,
+        loss: budget.and_then(|budget| loss(budget, tokens as f64, d_eff)),
+    }
+}
+
+fn budget_report(budget: &Budget, pool: Option<Pool>) -> BudgetReport {
+    BudgetReport {
+        params: budget.params,
+        constants: law_of(budget).name.to_owned(),
+        source: law_of(budget).source.to_owned(),
+        represents: budget.represents,
+        pool: pool.and_then(|pool| loss(budget, pool.tokens as f64, pool.d_eff)),
+    }
+}
+
+fn law_of(budget: &Budget) -> &'static LossLaw {
+    let name = serde_json::to_value(budget.constants).expect("a name is JSON");
+    law(name.as_str().unwrap_or_default()).expect("the manifest's names are those of the laws: a test walks them")
+}
+
+/// The loss of a token count and of its effective tokens; nothing without tokens, where it would be infinite.
+pub fn loss(budget: &Budget, tokens: f64, d_eff: f64) -> Option<LossReport> {
+    if tokens <= 0.0 || d_eff <= 0.0 {
+        return None;
+    }
+    let law = law_of(budget);
+    let (tokens, d_eff) = (tokens * budget.represents, d_eff * budget.represents);
+    let (plain, effective) = (law.loss(budget.params, tokens), law.loss(budget.params, d_eff));
+    let in_range = law.in_fitted_range(budget.params, tokens) && law.in_fitted_range(budget.params, d_eff);
+    Some(LossReport {
+        tokens,
+        d_eff,
+        d_eff_ratio: d_eff / tokens,
+        loss: plain,
+        loss_d_eff: effective,
+        delta_loss: effective - plain,
+        in_fitted_range: in_range,
+    })
+}
+
+/// `run.json` as bytes.
+///
+/// # Errors
+/// If a number is no number.
+pub fn to_bytes(report: &Report) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(report)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use curate_schemas::manifest::LossConstants;
+
+    #[test]
+    fn every_named_constant_set_has_a_law() {
+        use LossConstants::{Besiroglu2024, Besiroglu2024Full, Hoffmann2022, Hoffmann2022Rounded, Muennighoff2023};
+        for constants in [Besiroglu2024, Besiroglu2024Full, Hoffmann2022, Hoffmann2022Rounded, Muennighoff2023] {
+            assert!(law_of(&Budget { params: 7e9, constants, represents: 1.0 }).e > 1.0);
+        }
+    }
+
+    #[test]
+    fn a_sample_is_scaled_before_its_loss() {
+        let budget = Budget { params: 7e9, constants: LossConstants::Besiroglu2024, represents: 1e6 };
+        let scaled = loss(&budget, 18e6, 18e6).expect("tokens");
+        assert!((scaled.loss - 2.028263).abs() < 1e-6, "{}", scaled.loss);
+        assert!(!scaled.in_fitted_range);
+        assert_eq!(scaled.delta_loss, 0.0);
+        assert!(loss(&budget, 0.0, 0.0).is_none());
+    }
+}

@@ -1,0 +1,89 @@
+//! Tokens of documents that were not counted, estimated from a hash sample of them.
+
+use anyhow::Result;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::UInt64Type;
+use curate_stages::tokens::SAMPLE_BELOW;
+
+use super::ledger::part;
+use crate::engine::ShardFiles;
+use crate::zip::Zip;
+
+/// What the hash sample says of documents that were not counted, where `tokens.scope` leaves them out: tokens by bytes
+/// (a ratio estimator, Cochran 1977, ch. 6), from sampled documents that did not reach `tokens`.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    docs: u64,
+    tokens: u64,
+    bytes: u64,
+    /// Σ t², Σ t·b, Σ b² of the sampled documents.
+    squares: [f64; 3],
+}
+
+impl Sample {
+    pub(super) fn read(shards: &[ShardFiles]) -> Result<Sample> {
+        let mut sample = Sample::default();
+        for files in shards {
+            let parts =
+                [part(files, "documents", &["doc_id", "bytes"])?, part(files, "tokens", &["reached", "tokens"])?];
+            for batch in Zip::open(&parts)? {
+                let batch = batch?;
+                let ids = batch.column(0).as_string::<i32>();
+                let bytes = batch.column(1).as_primitive::<UInt64Type>();
+                let reached = batch.column(2).as_boolean();
+                let tokens = batch.column(3).as_primitive::<UInt64Type>();
+                let sampled =
+                    |row: &usize| !reached.value(*row) && ids.value(*row) < SAMPLE_BELOW && tokens.is_valid(*row);
+                for row in (0..batch.num_rows()).filter(sampled) {
+                    sample.add(tokens.value(row), bytes.value(row));
+                }
+            }
+        }
+        Ok(sample)
+    }
+
+    fn add(&mut self, tokens: u64, bytes: u64) {
+        self.docs += 1;
+        self.tokens += tokens;
+        self.bytes += bytes;
+        let (t, b) = (tokens as f64, bytes as f64);
+        for (sum, term) in self.squares.iter_mut().zip([t * t, t * b, b * b]) {
+            *sum += term;
+        }
+    }
+
+    /// Tokens of a text of so many bytes.
+    pub(super) fn estimate(&self, bytes: u64) -> u64 {
+        let scaled = u128::from(bytes) * u128::from(self.tokens);
+        ((scaled + u128::from(self.bytes) / 2) / u128::from(self.bytes.max(1))) as u64
+    }
+
+    /// Half the 95 % interval of the tokens of so many documents: the ratio's error, and that of each document about it.
+    pub(super) fn half_width(&self, docs: u64) -> u64 {
+        if self.docs < 2 {
+            return u64::MAX;
+        }
+        let ratio = self.tokens as f64 / self.bytes.max(1) as f64;
+        let [tt, tb, bb] = self.squares;
+        let residuals = (tt - 2.0 * ratio * tb + ratio * ratio * bb).max(0.0);
+        let (n, docs) = (self.docs as f64, docs as f64);
+        let variance = residuals / (n - 1.0);
+        (1.96 * (docs * docs * variance / n + docs * variance).sqrt()).round() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_of_constant_ratio_has_no_error() {
+        let mut sample = Sample::default();
+        (1..100).for_each(|n| sample.add(n, 4 * n));
+        assert_eq!(sample.estimate(4000), 1000);
+        assert_eq!(sample.half_width(1_000_000), 0);
+        sample.add(100, 500);
+        assert!(sample.half_width(1_000_000) > 0);
+        assert_eq!(Sample::default().estimate(100), 0);
+    }
+}
