@@ -132,7 +132,7 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     crate::ingest::inputs::units(&manifest)?;
     let run = RunDir::create(&manifest.run.dir, &manifest.run.name)?;
     let driver = Driver::new(manifest, run, threads)?;
-    driver.run.write(&driver.run.manifest(), &serde_json::to_vec_pretty(&driver.manifest)?)?;
+    driver.run.write_manifest(&driver.manifest)?;
     let done = driver.run(args.until.as_deref())?;
     let report = report::build(&driver.run, &driver.manifest)?;
     let bytes = report::to_bytes(&report)?;
@@ -162,21 +162,9 @@ fn default_threads() -> usize {
 
 fn status(root: &Path) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
-    let report = report::build(&run, &stored_manifest(&run)?)?;
+    let report = report::build(&run, &run.manifest()?)?;
     report::print(&report, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The manifest that the run directory was last run with.
-///
-/// # Errors
-/// If it is not there or damaged.
-pub fn stored_manifest(run: &RunDir) -> Result<Manifest> {
-    let path = run.manifest();
-    let place = || format!("cannot read {}", path.display());
-    let text = std::fs::read(&path).with_context(place)?;
-    Ok(serde_json::from_slice(&text)
-        .map_err(|error| Failure::new(Exit::Broken, format!("{} is damaged: {error}", path.display())))?)
 }
 
 fn schema(name: Option<&str>, out: &mut impl Write) -> Result<ExitCode> {

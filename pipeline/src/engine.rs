@@ -1,7 +1,6 @@
 //! Runs plans: one plan a shard on a thread of its own, or one plan over narrow columns of all shards that spills under
 //! the memory pool. The engine yields batches; files are written by [`crate::writer`].
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,10 +22,8 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt;
 
+use crate::run_dir::ShardFiles;
 use crate::zip::{Part, Zip};
-
-/// The files of one shard, by table.
-pub type ShardFiles = BTreeMap<String, PathBuf>;
 
 /// Threads, memory and a place to spill.
 #[derive(Debug, Clone)]

@@ -18,8 +18,9 @@ use curate_stages::read;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::driver::Pooled;
-use crate::engine::{ShardFiles, parts};
+use crate::engine::parts;
 use crate::interrupt;
+use crate::run_dir::ShardFiles;
 use crate::writer::{Staged, TableWriter};
 use crate::zip::Zip;
 

@@ -51,6 +51,14 @@ impl Progress {
         bar.inc(1);
     }
 
+    /// Says something beside the bar.
+    pub fn note(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("{}: {text}", self.stage)),
+            None => eprintln!("{}: {text}", self.stage),
+        }
+    }
+
     /// The stage is committed.
     pub fn finish(self) {
         if let Some(bar) = &self.bar {

@@ -3,13 +3,15 @@
 //! Commit protocol: stage a file in `.curate/staging`, fsync it, rename it to its final name, fsync the folder. A stage is
 //! what its `_commit.json` says; nothing is deleted before what replaces it is durable.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use curate_schemas::commit::{Commit, FORMAT, FileEntry};
+use curate_schemas::manifest::Manifest;
+use curate_stages::STAGES;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Exit, Failure};
@@ -18,6 +20,9 @@ use crate::error::{Exit, Failure};
 pub const COMMIT: &str = "_commit.json";
 /// Name of a commit that no longer holds, whose files may still be reused.
 pub const STALE: &str = "_stale.json";
+
+/// The files of one shard, by table.
+pub type ShardFiles = BTreeMap<String, PathBuf>;
 
 /// A run directory, opened.
 #[derive(Debug)]
@@ -181,9 +186,52 @@ impl RunDir {
         self.root.join("run.json")
     }
 
-    /// The manifest of the last run, as it was understood.
-    pub fn manifest(&self) -> PathBuf {
+    fn manifest_path(&self) -> PathBuf {
         self.root.join(".curate/manifest.json")
+    }
+
+    /// Keeps the manifest of this run, as it was understood: what was committed can be summed up without its file.
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        self.write(&self.manifest_path(), &serde_json::to_vec_pretty(manifest)?)
+    }
+
+    /// The manifest of the last run.
+    ///
+    /// # Errors
+    /// If it is not there or damaged.
+    pub fn manifest(&self) -> Result<Manifest> {
+        let path = self.manifest_path();
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let damaged = |error| Failure::new(Exit::Broken, format!("{} is damaged: {error}", path.display()));
+        Ok(serde_json::from_slice(&text).map_err(damaged)?)
+    }
+
+    /// The files of each shard, by table, for the row-aligned stages that are committed.
+    pub fn shard_files(&self) -> Result<Vec<ShardFiles>> {
+        let mut shards: Vec<ShardFiles> = Vec::new();
+        for stage in STAGES {
+            let Some(commit) = self.commit(stage)? else { continue };
+            shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
+            for (shard, file) in shards.iter_mut().zip(&commit.files) {
+                shard.insert((*stage).to_owned(), self.table(stage).join(&file.path));
+            }
+        }
+        Ok(shards)
+    }
+
+    /// `folder/name` for each subfolder with a commit, sorted.
+    pub fn subfolders(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.table(folder);
+        let Ok(entries) = fs::read_dir(&path) else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot list {}", path.display()))?;
+            if entry.path().join(COMMIT).exists() {
+                names.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Records a finished shard, so that a later run need not do it again.

@@ -10,7 +10,6 @@ use arrow::json::LineDelimitedWriter;
 use curate_schemas::tables;
 use curate_stages::STAGES;
 
-use crate::driver::subfolders;
 use crate::error::{Exit, Failure, printable};
 use crate::run_dir::RunDir;
 use crate::zip::{Part, Zip};
@@ -32,7 +31,7 @@ pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode
         }
     }
     for folder in ["mix", "mixture"] {
-        folders.extend(subfolders(&run, folder)?.into_iter().map(|name| (name.clone(), name)));
+        folders.extend(run.subfolders(folder)?.into_iter().map(|name| (name.clone(), name)));
     }
     let mut found = false;
     for (table, stage) in folders {

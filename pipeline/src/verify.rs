@@ -13,8 +13,7 @@ use curate_schemas::commit::{Commit, Counts, FileEntry};
 use curate_schemas::tables::{self, Shape};
 use curate_stages::STAGES;
 
-use crate::cli::stored_manifest;
-use crate::driver::{count, subfolders};
+use crate::driver::count;
 use crate::error::{Exit, printable};
 use crate::report;
 use crate::run_dir::{COMMIT, RunDir};
@@ -58,7 +57,7 @@ impl Check<'_> {
         let mut names: Vec<String> = STAGES.iter().map(|stage| (*stage).to_owned()).collect();
         names.push("buckets".to_owned());
         for folder in ["mix", "mixture"] {
-            names.extend(subfolders(self.run, folder)?);
+            names.extend(self.run.subfolders(folder)?);
         }
         let mut commits: Vec<Commit> = Vec::new();
         for name in names {
@@ -151,7 +150,9 @@ impl Check<'_> {
         let report = self.run.report();
         if let Ok(found) = fs::read(&report) {
             self.files += 1;
-            let expected = stored_manifest(self.run)
+            let expected = self
+                .run
+                .manifest()
                 .and_then(|manifest| report::build(self.run, &manifest))
                 .and_then(|report| report::to_bytes(&report));
             match expected {

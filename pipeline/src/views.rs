@@ -9,7 +9,6 @@ use curate_schemas::commit::FileEntry;
 use curate_schemas::tables;
 use curate_stages::STAGES;
 
-use crate::driver::subfolders;
 use crate::run_dir::RunDir;
 
 /// Writes `views.sql`.
@@ -40,7 +39,7 @@ pub fn sql(run: &RunDir) -> Result<String> {
         }
     }
     for table in ["mix", "mixture"] {
-        for folder in subfolders(run, table)? {
+        for folder in run.subfolders(table)? {
             if let Some(commit) = run.commit(&folder)? {
                 let name = folder.replacen('/', "_", 1);
                 view(&mut sql, &name, table, &folder, &commit.files);

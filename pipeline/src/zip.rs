@@ -11,6 +11,8 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use crate::run_dir::ShardFiles;
+
 const NARROW_BATCH_ROWS: usize = 8192;
 const TEXT_BATCH_ROWS: usize = 1024;
 const TEXT_BATCH_BYTES: usize = 16 << 20;
@@ -22,6 +24,16 @@ pub struct Part {
     pub path: PathBuf,
     /// (column in the file, name in the zip).
     pub columns: Vec<(String, String)>,
+}
+
+/// Some columns of a table's file, each named `table.column` in the zip.
+///
+/// # Errors
+/// If the shard has no file of that table.
+pub fn part(files: &ShardFiles, table: &str, columns: &[&str]) -> Result<Part> {
+    let path = files.get(table).with_context(|| format!("stage {table} has not run"))?.clone();
+    let columns = columns.iter().map(|column| ((*column).to_owned(), format!("{table}.{column}"))).collect();
+    Ok(Part { path, columns })
 }
 
 /// An iterator over batches of the zipped columns of row-aligned files.

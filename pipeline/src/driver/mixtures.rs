@@ -15,13 +15,13 @@ use curate_stages::{Read, read};
 use super::expect::{Existing, Expected, Keys, corpus_digest};
 use super::shards::publish;
 use super::{Contents, Driver};
-use crate::engine::{ShardFiles, parts};
+use crate::engine::parts;
 use crate::error::{Exit, Failure};
 use crate::export;
 use crate::interrupt;
 use crate::key;
 use crate::progress::Progress;
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, ShardFiles};
 use crate::writer::TableWriter;
 use crate::zip::{Part, Zip};
 
@@ -185,7 +185,7 @@ impl Driver {
     }
 
     fn gather_buckets(&self) -> Result<(Pooled, Vec<Bucket>)> {
-        let pool = gather_pool(&self.shard_files()?)?;
+        let pool = gather_pool(&self.run.shard_files()?)?;
         let buckets = mix::buckets(&pool.documents);
         Ok((pool, buckets))
     }
@@ -244,7 +244,7 @@ impl Driver {
         pool: &Pooled,
         draws: &Draws,
     ) -> Result<Vec<FileEntry>> {
-        let shards = self.shard_files()?;
+        let shards = self.run.shard_files()?;
         let existing = Existing::load(&self.run, &file.table, &[])?;
         let plan = export::Plan::new(pool, draws, self.manifest.run.seed, mixture);
         let name = |part: usize| {

@@ -8,7 +8,6 @@ mod shards;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -22,10 +21,10 @@ pub use expect::{Expected, Keys, expected};
 pub use mixtures::{Draws, Pooled, gather_pool, mixture_expected, read_draws};
 pub use shards::count;
 
-use crate::engine::{Engine, ShardFiles};
+use crate::engine::Engine;
 use crate::error::{Exit, Failure};
 use crate::key;
-use crate::run_dir::{COMMIT, RunDir};
+use crate::run_dir::RunDir;
 use crate::views;
 
 /// A run: a manifest, its directory, and what executes it.
@@ -90,11 +89,6 @@ impl Driver {
         self.run.commit(stage)?.with_context(|| format!("stage {stage} has not run"))
     }
 
-    /// The files of each shard, by table, for the row-aligned stages that are committed.
-    pub fn shard_files(&self) -> Result<Vec<ShardFiles>> {
-        shard_files(&self.run)
-    }
-
     /// Replaces a stage's commit: what follows is retired first, what is no longer named goes last.
     fn commit(&self, stage: &str, version: u32, content: Contents) -> Result<()> {
         let Contents { files, tables, inputs, sources } = content;
@@ -133,7 +127,7 @@ impl Driver {
         let mixtures = || -> Result<Vec<String>> {
             let mut names = vec!["buckets".to_owned()];
             for folder in ["mix", "mixture"] {
-                names.extend(subfolders(&self.run, folder)?);
+                names.extend(self.run.subfolders(folder)?);
             }
             Ok(names)
         };
@@ -173,34 +167,4 @@ pub fn load_stages(manifest: &Manifest) -> Result<Vec<AnyStage>> {
         Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?
     };
     Ok(stages(manifest, Arc::new(tokenizer)))
-}
-
-/// The files of each shard, by table, for the row-aligned stages that are committed.
-pub fn shard_files(run: &RunDir) -> Result<Vec<ShardFiles>> {
-    let mut shards: Vec<ShardFiles> = Vec::new();
-    for stage in STAGES {
-        let Some(commit) = run.commit(stage)? else { continue };
-        shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
-        for (shard, file) in shards.iter_mut().zip(&commit.files) {
-            shard.insert((*stage).to_owned(), run.table(stage).join(&file.path));
-        }
-    }
-    Ok(shards)
-}
-
-/// `folder/name` for each subfolder with a commit, sorted.
-pub fn subfolders(run: &RunDir, folder: &str) -> Result<Vec<String>> {
-    let path: PathBuf = run.table(folder);
-    let Ok(entries) = fs::read_dir(&path) else {
-        return Ok(Vec::new());
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot list {}", path.display()))?;
-        if entry.path().join(COMMIT).exists() {
-            names.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
-        }
-    }
-    names.sort();
-    Ok(names)
 }

@@ -15,10 +15,11 @@ use curate_stages::{
 
 use super::expect::{Existing, Expected, Keys, expected};
 use super::{Contents, Driver};
-use crate::engine::{CorpusFiles, ShardFiles, parts};
+use crate::engine::{CorpusFiles, parts};
 use crate::error::{Exit, Failure};
 use crate::interrupt;
 use crate::progress::Progress;
+use crate::run_dir::ShardFiles;
 use crate::writer::{Staged, TableWriter};
 use crate::zip::{Part, Zip};
 
@@ -51,7 +52,7 @@ impl Driver {
             return Ok(false);
         }
         let followed = self.committed(base.follows())?;
-        let job = Job { stage: base, documents, followed, files: self.shard_files()?, existing };
+        let job = Job { stage: base, documents, followed, files: self.run.shard_files()?, existing };
         let progress = Progress::start(base.name(), missing.len());
         let computed: BTreeMap<String, FileEntry> = match stage {
             AnyStage::Shard(shard_stage) => self.compute_shards(shard_stage.as_ref(), &job, &wanted, &progress)?,
@@ -160,7 +161,7 @@ impl Driver {
         let corpus = CorpusFiles::new(self.engine.clone(), job.files.clone(), stage.follows());
         let decision = corpus.block_on(stage.decide(&corpus as &dyn Corpus))??;
         for note in &decision.notes {
-            eprintln!("{}: {note}", stage.name());
+            progress.note(note);
         }
         let todo: Vec<(usize, &Expected)> =
             wanted.iter().enumerate().filter(|(_, file)| job.existing.get(&file.key).is_none()).collect();

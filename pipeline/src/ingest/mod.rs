@@ -7,6 +7,7 @@ mod clean;
 mod date;
 pub mod inputs;
 mod json;
+mod read;
 mod record;
 mod table;
 
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Exit, Failure};
+use crate::interrupt;
 use crate::key;
 use crate::run_dir::RunDir;
 use crate::writer::{Staged, TableWriter};
@@ -83,7 +85,7 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
     let mut inputs = Vec::new();
     for file in &unit.files {
         shards.start_file(file);
-        let digest = record::read_file(file, source, manifest.run.max_record, &mut |item| shards.push(item))?;
+        let digest = read::read_file(file, source, manifest.run.max_record, &mut |item| shards.push(item))?;
         check_unchanged(file)?;
         inputs.push(Input { source: source.name.clone(), path: file.relative.clone(), size: file.size, digest });
     }
@@ -227,6 +229,7 @@ impl<'a> Shards<'a> {
     }
 
     fn flush_rows(&mut self) -> Result<()> {
+        interrupt::check()?;
         if self.rows.n == 0 {
             return Ok(());
         }

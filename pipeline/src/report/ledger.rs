@@ -12,8 +12,8 @@ use curate_stages::mix;
 
 use super::sample::Sample;
 use crate::driver::count;
-use crate::engine::ShardFiles;
-use crate::zip::{Part, Zip};
+use crate::run_dir::ShardFiles;
+use crate::zip::{Zip, part};
 
 /// Sums over a set of documents, exact.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,12 +62,6 @@ pub(super) fn read_ledger(shards: &[ShardFiles], stages: &[&str], sample: &Sampl
         }
     }
     Ok(ledger)
-}
-
-pub(super) fn part(files: &ShardFiles, table: &str, columns: &[&str]) -> Result<Part> {
-    let path = files.get(table).with_context(|| format!("stage {table} has not run"))?.clone();
-    let columns = columns.iter().map(|column| ((*column).to_owned(), format!("{table}.{column}"))).collect();
-    Ok(Part { path, columns })
 }
 
 fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], sample: &Sample) -> Result<()> {

@@ -17,11 +17,10 @@ use curate_schemas::report::{
 use curate_scorers::loss::{LossLaw, law};
 use curate_stages::{STAGES, mix};
 
-use crate::driver::{Draws, Pooled, gather_pool, read_draws, shard_files};
-use crate::engine::ShardFiles;
-use crate::run_dir::RunDir;
-use crate::zip::Zip;
-use ledger::{Ledger, entry, part, read_ledger};
+use crate::driver::{Draws, Pooled, gather_pool, read_draws};
+use crate::run_dir::{RunDir, ShardFiles};
+use crate::zip::{Zip, part};
+use ledger::{Ledger, entry, read_ledger};
 pub use print::print;
 use sample::Sample;
 
@@ -36,7 +35,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     }
     let has = |stage: &str| commits.iter().any(|commit| commit.stage == stage);
     let names: Vec<&str> = commits.iter().map(|commit| commit.stage.as_str()).collect();
-    let shards = shard_files(run)?;
+    let shards = run.shard_files()?;
     let survivors_only = has("tokens") && manifest.tokens.scope == TokenScope::Survivors;
     let sample = if survivors_only { Sample::read(&shards)? } else { Sample::default() };
     let ledger = if has("tokens") { read_ledger(&shards, &names, &sample)? } else { Ledger::default() };

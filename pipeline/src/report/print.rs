@@ -28,33 +28,21 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "{:<13}{arrived:>12}{kept:>12}{removed:>12}{duplicates:>12}{bytes:>14}{tokens:>14}", stage.name)?;
         let quarantined = (docs.quarantined > 0).then_some(("quarantined", docs.quarantined));
         for (rule, n) in docs.removed.iter().map(|(rule, n)| (rule.as_str(), *n)).chain(quarantined) {
-            writeln!(out, "  {rule:<35}{:>14}", grouped(n))?;
+            writeln!(out, "  {rule:<40}{:>7}", grouped(n))?;
         }
     }
     if let Some(pool) = &report.pool {
-        writeln!(out, "\npool: {}", worth(pool.tokens as f64, pool.q, pool.d_eff))?;
+        writeln!(out, "\n{:<26}{}", "pool", worth(pool.tokens, pool.q, pool.d_eff))?;
         for source in &report.sources {
             if let Some(pool) = &source.pool {
-                writeln!(out, "  {:<24}{}", source.name, worth(pool.tokens as f64, pool.q, pool.d_eff))?;
+                writeln!(out, "  {:<24}{}", source.name, worth(pool.tokens, pool.q, pool.d_eff))?;
             }
         }
     }
-    if let Some(budget) = &report.budget {
-        if let Some(loss) = &budget.pool {
-            write!(out, "  ")?;
-            print_loss(loss, budget, out)?;
-        }
-        for mixture in &report.mixtures {
-            print_mixture(mixture, out)?;
-            if let Some(loss) = &mixture.loss {
-                write!(out, "  ")?;
-                print_loss(loss, budget, out)?;
-            }
-        }
-    } else {
-        for mixture in &report.mixtures {
-            print_mixture(mixture, out)?;
-        }
+    print_loss(report.budget.as_ref(), report.budget.as_ref().and_then(|budget| budget.pool.as_ref()), out)?;
+    for mixture in &report.mixtures {
+        print_mixture(mixture, out)?;
+        print_loss(report.budget.as_ref(), mixture.loss.as_ref(), out)?;
     }
     for warning in &report.warnings {
         writeln!(out, "note: {warning}")?;
@@ -62,28 +50,33 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn worth(tokens: f64, q: f64, d_eff: f64) -> String {
-    format!("{} tokens, q = {q:.4}, D_eff = {} (uncalibrated)", grouped(tokens as u64), grouped(d_eff.round() as u64))
+fn worth(tokens: u64, q: f64, d_eff: f64) -> String {
+    format!("{:>14} tokens, q = {q:.4}, D_eff = {} (uncalibrated)", grouped(tokens), grouped(d_eff.round() as u64))
 }
 
 fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
-        "\nmixture {}: {} documents, {} draws, {:.2} epochs\n  {}, {} were asked for",
+        "\nmixture {}: {} documents, {} draws, {:.2} epochs, {} tokens were asked for\n  {}",
         mixture.name,
         grouped(mixture.docs),
         grouped(mixture.draws),
         mixture.epochs,
-        worth(mixture.tokens as f64, mixture.q, mixture.d_eff),
-        grouped(mixture.tokens_asked)
+        grouped(mixture.tokens_asked),
+        worth(mixture.tokens, mixture.q, mixture.d_eff).trim_start()
     )
 }
 
-fn print_loss(loss: &LossReport, budget: &BudgetReport, out: &mut impl Write) -> std::io::Result<()> {
+fn print_loss(budget: Option<&BudgetReport>, loss: Option<&LossReport>, out: &mut impl Write) -> std::io::Result<()> {
+    let (Some(budget), Some(loss)) = (budget, loss) else { return Ok(()) };
+    let scaled = match budget.represents {
+        1.0 => String::new(),
+        times => format!(" = {times:e} times this run's"),
+    };
     let range = if loss.in_fitted_range { "" } else { ", outside the fitted range" };
     writeln!(
         out,
-        "D_eff/D = {:.4}, ΔL = {:+.4} nats per token at N = {:.3e}, D = {:.3e} ({}, L = {:.4} to {:.4}{range})",
+        "  D_eff/D = {:.4}, ΔL = {:+.4} nats per token at N = {:.3e}, D = {:.3e}{scaled} ({}, L = {:.4} to {:.4}{range})",
         loss.d_eff_ratio, loss.delta_loss, budget.params, loss.tokens, budget.constants, loss.loss, loss.loss_d_eff
     )
 }

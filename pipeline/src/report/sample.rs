@@ -5,9 +5,8 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use curate_stages::tokens::SAMPLE_BELOW;
 
-use super::ledger::part;
-use crate::engine::ShardFiles;
-use crate::zip::Zip;
+use crate::run_dir::ShardFiles;
+use crate::zip::{Zip, part};
 
 /// What the hash sample says of documents that were not counted, where `tokens.scope` leaves them out: tokens by bytes
 /// (a ratio estimator, Cochran 1977, ch. 6), from sampled documents that did not reach `tokens`.
