@@ -13,7 +13,7 @@ use curate_stages::STAGES;
 use crate::driver::Driver;
 use crate::error::{Exit, Failure};
 use crate::run_dir::RunDir;
-use crate::{interrupt, manifest, plan, progress, report, trace, verify};
+use crate::{interrupt, manifest, plan, progress, report, trace, verify, views};
 
 const EXIT_CODES: &str = "Exit codes:
   0        done
@@ -134,11 +134,10 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     let driver = Driver::new(manifest, run, threads)?;
     driver.run.write_manifest(&driver.manifest)?;
     let done = driver.run(args.until.as_deref())?;
+    driver.run.sweep()?;
+    views::write(&driver.run)?;
     let report = report::build(&driver.run, &driver.manifest)?;
-    let bytes = report::to_bytes(&report)?;
-    if std::fs::read(driver.run.report()).ok().as_deref() != Some(&bytes) {
-        driver.run.write(&driver.run.report(), &bytes)?;
-    }
+    driver.run.write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;
     let mut out = std::io::stdout().lock();
     report::print(&report, &mut out)?;
     if let Some(bytes) = progress::peak_memory() {

@@ -54,9 +54,7 @@ impl RunDir {
         fs::create_dir_all(run.staging()).with_context(unwritable)?;
         fs::create_dir_all(run.receipts()).with_context(unwritable)?;
         let owner = serde_json::to_vec_pretty(&Owner { format: FORMAT, name: name.to_owned() })?;
-        if fs::read(hidden.join("run.json")).ok().as_deref() != Some(&owner) {
-            run.write(&hidden.join("run.json"), &owner)?;
-        }
+        run.write_if_changed(&hidden.join("run.json"), &owner)?;
         run.sweep_staging()?;
         Ok(run)
     }
@@ -138,6 +136,14 @@ impl RunDir {
         file.write_all(bytes).with_context(place)?;
         file.sync_all().with_context(place)?;
         self.publish(&staged, path)
+    }
+
+    /// Writes a small file unless it holds these bytes already.
+    pub fn write_if_changed(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        match fs::read(path) {
+            Ok(found) if found == bytes => Ok(()),
+            _ => self.write(path, bytes),
+        }
     }
 
     /// Gives a staged, fsynced file its final name and makes the name durable.
@@ -258,12 +264,28 @@ impl RunDir {
         let mut text = serde_json::to_vec_pretty(&sealed)?;
         text.push(b'\n');
         self.write(&folder.join(COMMIT), &text)?;
-        remove_if_there(&folder.join(STALE))?;
-        self.sweep_table(&commit.stage, &commit.files)?;
-        for (table, files) in &commit.tables {
-            self.sweep_table(table, files)?;
+        self.sweep_stage(commit)
+    }
+
+    /// Deletes what an interrupted run left and no commit names. Folders without a commit keep theirs for the next run.
+    pub fn sweep(&self) -> Result<()> {
+        let mut stages: Vec<String> = STAGES.iter().map(|stage| (*stage).to_owned()).collect();
+        stages.push("buckets".to_owned());
+        for folder in ["mix", "mixture"] {
+            stages.extend(self.subfolders(folder)?);
+        }
+        for stage in stages {
+            if let Some(commit) = self.commit(&stage)? {
+                self.sweep_stage(&commit)?;
+            }
         }
         Ok(())
+    }
+
+    fn sweep_stage(&self, commit: &Commit) -> Result<()> {
+        remove_if_there(&self.table(&commit.stage).join(STALE))?;
+        self.sweep_table(&commit.stage, &commit.files)?;
+        commit.tables.iter().try_for_each(|(table, files)| self.sweep_table(table, files))
     }
 
     fn sweep_table(&self, table: &str, files: &[FileEntry]) -> Result<()> {

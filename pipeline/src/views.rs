@@ -16,7 +16,7 @@ use crate::run_dir::RunDir;
 /// # Errors
 /// If a commit is damaged or the file cannot be written.
 pub fn write(run: &RunDir) -> Result<()> {
-    run.write(&run.root().join("views.sql"), sql(run)?.as_bytes())
+    run.write_if_changed(&run.root().join("views.sql"), sql(run)?.as_bytes())
 }
 
 /// The text of `views.sql`.

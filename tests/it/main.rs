@@ -1,1 +1,23 @@
-fn main() {}
+//! Tests of the real binary: each makes a folder of its own, runs `curate` there, and looks at codes, messages and files.
+//!
+//! | file | what it holds the program to |
+//! |---|---|
+//! | `duckdb` | `run.json` follows from what DuckDB reads through `views.sql` |
+//! | `resume` | killed at any instant, the same command ends in the same bytes |
+//! | `determinism` | threads, order of sources and files, and times have no say |
+//! | `incremental` | what changed is redone with what follows, and nothing else |
+//! | `bad_input` | strangers' files end in quarantine, mistakes in a message that names the place |
+//! | `verify` | one bit anywhere is found |
+//! | `cli`, `layers` | subcommands, and the direction of dependencies |
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+mod bad_input;
+mod cli;
+mod determinism;
+mod duckdb;
+mod incremental;
+mod layers;
+mod resume;
+mod support;
+mod verify;

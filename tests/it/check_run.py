@@ -1,0 +1,366 @@
+"""Recomputes run.json from what views.sql shows, in DuckDB, and names every difference.
+
+    python check_run.py RUN_DIR [TRUTH]
+
+TRUTH is the run.json of a run that counted every document's tokens: with it, the estimates of RUN_DIR must lie within
+twice their half width of the truth. Prints the number of comparisons; exits 1 if one failed.
+"""
+
+import json
+import math
+import os
+import re
+import sys
+from bisect import bisect_right
+from collections import Counter, defaultdict
+
+import duckdb
+
+REPEATS_SCALE = 15.387756  # R* of Muennighoff et al. 2023
+BINS = 20
+DUPLICATES = ("exact_dedup.document", "near_dedup.cluster")
+KEPT = "reached AND removed_by IS NULL"
+
+
+class Check:
+    """Compares, counts and keeps what differs."""
+
+    def __init__(self, run):
+        os.chdir(run)
+        self.done, self.failed = 0, []
+        self.db = duckdb.connect()
+        self.db.execute("SET TimeZone = 'UTC'")
+        with open("views.sql", encoding="utf-8") as file:
+            self.db.execute(file.read())
+        with open("run.json", encoding="utf-8") as file:
+            self.report = json.load(file)
+        self.views = {name for (name,) in self.rows("SELECT view_name FROM duckdb_views() WHERE NOT internal")}
+        self.stages = [stage["name"] for stage in self.report["stages"]]
+
+    def rows(self, sql):
+        return self.db.execute(sql).fetchall()
+
+    def one(self, sql):
+        return self.rows(sql)[0]
+
+    def equal(self, what, found, expected):
+        self.done += 1
+        if found != expected:
+            self.failed.append(f"{what}: run.json has {found}, the tables give {expected}")
+
+    def close(self, what, found, expected):
+        self.done += 1
+        if not math.isclose(found, expected, rel_tol=1e-9, abs_tol=0.0):
+            self.failed.append(f"{what}: run.json has {found}, the tables give {expected}")
+
+    def true(self, what, holds):
+        self.done += 1
+        if not holds:
+            self.failed.append(what)
+
+    def none(self, what, sql):
+        """No row may come back."""
+        found = self.rows(sql)
+        self.true(f"{what}: {len(found)} rows, such as {found[:1]}", not found)
+
+    def has(self, view):
+        return view in self.views
+
+
+def tally(arrived=0):
+    return {"in": arrived, "kept": arrived, "removed": {}, "duplicates": 0, "quarantined": 0, "edited": 0}
+
+
+def put(into, reason, n):
+    into["in"] += n
+    if reason is None:
+        into["kept"] += n
+    elif reason.endswith(".error"):
+        into["quarantined"] += n
+    elif reason in DUPLICATES:
+        into["duplicates"] += n
+    else:
+        into["removed"][reason] = into["removed"].get(reason, 0) + n
+
+
+def all_views_answer(check):
+    for view in sorted(check.views):
+        check.true(f"{view} has no columns", check.db.execute(f'SELECT * FROM "{view}"').description)
+
+
+def funnel(check):
+    """Documents, bytes and tokens of every stage, counted again."""
+    counted = check.has("tokens")
+    estimated = counted and check.one("SELECT count(*) FROM tokens WHERE tokens IS NULL")[0] > 0
+    # A document that was not counted has the tokens of its bytes in the hash sample of those that did not reach `tokens`.
+    n, t, b, tt, tb, bb = sample(check) if estimated else (0, 0, 1, 0, 0, 0)
+    guess = f"(d.bytes::HUGEINT * {t} + {b // 2}) // {b}"
+    tokens = f"coalesce(t.tokens, {guess}), t.tokens IS NULL" if counted else "0, false"
+    join = "JOIN tokens t USING (doc_id)" if counted else ""
+    docs, raw, kept = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0), coalesce(sum(bytes), 0) FROM documents")
+    bad, bad_bytes = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0) FROM quarantine")
+    first = {"docs": tally(docs), "bytes": tally(raw + bad_bytes), "tokens": tally()}
+    first["docs"].update({"in": docs + bad, "quarantined": bad})
+    first["bytes"].update({"kept": kept, "quarantined": bad_bytes, "edited": raw - kept})
+    expected, guessed = {"documents": first}, defaultdict(int)
+    for count, is_guess in check.rows(f"SELECT {tokens} FROM documents d {join}"):
+        put(first["tokens"], None, int(count))
+        guessed["documents"] += is_guess
+    for stage in check.stages[1:]:
+        removed = "s.removed_by" if "removed_by" in columns(check, stage) else "NULL"
+        found = {"docs": tally(), "bytes": tally(), "tokens": tally()}
+        sql = f"SELECT {removed}, d.bytes, {tokens} FROM {stage} s JOIN documents d USING (doc_id) {join} WHERE s.reached"
+        for reason, size, count, is_guess in check.rows(sql):
+            put(found["docs"], reason, 1)
+            put(found["bytes"], reason, size)
+            put(found["tokens"], reason, int(count))
+            guessed[stage] += is_guess
+        expected[stage] = found
+    for stage in check.report["stages"]:
+        name = stage["name"]
+        for unit in ("docs", "bytes", "tokens"):
+            check.equal(f"{name}, {unit}", stage[unit], expected[name][unit] if unit != "tokens" or counted else None)
+        width, docs_guessed = None, guessed[name]
+        if docs_guessed:
+            ratio = t / b
+            variance = (tt - 2 * ratio * tb + ratio * ratio * bb) / (n - 1)
+            width = round(1.96 * math.sqrt(docs_guessed**2 * variance / n + docs_guessed * variance))
+        check.equal(f"{name}, half width", stage["tokens_in_half_width"], width)
+    check.equal("docs_in", check.report["docs_in"], docs + bad)
+    conservation(check)
+    funnel_view(check, expected)
+
+
+def sample(check):
+    """Documents, Σ t, Σ b, Σ t², Σ t·b and Σ b² of the counted documents that did not reach `tokens`."""
+    t, b = "t.tokens::HUGEINT", "d.bytes::HUGEINT"
+    sums = ", ".join(f"sum({term})" for term in (t, b, f"{t} * {t}", f"{t} * {b}", f"{b} * {b}"))
+    where = "NOT t.reached AND t.tokens IS NOT NULL AND doc_id < '1'"
+    return [int(n or 0) for n in check.one(f"SELECT count(*), {sums} FROM tokens t JOIN documents d USING (doc_id) WHERE {where}")]
+
+
+def columns(check, view):
+    return [row[0] for row in check.rows(f'DESCRIBE "{view}"')]
+
+
+def conservation(check):
+    """What arrives goes somewhere, and what a stage kept arrives at the next."""
+    before = None
+    for stage in check.report["stages"]:
+        for unit in ("docs", "bytes", "tokens"):
+            own = stage[unit]
+            if own is None:
+                continue
+            out = own["kept"] + sum(own["removed"].values()) + own["duplicates"] + own["quarantined"] + own["edited"]
+            check.equal(f"{stage['name']}, {unit} in", own["in"], out)
+            if before:
+                check.equal(f"{stage['name']}, {unit} in, of those kept before", own["in"], before[unit]["kept"])
+        check.equal(f"{stage['name']}, documents edited", stage["docs"]["edited"], 0)
+        before = stage
+
+
+def funnel_view(check, expected):
+    found = {stage: {"docs": tally(), "bytes": tally()} for stage in expected}
+    for stage, reason, docs, size in check.rows("SELECT stage, removed_by, docs, bytes FROM funnel"):
+        put(found[stage]["docs"], reason, docs)
+        put(found[stage]["bytes"], reason, size or 0)
+    for stage, units in found.items():
+        if stage != "documents":
+            check.equal(f"view funnel, {stage}", units, {unit: expected[stage][unit] for unit in units})
+        else:
+            check.equal("view funnel, documents", units["docs"]["kept"], expected[stage]["docs"]["kept"])
+
+
+def alignment(check):
+    """Every row-aligned table has the documents' ids in the documents' order."""
+    ids = check.rows("SELECT doc_id FROM documents")
+    check.equal("distinct doc_ids", len(set(ids)), len(ids))
+    before = None
+    for stage in check.stages[1:]:
+        check.true(f"{stage}: its rows are not the documents'", check.rows(f"SELECT doc_id FROM {stage}") == ids)
+        if before:
+            kept = KEPT.replace("removed_by IS NULL", "true") if "removed_by" not in columns(check, before) else KEPT
+            check.none(
+                f"{stage}: reached by other documents than {before} kept",
+                f"SELECT doc_id FROM (SELECT doc_id FROM {stage} WHERE reached) s "
+                f"FULL JOIN (SELECT doc_id FROM {before} WHERE {kept}) b USING (doc_id) "
+                f"WHERE s.doc_id IS NULL OR b.doc_id IS NULL",
+            )
+        before = stage
+
+
+def pools(check):
+    """What is left and what it is worth: all of it, by source and by domain."""
+    empty = [{"docs": 0, "bytes": 0, "tokens": 0, "q": 0.0, "d_eff": 0.0}]
+    pool = f"""
+        FROM (SELECT * FROM quality WHERE {KEPT}) JOIN tokens t USING (doc_id) JOIN documents d USING (doc_id)"""
+    sums = "count(*), sum(d.bytes), sum(t.tokens), sum(t.tokens * q)"
+
+    def compare(what, found, row):
+        docs, size, tokens, weighted = row
+        expected = {"docs": docs, "bytes": size, "tokens": tokens, "d_eff": weighted} if docs else empty[0]
+        for unit in ("docs", "bytes", "tokens"):
+            check.equal(f"{what}, {unit}", found[unit], expected[unit])
+        check.close(f"{what}, d_eff", found["d_eff"], expected["d_eff"])
+        check.close(f"{what}, q", found["q"], expected["d_eff"] / tokens if docs else 0.0)
+
+    by_source = {}
+    if check.has("quality"):
+        by_source = {row[0]: row[1:] for row in check.rows(f"SELECT d.source, {sums} {pool} GROUP BY 1")}
+        by_domain = {row[0]: row[1:] for row in check.rows(f"SELECT d.domain, {sums} {pool} GROUP BY 1")}
+        compare("pool", check.report["pool"], check.one(f"SELECT {sums} {pool}"))
+        check.equal("domains", sorted(check.report["domains"]), sorted(by_domain))
+        for name, row in by_domain.items():
+            compare(f"domain {name}", check.report["domains"][name], row)
+    for source in check.report["sources"]:
+        name = source["name"]
+        docs = check.one(f"SELECT count(*) FROM documents WHERE source = '{name}'")[0]
+        bad = check.one(f"SELECT count(*) FROM quarantine WHERE source = '{name}'")[0]
+        ids = f"SELECT count(*) AS n FROM documents WHERE source = '{name}' AND source_id IS NOT NULL GROUP BY source_id"
+        repeated = check.one(f"SELECT coalesce(sum(n), 0) FROM ({ids}) WHERE n > 1")[0]
+        found = (source["docs_in"], source["quarantined"], source["repeated_ids"])
+        check.equal(f"source {name}: read, quarantined, repeated", found, (docs + bad, bad, repeated))
+        if check.has("quality"):
+            compare(f"source {name}", source["pool"], by_source.get(name, (0, 0, 0, 0)))
+
+
+def bins(check):
+    """The bin of each document of the pool, by token-weighted quantiles of q over all of it, and what each bucket holds."""
+    sql = f"""SELECT d.doc_id, d.source, d.domain, d.bytes, t.tokens, q.q FROM documents d
+        POSITIONAL JOIN tokens t POSITIONAL JOIN quality q WHERE q.reached AND q.removed_by IS NULL"""
+    pool = check.rows(sql)
+    total, below, edges = sum(row[4] for row in pool), 0, []
+    for row in sorted(pool, key=lambda row: row[5]):
+        while len(edges) < BINS - 1 and below * BINS >= total * (len(edges) + 1):
+            edges.append(row[5])
+        below += row[4]
+    bin_of = {row[0]: (row[1], row[2], bisect_right(edges, row[5])) for row in pool}
+    buckets = defaultdict(lambda: [0, 0, 0, 0.0])
+    for doc_id, _, _, size, tokens, q in pool:
+        sums = buckets[bin_of[doc_id]]
+        for at, n in enumerate((1, size, tokens, tokens * q)):
+            sums[at] += n
+    found = check.rows("SELECT source, domain, bin, documents, bytes, tokens, q FROM buckets")
+    check.equal("buckets", sorted(row[:3] for row in found), sorted(buckets))
+    for row in found:
+        docs, size, tokens, weighted = buckets.get(row[:3], [0, 0, 1, 0.0])
+        check.equal(f"bucket {row[:3]}", row[3:6], (docs, size, tokens))
+        check.close(f"bucket {row[:3]}, q", row[6], weighted / tokens)
+    return bin_of
+
+
+def mixtures(check):
+    """Draws, tokens and effective tokens of each mixture, and that its text is the documents'."""
+    bin_of = bins(check) if check.has("quality") else {}
+    for mixture in check.report["mixtures"]:
+        name = mixture["name"]
+        drawn = check.rows(f"SELECT doc_id, m.draws, t.tokens, q.q FROM mix_{name} m JOIN tokens t USING (doc_id) "
+                           "JOIN quality q USING (doc_id) WHERE q.reached AND q.removed_by IS NULL")
+        check.equal(f"{name}, docs", mixture["docs"], len(drawn))
+        check.equal(f"{name}, rows of mix", check.one(f"SELECT count(*) FROM mix_{name}")[0], len(drawn))
+        tokens, unique = sum(d * t for _, d, t, _ in drawn), sum(t for _, _, t, _ in drawn)
+        check.equal(f"{name}, draws", mixture["draws"], sum(d for _, d, _, _ in drawn))
+        check.equal(f"{name}, tokens", (mixture["tokens"], mixture["unique_tokens"]), (tokens, unique))
+        check.close(f"{name}, epochs", mixture["epochs"], tokens / unique)
+        check.close(f"{name}, q", mixture["q"], sum(d * t * q for _, d, t, q in drawn) / tokens)
+        longest = check.one(f"SELECT max(tokens) FROM tokens JOIN quality USING (doc_id) WHERE quality.{KEPT}")[0]
+        check.true(f"{name}: {tokens} tokens, not those asked for", abs(tokens - mixture["tokens_asked"]) <= longest)
+        d_eff = d_repeat = 0.0
+        by_bucket = defaultdict(list)
+        for doc_id, draws, n, q in drawn:
+            by_bucket[bin_of[doc_id]].append((draws, n, q))
+        for rows in by_bucket.values():
+            unique, all_ = sum(t for _, t, _ in rows), sum(d * t for d, t, _ in rows)
+            worth = unique * (1 + REPEATS_SCALE * -math.expm1(-(all_ / unique - 1) / REPEATS_SCALE))
+            d_repeat += worth
+            d_eff += worth * sum(d * t * q for d, t, q in rows) / all_
+        check.close(f"{name}, d_eff", mixture["d_eff"], d_eff)
+        check.close(f"{name}, d_repeat", mixture["d_repeat"], d_repeat)
+        mixture_rows(check, name, Counter({doc_id: draws for doc_id, draws, _, _ in drawn}))
+
+
+def mixture_rows(check, name, draws):
+    check.none(
+        f"mixture_{name}: rows that are not their document's",
+        f"""SELECT m.doc_id FROM mixture_{name} m LEFT JOIN documents d USING (doc_id) LEFT JOIN tokens t USING (doc_id)
+        LEFT JOIN quality q USING (doc_id) WHERE (m.text, m.source, m.domain, m.tokens, m.q)
+        IS DISTINCT FROM (d.text, d.source, d.domain, t.tokens, q.q)""",
+    )
+    rows = check.rows(f"SELECT doc_id, draw FROM mixture_{name}")
+    check.true(f"mixture_{name}: its draws are not those of the mix", Counter(row[0] for row in rows) == draws)
+    numbered = sorted((doc_id, draw) for doc_id, n in draws.items() for draw in range(n))
+    check.true(f"mixture_{name}: draws are not numbered from 0", sorted(rows) == numbered)
+
+
+def shingles(text):
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[at : at + 5]) for at in range(max(1, len(words) - 4))}
+
+
+def duplicates(check):
+    """Every duplicate names a document that is kept and that it equals, or nearly so."""
+    if check.has("exact_dedup"):
+        check.none(
+            "exact duplicates that equal no kept document",
+            f"""SELECT e.doc_id FROM exact_dedup e JOIN documents d USING (doc_id)
+            LEFT JOIN documents k ON k.doc_id = e.kept_id
+            LEFT JOIN (SELECT doc_id FROM exact_dedup WHERE {KEPT}) s ON s.doc_id = e.kept_id
+            WHERE e.removed_by IS NOT NULL AND (k.text IS DISTINCT FROM d.text OR s.doc_id IS NULL)""",
+        )
+        texts = f"SELECT text FROM documents JOIN exact_dedup USING (doc_id) WHERE exact_dedup.{KEPT} GROUP BY 1"
+        removes = check.one("SELECT count(*) FROM exact_dedup WHERE removed_by IS NOT NULL")[0]
+        if removes:
+            check.none("equal texts that are both kept", f"{texts} HAVING count(*) > 1")
+    if not check.has("near_dedup_evidence"):
+        return
+    check.none(
+        "removals without their one row of evidence",
+        """SELECT doc_id FROM (SELECT doc_id, count(*) AS n FROM near_dedup_evidence GROUP BY 1) e
+        FULL JOIN (SELECT doc_id FROM near_dedup WHERE removed_by IS NOT NULL) r USING (doc_id)
+        WHERE r.doc_id IS NULL OR e.n IS DISTINCT FROM 1""",
+    )
+    check.none(
+        "evidence that names a document that is not kept",
+        f"""SELECT doc_id FROM near_dedup_evidence e
+        LEFT JOIN (SELECT doc_id AS kept_id, true AS found FROM near_dedup WHERE {KEPT}) k USING (kept_id)
+        WHERE k.found IS NULL""",
+    )
+    pairs = check.rows("""SELECT e.jaccard, d.text, k.text FROM near_dedup_evidence e
+        JOIN documents d USING (doc_id) JOIN documents k ON k.doc_id = e.kept_id""")
+    for jaccard, removed, kept in pairs:
+        a, b = shingles(removed), shingles(kept)
+        check.close("a near-duplicate's jaccard", jaccard, len(a & b) / len(a | b))
+        check.true(f"a near-duplicate of jaccard {jaccard}", jaccard >= 0.8)
+
+
+def estimates(check, truth):
+    """What a sample says of the stages before `tokens` lies within twice its half width; from there on it is no estimate."""
+    exact = {stage["name"]: stage["tokens"] for stage in truth["stages"]}
+    for stage in check.report["stages"]:
+        name, width = stage["name"], stage["tokens_in_half_width"]
+        if name in ("tokens", "quality"):
+            check.equal(f"{name}, tokens of survivors", stage["tokens"], exact[name])
+            continue
+        check.true(f"{name}: no interval", width is None or width > 0)
+        off = abs(stage["tokens"]["in"] - exact[name]["in"])
+        check.true(f"{name}: {off} tokens from the truth, half width {width}", off <= 2 * (width or 0))
+
+
+def main():
+    truth = None
+    if len(sys.argv) > 2:
+        with open(sys.argv[2], encoding="utf-8") as file:
+            truth = json.load(file)
+    check = Check(sys.argv[1])
+    for part in (all_views_answer, funnel, alignment, pools, mixtures, duplicates):
+        part(check)
+    if truth:
+        estimates(check, truth)
+    for failure in check.failed:
+        print(failure)
+    print(f"{check.done} comparisons, {len(check.failed)} failed")
+    return 1 if check.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+//! The subcommands: what they print, and that those that only ask change nothing.
+
+use std::fs;
+use std::fs::File;
+use std::path::Path;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::DataType;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::support::{Place, STAGES, assert_same, corpus, curate, files, run, tree};
+
+const TABLES: [&str; 14] = [
+    "documents",
+    "quarantine",
+    "language",
+    "signals",
+    "signatures",
+    "filter",
+    "exact_dedup",
+    "near_dedup",
+    "near_dedup_evidence",
+    "tokens",
+    "quality",
+    "buckets",
+    "mix",
+    "mixture",
+];
+
+#[test]
+fn help_lists_every_exit_code_and_subcommand() {
+    let help = curate(["--help"]).exits(0);
+    for line in ["0 ", "1 ", "2 ", "11 ", "70 ", "74 ", "130/143 "] {
+        let is_listed = help.stdout.lines().any(|text| text.trim_start().starts_with(line));
+        assert!(is_listed, "{line}: {}", help.stdout);
+    }
+    for command in ["run", "plan", "status", "verify", "trace", "schema"] {
+        assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}: {}", help.stdout);
+        curate([command, "--help"]).exits(0).prints(&["Usage: curate "]);
+    }
+    curate(["--version"]).exits(0).prints(&["curate 0."]);
+    curate(["nonsense"]).exits(2);
+    curate(["run"]).exits(2);
+    curate(["run", "x.toml", "--threads", "0"]).exits(2);
+}
+
+#[test]
+fn schema_describes_the_manifest_and_every_table() {
+    let list = curate(["schema"]).exits(0).stdout;
+    let names: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, [&["manifest"][..], &TABLES].concat());
+    curate(["schema", "manifest"]).exits(0).prints(&["[run]\n", "[[source]]\n", "max_quarantine_ratio = 0.05"]);
+    for table in TABLES {
+        curate(["schema", table]).exits(0).prints(&[&format!("{table}: ")]);
+    }
+    curate(["schema", "nonsense"]).exits(2).says(&["\"nonsense\"", "hint: manifest, or one of: documents, "]);
+}
+
+/// Columns as `curate schema` prints them: name, type, whether null is allowed.
+fn declared(table: &str) -> Vec<(String, String, bool)> {
+    let text = curate(["schema", table]).exits(0).stdout;
+    let columns = text.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let column = |line: &str| {
+        let (name, rest) = line.split_once(": ").unwrap();
+        let data_type = ["Timestamp(µs, \"UTC\")"].into_iter().find(|name| rest.starts_with(name));
+        let data_type = data_type.unwrap_or_else(|| rest.split([':', ',']).next().unwrap());
+        (name.to_owned(), data_type.to_owned(), rest[data_type.len()..].starts_with(", null"))
+    };
+    columns.map(column).collect()
+}
+
+#[test]
+fn files_have_the_columns_that_schema_prints() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let mut checked = 0;
+    for name in tree(&dir).into_keys().filter(|name| name.ends_with(".parquet")) {
+        let path = dir.join(&name);
+        let file = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+        let columns = file.schema().fields().iter().map(|field| {
+            let data_type = match field.data_type() {
+                DataType::Struct(_) => "Struct".to_owned(),
+                other => other.to_string(),
+            };
+            (field.name().clone(), data_type, field.is_nullable())
+        });
+        assert_eq!(columns.collect::<Vec<_>>(), declared(name.split('/').next().unwrap()), "{name}");
+        checked += 1;
+    }
+    assert!(checked > 50, "{checked} files");
+}
+
+#[test]
+fn a_plan_changes_nothing_and_names_what_changed() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    let plan = |more: &[&str]| {
+        let arguments = ["plan".as_ref(), manifest.as_os_str(), "--run-dir".as_ref(), dir.as_os_str()];
+        curate(arguments.into_iter().chain(more.iter().map(|more| more.as_ref()))).exits(0)
+    };
+    plan(&[]).prints(&["documents: 6 input files to read", "a.jsonl (source manuals)"]);
+    assert!(!dir.exists());
+    run(&manifest, &dir, &[]).exits(0);
+    let before = tree(&dir);
+    let cached = plan(&[]).stdout;
+    let all_cached = cached.lines().all(|line| line.ends_with(" shards, cached"));
+    assert!(all_cached && cached.lines().count() == STAGES.len() + 5, "{cached}");
+    let changed = plan(&["--set", "filter.gopher_quality.min_words=120"]);
+    let changed =
+        changed.prints(&["gopher_quality.min_words was 50, is 120\n", "signatures: ", "\nexact_dedup: "]).stdout;
+    let line = |stage: &str| changed.lines().find(|line| line.starts_with(&format!("{stage}: "))).unwrap();
+    assert!(line("signals").ends_with("cached") && line("near_dedup").contains(" to do: "), "{changed}");
+    place.write("data/web/a.jsonl", "{\"text\": \"new\"}\n");
+    plan(&[]).prints(&["documents: 1 input files to read", "a.jsonl (source web)"]);
+    assert_same(&tree(&dir), &before, "after plans");
+}
+
+#[test]
+fn status_prints_the_funnel_of_the_run() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    let printed = run(&manifest, &dir, &[]).exits(0).stdout;
+    let (funnel, _) = printed.split_once("\ncomputed: ").unwrap();
+    assert_eq!(curate(["status".as_ref(), dir.as_os_str()]).exits(0).stdout, funnel);
+    fs::remove_dir_all(&dir).unwrap();
+    let printed = run(&manifest, &dir, &["--until", "filter"]).exits(0).prints(&["filter "]).stdout;
+    let (funnel, _) = printed.split_once("\ncomputed: ").unwrap();
+    assert_eq!(curate(["status".as_ref(), dir.as_os_str()]).exits(0).stdout, funnel);
+}
+
+/// The first value of a text column of a stage, in any of its shards.
+fn first(run: &Path, stage: &str, folder: &str, column: &str) -> String {
+    let names = match stage == folder {
+        true => files(run, stage),
+        false => tree(&run.join(folder)).into_keys().collect(),
+    };
+    let rows = names.iter().flat_map(|name| {
+        let file = File::open(run.join(folder).join(name)).unwrap();
+        ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap()
+    });
+    let mut values = rows.filter_map(|batch| {
+        let column = batch.unwrap().column_by_name(column).unwrap().as_string::<i32>().clone();
+        (!column.is_empty()).then(|| column.value(0).to_owned())
+    });
+    values.next().unwrap()
+}
+
+#[test]
+fn a_trace_shows_everything_that_happened_to_a_document() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 60), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let trace = |id: &str| curate(["trace".as_ref(), dir.as_os_str(), id.as_ref()]);
+    let kept = first(&dir, "mix/general", "mix/general", "doc_id");
+    let lines = trace(&kept).exits(0).stdout;
+    let tables: Vec<&str> = lines.lines().filter_map(|line| line.split(": ").next()).collect();
+    for table in STAGES.iter().chain(&["mix/general", "mixture/general"]) {
+        assert!(tables.contains(table), "{table}: {lines}");
+    }
+    assert!(!lines.contains("removed_by"), "{lines}");
+    let duplicate = first(&dir, "near_dedup", "near_dedup_evidence", "doc_id");
+    let parts = [
+        "near_dedup: ",
+        "\"removed_by\":\"near_dedup.cluster\"",
+        "near_dedup_evidence: ",
+        "\"jaccard\":",
+        "\"kept_id\":",
+    ];
+    let outcome = trace(&duplicate).exits(0).prints(&parts);
+    assert!(!outcome.stdout.contains("mixture/"), "{}", outcome.stdout);
+    for unknown in ["00000000000000000000000000000000", "", "nonsense"] {
+        trace(unknown).exits(1).says(&["no document is called"]);
+    }
+    curate(["trace".as_ref(), place.path("none").as_os_str(), kept.as_ref()]).exits(2);
+}

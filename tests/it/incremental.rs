@@ -1,0 +1,200 @@
+//! What changed is redone with what follows, and nothing else.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use crate::support::{Outcome, Place, STAGES, assert_same, content, corpus, fixture_lines, run, tree, visit};
+
+/// When each file of a run directory was last written; `.curate/` aside.
+fn times(run: &Path) -> BTreeMap<String, SystemTime> {
+    let mut times = BTreeMap::new();
+    visit(run, &mut |path| {
+        let name = path.strip_prefix(run).unwrap().to_str().unwrap().to_owned();
+        times.insert(name, fs::metadata(path).unwrap().modified().unwrap());
+    });
+    times.retain(|name, _| !name.starts_with(".curate/"));
+    times
+}
+
+/// Overwrites a file with as many other bytes and gives it its time back: whoever reads it finds out.
+fn spoil(path: &Path) {
+    let metadata = fs::metadata(path).unwrap();
+    fs::write(path, vec![0xff; metadata.len() as usize]).unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(metadata.modified().unwrap()).unwrap();
+}
+
+/// Overwrites the column `text` in every file of `documents`; all other columns can be read as before.
+fn spoil_text(run: &Path) {
+    for name in crate::support::files(run, "documents") {
+        let path = run.join("documents").join(name);
+        let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        for group in reader.metadata().row_groups() {
+            let text = group.columns().iter().find(|column| column.column_path().string() == "text").unwrap();
+            let (start, length) = text.byte_range();
+            file.write_all_at(&vec![0xff; length as usize], start).unwrap();
+        }
+    }
+}
+
+#[track_caller]
+fn computes(outcome: Outcome, computed: &str, cached: &str) {
+    let line = format!("\ncomputed: {computed}; cached: {cached}; in ");
+    outcome.exits(0).prints(&[&line]);
+}
+
+#[test]
+fn a_second_run_computes_nothing_and_reads_no_text() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    spoil_text(&dir);
+    visit(&place.path("data"), &mut spoil);
+    let before = times(&dir);
+    let outcome = run(&manifest, &dir, &[]).exits(0).prints(&["everything was cached in "]);
+    for stage in STAGES.iter().chain(&["buckets", "mix/general", "mixture/general", "mix/long", "mixture/long"]) {
+        assert!(outcome.stderr.contains(&format!("{stage}: cached\n")), "{stage}: {}", outcome.stderr);
+    }
+    assert_eq!(times(&dir), before);
+}
+
+#[test]
+fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
+    // Near-duplicates are taken as their bands say, because verification reads text.
+    const BANDS: [&str; 2] = ["--set", "dedup.near.min_jaccard=0"];
+    const TO_QUALITY: [&str; 4] = ["--until", "quality", BANDS[0], BANDS[1]];
+    let place = Place::new();
+    let (manifest, dir, fresh) = (corpus(&place, 40), place.path("run"), place.path("fresh"));
+    run(&manifest, &dir, &TO_QUALITY).exits(0);
+    let first = tree(&dir);
+    spoil_text(&dir);
+    let before = times(&dir);
+    let changed = [&TO_QUALITY[..], &["--set", "filter.gopher_quality.min_words=120"]].concat();
+    let redone = "filter, exact_dedup, near_dedup, tokens, quality";
+    computes(run(&manifest, &dir, &changed), redone, "documents, language, signals, signatures");
+    for (name, time) in times(&dir) {
+        let kept = ["documents", "language", "signals", "signatures"].iter().any(|stage| name.starts_with(stage));
+        assert!(!kept || before[&name] == time, "{name} was written again");
+    }
+    run(&manifest, &fresh, &changed).exits(0);
+    let without_documents = |mut tree: BTreeMap<String, Vec<u8>>| {
+        tree.retain(|name, _| !name.starts_with("documents/part-"));
+        tree
+    };
+    assert_same(&without_documents(tree(&dir)), &without_documents(tree(&fresh)), "a changed threshold");
+    computes(run(&manifest, &dir, &TO_QUALITY), redone, "documents, language, signals, signatures");
+    assert_same(&without_documents(tree(&dir)), &without_documents(first), "the former threshold");
+}
+
+#[test]
+fn a_changed_mixture_redoes_itself_only() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let outcome = run(&manifest, &dir, &["--set", "mixture.long.tokens=39_000"]);
+    let cached = [&STAGES[..], &["buckets", "mix/general", "mixture/general"]].concat().join(", ");
+    computes(outcome, "mix/long, mixture/long", &cached);
+}
+
+/// Stages whose shards do not depend on other shards.
+const SHARD_SCOPE: [&str; 5] = ["documents", "language", "signals", "signatures", "filter"];
+
+/// Every table's rows are those of a run that never knew another input.
+#[track_caller]
+fn assert_rows_of_a_fresh_run(place: &Place, manifest: &Path, dir: &Path) {
+    let fresh = place.path("fresh");
+    run(manifest, &fresh, &[]).exits(0);
+    for table in STAGES.iter().chain(&["buckets", "mix/general", "mixture/general"]) {
+        assert_eq!(content(dir, table), content(&fresh, table), "{table}");
+    }
+    assert_eq!(fs::read(dir.join("run.json")).unwrap(), fs::read(fresh.join("run.json")).unwrap());
+}
+
+#[test]
+fn a_new_input_adds_shards_and_a_lost_one_takes_its_own_away() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let before = times(&dir);
+    let of_shards = |times: &BTreeMap<String, SystemTime>| {
+        let mut times = times.clone();
+        times.retain(|name, _| {
+            name.ends_with(".parquet") && SHARD_SCOPE.iter().any(|stage| name.starts_with(&format!("{stage}/")))
+        });
+        times
+    };
+
+    // Its name sorts before those of its source that are there already.
+    let added = place.write("data/manuals/0.jsonl", fixture_lines("manuals-001.jsonl.zst", 200..230));
+    run(&manifest, &dir, &[]).exits(0);
+    let after = times(&dir);
+    for (name, time) in of_shards(&before) {
+        assert_eq!(after.get(&name), Some(&time), "{name}");
+    }
+    assert!(of_shards(&after).len() > of_shards(&before).len());
+    assert_rows_of_a_fresh_run(&place, &manifest, &dir);
+
+    fs::remove_file(added).unwrap();
+    fs::remove_dir_all(place.path("fresh")).unwrap();
+    run(&manifest, &dir, &[]).exits(0);
+    assert_eq!(of_shards(&times(&dir)), of_shards(&before));
+    assert_rows_of_a_fresh_run(&place, &manifest, &dir);
+}
+
+#[test]
+fn a_changed_input_redoes_its_own_shards() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let before = times(&dir);
+    place.write("data/web/b.jsonl", fixture_lines("web-002.jsonl.zst", 40..60));
+    run(&manifest, &dir, &[]).exits(0);
+    let after = times(&dir);
+    let same = |name: &&String| name.starts_with("signals/part") && before.get(*name) == after.get(*name);
+    let signals =
+        |times: &BTreeMap<String, SystemTime>| times.keys().filter(|name| name.starts_with("signals/part")).count();
+    let kept = after.keys().filter(same).count();
+    assert!(kept > 0 && kept < signals(&after) && kept < signals(&before), "{kept} shards were kept");
+    assert_rows_of_a_fresh_run(&place, &manifest, &dir);
+}
+
+#[test]
+fn a_touched_input_is_read_and_nothing_else_is_done() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let before = times(&dir);
+    let input = place.path("data/web/a.jsonl");
+    File::options().write(true).open(&input).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    run(&manifest, &dir, &[]).exits(0).prints(&["everything was cached in "]);
+    assert_eq!(times(&dir), before);
+    // Its new time is known from then on.
+    spoil(&input);
+    run(&manifest, &dir, &[]).exits(0).prints(&["everything was cached in "]);
+}
+
+#[test]
+fn what_was_deleted_comes_back_with_the_same_bytes() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 20), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let whole = tree(&dir);
+    let mut lost = vec!["run.json".to_owned(), "views.sql".to_owned()];
+    for folder in STAGES.iter().chain(&["near_dedup_evidence", "buckets", "mix/long", "mixture/general"]) {
+        let part = whole.keys().rfind(|name| name.starts_with(&format!("{folder}/part-"))).unwrap();
+        lost.push(part.clone());
+        if *folder != "near_dedup_evidence" {
+            lost.push(format!("{folder}/_commit.json"));
+        }
+    }
+    for name in lost {
+        fs::remove_file(dir.join(&name)).unwrap();
+        run(&manifest, &dir, &[]).exits(0);
+        assert_same(&tree(&dir), &whole, &format!("without {name}"));
+    }
+}

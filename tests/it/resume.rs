@@ -1,0 +1,183 @@
+//! Killed at any instant, the same command ends in the bytes of an unbroken run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::support::{Place, Random, assert_same, corpus, curate, leftovers, run, start, tree};
+
+/// Random instants at which a first run is killed.
+const INSTANTS: u32 = 25;
+
+type Tree = BTreeMap<String, Vec<u8>>;
+
+/// A corpus, and what an unbroken run makes of it in how much time.
+struct Unbroken {
+    place: Place,
+    manifest: PathBuf,
+    tree: Tree,
+    took: Duration,
+}
+
+const THREADS: [&str; 2] = ["--threads", "2"];
+
+fn with(more: &[&'static str]) -> Vec<&'static str> {
+    [&THREADS[..], more].concat()
+}
+
+fn unbroken(more: &[&'static str]) -> Unbroken {
+    let place = Place::new();
+    let manifest = corpus(&place, 25);
+    let dir = place.path("unbroken");
+    let begun = Instant::now();
+    run(&manifest, &dir, &with(more)).exits(0);
+    let (took, tree) = (begun.elapsed(), tree(&dir));
+    assert!(tree.len() > 60, "{} files", tree.len());
+    Unbroken { place, manifest, tree, took }
+}
+
+impl Unbroken {
+    /// Kills a run after a while; says whether it was still running.
+    fn kill(&self, dir: &Path, more: &[&'static str], after: Duration) -> bool {
+        let mut child = start(&self.manifest, dir, &with(more));
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        !child.wait().unwrap().success()
+    }
+
+    /// Kills a run as soon as a file is there; says whether it was still running.
+    fn kill_at(&self, dir: &Path, more: &[&'static str], file: &str) -> bool {
+        let mut child = start(&self.manifest, dir, &with(more));
+        let path = dir.join(file);
+        while !path.exists() && child.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        !child.wait().unwrap().success()
+    }
+
+    /// The same command again ends in the same bytes, and leaves nothing lying around.
+    #[track_caller]
+    fn ends_the_same(&self, dir: &Path, more: &[&'static str], what: &str) {
+        run(&self.manifest, dir, &with(more)).exits(0);
+        assert_same(&tree(dir), &self.tree, what);
+        assert_eq!(leftovers(dir), [] as [&Path; 0], "{what}");
+    }
+}
+
+#[test]
+fn killed_at_random_instants() {
+    let unbroken = unbroken(&[]);
+    let mut random = Random::new(1);
+    let (mut took, mut killed, mut tried) = (unbroken.took, 0, 0);
+    while killed < INSTANTS && tried < 3 * INSTANTS {
+        tried += 1;
+        let dir = unbroken.place.path("killed");
+        let share = (f64::from(killed) + random.below(1000) as f64 / 1000.0) / f64::from(INSTANTS);
+        let after = took.mul_f64(share);
+        match unbroken.kill(&dir, &[], after) {
+            true => killed += 1,
+            // The machine is less busy than when the unbroken run was timed.
+            false => took = took.mul_f64(0.9),
+        }
+        unbroken.ends_the_same(&dir, &[], &format!("killed after {after:?}"));
+        curate(["verify".as_ref(), dir.as_os_str()]).exits(0).prints(&["whole"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    assert_eq!(killed, INSTANTS, "of {tried} runs so many were killed before their end");
+}
+
+#[test]
+fn killed_again_and_again() {
+    let unbroken = unbroken(&[]);
+    let mut random = Random::new(2);
+    let dir = unbroken.place.path("killed");
+    for _ in 0..8 {
+        let after = unbroken.took.mul_f64(random.below(300) as f64 / 1000.0);
+        unbroken.kill(&dir, &[], after);
+    }
+    unbroken.ends_the_same(&dir, &[], "killed eight times");
+    curate(["verify".as_ref(), dir.as_os_str()]).exits(0);
+}
+
+#[test]
+fn killed_as_soon_as_a_file_appears() {
+    let unbroken = unbroken(&[]);
+    let mut killed = 0;
+    for file in [
+        ".curate/ingest",
+        "documents",
+        "documents/_commit.json",
+        "views.sql",
+        "language/_commit.json",
+        ".curate/receipts/signals",
+        "near_dedup_evidence",
+        "near_dedup/_commit.json",
+        "mix/general",
+        "mixture/long/_commit.json",
+        "run.json",
+    ] {
+        let dir = unbroken.place.path("killed");
+        killed += u32::from(unbroken.kill_at(&dir, &[], file));
+        unbroken.ends_the_same(&dir, &[], &format!("killed when {file} appeared"));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    assert!(killed >= 9, "only {killed} runs were killed before their end");
+}
+
+#[test]
+fn killed_while_a_changed_threshold_is_redone() {
+    const CHANGED: [&str; 2] = ["--set", "filter.gopher_quality.min_words=120"];
+    let before = unbroken(&[]);
+    let dir = before.place.path("changed");
+    let begun = Instant::now();
+    run(&before.manifest, &dir, &with(&CHANGED)).exits(0);
+    let (fresh, mut random) = (tree(&dir), Random::new(3));
+    let took = begun.elapsed() / 2;
+    fs::remove_dir_all(&dir).unwrap();
+    let changed = Unbroken { tree: fresh, ..unbroken(&[]) };
+    run(&changed.manifest, &dir, &THREADS).exits(0);
+    for instant in 0..8 {
+        // Every other time the change itself is taken back after the kill.
+        let (more, end): (&[&str], &Unbroken) = if instant % 2 == 0 { (&CHANGED, &changed) } else { (&[], &before) };
+        match instant {
+            0 => changed.kill_at(&dir, &CHANGED, "filter/_stale.json"),
+            1 => changed.kill_at(&dir, &CHANGED, "mixture/general/_stale.json"),
+            _ => changed.kill(&dir, &CHANGED, took.mul_f64(random.below(1000) as f64 / 1000.0)),
+        };
+        end.ends_the_same(&dir, more, &format!("kill {instant}"));
+        curate(["verify".as_ref(), dir.as_os_str()]).exits(0);
+        run(&changed.manifest, &dir, &THREADS).exits(0);
+    }
+}
+
+/// What a kill leaves that comes between a commit and what follows it in the same step: too short to be met by chance.
+#[test]
+fn a_kill_right_after_a_commit_leaves_nothing_behind() {
+    let unbroken = unbroken(&[]);
+    let dir = unbroken.place.path("run");
+    run(&unbroken.manifest, &dir, &THREADS).exits(0);
+    let views = fs::read_to_string(dir.join("views.sql")).unwrap();
+
+    let before_the_last_commit = views.replace("mixture_long", "mixture_other");
+    assert_ne!(before_the_last_commit, views);
+    fs::write(dir.join("views.sql"), before_the_last_commit).unwrap();
+    unbroken.ends_the_same(&dir, &[], "killed before views.sql was written");
+
+    fs::copy(dir.join("filter/_commit.json"), dir.join("filter/_stale.json")).unwrap();
+    unbroken.ends_the_same(&dir, &[], "killed before the former commit was deleted");
+
+    fs::write(dir.join("filter/part-00000-0badcafe.parquet"), "former").unwrap();
+    unbroken.ends_the_same(&dir, &[], "killed before a former shard was deleted");
+
+    fs::create_dir_all(dir.join(".curate/receipts/filter")).unwrap();
+    fs::write(dir.join(".curate/receipts/filter/part-00000.json"), "{}").unwrap();
+    unbroken.ends_the_same(&dir, &[], "killed before receipts were deleted");
+
+    fs::create_dir_all(dir.join(".curate/staging/unit-0")).unwrap();
+    fs::write(dir.join(".curate/staging/unit-0/0.parquet"), "half").unwrap();
+    fs::create_dir_all(dir.join(".curate/spill/export")).unwrap();
+    fs::write(dir.join(".curate/spill/export/0"), "half").unwrap();
+    unbroken.ends_the_same(&dir, &[], "killed while files were written");
+}
