@@ -5,9 +5,10 @@
 //! document can smuggle in a token that ends a document. Truncation and padding of the file are switched off.
 //!
 //! A long text is counted in pieces of some 64 KiB, which bounds memory, wherever pieces are sure to have as many tokens as
-//! the whole: see `is_cut`. The embedded tokenizer and those of the Qwen2 and Llama 3 families are such.
-//! Cost: about 3 MB/s with the embedded vocabulary, linear in any text. A stretch of 64 KiB or more in which nothing is
-//! sure (one letter a million times) is counted whole, at 1.3 to 3.4 MB/s and up to 150 bytes of memory a byte.
+//! the whole: see `is_cut`. The embedded tokenizer and those of the Qwen2 and Llama 3 families are such. A stretch of 1 MiB
+//! in which nothing is sure (one letter a million times), and each MiB of a text with any other tokenizer, is cut all the
+//! same: it costs up to 150 bytes of memory a byte, so a limit has to be; the count may be off by a token or so a cut.
+//! Cost: about 3 MB/s with the embedded vocabulary, linear in any text.
 
 use serde_json::Value;
 
@@ -87,17 +88,28 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Failed`]; never with the embedded tokenizer.
     pub fn count(&self, text: &str) -> Result<u64, TokenizerError> {
-        if !self.is_cuttable {
-            return self.count_piece(text);
-        }
         let mut rest = text;
         let mut tokens = 0;
         while !rest.is_empty() {
-            let (piece, after) = rest.split_at(cut(rest));
+            let (piece, after) = rest.split_at(self.cut(rest));
             tokens += self.count_piece(piece)?;
             rest = after;
         }
         Ok(tokens)
+    }
+
+    /// Where the first piece of `text` ends: at the first place after `PIECE_BYTES` where [`is_cut`] holds; without one at
+    /// `PIECE_BYTES_MAX`.
+    fn cut(&self, text: &str) -> usize {
+        let (from, most) = (text.floor_char_boundary(PIECE_BYTES), text.floor_char_boundary(PIECE_BYTES_MAX));
+        let mut before = None;
+        for (i, after) in text[from..most].char_indices().take_while(|_| self.is_cuttable) {
+            if before.is_some_and(|before| is_cut(before, after)) {
+                return from + i;
+            }
+            before = Some(after);
+        }
+        most
     }
 
     fn count_piece(&self, text: &str) -> Result<u64, TokenizerError> {
@@ -107,18 +119,7 @@ impl Tokenizer {
 }
 
 const PIECE_BYTES: usize = 64 << 10;
-
-/// Where the first piece of `text` ends: at the first place after `PIECE_BYTES` where [`is_cut`] holds.
-fn cut(text: &str) -> usize {
-    let mut before = None;
-    for (i, after) in text[text.floor_char_boundary(PIECE_BYTES)..].char_indices() {
-        if before.is_some_and(|before| is_cut(before, after)) {
-            return text.floor_char_boundary(PIECE_BYTES) + i;
-        }
-        before = Some(after);
-    }
-    text.len()
-}
+const PIECE_BYTES_MAX: usize = 1 << 20;
 
 /// Whether a part of the text that any of `PATTERNS` makes surely ends between the two characters.
 ///

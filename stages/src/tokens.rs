@@ -49,7 +49,7 @@ impl Stage for TokensStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn config(&self) -> Value {

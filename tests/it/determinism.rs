@@ -9,7 +9,7 @@ use crate::support::{Place, assert_same, corpus, files, run, tree};
 #[test]
 fn threads_have_no_say() {
     let place = Place::new();
-    let manifest = corpus(&place, 60);
+    let manifest = corpus(&place, 40);
     let run_with = |threads: &str| {
         let dir = place.path(threads);
         run(&manifest, &dir, &["--threads", threads]).exits(0);
@@ -24,7 +24,7 @@ fn threads_have_no_say() {
 #[test]
 fn memory_has_no_say() {
     let place = Place::new();
-    let manifest = corpus(&place, 60);
+    let manifest = corpus(&place, 40);
     let (small, large) = (place.path("small"), place.path("large"));
     run(&manifest, &small, &["--memory", "512MiB"]).exits(0);
     run(&manifest, &large, &["--memory", "8GiB"]).exits(0);
@@ -80,7 +80,7 @@ fn make_again(path: &Path, modified: SystemTime) {
 #[test]
 fn another_shard_size_gives_the_same_rows() {
     let place = Place::new();
-    let manifest = corpus(&place, 60);
+    let manifest = corpus(&place, 40);
     let (small, large) = (place.path("small"), place.path("large"));
     run(&manifest, &small, &[]).exits(0);
     run(&manifest, &large, &["--set", "run.shard_size=1GiB"]).exits(0);

@@ -28,7 +28,7 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
 
 fn unbroken(more: &[&'static str]) -> Unbroken {
     let place = Place::new();
-    let manifest = corpus(&place, 25);
+    let manifest = corpus(&place, 12);
     let dir = place.path("unbroken");
     let begun = Instant::now();
     run(&manifest, &dir, &with(more)).exits(0);
