@@ -315,7 +315,7 @@ fn a_stage_or_a_mixture_that_cannot_be_is_refused() {
 fn an_interrupted_run_says_so_and_is_resumed() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let place = Place::new();
-        let (manifest, dir) = (corpus(&place, 80), place.path("run"));
+        let (manifest, dir) = (corpus(&place, 40), place.path("run"));
         let mut child = start(&manifest, &dir, &["--threads", "2"]);
         while !dir.join("signals/_commit.json").exists() {
             assert!(child.try_wait().unwrap().is_none(), "the run ended early");

@@ -26,9 +26,7 @@ fn the_quickstart_is_what_its_tables_say() {
 #[test]
 fn tokens_of_a_sample_come_with_an_interval_that_holds_the_truth() {
     let place = Place::new();
-    // So many documents that a sample of one in 16 says something.
-    let manifest = repository().join("manifests/quickstart.toml");
-    let (all, survivors) = (place.path("all"), place.path("survivors"));
+    let (manifest, all, survivors) = (corpus(&place, 100), place.path("all"), place.path("survivors"));
     run(&manifest, &all, &[]).exits(0);
     run(&manifest, &survivors, &["--set", "tokens.scope=\"survivors\""]).exits(0);
     check(&survivors, Some(&all.join("run.json"))).exits(0);

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use crate::support::{Outcome, Place, STAGES, assert_same, content, corpus, fixture_lines, run, tree, visit};
+use crate::support::{Outcome, Place, STAGES, assert_same, content, corpus, curate, fixture_lines, run, tree, visit};
 
 /// When each file of a run directory was last written; `.curate/` aside.
 fn times(run: &Path) -> BTreeMap<String, SystemTime> {
@@ -61,6 +61,8 @@ fn a_second_run_computes_nothing_and_reads_no_text() {
         assert!(outcome.stderr.contains(&format!("{stage}: cached\n")), "{stage}: {}", outcome.stderr);
     }
     assert_eq!(times(&dir), before);
+    // Who does read it finds out.
+    curate(["verify".as_ref(), dir.as_os_str()]).exits(1).prints(&["/documents/part-00000-"]);
 }
 
 #[test]

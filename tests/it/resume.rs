@@ -51,7 +51,7 @@ impl Unbroken {
         let mut child = start(&self.manifest, dir, &with(more));
         let path = dir.join(file);
         while !path.exists() && child.try_wait().unwrap().is_none() {
-            std::hint::spin_loop();
+            std::thread::sleep(Duration::from_micros(100));
         }
         child.kill().unwrap();
         !child.wait().unwrap().success()

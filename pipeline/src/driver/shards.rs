@@ -18,6 +18,7 @@ use super::{Contents, Driver};
 use crate::engine::{CorpusFiles, parts};
 use crate::error::{Exit, Failure};
 use crate::interrupt;
+use crate::key;
 use crate::progress::Progress;
 use crate::run_dir::ShardFiles;
 use crate::writer::{Staged, TableWriter};
@@ -129,7 +130,10 @@ impl Driver {
         };
         let rows = job.documents.files[shard].rows;
         let former = job.existing.iter().find(|entry| {
-            entry.rows == rows && reuse.parts.iter().all(|part| entry.parts.get(*part) == file.parts.get(*part))
+            // The key says whether the same version of the code wrote it.
+            entry.rows == rows
+                && entry.key == key::of_parts(stage.name(), stage.version(), &entry.parts)
+                && reuse.parts.iter().all(|part| entry.parts.get(*part) == file.parts.get(*part))
         });
         let Some(former) = former else {
             return parts(files, &reads);
