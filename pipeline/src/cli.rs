@@ -132,16 +132,16 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     crate::ingest::inputs::units(&manifest)?;
     let run = RunDir::create(&manifest.run.dir, &manifest.run.name)?;
     let driver = Driver::new(manifest, run, threads)?;
-    driver.run.write_manifest(&driver.manifest)?;
     let done = driver.run(args.until.as_deref())?;
     driver.run.sweep()?;
     views::write(&driver.run)?;
     let report = report::build(&driver.run, &driver.manifest)?;
+    driver.run.write_manifest(&driver.manifest)?;
     driver.run.write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;
     let mut out = std::io::stdout().lock();
     report::print(&report, &mut out)?;
     if let Some(bytes) = progress::peak_memory() {
-        eprintln!("peak memory: {:.0} MB", bytes as f64 / 1e6);
+        progress::say(&format!("peak memory: {:.0} MB", bytes as f64 / 1e6));
     }
     let root = driver.run.root().display();
     match done.computed.is_empty() {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ use crate::interrupt;
 use crate::run_dir::ShardFiles;
 use crate::writer::{Staged, TableWriter};
 use crate::zip::Zip;
+
+const BATCH_BYTES: usize = 64 << 20;
 
 /// Which documents go where.
 pub struct Plan<'a> {
@@ -57,44 +59,62 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Pass one: writes the spill files of the parts for which `missing` holds.
+/// Pass one: writes the spill files of the parts for which `missing` holds. Parts are many and open files few, so each has
+/// a buffer out of `memory` bytes and its file is open only while that is written.
 ///
 /// # Errors
 /// If a file cannot be read or written.
-pub fn spill(plan: &Plan, shards: &[ShardFiles], folder: &Path, missing: &dyn Fn(usize) -> bool) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let mut open: Vec<Option<BufWriter<File>>> = Vec::new();
-    for part in 0..plan.parts {
-        let path = spill_path(folder, part);
-        let create = || File::create(&path).with_context(|| format!("cannot create {}", path.display()));
-        open.push(missing(part).then(|| create().map(|file| BufWriter::with_capacity(1 << 16, file))).transpose()?);
+pub fn spill(
+    plan: &Plan,
+    shards: &[ShardFiles],
+    folder: &Path,
+    memory: u64,
+    missing: &dyn Fn(usize) -> bool,
+) -> Result<()> {
+    // Files are appended to, so what an earlier mixture left must go.
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
     }
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut buffers: Vec<Option<Vec<u8>>> = (0..plan.parts).map(|part| missing(part).then(Vec::new)).collect();
+    let most = (memory as usize / plan.parts).clamp(16 << 10, 8 << 20);
     for (shard, files) in shards.iter().enumerate() {
-        let first = (shard as u64) << 32;
-        if open.iter().all(Option::is_none) {
+        if buffers.iter().all(Option::is_none) {
             break;
         }
-        let mut doc = first;
+        let mut doc = (shard as u64) << 32;
         for batch in Zip::open(&parts(files, &[read("documents", "text")])?)? {
             interrupt::check()?;
             for text in batch?.column(0).as_string::<i32>() {
                 doc += 1;
-                let Some((at, draws)) = plan.drawn.get(&(doc - 1)) else {
-                    continue;
-                };
+                let Some((at, draws)) = plan.drawn.get(&(doc - 1)) else { continue };
                 for draw in 0..*draws {
                     let order = plan.order(&plan.pool.documents[*at].doc_id, draw);
-                    if let Some(file) = &mut open[plan.part_of(order)] {
-                        append(file, order, *at as u64, draw, text.unwrap_or_default())
-                            .with_context(|| format!("cannot write below {}", folder.display()))?;
+                    let part = plan.part_of(order);
+                    let Some(buffer) = &mut buffers[part] else { continue };
+                    append(buffer, order, *at as u64, draw, text.unwrap_or_default());
+                    if buffer.len() >= most {
+                        flush(folder, part, buffer)?;
                     }
                 }
             }
         }
     }
-    for mut file in open.into_iter().flatten() {
-        file.flush().with_context(|| format!("cannot write below {}", folder.display()))?;
+    for (part, buffer) in buffers.iter_mut().enumerate() {
+        if let Some(buffer) = buffer {
+            flush(folder, part, buffer)?;
+        }
     }
+    Ok(())
+}
+
+/// Appends a part's buffer to its file and empties it.
+fn flush(folder: &Path, part: usize, buffer: &mut Vec<u8>) -> Result<()> {
+    let path = spill_path(folder, part);
+    let place = || format!("cannot write {}", path.display());
+    let mut file = File::options().create(true).append(true).open(&path).with_context(place)?;
+    file.write_all(buffer).with_context(place)?;
+    buffer.clear();
     Ok(())
 }
 
@@ -102,12 +122,12 @@ fn spill_path(folder: &Path, part: usize) -> PathBuf {
     folder.join(format!("{part:05}.spill"))
 }
 
-fn append(file: &mut impl Write, order: u128, at: u64, draw: u32, text: &str) -> std::io::Result<()> {
-    file.write_all(&order.to_le_bytes())?;
-    file.write_all(&at.to_le_bytes())?;
-    file.write_all(&draw.to_le_bytes())?;
-    file.write_all(&(text.len() as u64).to_le_bytes())?;
-    file.write_all(text.as_bytes())
+fn append(buffer: &mut Vec<u8>, order: u128, at: u64, draw: u32, text: &str) {
+    buffer.extend_from_slice(&order.to_le_bytes());
+    buffer.extend_from_slice(&at.to_le_bytes());
+    buffer.extend_from_slice(&draw.to_le_bytes());
+    buffer.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    buffer.extend_from_slice(text.as_bytes());
 }
 
 struct Drawn {
@@ -127,8 +147,17 @@ pub fn write_part(plan: &Plan, part: usize, folder: &Path, staged: &Path) -> Res
     fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))?;
     rows.sort_unstable_by_key(|row| (row.order, row.at, row.draw));
     let mut writer = TableWriter::create(staged, tables::schema("mixture"))?;
-    for rows in rows.chunks(256) {
-        writer.write(&batch(plan, rows)?)?;
+    // A batch's text must stay far below the 2 GiB that 32-bit offsets can address.
+    let mut rest = rows.as_slice();
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let full = |row: &Drawn| {
+            bytes += row.text.len();
+            bytes > BATCH_BYTES
+        };
+        let n = rest.iter().position(full).unwrap_or(rest.len()).clamp(1, 256.min(rest.len()));
+        writer.write(&batch(plan, &rest[..n])?)?;
+        rest = &rest[n..];
     }
     writer.finish()
 }

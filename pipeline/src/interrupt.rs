@@ -7,6 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::error::{Exit, Failure};
+use crate::progress;
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
@@ -21,7 +22,7 @@ pub fn install() -> Result<()> {
             if SIGNAL.swap(signal, Ordering::SeqCst) != 0 {
                 std::process::exit(128 + signal);
             }
-            eprintln!("curate: stopping; shards under way are given up, run the same command again to go on");
+            progress::say("curate: stopping; shards under way are given up, run the same command again to go on");
         }
     });
     Ok(())

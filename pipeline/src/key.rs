@@ -28,5 +28,5 @@ pub fn of_files<'a>(stage: &str, version: u32, files: impl Iterator<Item = &'a F
 
 /// The first eight digits, which stand in file names.
 pub fn short(key: &str) -> &str {
-    &key[..8]
+    key.get(..8).unwrap_or(key)
 }

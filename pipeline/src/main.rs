@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", error::printable(&error::render(&error)));
+            progress::say(&error::render(&error));
             ExitCode::from(error::exit_code(&error))
         }
     }

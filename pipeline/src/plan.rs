@@ -5,12 +5,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use curate_schemas::commit::{Commit, FileEntry};
+use curate_schemas::commit::FileEntry;
 use curate_schemas::manifest::Manifest;
 use curate_stages::{AnyStage, STAGES};
 use serde_json::Value;
 
-use crate::driver::{Expected, InputState, Keys, expected, input_states, load_stages, mixture_expected};
+use crate::driver::{
+    Existing, Expected, InputState, Keys, expected, input_states, load_stages, mixture_expected, number,
+};
+use crate::error::printable;
 use crate::run_dir::RunDir;
 
 /// Prints the plan.
@@ -28,7 +31,7 @@ pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     if !new.is_empty() {
         writeln!(out, "documents: {files} input files to read, {:.1} MB", bytes as f64 / 1e6)?;
         for (unit, _) in new.iter().take(5) {
-            writeln!(out, "  {} (source {})", unit.files[0].relative, manifest.source[unit.source].name)?;
+            writeln!(out, "  {} (source {})", printable(&unit.files[0].relative), manifest.source[unit.source].name)?;
         }
         writeln!(out, "then every stage, for the shards that these become; their keys follow from what is read")?;
     }
@@ -69,7 +72,7 @@ fn stages(
             writeln!(out, "{name}: {} shards to do: it looks at all shards, and there are new ones", documents.len())?;
             continue;
         }
-        line(name, &wanted, run.commit(name)?.or_else(|| run.stale(name)).as_ref(), out)?;
+        line(run, name, &wanted, out)?;
     }
     if !complete {
         return Ok(());
@@ -83,22 +86,24 @@ fn stages(
     }
     for file in mixtures {
         let name = file.table.clone();
-        let commit = run.commit(&name)?.or_else(|| run.stale(&name));
-        line(&name, &[file], commit.as_ref(), out)?;
+        line(run, &name, &[file], out)?;
     }
     Ok(())
 }
 
-fn line(name: &str, wanted: &[Expected], commit: Option<&Commit>, out: &mut impl Write) -> Result<()> {
+fn line(run: &RunDir, name: &str, wanted: &[Expected], out: &mut impl Write) -> Result<()> {
+    let commit = run.commit(name)?.or_else(|| run.stale(name));
+    let tables: Vec<&str> = wanted.iter().map(|file| file.table.as_str()).filter(|table| *table != name).collect();
+    let existing = Existing::load(run, name, &tables)?;
     let files: Vec<&FileEntry> =
         commit.iter().flat_map(|commit| commit.files.iter().chain(commit.tables.values().flatten())).collect();
-    let missing: Vec<&Expected> = wanted.iter().filter(|file| files.iter().all(|had| had.key != file.key)).collect();
+    let missing: Vec<&Expected> = wanted.iter().filter(|file| existing.get(&file.key).is_none()).collect();
     if missing.is_empty() {
         writeln!(out, "{name}: {} shards, cached", wanted.len())?;
         return Ok(());
     }
     let why = missing.iter().find_map(|file| {
-        let former = files.iter().find(|had| had.path[..10] == file.path[..10])?;
+        let former = files.iter().find(|had| number(&had.path) == number(&file.path))?;
         Some(changes(&former.parts, &file.parts).join("; "))
     });
     let why = why.unwrap_or_else(|| "not done yet".to_owned());

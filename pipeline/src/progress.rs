@@ -1,10 +1,17 @@
 //! What a person sees while a run goes on: a bar on a terminal, else one line for each committed shard. All on stderr.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::printable;
+
+/// A line on stderr. Names in it come from strangers, so control characters are escaped; a reader that has gone is no error.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
+}
 
 /// Progress of one stage.
 pub struct Progress {
@@ -42,7 +49,7 @@ impl Progress {
         let docs_done = self.docs.fetch_add(docs, Ordering::Relaxed) + docs;
         let bytes_done = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let Some(bar) = &self.bar else {
-            eprintln!("{} {name} {docs} docs, {:.1} MB", self.stage, bytes as f64 / 1e6);
+            say(&format!("{} {name} {docs} docs, {:.1} MB", self.stage, bytes as f64 / 1e6));
             return;
         };
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
@@ -54,8 +61,8 @@ impl Progress {
     /// Says something beside the bar.
     pub fn note(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(format!("{}: {text}", self.stage)),
-            None => eprintln!("{}: {text}", self.stage),
+            Some(bar) => bar.println(printable(&format!("{}: {text}", self.stage))),
+            None => say(&format!("{}: {text}", self.stage)),
         }
     }
 
@@ -71,7 +78,7 @@ impl Progress {
             Some(cpu) if cpu >= 0.05 => format!(", {:.1} MB per CPU second", megabytes / cpu),
             _ => String::new(),
         };
-        eprintln!("{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}", self.stage);
+        say(&format!("{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}", self.stage));
     }
 }
 

@@ -152,7 +152,8 @@ impl RunDir {
         let folder = path.parent().context("a published file has a folder")?;
         if !folder.is_dir() {
             fs::create_dir_all(folder).with_context(place)?;
-            folder.parent().map_or(Ok(()), sync_dir).with_context(place)?;
+            let mut above = folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
+            above.try_for_each(sync_dir).with_context(place)?;
         }
         fs::rename(staged, path).with_context(place)?;
         sync_dir(folder).with_context(place)
@@ -196,9 +197,15 @@ impl RunDir {
         self.root.join(".curate/manifest.json")
     }
 
-    /// Keeps the manifest of this run, as it was understood: what was committed can be summed up without its file.
+    /// Keeps the manifest of a run that is done, as it was understood: its report can be made again without its file. A
+    /// report that another manifest led to is taken back first.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
-        self.write(&self.manifest_path(), &serde_json::to_vec_pretty(manifest)?)
+        let text = serde_json::to_vec_pretty(manifest)?;
+        if fs::read(self.manifest_path()).ok().as_deref() != Some(&text) {
+            self.retire_report()?;
+            self.write(&self.manifest_path(), &text)?;
+        }
+        Ok(())
     }
 
     /// The manifest of the last run.

@@ -81,9 +81,10 @@ impl Check<'_> {
 
     fn commit(&mut self, commit: &Commit, before: &[Commit]) {
         let stage = &commit.stage;
+        let documents = before.iter().find(|commit| commit.stage == STAGES[0]);
         let mut counts = Counts::default();
         for (shard, file) in commit.files.iter().enumerate() {
-            let documents = before.first().and_then(|documents| documents.files.get(shard));
+            let documents = documents.and_then(|documents| documents.files.get(shard));
             self.file(stage, file, documents);
             counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
         }
@@ -100,7 +101,7 @@ impl Check<'_> {
             self.damage(stage, COMMIT, "documents or bytes are lost or doubled");
         }
         let is_aligned = STAGES.contains(&stage.as_str()) && stage != STAGES[0];
-        if is_aligned && before.first().is_none_or(|documents| documents.files.len() != commit.files.len()) {
+        if is_aligned && documents.is_some_and(|documents| documents.files.len() != commit.files.len()) {
             self.damage(stage, COMMIT, "it has another number of shards than documents");
         }
         let kept: Vec<u64> = before.iter().map(|commit| commit.counts.docs.kept).collect();
@@ -162,13 +163,14 @@ impl Check<'_> {
             }
         }
         let path = self.run.root().join("views.sql");
-        if let Ok(found) = fs::read(&path) {
-            self.files += 1;
-            match views::sql(self.run) {
-                Ok(expected) if expected.as_bytes() == found => {}
-                Ok(_) => self.damages.push(format!("{}: it does not follow from what is committed", path.display())),
-                Err(error) => self.damages.push(format!("{}: it cannot be checked: {error:#}", path.display())),
+        self.files += 1;
+        match (fs::read(&path), views::sql(self.run)) {
+            (Ok(found), Ok(expected)) if expected.as_bytes() == found => {}
+            (Ok(_), Ok(_)) => {
+                self.damages.push(format!("{}: it does not follow from what is committed", path.display()))
             }
+            (Err(error), _) => self.damages.push(format!("{}: {error}", path.display())),
+            (_, Err(error)) => self.damages.push(format!("{}: it cannot be checked: {error:#}", path.display())),
         }
     }
 }

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -23,9 +23,9 @@ use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_128;
 
 const BLOCK_ROWS: usize = 1024;
-const BLOCK_TEXT_BYTES: usize = 4 << 20;
+const BLOCK_BYTES: usize = 4 << 20;
 const GROUP_ROWS: usize = 128 * 1024;
-const GROUP_TEXT_BYTES: usize = 64 << 20;
+const GROUP_BYTES: usize = 64 << 20;
 
 /// A file that is written, fsynced and checked, waiting in staging for its name.
 #[derive(Debug)]
@@ -46,13 +46,14 @@ pub struct Staged {
 pub struct TableWriter {
     path: PathBuf,
     schema: SchemaRef,
-    text: Option<usize>,
+    /// Columns whose values may be of any size.
+    wide: Vec<usize>,
     parquet: ArrowWriter<DigestingFile>,
     block: Vec<RecordBatch>,
     block_rows: usize,
-    block_text_bytes: usize,
+    block_bytes: usize,
     group_rows: usize,
-    group_text_bytes: usize,
+    group_bytes: usize,
     rows: u64,
     converter: RowConverter,
     content: u128,
@@ -61,21 +62,23 @@ pub struct TableWriter {
 impl TableWriter {
     /// Starts a file at `path`.
     pub fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
-        let text = schema.index_of("text").ok();
+        let is_wide = |column: &usize| matches!(schema.field(*column).data_type(), DataType::Utf8 | DataType::Binary);
+        let has_text = schema.index_of("text").is_ok();
+        let wide = (0..schema.fields().len()).filter(is_wide).collect();
         let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         let file = DigestingFile { file: BufWriter::with_capacity(1 << 20, file), digest: blake3::Hasher::new() };
         let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(TableWriter {
             path: path.to_path_buf(),
-            parquet: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties(text.is_some())))?,
+            parquet: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties(has_text)))?,
             converter: RowConverter::new(fields)?,
             schema,
-            text,
+            wide,
             block: Vec::new(),
             block_rows: 0,
-            block_text_bytes: 0,
+            block_bytes: 0,
             group_rows: 0,
-            group_text_bytes: 0,
+            group_bytes: 0,
             rows: 0,
             content: 0,
         })
@@ -92,7 +95,7 @@ impl TableWriter {
             let n = self.rows_to_block_end(batch, from);
             self.block.push(batch.slice(from, n));
             from += n;
-            if self.block_rows >= BLOCK_ROWS || self.block_text_bytes >= BLOCK_TEXT_BYTES {
+            if self.block_rows >= BLOCK_ROWS || self.block_bytes >= BLOCK_BYTES {
                 self.flush_block()?;
             }
         }
@@ -131,14 +134,11 @@ impl TableWriter {
     /// How many rows from `from` still belong to the open block; counts them in.
     fn rows_to_block_end(&mut self, batch: &RecordBatch, from: usize) -> usize {
         let room = (BLOCK_ROWS - self.block_rows).min(batch.num_rows() - from);
-        let Some(text) = self.text else {
-            self.block_rows += room;
-            return room;
-        };
-        let text = batch.column(text).as_string::<i32>();
+        let sizes: Vec<Box<dyn Fn(usize) -> usize + '_>> =
+            self.wide.iter().map(|&c| value_size(batch.column(c))).collect();
         let mut n = 0;
-        while n < room && self.block_text_bytes < BLOCK_TEXT_BYTES {
-            self.block_text_bytes += text.value_length(from + n) as usize;
+        while n < room && self.block_bytes < BLOCK_BYTES {
+            self.block_bytes += sizes.iter().map(|size| size(from + n)).sum::<usize>();
             n += 1;
         }
         self.block_rows += n;
@@ -155,10 +155,10 @@ impl TableWriter {
         self.parquet.write(&block)?;
         self.rows += block.num_rows() as u64;
         self.group_rows += std::mem::take(&mut self.block_rows);
-        self.group_text_bytes += std::mem::take(&mut self.block_text_bytes);
-        if self.group_rows >= GROUP_ROWS || self.group_text_bytes >= GROUP_TEXT_BYTES {
+        self.group_bytes += std::mem::take(&mut self.block_bytes);
+        if self.group_rows >= GROUP_ROWS || self.group_bytes >= GROUP_BYTES {
             self.parquet.flush()?;
-            (self.group_rows, self.group_text_bytes) = (0, 0);
+            (self.group_rows, self.group_bytes) = (0, 0);
         }
         Ok(())
     }
@@ -184,6 +184,17 @@ impl TableWriter {
             self.path.display()
         );
         Ok(Staged { path: self.path, rows: self.rows, size, digest, content: self.content })
+    }
+}
+
+/// The sizes of the values of a text or binary column, bytes.
+fn value_size(column: &ArrayRef) -> Box<dyn Fn(usize) -> usize + '_> {
+    match column.as_string_opt::<i32>() {
+        Some(texts) => Box::new(|row| texts.value_length(row) as usize),
+        None => {
+            let values = column.as_binary::<i32>();
+            Box::new(|row| values.value_length(row) as usize)
+        }
     }
 }
 
@@ -227,7 +238,7 @@ impl Write for DigestingFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, StringArray, UInt64Array};
+    use arrow::array::{StringArray, UInt64Array};
 
     fn batch(n: usize) -> RecordBatch {
         let text: ArrayRef = Arc::new(StringArray::from_iter_values((0..n).map(|i| "word ".repeat(i % 300))));

@@ -108,6 +108,8 @@ pub struct Input {
     pub size: u64,
     /// blake3 of the file.
     pub digest: String,
+    /// Key of the unit that it was read in: 64 hex digits.
+    pub unit: String,
 }
 
 /// `_commit.json`: what a finished stage consists of. Readers trust it, never a directory listing.

@@ -68,6 +68,8 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| unreadable(e.to_string()))?;
         let digest = blake3::hash(bytes).to_hex().to_string();
+        // A model without an answer to unknown text would stop a run at the first document that has such.
+        inner.encode_fast(PROBE, false).map_err(|e| unreadable(format!("it does not know every text: {e}")))?;
         Ok(Tokenizer { name: name.to_owned(), digest, is_cuttable: is_cuttable(&json), inner })
     }
 
@@ -117,6 +119,9 @@ impl Tokenizer {
         Ok(self.inner.encode_fast(text, false).map_err(failed)?.len() as u64)
     }
 }
+
+/// Text of many scripts, and of none.
+const PROBE: &str = "zqxj ΩЖ אש ไท 字 \u{1F600}\u{0}\u{7}\u{10FFFD}";
 
 const PIECE_BYTES: usize = 64 << 10;
 const PIECE_BYTES_MAX: usize = 1 << 20;

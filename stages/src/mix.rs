@@ -94,13 +94,14 @@ fn edges(pool: &[Document]) -> Vec<f64> {
     let total: u64 = by_q.iter().map(|(_, tokens)| tokens).sum();
     let mut edges = Vec::with_capacity(BINS - 1);
     let mut below = 0u64;
-    for (q, tokens) in by_q {
+    // Documents of equal q are one step, so that their order has no say.
+    for equal in by_q.chunk_by(|a, b| a.0 == b.0) {
         while edges.len() < BINS - 1
             && u128::from(below) * BINS as u128 >= u128::from(total) * (edges.len() as u128 + 1)
         {
-            edges.push(q);
+            edges.push(equal[0].0);
         }
-        below += tokens;
+        below += equal.iter().map(|(_, tokens)| tokens).sum::<u64>();
     }
     edges
 }
@@ -177,8 +178,16 @@ fn fill_at(buckets: &[Bucket], low: f64, high: f64, budget: u64, max_epochs: f64
 }
 
 /// Draws of each document of the pool: whole epochs, plus the head of the bucket in order of hash(seed, mixture, doc_id)
-/// for the rest, to within one document of the bucket's budget; what a bucket misses by is carried to the next.
-pub fn draws(pool: &[Document], buckets: &[Bucket], epochs: &[f64], seed: u64, mixture: &str) -> Vec<u32> {
+/// for the rest, to within one document of the bucket's budget; what a bucket misses by is carried to the next that is not at
+/// its cap.
+pub fn draws(
+    pool: &[Document],
+    buckets: &[Bucket],
+    epochs: &[f64],
+    max_epochs: f64,
+    seed: u64,
+    mixture: &str,
+) -> Vec<u32> {
     let mut draws = vec![0u32; pool.len()];
     let mut carried = 0.0;
     for (bucket, &epochs) in buckets.iter().zip(epochs) {
@@ -187,6 +196,10 @@ pub fn draws(pool: &[Document], buckets: &[Bucket], epochs: &[f64], seed: u64, m
             draws[at] += whole as u32;
         }
         let target = (epochs - whole) * bucket.tokens as f64 + carried;
+        if epochs >= max_epochs {
+            carried = target;
+            continue;
+        }
         let mut order: Vec<(u64, usize)> =
             bucket.documents.iter().map(|&at| (draw_key(seed, mixture, &pool[at].doc_id), at)).collect();
         order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| pool[a.1].doc_id.cmp(&pool[b.1].doc_id)));
@@ -306,22 +319,48 @@ mod tests {
         let buckets = buckets(&pool);
         for budget in [10_000, 99_999, 250_000] {
             let epochs = epochs(&buckets, budget, 4.0).expect("feasible");
-            let draws = draws(&pool, &buckets, &epochs, 7, "general");
+            let draws = draws(&pool, &buckets, &epochs, 4.0, 7, "general");
             let total: u64 = pool.iter().zip(&draws).map(|(d, n)| d.tokens * u64::from(*n)).sum();
             assert!(total.abs_diff(budget) <= 150, "{total} for {budget}");
         }
     }
 
     #[test]
+    fn no_document_is_drawn_more_often_than_the_cap() {
+        let pool = pool(300);
+        let buckets = buckets(&pool);
+        let unique: u64 = pool.iter().map(|document| document.tokens).sum();
+        for budget in [unique * 4 - 100, unique * 4 - unique / 50] {
+            let epochs = epochs(&buckets, budget, 4.0).expect("feasible");
+            let draws = draws(&pool, &buckets, &epochs, 4.0, 7, "general");
+            assert!(draws.iter().all(|n| *n <= 4));
+        }
+    }
+
+    #[test]
+    fn bins_do_not_depend_on_the_documents_order() {
+        let mut shuffled = pool(997);
+        let bins = |pool: &[Document]| -> BTreeMap<String, u32> {
+            let bin = |bucket: &Bucket| {
+                bucket.documents.iter().map(|&at| (pool[at].doc_id.clone(), bucket.bin)).collect::<Vec<_>>()
+            };
+            buckets(pool).iter().flat_map(bin).collect()
+        };
+        let first = bins(&shuffled);
+        shuffled.sort_by_key(|document| (document.tokens, document.doc_id.clone()));
+        assert_eq!(bins(&shuffled), first);
+    }
+
+    #[test]
     fn adding_a_source_does_not_reshuffle_the_others() {
         let mut pool = pool(200);
         let one = buckets(&pool);
-        let first = draws(&pool, &one, &vec![0.5; one.len()], 7, "general");
+        let first = draws(&pool, &one, &vec![0.5; one.len()], 4.0, 7, "general");
         for i in 0..50 {
             pool.push(Document { origin: 9, doc_id: format!("f{i:031x}"), q: 0.05, ..pool[i].clone() });
         }
         let own: Vec<Bucket> = one.clone();
-        let second = draws(&pool, &own, &vec![0.5; own.len()], 7, "general");
+        let second = draws(&pool, &own, &vec![0.5; own.len()], 4.0, 7, "general");
         assert_eq!(first, second[..200]);
     }
 

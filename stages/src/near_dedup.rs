@@ -253,7 +253,8 @@ impl<'a> Graph<'a> {
                 removed.push(verdict);
                 continue;
             }
-            capped += u64::from(near_kept.len() > most);
+            let was_full = |bucket: &u32| kept_in.get(bucket).is_some_and(|kept| kept.len() >= most);
+            capped += u64::from(near_kept.len() > most || self.buckets_of[member].iter().any(was_full));
             for bucket in &self.buckets_of[member] {
                 let kept = kept_in.entry(*bucket).or_default();
                 // More could never be compared; the preferred ones came first.

@@ -81,7 +81,10 @@ impl ShardStage for TokensStage {
             TokenScope::All => lit(true),
             TokenScope::Survivors => col("reached").or(col("doc_id").lt(lit(SAMPLE_BELOW))),
         };
-        let missing = if has_known { wanted.and(col("known_tokens").is_null()) } else { wanted };
+        let missing = match has_known {
+            true => wanted.clone().and(col("known_tokens").is_null()),
+            false => wanted.clone(),
+        };
         let mut plan = input;
         if has_text {
             plan = plan.with_column("counted", when(missing, count_tokens(col("text"), &self.tokenizer)).end()?)?;
@@ -94,7 +97,8 @@ impl ShardStage for TokensStage {
                 }
                 (false, _) => get_field(col("counted"), column),
             };
-            plan = plan.with_column(column, value)?;
+            // What a former scope or other survivors left counted is not carried along: equal keys, equal bytes.
+            plan = plan.with_column(column, when(wanted.clone(), value).end()?)?;
         }
         select_table(plan, "tokens")
     }

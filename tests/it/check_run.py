@@ -103,9 +103,9 @@ def funnel(check):
     first["docs"].update({"in": docs + bad, "quarantined": bad})
     first["bytes"].update({"kept": kept, "quarantined": bad_bytes, "edited": raw - kept})
     expected, guessed = {"documents": first}, defaultdict(int)
-    for count, is_guess in check.rows(f"SELECT {tokens} FROM documents d {join}"):
+    for size, count, is_guess in check.rows(f"SELECT d.bytes, {tokens} FROM documents d {join}"):
         put(first["tokens"], None, int(count))
-        guessed["documents"] += is_guess
+        guessed["documents"] += size * is_guess
     for stage in check.stages[1:]:
         removed = "s.removed_by" if "removed_by" in columns(check, stage) else "NULL"
         found = {"docs": tally(), "bytes": tally(), "tokens": tally()}
@@ -114,13 +114,13 @@ def funnel(check):
             put(found["docs"], reason, 1)
             put(found["bytes"], reason, size)
             put(found["tokens"], reason, int(count))
-            guessed[stage] += is_guess
+            guessed[stage] += size * is_guess
         expected[stage] = found
     for stage in check.report["stages"]:
         name = stage["name"]
         for unit in ("docs", "bytes", "tokens"):
             check.equal(f"{name}, {unit}", stage[unit], expected[name][unit] if unit != "tokens" or counted else None)
-        width, docs_guessed = None, guessed[name]
+        width, docs_guessed = None, guessed[name] / (b / n) if n else 0
         if docs_guessed:
             ratio = t / b
             variance = (tt - 2 * ratio * tb + ratio * ratio * bb) / (n - 1)

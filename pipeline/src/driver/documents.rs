@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
@@ -9,13 +10,14 @@ use arrow::array::AsArray;
 use curate_schemas::commit::{Commit, Counts, FileEntry, Input};
 use curate_schemas::manifest::Manifest;
 
+use super::expect::number;
 use super::{Contents, Driver};
 use crate::error::{Exit, Failure};
 use crate::ingest::inputs::{Unit, units};
 use crate::ingest::{self, Known, UnitResult, read_unit, unit_folder, unit_key};
 use crate::interrupt;
 use crate::key;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::run_dir::{RunDir, sync_dir};
 
 const STAGE: &str = "documents";
@@ -50,9 +52,9 @@ pub fn input_states(manifest: &Manifest, run: Option<&RunDir>) -> Result<Vec<(Un
         let Some(inputs) = known.inputs(unit, &source.name) else {
             return InputState::New;
         };
-        let key = unit_key(&ingest::config(manifest, source), &inputs);
+        let key = unit_key(&ingest::config(manifest, source), unit, &inputs);
         if let Some(result) = by_unit.get(&key) {
-            return InputState::Committed(UnitResult { inputs, ..result.clone() });
+            return InputState::Committed(result.clone());
         }
         finished.get(&key).cloned().map_or(InputState::New, InputState::Finished)
     };
@@ -68,6 +70,11 @@ fn by_unit(run: &RunDir, commit: &Commit) -> BTreeMap<String, UnitResult> {
     let mut found: BTreeMap<String, UnitResult> = BTreeMap::new();
     let quarantine = commit.tables.get("quarantine").into_iter().flatten();
     let files = commit.files.iter().map(|file| (STAGE, file)).chain(quarantine.map(|file| ("quarantine", file)));
+    // A unit without a record has no file, but it was read all the same.
+    for input in &commit.inputs {
+        let result = found.entry(input.unit.clone()).or_insert_with(|| UnitResult::empty(&input.unit));
+        result.inputs.push(input.clone());
+    }
     for (table, file) in files {
         let Some(key) = &file.unit else { continue };
         if !is_there(table, file) {
@@ -91,7 +98,12 @@ fn finished_units(run: &RunDir) -> BTreeMap<String, UnitResult> {
     };
     let texts = entries.flatten().filter_map(|entry| fs::read(entry.path().join(UNIT_FILE)).ok());
     let results = texts.filter_map(|text| serde_json::from_slice::<UnitResult>(&text).ok());
-    results.map(|result| (result.key.clone(), result)).collect()
+    let is_whole = |result: &UnitResult| {
+        let folder = unit_folder(run, &result.key);
+        let size = |file: &FileEntry| fs::metadata(folder.join(&file.path)).map(|metadata| metadata.len()).ok();
+        result.shards.iter().chain(&result.quarantine).all(|file| size(file) == Some(file.size))
+    };
+    results.filter(is_whole).map(|result| (result.key.clone(), result)).collect()
 }
 
 impl Driver {
@@ -122,9 +134,7 @@ impl Driver {
             self.commit(STAGE, ingest::VERSION, contents)?;
             progress.finish();
         }
-        if new > 0 {
-            known.save(&self.run)?;
-        }
+        known.save(&self.run)?;
         if self.run.ingest().exists() {
             fs::remove_dir_all(self.run.ingest()).context("cannot delete published units")?;
         }
@@ -161,7 +171,7 @@ impl Driver {
             .flat_map(|commit| &commit.files)
             .map(|file| (file.key.as_str(), file.path.as_str()))
             .collect();
-        let numbers = former.values().filter_map(|path| path.get(5..10)?.parse::<u32>().ok());
+        let numbers = former.values().filter_map(|path| number(path).parse::<u32>().ok());
         let wanted: BTreeSet<&str> =
             results.iter().flat_map(|result| &result.shards).map(|file| file.key.as_str()).collect();
         let none_kept = !former.keys().any(|key| wanted.contains(key));
@@ -198,15 +208,19 @@ impl Driver {
         Ok(contents)
     }
 
+    /// Gives a shard its final name. The waiting file stays until the commit: an interrupted run may have to number anew.
     fn publish_shard(&self, unit: &UnitResult, file: &FileEntry, table: &str, name: &str) -> Result<()> {
         let waiting = unit_folder(&self.run, &unit.key).join(&file.path);
         let path = self.run.table(table).join(name);
-        // An interrupted run may have published it already; and a file that was touched, but not changed, becomes what is
-        // there. Names hold the key, so equal names are equal bytes.
-        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == file.size) {
+        if is_file(&path, file)? {
             return Ok(());
         }
-        self.run.publish(&waiting, &path)
+        let staged = self.run.staging().join(name);
+        if fs::hard_link(&waiting, &staged).is_err() {
+            fs::copy(&waiting, &staged).with_context(|| format!("cannot read {}", waiting.display()))?;
+            fs::File::open(&staged)?.sync_all()?;
+        }
+        self.run.publish(&staged, &path)
     }
 
     /// Stops a run that is mostly garbage. What was set aside is committed by now, so that it can be looked at.
@@ -230,7 +244,7 @@ impl Driver {
             let hint = format!("see the table quarantine in {}", self.run.root().display());
             return Err(Failure::new(Exit::No, message).hint(hint).into());
         }
-        eprintln!("curate: warning: {bad} of {records} records are in quarantine; the first: {first}");
+        progress::say(&format!("curate: warning: {bad} of {records} records are in quarantine; the first: {first}"));
         Ok(())
     }
 
@@ -248,12 +262,22 @@ impl Driver {
     }
 }
 
+/// Whether the file at `path` is the one that was written: its size and its bytes.
+fn is_file(path: &Path, file: &FileEntry) -> Result<bool> {
+    if !fs::metadata(path).is_ok_and(|metadata| metadata.len() == file.size) {
+        return Ok(false);
+    }
+    let mut digest = blake3::Hasher::new();
+    digest.update_reader(fs::File::open(path)?).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(digest.finalize().to_hex().as_str() == file.digest)
+}
+
 impl UnitResult {
     fn empty(key: &str) -> Self {
         UnitResult {
             key: key.to_owned(),
             inputs: Vec::new(),
-            modified: Vec::new(),
+            seen: Vec::new(),
             shards: Vec::new(),
             quarantine: None,
             counts: Counts::default(),

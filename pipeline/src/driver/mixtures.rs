@@ -26,7 +26,7 @@ use crate::writer::TableWriter;
 use crate::zip::{Part, Zip};
 
 /// Version of bucketing, mixing and exporting: raised when their output changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The documents that `quality` kept, in the documents' order.
 #[derive(Debug, Default)]
@@ -167,6 +167,14 @@ impl Driver {
             let all_there = commit.files.iter().all(|file| existing.get(&file.key).is_some());
             Ok(all_there && commit.files.first().is_some_and(|first| first.key == file.key))
         };
+        // Mixtures that the manifest no longer asks for are no part of the run; their files stay.
+        for folder in ["mix", "mixture"] {
+            for name in self.run.subfolders(folder)? {
+                if wanted.iter().all(|(file, _)| file.table != name) {
+                    self.run.retire(&name)?;
+                }
+            }
+        }
         let mut pool = None;
         let mut outcome = Vec::new();
         for (file, mixture) in wanted {
@@ -220,7 +228,8 @@ impl Driver {
             let hint = format!("ask for {} tokens or fewer, or raise max_epochs", infeasible.feasible);
             Failure::new(Exit::No, message).hint(hint)
         })?;
-        let draws = mix::draws(&pool.documents, buckets, &epochs, self.manifest.run.seed, &mixture.name);
+        let draws =
+            mix::draws(&pool.documents, buckets, &epochs, mixture.max_epochs, self.manifest.run.seed, &mixture.name);
         let drawn: u64 = pool.documents.iter().zip(&draws).map(|(document, n)| document.tokens * u64::from(*n)).sum();
         let longest = pool.documents.iter().map(|document| document.tokens).max().unwrap_or(0);
         if drawn.abs_diff(mixture.tokens) > longest {
@@ -260,7 +269,7 @@ impl Driver {
         let wanted: Vec<Expected> = (0..plan.parts).map(name).collect();
         let missing = |part: usize| existing.get(&wanted[part].key).is_none();
         let spill = self.run.spill().join("export");
-        export::spill(&plan, &shards, &spill, &missing)?;
+        export::spill(&plan, &shards, &spill, self.manifest.run.memory / 8, &missing)?;
         let entries = self.engine.for_each(&wanted, |part, file| {
             interrupt::check()?;
             if let Some(entry) = existing.get(&file.key) {

@@ -17,13 +17,14 @@ use curate_scorers::tokenizer::Tokenizer;
 use curate_stages::{AnyStage, STAGES, stages};
 
 pub use documents::{InputState, input_states};
-pub use expect::{Expected, Keys, expected};
+pub use expect::{Existing, Expected, Keys, expected, number};
 pub use mixtures::{Draws, Pooled, gather_pool, mixture_expected, read_draws};
 pub use shards::count;
 
 use crate::engine::Engine;
 use crate::error::{Exit, Failure};
 use crate::key;
+use crate::progress;
 use crate::run_dir::RunDir;
 use crate::views;
 
@@ -63,7 +64,7 @@ impl Driver {
         let mut note = |stage: &str, computed: bool| match computed {
             true => done.computed.push(stage.to_owned()),
             false => {
-                eprintln!("{stage}: cached");
+                progress::say(&format!("{stage}: cached"));
                 done.cached.push(stage.to_owned());
             }
         };

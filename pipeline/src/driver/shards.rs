@@ -13,7 +13,7 @@ use curate_stages::{
     AnyStage, Corpus, CorpusStage, Decision, KNOWN, Read, ShardStage, Stage, all_reads, reached_reads, read,
 };
 
-use super::expect::{Existing, Expected, Keys, expected};
+use super::expect::{Existing, Expected, Keys, expected, number};
 use super::{Contents, Driver};
 use crate::engine::{CorpusFiles, parts};
 use crate::error::{Exit, Failure};
@@ -292,7 +292,7 @@ impl<'a> Output<'a> {
         }
         let (docs, bytes) = if self.covers_all { (self.row as u64, self.bytes.iter().sum()) } else { found };
         let entry = publish(driver, self.file, self.writer.finish()?, Some(self.counts))?;
-        progress.shard(&entry.path[..10], docs, bytes);
+        progress.shard(&format!("part-{}", number(&entry.path)), docs, bytes);
         Ok(entry)
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Exit, Failure};
 /// A file that is read record by record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFile {
-    /// Where it lies.
+    /// Where it lies, absolute.
     pub path: PathBuf,
     /// Path relative to the source's fixed prefix, with `/`: it enters ids and keys.
     pub relative: String,
@@ -58,11 +58,12 @@ const GROUP_FILES: u64 = 4096;
 /// # Errors
 /// Exit 2 for a pattern that matches nothing, a missing file, or a file of unknown format.
 pub fn units(manifest: &Manifest) -> Result<Vec<Unit>> {
+    let run_dir = fs::canonicalize(&manifest.run.dir).unwrap_or_else(|_| manifest.run.dir.clone());
     let mut order: Vec<usize> = (0..manifest.source.len()).collect();
     order.sort_by_key(|&source| &manifest.source[source].name);
     let mut units = Vec::new();
     for source in order {
-        let files = files(&manifest.source[source], &manifest.base)?;
+        let files = files(&manifest.source[source], &manifest.base, &run_dir)?;
         let mut own = group(files, manifest.run.shard_size);
         own.sort_by(|a, b| a[0].relative.cmp(&b[0].relative));
         units.extend(own.into_iter().map(|files| Unit { source, files }));
@@ -71,93 +72,161 @@ pub fn units(manifest: &Manifest) -> Result<Vec<Unit>> {
 }
 
 /// Every file of a source, by relative path.
-fn files(source: &Source, base: &Path) -> Result<Vec<InputFile>> {
+fn files(source: &Source, base: &Path, run_dir: &Path) -> Result<Vec<InputFile>> {
     let mut found: BTreeMap<PathBuf, bool> = BTreeMap::new();
     let mut prefixes = Vec::new();
     for pattern in &source.path {
-        let full = base.join(pattern);
-        prefixes.push(fixed_prefix(&full));
-        for (path, named) in expand(&full, &source.name)? {
-            *found.entry(path).or_default() |= named;
+        let pattern = Pattern::new(source, base, pattern)?;
+        let expanded = pattern.expand(source)?;
+        if expanded.is_empty() {
+            let message = match &pattern.rest {
+                Rest::Glob(rest) => format!("no file matches {}", pattern.prefix.join(rest).display()),
+                _ => format!("there is no file in {}", pattern.prefix.display()),
+            };
+            return Err(usage(source, message).into());
         }
+        for path in expanded {
+            *found.entry(path).or_default() |= !matches!(pattern.rest, Rest::Folder);
+        }
+        prefixes.push(pattern.prefix);
     }
     let prefix = common_prefix(&prefixes);
+    let mut outputs = Outputs { run_dir: run_dir.to_path_buf(), known: BTreeMap::new() };
     let mut files = Vec::new();
     for (path, named) in found {
-        files.push(input_file(&path, named, &prefix, source)?);
+        if !outputs.holds(&path, &prefix) {
+            files.push(input_file(&path, named, &prefix, source)?);
+        }
+    }
+    if files.is_empty() {
+        let message = format!("all files of {} were written by a run", source.path.join(", "));
+        return Err(usage(source, message).into());
     }
     files.sort_by(|a, b| a.relative.cmp(&b.relative));
     Ok(files)
 }
 
-/// The part of a pattern that no wildcard touches: a folder.
-fn fixed_prefix(pattern: &Path) -> PathBuf {
-    if pattern.is_dir() {
-        return pattern.to_path_buf();
-    }
-    let parent = pattern.parent().unwrap_or(Path::new(""));
-    let fixed = parent.components().take_while(|part| !is_wild(&part.as_os_str().to_string_lossy()));
-    fixed.collect()
+fn usage(source: &Source, message: String) -> Failure {
+    Failure::new(Exit::Usage, format!("source \"{}\": {message}", source.name))
 }
 
-fn is_wild(text: &str) -> bool {
-    text.contains(['*', '?', '['])
+/// A pattern of the manifest: a folder that is there, and what is wanted below it.
+struct Pattern {
+    /// The part that no wildcard touches, absolute, links resolved: ids do not depend on how the manifest is named.
+    prefix: PathBuf,
+    rest: Rest,
+}
+
+enum Rest {
+    /// Everything below.
+    Folder,
+    /// One file.
+    File(PathBuf),
+    /// What a glob finds.
+    Glob(String),
+}
+
+impl Pattern {
+    fn new(source: &Source, base: &Path, pattern: &str) -> Result<Pattern> {
+        let base = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+        let full = base.join(pattern);
+        let folder = |path: &Path| {
+            let place = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            fs::canonicalize(place).map_err(|error| usage(source, format!("{}: {error}", full.display())))
+        };
+        if full.is_dir() {
+            return Ok(Pattern { prefix: folder(&full)?, rest: Rest::Folder });
+        }
+        if full.exists() && !full.is_file() {
+            return Err(usage(source, format!("{} is no file", full.display())).into());
+        }
+        if full.exists() {
+            let name = full.file_name().with_context(|| format!("{} names no file", full.display()))?;
+            return Ok(Pattern { prefix: folder(full.parent().unwrap_or(base))?, rest: Rest::File(name.into()) });
+        }
+        // Wildcards are looked for in the manifest's own words only: a folder above it may be called anything.
+        let parts: Vec<Component> = Path::new(pattern).components().collect();
+        let is_wild = |part: &Component| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+        let Some(wild) = parts.iter().position(is_wild) else {
+            return Err(usage(source, format!("{} does not exist", full.display())).into());
+        };
+        let fixed: PathBuf = parts[..wild].iter().collect();
+        let rest: PathBuf = parts[wild..].iter().collect();
+        let prefix = folder(&base.join(fixed))?;
+        Ok(Pattern { prefix, rest: Rest::Glob(rest.to_string_lossy().into_owned()) })
+    }
+
+    fn expand(&self, source: &Source) -> Result<Vec<PathBuf>> {
+        match &self.rest {
+            Rest::File(name) => Ok(vec![self.prefix.join(name)]),
+            Rest::Folder => {
+                let (mut files, mut seen) = (BTreeSet::new(), BTreeSet::new());
+                walk(&self.prefix, &mut files, &mut seen)?;
+                Ok(files.into_iter().collect())
+            }
+            Rest::Glob(rest) => {
+                let escaped = glob::Pattern::escape(&self.prefix.to_string_lossy());
+                let bad = |error: &dyn std::fmt::Display| usage(source, format!("{rest}: {error}"));
+                let paths = glob::glob(&format!("{escaped}/{rest}")).map_err(|error| bad(&error))?;
+                let paths: Result<Vec<PathBuf>, _> = paths.collect();
+                Ok(paths.map_err(|error| bad(&error))?.into_iter().filter(|path| path.is_file()).collect())
+            }
+        }
+    }
 }
 
 fn common_prefix(prefixes: &[PathBuf]) -> PathBuf {
-    let Some((first, rest)) = prefixes.split_first() else {
-        return PathBuf::new();
-    };
+    let Some((first, rest)) = prefixes.split_first() else { return PathBuf::new() };
     let shared = |part: usize, component: &Component| {
         rest.iter().all(|prefix| prefix.components().nth(part) == Some(*component))
     };
     first.components().enumerate().take_while(|(part, component)| shared(*part, component)).map(|(_, c)| c).collect()
 }
 
-/// The files a pattern stands for, each with whether the pattern names it (a file or a glob) or only its folder.
-fn expand(pattern: &Path, source: &str) -> Result<Vec<(PathBuf, bool)>> {
-    let usage = |message: String| anyhow::Error::from(Failure::new(Exit::Usage, message));
-    if pattern.is_dir() {
-        let mut files = BTreeSet::new();
-        walk(pattern, &mut files)?;
-        if files.is_empty() {
-            return Err(usage(format!("source \"{source}\": there is no file in {}", pattern.display())));
-        }
-        return Ok(files.into_iter().map(|file| (file, false)).collect());
-    }
-    if pattern.exists() {
-        return Ok(vec![(pattern.to_path_buf(), true)]);
-    }
-    let text = pattern.to_string_lossy();
-    if !is_wild(&text) {
-        return Err(usage(format!("source \"{source}\": {} does not exist", pattern.display())));
-    }
-    let paths = glob::glob(&text).map_err(|error| usage(format!("source \"{source}\": {text}: {error}")))?;
-    let mut files = Vec::new();
-    for path in paths {
-        let path = path.map_err(|error| usage(format!("source \"{source}\": {error}")))?;
-        if path.is_file() {
-            files.push((path, true));
-        }
-    }
-    if files.is_empty() {
-        return Err(usage(format!("source \"{source}\": no file matches {text}")));
-    }
-    Ok(files)
+/// Run directories below a source: what a run wrote is no input.
+struct Outputs {
+    run_dir: PathBuf,
+    known: BTreeMap<PathBuf, bool>,
 }
 
-/// Every file below a folder but hidden ones and markers such as `_SUCCESS`. Links are followed.
-fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+impl Outputs {
+    fn holds(&mut self, file: &Path, prefix: &Path) -> bool {
+        file.parent().is_some_and(|folder| self.is_output(folder, prefix))
+    }
+
+    fn is_output(&mut self, folder: &Path, prefix: &Path) -> bool {
+        if let Some(known) = self.known.get(folder) {
+            return *known;
+        }
+        let own = folder == self.run_dir || folder.join(".curate/run.json").exists();
+        let above = || folder.starts_with(prefix) && folder != prefix;
+        let is = own || above() && folder.parent().is_some_and(|parent| self.is_output(parent, prefix));
+        self.known.insert(folder.to_path_buf(), is);
+        is
+    }
+}
+
+/// Every file below a folder but hidden ones and markers such as `_SUCCESS`. Links are followed, each folder once.
+fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
     let place = || format!("cannot list {}", folder.display());
+    if !seen.insert(fs::canonicalize(folder).with_context(place)?) {
+        return Ok(());
+    }
+    let mut paths = Vec::new();
     for entry in fs::read_dir(folder).with_context(place)? {
-        let path = entry.with_context(place)?.path();
+        paths.push(entry.with_context(place)?.path());
+    }
+    // Which of two links to one folder comes first must not depend on the listing.
+    paths.sort();
+    for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with(['.', '_']) {
             continue;
         }
         if path.is_dir() {
-            walk(&path, files)?;
-        } else {
+            walk(&path, files, seen)?;
+        } else if path.is_file() {
+            // A pipe or a socket would be waited for without end.
             files.insert(path);
         }
     }
@@ -165,18 +234,17 @@ fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
 }
 
 fn input_file(path: &Path, named: bool, prefix: &Path, source: &Source) -> Result<InputFile> {
-    let usage = |message: String| Failure::new(Exit::Usage, format!("source \"{}\": {message}", source.name));
-    let relative = path.strip_prefix(prefix).unwrap_or(path);
+    let relative = path.strip_prefix(prefix).with_context(|| format!("{} is not below its prefix", path.display()))?;
     let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
     let Some(parts) = parts else {
-        return Err(usage(format!("{} is not UTF-8", path.display())).hint("rename the file").into());
+        return Err(usage(source, format!("{} is not UTF-8", path.display())).hint("rename the file").into());
     };
     let (by_name, compression) = format_of(parts.last().copied().unwrap_or_default());
     let Some(format) = source.format.or(by_name) else {
         let why = if named { "" } else { " (found in its folder)" };
         let message = format!("the format of {}{why} is not known from its name", path.display());
         let hint = "set format = \"jsonl\", \"parquet\" or \"txt\", or name the files by a glob";
-        return Err(usage(message).hint(hint).into());
+        return Err(usage(source, message).hint(hint).into());
     };
     let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     let since_1970 = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
@@ -277,6 +345,5 @@ mod tests {
     fn the_prefix_is_what_all_patterns_share() {
         let paths = [PathBuf::from("/a/b/c"), PathBuf::from("/a/b/d/e")];
         assert_eq!(common_prefix(&paths), PathBuf::from("/a/b"));
-        assert_eq!(fixed_prefix(Path::new("/none/here/*/x-*.jsonl")), PathBuf::from("/none/here"));
     }
 }

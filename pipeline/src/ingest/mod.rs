@@ -19,7 +19,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder};
 use curate_schemas::commit::{Counts, FileEntry, Input, Tally};
-use curate_schemas::manifest::{Clean, Manifest, Source};
+use curate_schemas::manifest::{Clean, Format, Manifest, Source};
 use curate_schemas::tables;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
@@ -33,10 +33,10 @@ use inputs::{InputFile, Unit};
 use record::{Damage, Item, Record};
 
 /// Version of the stage `documents`: raised when its output changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const BATCH_ROWS: usize = 1024;
-const BATCH_TEXT_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 8 << 20;
 
 /// What a unit became: recorded when it is finished.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,8 +45,8 @@ pub struct UnitResult {
     pub key: String,
     /// Its files, with digests taken while they were read.
     pub inputs: Vec<Input>,
-    /// Modification time of each file when it was read, nanoseconds since 1970.
-    pub modified: Vec<i64>,
+    /// What was seen of each file when it was read.
+    pub seen: Vec<Seen>,
     /// Its shards, in order; `path` is the file's name in the unit's folder until it is published.
     pub shards: Vec<FileEntry>,
     /// Its quarantine file, if something could not be read.
@@ -68,8 +68,10 @@ pub fn config(manifest: &Manifest, source: &Source) -> String {
 }
 
 /// The key of a unit: what it was read from, and how.
-pub fn unit_key(config: &str, inputs: &[Input]) -> String {
-    let files: Vec<(&str, &str)> = inputs.iter().map(|input| (input.path.as_str(), input.digest.as_str())).collect();
+pub fn unit_key(config: &str, unit: &Unit, inputs: &[Input]) -> String {
+    let digests = inputs.iter().zip(&unit.files);
+    let files: Vec<(&str, &str, Format)> =
+        digests.map(|(input, file)| (input.path.as_str(), input.digest.as_str(), file.format)).collect();
     let files = serde_json::to_string(&files).expect("strings are JSON");
     key::digest(&["documents", &VERSION.to_string(), config, &files])
 }
@@ -82,15 +84,19 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
     let source = &manifest.source[unit.source];
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut shards = Shards::new(source, manifest, folder);
-    let mut inputs = Vec::new();
+    let mut inputs: Vec<Input> = Vec::new();
     for file in &unit.files {
         shards.start_file(file);
         let digest = read::read_file(file, source, manifest.run.max_record, &mut |item| shards.push(item))?;
         check_unchanged(file)?;
-        inputs.push(Input { source: source.name.clone(), path: file.relative.clone(), size: file.size, digest });
+        let (source, path) = (source.name.clone(), file.relative.clone());
+        inputs.push(Input { source, path, size: file.size, digest, unit: String::new() });
     }
-    let modified = unit.files.iter().map(|file| file.modified).collect();
-    shards.finish(inputs, modified, &config(manifest, source))
+    let config = config(manifest, source);
+    let key = unit_key(&config, unit, &inputs);
+    inputs.iter_mut().for_each(|input| input.unit.clone_from(&key));
+    let seen = inputs.iter().zip(&unit.files).map(|(input, file)| Seen::new(file, &input.digest)).collect();
+    shards.finish(key, inputs, seen, &config)
 }
 
 fn check_unchanged(file: &InputFile) -> Result<()> {
@@ -115,7 +121,7 @@ pub fn doc_id(source: &str, own_id: &str, path: &str, ordinal: u64) -> String {
     format!("{:032x}", hash.digest128())
 }
 
-/// Cuts records into shards: a shard ends when its text reaches the shard size.
+/// Cuts records into shards: a shard ends when its text, with ids, urls and meta, reaches the shard size.
 struct Shards<'a> {
     source: &'a Source,
     clean: Option<&'a Clean>,
@@ -174,8 +180,10 @@ impl<'a> Shards<'a> {
             None => record.text,
         };
         let bytes = text.len() as u64;
+        let others = [&record.id, &record.url, &record.meta].map(|field| field.as_ref().map_or(0, String::len));
+        let row_bytes = text.len() + others.iter().sum::<usize>();
         count_kept(&mut self.shard_counts, raw_bytes, bytes);
-        self.shard_bytes += bytes;
+        self.shard_bytes += row_bytes as u64;
         let own_id = record.id.as_deref().unwrap_or_default();
         let rows = &mut self.rows;
         rows.doc_id.append_value(doc_id(&self.source.name, own_id, &self.path, self.ordinal));
@@ -190,10 +198,10 @@ impl<'a> Shards<'a> {
         rows.bytes.append_value(bytes);
         rows.chars.append_value(text.chars().count() as u64);
         rows.meta.append_option(record.meta);
-        rows.text_bytes += text.len();
+        rows.bytes_held += row_bytes;
         rows.text.append_value(text);
         rows.n += 1;
-        if rows.n >= BATCH_ROWS || rows.text_bytes >= BATCH_TEXT_BYTES {
+        if rows.n >= BATCH_ROWS || rows.bytes_held >= BATCH_BYTES {
             self.flush_rows()?;
         }
         if self.shard_bytes >= self.shard_size {
@@ -252,9 +260,8 @@ impl<'a> Shards<'a> {
         Ok(())
     }
 
-    fn finish(mut self, inputs: Vec<Input>, modified: Vec<i64>, config: &str) -> Result<UnitResult> {
+    fn finish(mut self, unit_key: String, inputs: Vec<Input>, seen: Vec<Seen>, config: &str) -> Result<UnitResult> {
         self.end_shard()?;
-        let unit_key = unit_key(config, &inputs);
         let entry = |name: &str, number: usize, staged: Staged, counts: Option<Counts>| {
             let parts: BTreeMap<String, String> = [
                 ("config".to_owned(), config.to_owned()),
@@ -288,7 +295,7 @@ impl<'a> Shards<'a> {
             }
         };
         ensure!(counts.is_conserved(), "records are lost or doubled while reading {}", self.path);
-        Ok(UnitResult { key: unit_key, inputs, modified, shards, quarantine, counts, first_damage: self.first_damage })
+        Ok(UnitResult { key: unit_key, inputs, seen, shards, quarantine, counts, first_damage: self.first_damage })
     }
 }
 
@@ -317,7 +324,7 @@ fn count_quarantined(counts: &mut Counts, raw_bytes: u64) {
 #[derive(Default)]
 struct Rows {
     n: usize,
-    text_bytes: usize,
+    bytes_held: usize,
     doc_id: StringBuilder,
     source: StringBuilder,
     source_id: StringBuilder,
@@ -335,7 +342,7 @@ struct Rows {
 
 impl Rows {
     fn take(&mut self) -> Result<RecordBatch> {
-        (self.n, self.text_bytes) = (0, 0);
+        (self.n, self.bytes_held) = (0, 0);
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.doc_id.finish()),
             Arc::new(self.source.finish()),
@@ -385,16 +392,25 @@ impl DamagedRows {
     }
 }
 
-/// Digests of input files that were read before, by source and path: an unchanged path, size and modification time is not
+/// Digests of input files that were read before, by absolute path: an unchanged path, size and modification time is not
 /// read again. An index only: without it files are read once more.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Known(BTreeMap<String, Seen>);
 
+/// What was seen of a file when it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
+pub struct Seen {
+    path: String,
     size: u64,
     modified: i64,
     digest: String,
+}
+
+impl Seen {
+    fn new(file: &InputFile, digest: &str) -> Seen {
+        let path = file.path.to_string_lossy().into_owned();
+        Seen { path, size: file.size, modified: file.modified, digest: digest.to_owned() }
+    }
 }
 
 impl Known {
@@ -405,40 +421,31 @@ impl Known {
 
     /// Writes the record.
     pub fn save(&self, run: &RunDir) -> Result<()> {
-        run.write(&run.inputs(), &serde_json::to_vec(self)?)
+        run.write_if_changed(&run.inputs(), &serde_json::to_vec(self)?)
     }
 
-    /// The inputs of a unit, if all its files are known and unchanged.
+    /// The inputs of a unit, if all its files are known and unchanged; their units are not filled in.
     pub fn inputs(&self, unit: &Unit, source: &str) -> Option<Vec<Input>> {
         let known = |file: &InputFile| {
-            let seen = self.0.get(&Self::name(source, &file.relative))?;
+            let seen = self.0.get(file.path.to_string_lossy().as_ref())?;
+            let (source, path, digest) = (source.to_owned(), file.relative.clone(), seen.digest.clone());
             let same = seen.size == file.size && seen.modified == file.modified;
-            same.then(|| Input {
-                source: source.to_owned(),
-                path: file.relative.clone(),
-                size: file.size,
-                digest: seen.digest.clone(),
-            })
+            same.then(|| Input { source, path, size: file.size, digest, unit: String::new() })
         };
         unit.files.iter().map(known).collect()
     }
 
     /// Remembers what was read.
     pub fn remember(&mut self, result: &UnitResult) {
-        for (input, modified) in result.inputs.iter().zip(&result.modified) {
-            let seen = Seen { size: input.size, modified: *modified, digest: input.digest.clone() };
-            self.0.insert(Self::name(&input.source, &input.path), seen);
+        for seen in &result.seen {
+            self.0.insert(seen.path.clone(), seen.clone());
         }
-    }
-
-    fn name(source: &str, path: &str) -> String {
-        format!("{source}\0{path}")
     }
 }
 
 /// Where a finished unit waits.
 pub fn unit_folder(run: &RunDir, unit_key: &str) -> PathBuf {
-    run.ingest().join(&unit_key[..32])
+    run.ingest().join(unit_key.get(..32).unwrap_or(unit_key))
 }
 
 #[cfg(test)]

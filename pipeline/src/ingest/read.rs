@@ -37,7 +37,9 @@ pub fn read_file(
                 Box::new(BufReader::with_capacity(1 << 18, flate2::bufread::MultiGzDecoder::new(buffered)))
             }
             Compression::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(buffered).with_context(place)?;
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered).with_context(place)?;
+                // `zstd --long=31` is how some public dumps are packed; its window takes up to 2 GiB.
+                decoder.window_log_max(31).with_context(place)?;
                 Box::new(BufReader::with_capacity(1 << 18, decoder))
             }
         };

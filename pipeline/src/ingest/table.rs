@@ -5,14 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray, make_array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit, TimestampMicrosecondType};
 use curate_schemas::manifest::Source;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::date;
 use super::record::{Item, Record, damage};
+use crate::zip::text_batch_rows;
 
 /// Reads a file, row by row.
 ///
@@ -45,7 +47,8 @@ fn read_rows(
 ) -> std::result::Result<(), Stop> {
     let bad = |error: &dyn std::fmt::Display| Stop::Damage(error.to_string());
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| bad(&error))?;
-    let reader = builder.with_batch_size(256).build().map_err(|error| bad(&error))?;
+    let rows = text_batch_rows(&builder);
+    let reader = builder.with_batch_size(rows).build().map_err(|error| bad(&error))?;
     for batch in reader {
         let batch = batch.map_err(|error| bad(&error))?;
         for item in records(&batch, source, max_record, *row).map_err(|error| bad(&format!("{error:#}")))? {
@@ -57,24 +60,33 @@ fn read_rows(
 }
 
 fn records(batch: &RecordBatch, source: &Source, max_record: u64, first: u64) -> Result<Vec<Item>> {
-    let Some(text) = lookup(batch, &source.text) else {
-        let schema = batch.schema();
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).take(12).collect();
+    let columns = StructArray::from(batch.clone());
+    let Some(text) = lookup(&columns, &source.text) else {
+        let names: Vec<&str> = columns.column_names().into_iter().take(12).collect();
         let detail = format!("no column \"{}\"; there are: {}", source.text, names.join(", "));
         return Ok((0..batch.num_rows())
             .map(|row| Err(damage(first + row as u64, "missing_text", &detail, &[], 0)))
             .collect());
     };
     let texts = text_values(&text)?;
-    let scalars = |path: &Option<String>| -> Result<Option<StringArray>> {
-        let Some(column) = path.as_deref().and_then(|path| lookup(batch, path)) else {
-            return Ok(None);
-        };
-        Ok(Some(cast(&column, &DataType::Utf8)?.as_string::<i32>().clone()))
+    // What is no text, number or date there is no id, url or date; the text is not lost over it.
+    let scalars = |path: &Option<String>| -> Option<StringArray> {
+        let column = lookup(&columns, path.as_deref()?)?;
+        Some(cast(&column, &DataType::Utf8).ok()?.as_string::<i32>().clone())
     };
-    let (ids, urls) = (scalars(&source.id)?, scalars(&source.url)?);
-    let dates = source.date.as_deref().and_then(|path| lookup(batch, path)).map(|column| dates(&column)).transpose()?;
-    let mut metas = metas(batch, source)?;
+    let (ids, urls) = (scalars(&source.id), scalars(&source.url));
+    let date_column = source.date.as_deref().and_then(|path| lookup(&columns, path));
+    let dates = date_column.as_ref().and_then(|column| dates(column).ok());
+    let mut named = vec![source.text.as_str()];
+    named.extend([&source.id, &source.url].into_iter().flatten().map(String::as_str));
+    // A date that could not be read stays with the other fields.
+    let all_read = |column: &ArrayRef, dates: &Vec<Option<i64>>| {
+        (0..dates.len()).all(|row| dates[row].is_some() || column.is_null(row))
+    };
+    if date_column.as_ref().zip(dates.as_ref()).is_some_and(|(column, dates)| all_read(column, dates)) {
+        named.extend(source.date.as_deref());
+    }
+    let mut metas = metas(&columns, &named)?;
     let rows = (0..batch.num_rows()).map(|row| {
         let value = |column: &Option<StringArray>| {
             column.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row).to_owned())
@@ -127,31 +139,104 @@ fn dates(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
     Ok(texts.as_string::<i32>().iter().map(|text| text.and_then(date::parse)).collect())
 }
 
-/// A column by its name, else by its dotted path through structs.
-fn lookup(batch: &RecordBatch, path: &str) -> Option<ArrayRef> {
-    if let Some(column) = batch.column_by_name(path) {
-        return Some(Arc::clone(column));
+/// A column by its name, else by its dotted path through structs; null where a struct on the way is.
+fn lookup(columns: &StructArray, path: &str) -> Option<ArrayRef> {
+    if let Some(column) = columns.column_by_name(path) {
+        let nulls = NullBuffer::union(columns.nulls(), column.nulls());
+        return column.to_data().into_builder().nulls(nulls).build().ok().map(make_array);
     }
     let (head, rest) = path.split_once('.')?;
-    let inner: &StructArray = batch.column_by_name(head)?.as_struct_opt()?;
-    lookup(&RecordBatch::from(inner.clone()), rest)
+    lookup(lookup(columns, head)?.as_struct_opt()?, rest)
 }
 
-/// The columns that the manifest does not name, a JSON object a row.
-fn metas(batch: &RecordBatch, source: &Source) -> Result<Vec<Option<String>>> {
-    let named = [Some(&source.text), source.id.as_ref(), source.url.as_ref(), source.date.as_ref()];
-    let schema = batch.schema();
-    let kept: Vec<usize> =
-        (0..batch.num_columns()).filter(|&column| !named.contains(&Some(schema.field(column).name()))).collect();
-    if kept.is_empty() {
-        return Ok(vec![None; batch.num_rows()]);
+/// The columns that the manifest does not name, a JSON object a row. A column that JSON cannot hold is left out.
+fn metas(columns: &StructArray, named: &[&str]) -> Result<Vec<Option<String>>> {
+    let kept = without(columns, named);
+    match write_json(&kept) {
+        Err(_) if kept.len() > 1 => {
+            let holds = |column: &&(FieldRef, ArrayRef)| write_json(std::slice::from_ref(*column)).is_ok();
+            write_json(&kept.iter().filter(holds).cloned().collect::<Vec<_>>())
+        }
+        Err(_) => Ok(vec![None; columns.len()]),
+        written => written,
     }
-    let rest = batch.project(&kept)?;
-    let nullable: Vec<_> = rest.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-    let rest = RecordBatch::try_new(Arc::new(Schema::new(nullable)), rest.columns().to_vec())?;
+    .map(|metas| if metas.is_empty() { vec![None; columns.len()] } else { metas })
+}
+
+/// The columns less the named ones; nested ones are left out of their struct.
+fn without(columns: &StructArray, named: &[&str]) -> Vec<(FieldRef, ArrayRef)> {
+    let mut kept = Vec::new();
+    for (field, column) in columns.fields().iter().zip(columns.columns()) {
+        let name = field.name();
+        let inside: Vec<&str> =
+            named.iter().filter_map(|path| path.strip_prefix(name.as_str())?.strip_prefix('.')).collect();
+        if named.contains(&name.as_str()) {
+            continue;
+        }
+        let Some(inner) = column.as_struct_opt().filter(|_| !inside.is_empty()) else {
+            kept.push((Arc::clone(field), Arc::clone(column)));
+            continue;
+        };
+        let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = without(inner, &inside).into_iter().unzip();
+        if fields.is_empty() {
+            continue;
+        }
+        let rest: ArrayRef = Arc::new(StructArray::new(fields.into(), columns, inner.nulls().cloned()));
+        kept.push((Arc::new(field.as_ref().clone().with_data_type(rest.data_type().clone())), rest));
+    }
+    kept
+}
+
+fn write_json(columns: &[(FieldRef, ArrayRef)]) -> Result<Vec<Option<String>>> {
+    if columns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = columns.iter().cloned().unzip();
     let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
-    writer.write(&rest).context("a column cannot be written as JSON")?;
+    writer.write(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)?;
     writer.finish()?;
     let lines = String::from_utf8(writer.into_inner()).context("JSON is UTF-8")?;
     Ok(lines.lines().map(|line| (line != "{}").then(|| line.to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int32Builder, Int64Array, MapBuilder, StringBuilder};
+    use arrow::datatypes::Field;
+
+    fn columns() -> StructArray {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let url: ArrayRef = Arc::new(StringArray::from(vec!["u", "v"]));
+        let n: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let fields =
+            [("text", &text), ("url", &url)].map(|(name, column)| Field::new(name, column.data_type().clone(), true));
+        let nulls = NullBuffer::from(vec![true, false]);
+        let body: ArrayRef = Arc::new(StructArray::new(fields.to_vec().into(), vec![text, url], Some(nulls)));
+        StructArray::from(RecordBatch::try_from_iter([("body", body), ("n", n)]).expect("equal columns"))
+    }
+
+    #[test]
+    fn a_null_struct_has_null_fields() {
+        let url = lookup(&columns(), "body.url").expect("it is there");
+        assert!(url.is_valid(0) && url.is_null(1));
+        assert!(lookup(&columns(), "body.none").is_none());
+    }
+
+    #[test]
+    fn meta_leaves_named_fields_out_of_their_struct() {
+        let metas = metas(&columns(), &["body.text"]).expect("JSON");
+        assert_eq!(metas[0].as_deref(), Some(r#"{"body":{"url":"u"},"n":1}"#));
+        assert_eq!(metas[1].as_deref(), Some(r#"{"n":2}"#));
+    }
+
+    #[test]
+    fn a_column_that_json_cannot_hold_costs_itself_only() {
+        let mut map = MapBuilder::new(None, Int32Builder::new(), StringBuilder::new());
+        map.append(true).expect("a row");
+        let map: ArrayRef = Arc::new(map.finish());
+        let n: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let rows = StructArray::from(RecordBatch::try_from_iter([("m", map), ("n", n)]).expect("equal columns"));
+        assert_eq!(metas(&rows, &[]).expect("JSON"), [Some(r#"{"n":1}"#.to_owned())]);
+    }
 }

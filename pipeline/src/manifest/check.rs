@@ -145,15 +145,17 @@ impl Check<'_> {
     }
 
     fn names_differ(&mut self, table: &Table, items: &[Node]) {
-        let mut first: BTreeMap<&str, At> = BTreeMap::new();
+        let mut first: BTreeMap<String, At> = BTreeMap::new();
         for item in items {
             let Value::Table(entries) = &item.value else { continue };
             let Some(node) = entries.get("name").map(|entry| &entry.node) else {
                 continue;
             };
             let Value::Text(name) = &node.value else { continue };
-            let Some(earlier) = first.get(name.as_str()) else {
-                first.insert(name, node.at);
+            // Names become views in DuckDB, where case does not count.
+            let folded = name.to_ascii_lowercase();
+            let Some(earlier) = first.get(&folded) else {
+                first.insert(folded, node.at);
                 continue;
             };
             let place = match earlier {

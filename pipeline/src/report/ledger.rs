@@ -36,7 +36,7 @@ impl Sums {
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) tokens: BTreeMap<String, Tally>,
-    /// Documents whose tokens are estimated, by stage.
+    /// Bytes of the documents whose tokens are estimated, by stage.
     pub(super) estimated: BTreeMap<String, u64>,
     pub(super) counted_bytes: u64,
     pub(super) counted_tokens: u64,
@@ -93,7 +93,7 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], sample: 
         }
         let mut tally = |stage: &str, removed_by: Option<&str>| {
             count(entry(&mut ledger.tokens, stage), removed_by, n);
-            *entry(&mut ledger.estimated, stage) += u64::from(!counted);
+            *entry(&mut ledger.estimated, stage) += if counted { 0 } else { bytes.value(row) };
         };
         tally("documents", None);
         for (stage, reached, removed) in &outcomes {

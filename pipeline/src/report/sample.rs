@@ -57,15 +57,17 @@ impl Sample {
         ((scaled + u128::from(self.bytes) / 2) / u128::from(self.bytes.max(1))) as u64
     }
 
-    /// Half the 95 % interval of the tokens of so many documents: the ratio's error, and that of each document about it.
-    pub(super) fn half_width(&self, docs: u64) -> u64 {
-        if self.docs < 2 {
+    /// Half the 95 % interval of the tokens of texts of so many bytes: the ratio's error, and that of each text about it,
+    /// where they are as many as texts of the sample's mean size would be.
+    pub(super) fn half_width(&self, bytes: u64) -> u64 {
+        if self.docs < 2 || self.bytes == 0 {
             return u64::MAX;
         }
-        let ratio = self.tokens as f64 / self.bytes.max(1) as f64;
+        let ratio = self.tokens as f64 / self.bytes as f64;
         let [tt, tb, bb] = self.squares;
         let residuals = (tt - 2.0 * ratio * tb + ratio * ratio * bb).max(0.0);
-        let (n, docs) = (self.docs as f64, docs as f64);
+        let n = self.docs as f64;
+        let docs = bytes as f64 / (self.bytes as f64 / n);
         let variance = residuals / (n - 1.0);
         (1.96 * (docs * docs * variance / n + docs * variance).sqrt()).round() as u64
     }
