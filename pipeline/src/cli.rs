@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use curate_schemas::manifest::Manifest;
+use curate_schemas::manifest::{Budget, Manifest};
 use curate_schemas::tables;
+use curate_scorers::loss::LAWS;
 use curate_stages::STAGES;
 
 use crate::driver::Driver;
@@ -53,6 +54,8 @@ enum Command {
         /// Document identity, 32 hex digits, as in the column doc_id
         doc_id: String,
     },
+    /// Show what so many tokens of a quality are worth to a model, without a run
+    Budget(BudgetArgs),
     /// Describe the manifest's keys, or a table's columns: manifest, documents, language, signals, …
     Schema {
         /// `manifest` or the name of a table; without it the tables are listed
@@ -93,6 +96,31 @@ struct RunDirArgs {
     run: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct BudgetArgs {
+    /// Parameters of the model, as in 7e9
+    #[arg(long, value_name = "N", value_parser = positive)]
+    params: f64,
+    /// Tokens, as in 18e12
+    #[arg(long, value_name = "D", value_parser = positive)]
+    tokens: f64,
+    /// Token-weighted mean quality, above 0 and at most 1
+    #[arg(long, value_name = "Q", value_parser = quality, default_value = "1")]
+    quality: f64,
+    /// Constants of the loss law
+    #[arg(long, value_name = "NAME", value_parser = LAWS.iter().map(|law| law.name).collect::<Vec<_>>(), default_value = "besiroglu2024")]
+    constants: String,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number such as 7e9".to_owned())?;
+    if number.is_finite() && number > 0.0 { Ok(number) } else { Err("expected a number above 0".to_owned()) }
+}
+
+fn quality(text: &str) -> Result<f64, String> {
+    positive(text).ok().filter(|q| *q <= 1.0).ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
+}
+
 /// Parses the command line and runs the subcommand.
 ///
 /// # Errors
@@ -104,6 +132,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Status(args) => status(&args.run),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
         Command::Trace { run, doc_id } => trace::print(&run, &doc_id, &mut std::io::stdout().lock()),
+        Command::Budget(args) => budget(&args),
         Command::Schema { name } => schema(name.as_deref(), &mut std::io::stdout().lock()),
     }
 }
@@ -163,6 +192,14 @@ fn status(root: &Path) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
     let report = report::build(&run, &run.manifest()?)?;
     report::print(&report, &mut std::io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn budget(args: &BudgetArgs) -> Result<ExitCode> {
+    let constants =
+        serde_json::from_value(args.constants.as_str().into()).context("a law's name is one in the manifest")?;
+    let budget = Budget { params: args.params, constants, represents: 1.0 };
+    report::print_budget(&budget, args.tokens, args.quality, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -174,3 +174,18 @@ fn a_trace_shows_everything_that_happened_to_a_document() {
     }
     curate(["trace".as_ref(), place.path("none").as_os_str(), kept.as_ref()]).exits(2);
 }
+
+#[test]
+fn a_budget_needs_no_run() {
+    let budget = |more: &[&str]| {
+        let mut words = vec!["budget", "--params", "7e9"];
+        words.extend_from_slice(more);
+        curate(words)
+    };
+    let small = budget(&["--tokens", "1e6", "--quality", "0.542", "--constants", "besiroglu2024"]);
+    small.exits(0).prints(&["D_eff = 542,000", "outside the fitted range"]);
+    budget(&["--tokens", "2e11"]).exits(0).prints(&["D_eff/D = 1.0000, ΔL = +0.0000"]).prints(&["besiroglu2024"]);
+    budget(&["--tokens", "0"]).exits(2).says(&["above 0"]);
+    budget(&["--tokens", "1e9", "--quality", "1.5"]).exits(2).says(&["at most 1"]);
+    budget(&["--tokens", "1e9", "--constants", "kaplan"]).exits(2).says(&["hoffmann2022_rounded"]);
+}

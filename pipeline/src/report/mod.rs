@@ -12,7 +12,7 @@ use arrow::array::AsArray;
 use curate_schemas::commit::Commit;
 use curate_schemas::manifest::{Budget, Manifest, Mixture, TokenScope};
 use curate_schemas::report::{
-    BudgetReport, LossReport, MixtureReport, Pool, Report, SourceReport, StageReport, TokenizerReport, VERSION,
+    BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, TokenizerReport, VERSION,
 };
 use curate_scorers::loss::{LossLaw, law};
 use curate_stages::{STAGES, mix};
@@ -21,7 +21,7 @@ use crate::driver::{Draws, Pooled, gather_pool, read_draws};
 use crate::run_dir::{RunDir, ShardFiles};
 use crate::zip::{Zip, part};
 use ledger::{Ledger, entry, read_ledger};
-pub use print::print;
+pub use print::{print, print_budget};
 use sample::Sample;
 
 /// Builds the report from what is committed.
@@ -52,7 +52,10 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         pool,
         domains: ledger.by_domain.iter().map(|(name, sums)| (name.clone(), sums.pool())).collect(),
         mixtures: Vec::new(),
-        budget: manifest.budget.as_ref().map(|budget| budget_report(budget, pool)),
+        budget: manifest.budget.as_ref().map(|budget| {
+            let pool = pool.and_then(|pool| loss(budget, pool.tokens as f64, pool.d_eff));
+            budget_report(budget, pool)
+        }),
         warnings: Vec::new(),
     };
     if !has("quality") {
@@ -166,13 +169,13 @@ fn mixture_report(mixture: &Mixture, budget: Option<&Budget>, pool: &Pooled, dra
     }
 }
 
-fn budget_report(budget: &Budget, pool: Option<Pool>) -> BudgetReport {
+fn budget_report(budget: &Budget, pool: Option<LossReport>) -> BudgetReport {
     BudgetReport {
         params: budget.params,
         constants: law_of(budget).name.to_owned(),
         source: law_of(budget).source.to_owned(),
         represents: budget.represents,
-        pool: pool.and_then(|pool| loss(budget, pool.tokens as f64, pool.d_eff)),
+        pool,
     }
 }
 

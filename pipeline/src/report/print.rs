@@ -2,7 +2,10 @@
 
 use std::io::Write;
 
+use curate_schemas::manifest::Budget;
 use curate_schemas::report::{BudgetReport, LossReport, MixtureReport, Report};
+
+use super::{budget_report, loss};
 
 /// Prints the funnel and what the result is worth.
 ///
@@ -48,6 +51,16 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "note: {warning}")?;
     }
     Ok(())
+}
+
+/// Prints what `tokens` of mean quality `q` are worth, without a run.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn print_budget(budget: &Budget, tokens: f64, q: f64, out: &mut impl Write) -> std::io::Result<()> {
+    let loss = loss(budget, tokens, q * tokens);
+    writeln!(out, "{}", worth(tokens as u64, q, q * tokens).trim_start())?;
+    print_loss(Some(&budget_report(budget, None)), loss.as_ref(), out)
 }
 
 fn worth(tokens: u64, q: f64, d_eff: f64) -> String {
