@@ -8,7 +8,9 @@ use std::time::SystemTime;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use crate::support::{Outcome, Place, STAGES, assert_same, content, corpus, curate, fixture_lines, run, tree, visit};
+use crate::support::{
+    Outcome, Place, STAGES, assert_same, content, corpus, curate, fixture_lines, report, run, tree, visit,
+};
 
 /// When each file of a run directory was last written; `.curate/` aside.
 fn times(run: &Path) -> BTreeMap<String, SystemTime> {
@@ -199,4 +201,17 @@ fn what_was_deleted_comes_back_with_the_same_bytes() {
         run(&manifest, &dir, &[]).exits(0);
         assert_same(&tree(&dir), &whole, &format!("without {name}"));
     }
+}
+
+#[test]
+fn another_format_reads_the_same_file_again() {
+    let place = Place::new();
+    place.write("lines.txt", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
+    let manifest =
+        place.write("manifest.toml", "[run]\nname = \"format\"\n[[source]]\nname = \"s\"\npath = \"lines.txt\"\n");
+    let dir = place.path("run");
+    run(&manifest, &dir, &[]).exits(0);
+    assert_eq!(report(&dir)["docs_in"], 1);
+    run(&manifest, &dir, &["--set", "source.s.format=jsonl"]).exits(0);
+    assert_eq!(report(&dir)["docs_in"], 2);
 }

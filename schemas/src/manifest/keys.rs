@@ -1,0 +1,232 @@
+//! What may be written in a manifest: every table and key with kind, range, default and meaning, declared once.
+
+/// A table that a manifest may hold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Table {
+    /// Where it stands, such as `filter.gopher_quality`.
+    pub path: &'static str,
+    /// How often it stands there, and what its absence means.
+    pub times: Times,
+    /// What it is for, in one line.
+    pub doc: &'static str,
+}
+
+/// How often a table may stand in a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// Exactly once.
+    Once,
+    /// Once or not at all; absent is the same as empty.
+    Default,
+    /// Once or not at all; it switches its subject on.
+    Switch,
+    /// `[[table]]`, once or more, told apart by `name`.
+    OneOrMore,
+    /// `[[table]]`, any number of times, told apart by `name`.
+    Any,
+}
+
+/// A key that a table may hold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Key {
+    /// The table's path, a dot and the key, such as `run.shard_size`.
+    pub path: &'static str,
+    /// Its type and range.
+    pub kind: Kind,
+    /// What its absence means.
+    pub absent: Absent,
+    /// What it is, with its unit, in one line.
+    pub doc: &'static str,
+}
+
+/// What it means that a key is not written. Values are TOML.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Absent {
+    /// A mistake; with an example.
+    Refused(&'static str),
+    /// The same as this value.
+    Default(&'static str),
+    /// What the key's line says; with an example.
+    Nothing(&'static str),
+}
+
+/// The type of a key and the range of its values. Bounds are inclusive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// true or false.
+    Bool,
+    /// An integer.
+    Integer {
+        /// Least value.
+        min: u64,
+        /// Greatest value; [`NO_MAX`]: none.
+        max: u64,
+    },
+    /// An integer from 1, which may be written as a float such as `3e11`.
+    Count,
+    /// A finite integer or float.
+    Number {
+        /// Least value.
+        min: f64,
+        /// Greatest value; infinite: none.
+        max: f64,
+    },
+    /// A finite integer or float above 0.
+    Positive {
+        /// Greatest value; infinite: none.
+        max: f64,
+    },
+    /// Bytes: an integer, or a string such as `"64MiB"`.
+    Size {
+        /// Least value, bytes.
+        min: u64,
+        /// Greatest value, bytes; [`NO_MAX`]: none.
+        max: u64,
+    },
+    /// 1 to 64 of `A-Z a-z 0-9 . _ -`, the first not a dot.
+    Name,
+    /// 1 to 64 characters, none a control character.
+    Label,
+    /// A field of a record; dots go into nested fields.
+    Field,
+    /// A file or directory.
+    Path,
+    /// A glob, file or directory, or a list of them.
+    Paths,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of these words, each at most once.
+    Words(&'static [&'static str]),
+    /// A list of ISO 639-3 or 639-1 codes.
+    Languages,
+    /// A table of at least one of these words, each with a number above 0.
+    Weights(&'static [&'static str]),
+}
+
+/// The greatest integer that TOML must carry; as a bound it stands for none.
+pub const NO_MAX: u64 = i64::MAX as u64;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const SHARE: Kind = Kind::Number { min: 0.0, max: 1.0 };
+const NOT_NEGATIVE: Kind = Kind::Number { min: 0.0, max: f64::INFINITY };
+const WORD_COUNT: Kind = integer(0, u32::MAX as u64);
+
+const fn integer(min: u64, max: u64) -> Kind {
+    Kind::Integer { min, max }
+}
+
+const fn size(min: u64, max: u64) -> Kind {
+    Kind::Size { min, max }
+}
+
+const fn table(path: &'static str, times: Times, doc: &'static str) -> Table {
+    Table { path, times, doc }
+}
+
+const fn required(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, absent: Absent::Refused(example), doc }
+}
+
+const fn optional(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, absent: Absent::Nothing(example), doc }
+}
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, absent: Absent::Default(default), doc }
+}
+
+/// Every table of a manifest, in the order of the reference.
+pub const TABLES: &[Table] = &[
+    table("run", Times::Once, "what the run is called, where it is written and what it may use"),
+    table("source", Times::OneOrMore, "one raw corpus"),
+    table("clean", Times::Switch, "rewriting of text at ingest; absent: text as it came"),
+    table("language", Times::Switch, "language identification; absent: every language is kept"),
+    table("filter.gopher_quality", Times::Switch, "Gopher's quality rules (Rae et al. 2021); absent: off"),
+    table("filter.gopher_repetition", Times::Switch, "Gopher's repetition rules (Rae et al. 2021); absent: off"),
+    table("dedup.exact", Times::Switch, "one document of each text; absent: off"),
+    table("dedup.near", Times::Switch, "one document of each cluster of similar texts, by MinHash; absent: off"),
+    table("tokens", Times::Default, "how tokens are counted"),
+    table("quality", Times::Default, "what q(d) is made of"),
+    table("budget", Times::Switch, "the model the data is meant for; absent: no loss is predicted"),
+    table("mixture", Times::Any, "one training mixture to export"),
+];
+
+/// Every key of a manifest, in the order of the reference.
+#[rustfmt::skip] // One line per key reads as a table.
+pub const KEYS: &[Key] = &[
+    required("run.name", Kind::Name, r#""quickstart""#, "name of the run"),
+    optional("run.dir", Kind::Path, r#""runs/quickstart""#, "run directory, relative to the working directory; absent: runs/<name>"),
+    key("run.seed", integer(0, NO_MAX), "0", "seed of every sample that is drawn"),
+    key("run.memory", size(512 * MIB, NO_MAX), r#""4GiB""#, "memory for pools and kernels, bytes; the process takes 150 to 400 MB more"),
+    key("run.shard_size", size(64 * KIB, GIB), r#""64MiB""#, "text in one shard before compression, bytes"),
+    key("run.max_record", size(KIB, GIB), r#""64MiB""#, "longest record that is read, bytes; a longer one is quarantined"),
+    key("run.max_quarantine_ratio", SHARE, "0.05", "share of records that may be quarantined before the run stops"),
+
+    required("source.name", Kind::Name, r#""web""#, "name of the source, unique"),
+    required("source.path", Kind::Paths, r#""docs/web-*.jsonl.zst""#, "its files, relative to the manifest; of a directory, all in it"),
+    key("source.text", Kind::Field, r#""text""#, "field that holds the text"),
+    optional("source.id", Kind::Field, r#""id""#, "field that holds the record's own id; absent: none"),
+    optional("source.url", Kind::Field, r#""url""#, "field that holds the record's URL; absent: none"),
+    optional("source.domain", Kind::Label, r#""web""#, "label of the domain that its documents belong to; absent: the source's name"),
+    optional("source.date", Kind::Field, r#""published""#, "field that holds the record's date; absent: none"),
+    key("source.priority", integer(0, u32::MAX as u64), "0", "rank among duplicates; the smaller number survives"),
+    optional("source.format", Kind::Word(&["jsonl", "parquet", "txt"]), r#""jsonl""#, "how the files are read; absent: by the file name"),
+
+    key("clean.nfc", Kind::Bool, "false", "compose to Unicode NFC"),
+    key("clean.control", Kind::Bool, "false", "remove control characters other than tab and newline"),
+    key("clean.newlines", Kind::Bool, "false", "turn CR LF and CR into LF"),
+    key("clean.trailing_space", Kind::Bool, "false", "remove white space at the ends of lines"),
+
+    key("language.keep", Kind::Languages, "[]", "languages that are kept; empty: all"),
+    key("language.min_confidence", SHARE, "0.0", "least confidence of the identification"),
+
+    key("filter.gopher_quality.min_words", WORD_COUNT, "50", "fewest words"),
+    key("filter.gopher_quality.max_words", WORD_COUNT, "100000", "most words"),
+    key("filter.gopher_quality.min_avg_word_len", NOT_NEGATIVE, "3.0", "least mean word length, chars"),
+    key("filter.gopher_quality.max_avg_word_len", NOT_NEGATIVE, "10.0", "greatest mean word length, chars"),
+    key("filter.gopher_quality.max_hash_word_ratio", NOT_NEGATIVE, "0.1", "most hash signs per word"),
+    key("filter.gopher_quality.max_ellipsis_word_ratio", NOT_NEGATIVE, "0.1", "most ellipses per word"),
+    key("filter.gopher_quality.max_bullet_line_ratio", SHARE, "0.9", "greatest share of lines that begin with a bullet"),
+    key("filter.gopher_quality.max_ellipsis_line_ratio", SHARE, "0.3", "greatest share of lines that end with an ellipsis"),
+    key("filter.gopher_quality.min_alpha_word_ratio", SHARE, "0.8", "least share of words with an alphabetic character"),
+    key("filter.gopher_quality.min_stop_words", WORD_COUNT, "2", "fewest stop words, of Gopher's eight English ones"),
+
+    key("filter.gopher_repetition.max_dup_para_frac", SHARE, "0.3", "duplicate paragraphs, of paragraphs"),
+    key("filter.gopher_repetition.max_dup_para_char_frac", SHARE, "0.2", "characters in duplicate paragraphs, of characters"),
+    key("filter.gopher_repetition.max_dup_line_frac", SHARE, "0.3", "duplicate lines, of lines"),
+    key("filter.gopher_repetition.max_dup_line_char_frac", SHARE, "0.2", "characters in duplicate lines, of characters"),
+    key("filter.gopher_repetition.max_top_2_gram", SHARE, "0.2", "characters in the most frequent 2-gram, of characters"),
+    key("filter.gopher_repetition.max_top_3_gram", SHARE, "0.18", "characters in the most frequent 3-gram, of characters"),
+    key("filter.gopher_repetition.max_top_4_gram", SHARE, "0.16", "characters in the most frequent 4-gram, of characters"),
+    key("filter.gopher_repetition.max_dup_5_gram", SHARE, "0.15", "characters in duplicate 5-grams, of characters"),
+    key("filter.gopher_repetition.max_dup_6_gram", SHARE, "0.14", "characters in duplicate 6-grams, of characters"),
+    key("filter.gopher_repetition.max_dup_7_gram", SHARE, "0.13", "characters in duplicate 7-grams, of characters"),
+    key("filter.gopher_repetition.max_dup_8_gram", SHARE, "0.12", "characters in duplicate 8-grams, of characters"),
+    key("filter.gopher_repetition.max_dup_9_gram", SHARE, "0.11", "characters in duplicate 9-grams, of characters"),
+    key("filter.gopher_repetition.max_dup_10_gram", SHARE, "0.1", "characters in duplicate 10-grams, of characters"),
+
+    key("dedup.near.ngram", integer(1, 64), "5", "words in a shingle"),
+    key("dedup.near.bands", integer(1, 256), "14", "bands of the signature; one equal band makes a candidate pair"),
+    key("dedup.near.rows", integer(1, 64), "8", "hashes in a band"),
+    key("dedup.near.min_jaccard", SHARE, "0.8", "least exact Jaccard similarity of a pair; 0: pairs are not verified"),
+    key("dedup.near.max_comparisons", integer(1, 10_000), "64", "kept members that a document is compared with at the most"),
+    key("dedup.near.prefer", Kind::Words(&["source_priority", "heuristic", "bytes", "newest"]), r#"["source_priority", "heuristic", "bytes"]"#,
+        "what decides which document of a cluster survives, most important first"),
+
+    key("tokens.scope", Kind::Word(&["all", "survivors"]), r#""all""#, "documents that are counted; with survivors, earlier stages' tokens are estimates"),
+    key("tokens.tokenizer", Kind::Path, r#""embedded""#, "embedded, or the path of a tokenizer.json, relative to the manifest"),
+
+    key("quality.terms", Kind::Weights(&["heuristic", "language_confidence"]), "{ heuristic = 1.0 }", "weight of each term of q(d)"),
+
+    required("budget.params", Kind::Positive { max: f64::INFINITY }, "7e9", "parameters of the model"),
+    key("budget.constants", Kind::Word(&["besiroglu2024", "besiroglu2024_full", "hoffmann2022_rounded", "hoffmann2022", "muennighoff2023"]), r#""besiroglu2024""#,
+        "published constants of the loss curve L(N, D)"),
+    key("budget.represents", Kind::Number { min: 1.0, max: f64::INFINITY }, "1.0", "how many times larger the corpus is than this run's sample of it"),
+
+    required("mixture.name", Kind::Name, r#""general""#, "name of the mixture, unique"),
+    required("mixture.tokens", Kind::Count, "300_000", "tokens to draw, repeats counted"),
+    key("mixture.max_epochs", Kind::Positive { max: 1000.0 }, "4.0", "most epochs over any bucket"),
+    key("mixture.part_size", size(MIB, 4 * GIB), r#""256MiB""#, "text in one exported file before compression, bytes"),
+];
