@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use arrow::datatypes::DataType;
 use clap::{Args, Parser, Subcommand};
 use curate_schemas::manifest::{Budget, Manifest};
 use curate_schemas::tables;
@@ -14,7 +15,7 @@ use curate_stages::STAGES;
 use crate::driver::Driver;
 use crate::error::{Exit, Failure};
 use crate::run_dir::RunDir;
-use crate::{interrupt, manifest, plan, progress, report, trace, verify, views};
+use crate::{interrupt, manifest, plan, progress, report, rules, trace, verify, views};
 
 const EXIT_CODES: &str = "Exit codes:
   0        done
@@ -53,6 +54,15 @@ enum Command {
         run: PathBuf,
         /// Document identity, 32 hex digits, as in the column doc_id
         doc_id: String,
+    },
+    /// List the rules, explain one, or compare the profiles on the documents of a run
+    Rules {
+        /// Rule to explain, as in gopher_quality.short_doc
+        #[arg(conflicts_with = "agreement")]
+        name: Option<String>,
+        /// Run directory: how many of its documents each family passes, and on how many the profiles agree
+        #[arg(long, value_name = "RUN")]
+        agreement: Option<PathBuf>,
     },
     /// Show what so many tokens of a quality are worth to a model, without a run
     Budget(BudgetArgs),
@@ -132,6 +142,14 @@ pub fn run() -> Result<ExitCode> {
         Command::Status(args) => status(&args.run),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
         Command::Trace { run, doc_id } => trace::print(&run, &doc_id, &mut std::io::stdout().lock()),
+        Command::Rules { name, agreement } => {
+            let out = &mut std::io::stdout().lock();
+            match (name, agreement) {
+                (_, Some(run)) => rules::agreement(&run, out),
+                (Some(name), None) => rules::explain(&name, out),
+                (None, None) => rules::list(out),
+            }
+        }
         Command::Budget(args) => budget(&args),
         Command::Schema { name } => schema(name.as_deref(), &mut std::io::stdout().lock()),
     }
@@ -230,9 +248,10 @@ fn schema(name: Option<&str>, out: &mut impl Write) -> Result<ExitCode> {
 }
 
 fn print_column(column: &tables::Column, depth: usize, out: &mut impl Write) -> std::io::Result<()> {
-    let data_type = match column.children.is_empty() {
-        true => column.data_type.to_string(),
-        false => "Struct".to_owned(),
+    let data_type = match (&column.data_type, column.children.is_empty()) {
+        (_, true) => column.data_type.to_string(),
+        (DataType::List(_), false) => "List(Struct)".to_owned(),
+        (_, false) => "Struct".to_owned(),
     };
     let null = if column.nullable { ", null" } else { "" };
     let unit = if column.unit.is_empty() { String::new() } else { format!(", {}", column.unit) };

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use curate_schemas::tables;
-use curate_stages::{Corpus, Read, ShardStage, reached_reads, read, with_reached};
+use curate_stages::edits::{TextColumns, edit_texts};
+use curate_stages::{Corpus, Read, ShardStage, reached_reads, with_reached};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -164,15 +165,20 @@ impl Corpus for CorpusFiles {
         with_reached(self.engine.session(partitions).read_table(table)?, self.follows)
     }
 
-    fn texts(&self, docs: &[u64], visit: &(dyn Fn(u64, &str) + Sync)) -> datafusion::error::Result<()> {
+    fn texts(
+        &self,
+        text: TextColumns,
+        docs: &[u64],
+        visit: &(dyn Fn(u64, &str) + Sync),
+    ) -> datafusion::error::Result<()> {
         let by_shard: Vec<&[u64]> = docs.chunk_by(|a, b| a >> 32 == b >> 32).collect();
         let read_shard = |_: usize, docs: &&[u64]| -> Result<()> {
             let shard = (docs[0] >> 32) as usize;
             let mut wanted = docs.iter().copied().peekable();
             let mut next = (shard as u64) << 32;
-            for batch in Zip::open(&parts(&self.shards[shard], &[read("documents", "text")])?)? {
+            for batch in Zip::open(&parts(&self.shards[shard], &text.reads())?)? {
                 let batch = batch?;
-                let texts = batch.column(0).as_string::<i32>();
+                let texts = edited_texts(&batch)?;
                 while let Some(doc) = wanted.next_if(|doc| *doc < next + batch.num_rows() as u64) {
                     visit(doc, texts.value((doc - next) as usize));
                 }
@@ -190,6 +196,18 @@ impl Corpus for CorpusFiles {
     fn memory(&self) -> u64 {
         self.engine.memory / 2
     }
+}
+
+/// The texts of a batch with the columns of [`TextColumns::reads`].
+///
+/// # Errors
+/// If there is no text, or edits do not fit it.
+pub fn edited_texts(batch: &RecordBatch) -> Result<StringArray> {
+    let texts = batch.column_by_name("text").context("text was not read")?.as_string::<i32>();
+    Ok(match batch.column_by_name("edits") {
+        Some(edits) => edit_texts(texts, edits)?,
+        None => texts.clone(),
+    })
 }
 
 fn streaming_table(schema: SchemaRef, sources: Vec<Source>) -> datafusion::error::Result<Arc<StreamingTable>> {

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use curate_schemas::manifest::Mixture;
 use curate_schemas::tables;
-use curate_stages::read;
+use curate_stages::edits::TextColumns;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::driver::Pooled;
-use crate::engine::parts;
+use crate::engine::{edited_texts, parts};
 use crate::interrupt;
 use crate::run_dir::ShardFiles;
 use crate::writer::{Staged, TableWriter};
@@ -67,6 +67,7 @@ impl<'a> Plan<'a> {
 pub fn spill(
     plan: &Plan,
     shards: &[ShardFiles],
+    text: TextColumns,
     folder: &Path,
     memory: u64,
     missing: &dyn Fn(usize) -> bool,
@@ -83,9 +84,9 @@ pub fn spill(
             break;
         }
         let mut doc = (shard as u64) << 32;
-        for batch in Zip::open(&parts(files, &[read("documents", "text")])?)? {
+        for batch in Zip::open(&parts(files, &text.reads())?)? {
             interrupt::check()?;
-            for text in batch?.column(0).as_string::<i32>() {
+            for text in &edited_texts(&batch?)? {
                 doc += 1;
                 let Some((at, draws)) = plan.drawn.get(&(doc - 1)) else { continue };
                 for draw in 0..*draws {

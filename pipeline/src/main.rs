@@ -11,6 +11,7 @@
 //! | [`export`] | a mixture's text in training order |
 //! | [`report`], [`views`] | `run.json`, the funnel, `views.sql` |
 //! | [`verify`], [`trace`], [`plan`] | questions about a run |
+//! | [`rules`] | the rules by name, and how far their profiles agree |
 
 mod cli;
 mod driver;
@@ -24,6 +25,7 @@ mod manifest;
 mod plan;
 mod progress;
 mod report;
+mod rules;
 mod run_dir;
 mod trace;
 mod verify;

@@ -11,15 +11,23 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use curate_schemas::commit::{Commit, Counts, FileEntry};
 use curate_schemas::tables::{self, Shape};
-use curate_stages::STAGES;
+use curate_stages::{STAGES, bytes_read};
 
-use crate::driver::count;
+use crate::driver::{count, edit, edited_bytes};
 use crate::error::{Exit, printable};
 use crate::report;
 use crate::run_dir::{COMMIT, RunDir};
 use crate::views;
 use crate::writer::content_digest;
 use crate::zip::{Part, Zip, open_parquet};
+
+/// The files of the same shard that a row-aligned file is checked against.
+#[derive(Clone, Copy, Default)]
+struct Beside<'a> {
+    documents: Option<&'a FileEntry>,
+    /// That which says how long the texts are.
+    bytes: Option<&'a FileEntry>,
+}
 
 /// Prints what is damaged; exit 1 if anything is.
 ///
@@ -84,13 +92,13 @@ impl Check<'_> {
         let documents = before.iter().find(|commit| commit.stage == STAGES[0]);
         let mut counts = Counts::default();
         for (shard, file) in commit.files.iter().enumerate() {
-            let documents = documents.and_then(|documents| documents.files.get(shard));
-            self.file(stage, file, documents);
+            let of = |stage: &str| before.iter().find(|commit| commit.stage == stage)?.files.get(shard);
+            self.file(stage, file, Beside { documents: of("documents"), bytes: of(bytes_read(stage).table) });
             counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
         }
         for (table, files) in &commit.tables {
             for file in files {
-                self.file(table, file, None);
+                self.file(table, file, Beside::default());
                 counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
             }
         }
@@ -110,16 +118,16 @@ impl Check<'_> {
         }
     }
 
-    fn file(&mut self, folder: &str, file: &FileEntry, documents: Option<&FileEntry>) {
+    fn file(&mut self, folder: &str, file: &FileEntry, beside: Beside) {
         self.files += 1;
         self.bytes += file.size;
         let path = self.run.table(folder).join(&file.path);
-        if let Err(error) = self.check_file(folder, &path, file, documents) {
+        if let Err(error) = self.check_file(folder, &path, file, beside) {
             self.damages.push(format!("{}: {error:#}", path.display()));
         }
     }
 
-    fn check_file(&self, folder: &str, path: &Path, file: &FileEntry, documents: Option<&FileEntry>) -> Result<()> {
+    fn check_file(&self, folder: &str, path: &Path, file: &FileEntry, beside: Beside) -> Result<()> {
         let handle = match File::open(path) {
             Ok(handle) => handle,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("it is missing"),
@@ -139,9 +147,13 @@ impl Check<'_> {
             schema.fields().iter().map(|field| (field.name().clone(), field.name().clone())).collect();
         let mut parts = vec![Part { path: path.to_path_buf(), columns }];
         let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned) && table != "documents";
-        if let Some(documents) = documents.filter(|_| aligned) {
-            let columns = ["doc_id", "bytes"].map(|name| (name.to_owned(), format!("documents.{name}"))).to_vec();
+        if let Some(documents) = beside.documents.filter(|_| aligned) {
+            let columns = vec![("doc_id".to_owned(), "documents.doc_id".to_owned())];
             parts.push(Part { path: self.run.table("documents").join(&documents.path), columns });
+            let read = bytes_read(table);
+            let of = beside.bytes.with_context(|| format!("{}, which it rests on, is not committed", read.table))?;
+            let columns = vec![(read.column.to_owned(), "seen.bytes".to_owned())];
+            parts.push(Part { path: self.run.table(read.table).join(&of.path), columns });
         }
         check_rows(parts, file)
     }
@@ -190,13 +202,16 @@ fn check_rows(parts: Vec<Part>, file: &FileEntry) -> Result<()> {
         let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column {name}"));
         let (ids, documents) = (column("doc_id")?.as_string::<i32>(), column("documents.doc_id")?.as_string::<i32>());
         ensure!(ids == documents, "its rows are not in the documents' order");
-        let bytes = column("documents.bytes")?.as_primitive::<UInt64Type>();
+        let bytes = column("seen.bytes")?.as_primitive::<UInt64Type>();
         let reached = column("reached")?.as_boolean();
         let removed = batch.column_by_name("removed_by").map(|column| column.as_string::<i32>());
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
             let reason = removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row));
             count(&mut counts.docs, reason, 1);
             count(&mut counts.bytes, reason, bytes.value(row));
+            if let Some(after) = edited_bytes(&batch) {
+                edit(&mut counts.bytes, bytes.value(row), after.value(row));
+            }
         }
     }
     ensure!(rows == file.rows, "it has {rows} rows, {} were committed", file.rows);

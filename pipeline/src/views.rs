@@ -7,7 +7,7 @@ use anyhow::Result;
 use arrow::datatypes::{DataType, FieldRef};
 use curate_schemas::commit::FileEntry;
 use curate_schemas::tables;
-use curate_stages::STAGES;
+use curate_stages::{STAGES, bytes_read};
 
 use crate::run_dir::RunDir;
 
@@ -69,7 +69,7 @@ fn empty(table: &str) -> String {
 
 fn duckdb_type(data_type: &DataType) -> String {
     let inner = |fields: &[FieldRef]| {
-        let fields = fields.iter().map(|field| format!("{} {}", field.name(), duckdb_type(field.data_type())));
+        let fields = fields.iter().map(|field| format!("\"{}\" {}", field.name(), duckdb_type(field.data_type())));
         fields.collect::<Vec<_>>().join(", ")
     };
     match data_type {
@@ -95,8 +95,10 @@ fn funnel(sql: &mut String, stages: &[&str]) {
     for (number, stage) in stages.iter().enumerate().skip(1) {
         let removes = tables::schema(stage).index_of("removed_by").is_ok();
         let reason = if removes { "s.removed_by" } else { "NULL" };
+        // What `signals` keeps is the text after its edits.
+        let of = if *stage == "signals" { "signals" } else { bytes_read(stage).table };
         rows.push(format!(
-            "SELECT {number}, '{stage}', {reason}, count(*), sum(d.bytes) FROM \"{stage}\" s JOIN documents d USING (doc_id) \
+            "SELECT {number}, '{stage}', {reason}, count(*), sum(b.bytes) FROM \"{stage}\" s JOIN {of} b USING (doc_id) \
              WHERE s.reached GROUP BY 3"
         ));
     }

@@ -3,8 +3,12 @@
 //! They are computed as in datatrove 0.10: lengths in code points, symbols counted per word of any kind, mean word length
 //! over words that are not symbols, bullets and ellipses per `str.splitlines()` line, blank lines included. Departs in two
 //! points: the words are those of [`crate::words`], not spaCy's, and where datatrove divides by zero the value is 0.
-//! Cost: two passes over the text and one over the words.
+//! Cost: a few passes over the text at the speed of `memchr`, and one over the words.
 
+use memchr::{memchr_iter, memmem};
+
+use crate::hash_index::{HIGH_BITS, first_block, keep};
+use crate::lines::for_each_line;
 use crate::punctuation::PUNCTUATION_SET;
 use crate::python;
 
@@ -34,10 +38,10 @@ pub struct GopherQuality {
     pub n_stop_words: u32,
 }
 
-/// The values of `text`, of which `words` are the words.
+/// The values of `text`, of which `words` are the words. Fastest if these are slices of it.
 pub fn gopher_quality(text: &str, words: &[&str]) -> GopherQuality {
     let (hashes, ellipses) = count_symbols(text);
-    let of_words = WordCounts::new(words);
+    let of_words = WordCounts::new(text, words);
     let of_lines = LineCounts::new(text);
     let n_words = words.len() as u32;
     GopherQuality {
@@ -49,7 +53,7 @@ pub fn gopher_quality(text: &str, words: &[&str]) -> GopherQuality {
         bullet_line_ratio: ratio(of_lines.bullets, of_lines.lines),
         ellipsis_line_ratio: ratio(of_lines.ellipses, of_lines.lines),
         alpha_word_ratio: ratio(of_words.alpha, n_words),
-        n_stop_words: of_words.stop_words_seen.count_ones(),
+        n_stop_words: of_words.stop_words_seen.iter().sum(),
     }
 }
 
@@ -60,19 +64,8 @@ fn ratio(part: u32, whole: u32) -> f64 {
 /// How many `#`, and how many `...` or `…`.
 fn count_symbols(text: &str) -> (u32, u32) {
     let bytes = text.as_bytes();
-    let (mut hashes, mut ellipses, mut dots) = (0, 0, 0);
-    for (i, &byte) in bytes.iter().enumerate() {
-        dots = if byte == b'.' { dots + 1 } else { 0 };
-        hashes += u32::from(byte == b'#');
-        if dots == 3 {
-            ellipses += 1;
-            dots = 0;
-        }
-        if byte == 0xe2 && bytes[i + 1] == 0x80 && bytes[i + 2] == 0xa6 {
-            ellipses += 1;
-        }
-    }
-    (hashes, ellipses)
+    let ellipses = memmem::find_iter(bytes, "...").count() + memmem::find_iter(bytes, "…").count();
+    (memchr_iter(b'#', bytes).count() as u32, ellipses as u32)
 }
 
 #[derive(Default)]
@@ -80,30 +73,81 @@ struct WordCounts {
     nonsymbol: u32,
     nonsymbol_chars: u32,
     alpha: u32,
-    stop_words_seen: u8,
+    /// 1 for those that occur.
+    stop_words_seen: [u32; 8],
 }
 
 impl WordCounts {
-    fn new(words: &[&str]) -> WordCounts {
+    fn new(text: &str, words: &[&str]) -> WordCounts {
         let mut counts = WordCounts::default();
         for &word in words {
-            let is_symbol = word.chars().all(is_punctuation);
-            if !is_symbol {
+            let block = keep(first_block(text, word.as_bytes()), word.len());
+            let is_ascii = block & HIGH_BITS == 0 && (word.len() <= 8 || word.is_ascii());
+            let (classes, chars) = if is_ascii {
+                (ascii_classes(word), word.len())
+            } else {
+                (word.chars().fold(0, |classes, c| classes | classes_of(c)), word.chars().count())
+            };
+            counts.alpha += u32::from(classes & ALPHA != 0);
+            if classes & NONSYMBOL != 0 {
                 counts.nonsymbol += 1;
-                counts.nonsymbol_chars += chars(word);
+                counts.nonsymbol_chars += chars as u32;
             }
-            counts.alpha += u32::from(word.chars().any(python::is_alpha));
-            if word.len() <= 4 {
-                let stop_word = STOP_WORDS.iter().position(|&stop_word| stop_word == word);
-                counts.stop_words_seen |= stop_word.map_or(0, |i| 1 << i);
+            let candidate = if word.len() <= 4 { !keep(!block, word.len()) as u32 } else { 0 };
+            for (seen, stop_word) in counts.stop_words_seen.iter_mut().zip(STOP_BLOCKS) {
+                *seen |= u32::from(candidate == stop_word);
             }
         }
         counts
     }
 }
 
-fn chars(word: &str) -> u32 {
-    (if word.is_ascii() { word.len() } else { word.chars().count() }) as u32
+/// The bytes of each stop word, the first lowest, then bytes that no UTF-8 has.
+const STOP_BLOCKS: [u32; 8] = {
+    let mut blocks = [u32::MAX; 8];
+    let mut i = 0;
+    while i < blocks.len() {
+        let word = STOP_WORDS[i].as_bytes();
+        let mut k = word.len();
+        while k > 0 {
+            k -= 1;
+            blocks[i] = blocks[i] << 8 | word[k] as u32;
+        }
+        i += 1;
+    }
+    blocks
+};
+
+/// Outside the punctuation set.
+const NONSYMBOL: u8 = 1;
+const ALPHA: u8 = 2;
+
+fn classes_of(c: char) -> u8 {
+    u8::from(!is_punctuation(c)) * NONSYMBOL | u8::from(python::is_alpha(c)) * ALPHA
+}
+
+static ASCII_CLASSES: [u8; 128] = {
+    let mut classes = [0; 128];
+    let mut c = 0;
+    while c < 128 {
+        let is_alpha = (c as u8).is_ascii_alphabetic();
+        classes[c] = (ASCII_PUNCTUATION >> c & 1 == 0) as u8 * NONSYMBOL | is_alpha as u8 * ALPHA;
+        c += 1;
+    }
+    classes
+};
+
+/// The classes of all characters. Most words show both by their first.
+#[inline]
+fn ascii_classes(word: &str) -> u8 {
+    let mut classes = 0;
+    for byte in word.bytes() {
+        classes |= ASCII_CLASSES[usize::from(byte & 0x7f)];
+        if classes == NONSYMBOL | ALPHA {
+            break;
+        }
+    }
+    classes
 }
 
 const ASCII_PUNCTUATION: u128 = {
@@ -130,13 +174,13 @@ struct LineCounts {
 impl LineCounts {
     fn new(text: &str) -> LineCounts {
         let mut counts = LineCounts::default();
-        for line in python::splitlines(text) {
+        for_each_line(text, |line| {
             let start = line.trim_start_matches(python::is_space);
             let end = line.trim_end_matches(python::is_space);
             counts.lines += 1;
             counts.bullets += u32::from(start.starts_with(['•', '-']));
             counts.ellipses += u32::from(end.ends_with("...") || end.ends_with('…'));
-        }
+        });
         counts
     }
 }
@@ -144,7 +188,7 @@ impl LineCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::words;
+    use crate::words::uax29::words;
 
     fn quality(text: &str) -> GopherQuality {
         let mut out = Vec::new();

@@ -1,19 +1,9 @@
-//! The values behind Gopher's repetition rules (Rae et al. 2021, arXiv:2112.11446, table A1).
-//!
-//! They are computed as in datatrove 0.10: fractions of the code points of the whole text; a duplicate is the second and
-//! every later occurrence; the most frequent n-gram (the first seen of equals) counts even if it occurs once; the scan for
-//! duplicate n-grams joins words without a separator and jumps n words on a hit. Departs in two points: the words are those
-//! of [`crate::words`], not spaCy's, and the empty text gives 0 where datatrove raises `ZeroDivisionError`.
-//!
-//! No n-gram is ever built: words have polynomial hashes modulo 2⁶¹ − 1, and the hash of a concatenation, with or without
-//! separators, follows from prefix hashes (Karp and Rabin 1987). Two of m different n-grams of at most k bytes collide with
-//! a probability below k·m²/2⁶², 1e-8 for a megabyte of prose, if the text does not know the base.
-//! Cost: linear; one pass over the words for each of the nine n, which looks up only what may repeat.
-
+//! HEADER
+use memchr::{memchr_iter, memmem};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::hash_index::HashIndex;
-use crate::python;
+use crate::hash_index::{HIGH_BITS, HashIndex, HashSet, ONES, first_block, keep, mix};
+use crate::{lines, python};
 
 /// What Gopher's repetition rules look at. All are fractions in \[0, 1\], but for n-grams that overlap themselves.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +16,10 @@ pub struct GopherRepetition {
     pub dup_line_frac: f64,
     /// Share of characters in such lines.
     pub dup_line_char_frac: f64,
+    /// `dup_line_frac` as in datatrove before 2024-04-26: over `str.splitlines()`, blank lines included.
+    pub v1_dup_line_frac: f64,
+    /// Share of characters in such lines.
+    pub v1_dup_line_char_frac: f64,
     /// Share of characters in the most frequent n-gram, n = 2, 3, 4; 0 for fewer than n words.
     pub top_n_gram: [f64; 3],
     /// Share of characters in n-grams that repeat an earlier one, n = 5 to 10.
@@ -35,258 +29,323 @@ pub struct GopherRepetition {
 /// Memory that [`gopher_repetition`] keeps from one text to the next.
 #[derive(Default)]
 pub struct RepetitionScratch {
-    /// All words, joined by nothing.
-    stream: Vec<u8>,
-    /// One more entry than words.
-    prefix: Vec<Prefix>,
-    powers: Vec<u64>,
+    /// What is before each word, and before the end.
+    prefixes: Vec<Prefix>,
+    /// How many characters are before each word, and before the end.
+    chars: Vec<u32>,
+    /// Of each n-gram, by its first word, a slot that its hash chooses; then the n-grams that were chosen by their slots.
+    slots: Vec<u32>,
+    /// How many n-grams share a slot.
+    counts: Vec<u32>,
+    /// The same, up to two: 0, 1, 3 and so on for none, one and more.
+    marks: Vec<u8>,
+    /// The n-grams that may be the most frequent, by their first word.
+    chosen: Vec<usize>,
     index: HashIndex,
-    /// Of each word, the id of what begins there; of each id, how often there is one and how many characters it has.
-    ids: Vec<u32>,
-    counts: Vec<(u32, u32)>,
-    /// Of each word, whether what begins there may also begin elsewhere.
-    repeats: Vec<bool>,
+    /// Of each id in `index`, how often there is one and its first word.
+    occurrences: Vec<(u32, u32)>,
+    seen: HashSet,
 }
 
-/// All words before one: how long they are, and the hashes of their concatenation and of them each followed by a space.
-#[derive(Clone, Copy, Default)]
-struct Prefix {
-    bytes: usize,
-    chars: usize,
-    joined: u64,
-    spaced: u64,
-}
-
-/// The values of `text`, of which `words` are the words.
+/// The values of `text`, of which `words` are the words. Fastest if these are slices of it; both are less than 4 GiB.
 pub fn gopher_repetition(text: &str, words: &[&str], scratch: &mut RepetitionScratch) -> GopherRepetition {
     let text_chars = text.chars().count();
     let share = |chars: usize| {
         if text_chars == 0 { 0.0 } else { chars as f64 / text_chars as f64 }
     };
-    let pieces_max = text.bytes().filter(|&b| b == b'\n').count() + 1;
-    let paragraphs = duplicates(split_at_line_feeds(python::strip(text), 2), &mut scratch.index, pieces_max);
-    let lines = duplicates(split_at_line_feeds(text, 1), &mut scratch.index, pieces_max);
-    scratch.prepare(words);
+    let paragraphs = paragraph_duplicates(text, &mut scratch.seen);
+    let (lines, v1_lines) = line_duplicates(text, &mut scratch.seen);
+    let has_spaces = scratch.prepare::<false>(text, words);
+    if has_spaces {
+        scratch.prepare::<true>(text, words);
+    }
+    let top_n_gram = [2, 3, 4].map(|n| share(scratch.top_n_gram_chars(n, has_spaces)));
+    if has_spaces {
+        scratch.prepare::<false>(text, words);
+    }
     GopherRepetition {
-        dup_para_frac: paragraphs.pieces as f64 / paragraphs.of as f64,
+        dup_para_frac: paragraphs.share_of_pieces(),
         dup_para_char_frac: share(paragraphs.chars),
-        dup_line_frac: lines.pieces as f64 / lines.of as f64,
+        dup_line_frac: lines.share_of_pieces(),
         dup_line_char_frac: share(lines.chars),
-        top_n_gram: scratch.top_n_grams_chars().map(share),
-        dup_n_gram: scratch.dup_n_grams_chars().map(share),
+        v1_dup_line_frac: v1_lines.share_of_pieces(),
+        v1_dup_line_char_frac: share(v1_lines.chars),
+        top_n_gram,
+        dup_n_gram: [5, 6, 7, 8, 9, 10].map(|n| share(scratch.dup_n_gram_chars(n))),
     }
 }
 
-/// The pieces of `text` between runs of at least `min_run` line feeds: `re.split(r"\n{min_run,}", text)`.
-fn split_at_line_feeds(text: &str, min_run: usize) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let bytes = text.as_bytes();
-        let mut at = 0;
-        while let Some(found) = bytes[at..].iter().position(|&b| b == b'\n') {
-            let start = at + found;
-            let end = bytes[start..].iter().position(|&b| b != b'\n').map_or(bytes.len(), |len| start + len);
-            if end - start >= min_run {
-                rest = Some(&text[end..]);
-                return Some(&text[..start]);
-            }
-            at = end;
-        }
-        rest = None;
-        Some(text)
-    })
-}
-
+#[derive(Default)]
 struct Duplicates {
     pieces: usize,
     chars: usize,
     of: usize,
 }
 
-fn duplicates<'a>(pieces: impl Iterator<Item = &'a str>, index: &mut HashIndex, pieces_max: usize) -> Duplicates {
-    let mut found = Duplicates { pieces: 0, chars: 0, of: 0 };
-    index.start(pieces_max);
-    for piece in pieces {
-        found.of += 1;
-        if !index.insert(xxh3_64(piece.as_bytes())).1 {
-            found.pieces += 1;
-            found.chars += piece.chars().count();
+impl Duplicates {
+    fn add(&mut self, piece: &str, seen: &mut HashSet) {
+        self.of += 1;
+        if !seen.insert(xxh3_64(piece.as_bytes())) {
+            self.pieces += 1;
+            self.chars += piece.chars().count();
         }
     }
+
+    fn add_empty(&mut self, pieces: usize) {
+        self.of += pieces;
+        self.pieces += pieces.saturating_sub(1);
+    }
+
+    fn share_of_pieces(&self) -> f64 {
+        if self.of == 0 { 0.0 } else { self.pieces as f64 / self.of as f64 }
+    }
+}
+
+/// The duplicates in `re.split(r"\n{2,}", text.strip())`.
+fn paragraph_duplicates(text: &str, seen: &mut HashSet) -> Duplicates {
+    let text = python::strip(text);
+    let mut found = Duplicates::default();
+    let mut start = 0;
+    seen.start(text.len() / 256);
+    for at in memmem::find_iter(text.as_bytes(), b"\n\n") {
+        // Of four line feeds, the last two are found, too.
+        if at >= start {
+            found.add(&text[start..at], seen);
+            start = at + text[at..].bytes().take_while(|&b| b == b'\n').count();
+        }
+    }
+    found.add(&text[start..], seen);
     found
 }
 
-/// N-grams of fewer bytes than this are all looked up; longer ones if the text has their first bytes twice.
-const WINDOW: usize = 16;
+/// The duplicates in `re.split(r"\n+", text)` and those in `text.splitlines()`.
+fn line_duplicates(text: &str, seen: &mut HashSet) -> (Duplicates, Duplicates) {
+    let (mut found, mut start, mut line_feeds) = (Duplicates::default(), 0, 0);
+    seen.start(text.len() / 64);
+    for end in memchr_iter(b'\n', text.as_bytes()) {
+        if end > start {
+            found.add(&text[start..end], seen);
+        }
+        start = end + 1;
+        line_feeds += 1;
+    }
+    if start < text.len() {
+        found.add(&text[start..], seen);
+    }
+    let v1_found = if lines::end_in_line_feeds(text) {
+        let mut v1_found = Duplicates { ..found };
+        v1_found.add_empty(line_feeds + usize::from(start < text.len()) - found.of);
+        v1_found
+    } else {
+        let mut v1_found = Duplicates::default();
+        seen.start(text.len() / 64);
+        python::splitlines(text).for_each(|line| v1_found.add(line, seen));
+        v1_found
+    };
+    found.add_empty(usize::from(text.starts_with('\n')) + usize::from(text.is_empty() || text.ends_with('\n')));
+    (found, v1_found)
+}
 
-/// The id of an n-gram that was not looked up.
-const UNIQUE: u32 = u32::MAX;
+/// Prime to 2⁶⁴, and above any byte of UTF-8, so that the polynomials of different blocks differ.
+const BASE: u64 = 251;
 
-impl RepetitionScratch {
-    fn prepare(&mut self, words: &[&str]) {
-        self.stream.clear();
-        self.prefix.clear();
-        self.prefix.reserve(words.len() + 1);
-        let mut last = Prefix::default();
-        self.prefix.push(last);
-        for word in words {
-            let hash = polynomial(word.as_bytes());
-            let power = power(&mut self.powers, word.len());
-            last.joined = add(mul(last.joined, power), hash);
-            last.spaced = add(mul(add(mul(last.spaced, power), hash), BASE), digit(b' '));
-            last.bytes += word.len();
-            last.chars += if word.is_ascii() { word.len() } else { word.chars().count() };
-            self.prefix.push(last);
-            self.stream.extend_from_slice(word.as_bytes());
+/// `POWERS[k]` is `BASE` to the power of k, and one divided by that.
+const POWERS: [(u64, u64); 9] = {
+    let mut inverse = BASE;
+    let mut i = 0;
+    while i < 5 {
+        inverse = inverse.wrapping_mul(2u64.wrapping_sub(BASE.wrapping_mul(inverse)));
+        i += 1;
+    }
+    let mut powers = [(1, 1); 9];
+    let mut k = 1;
+    while k < 9 {
+        powers[k] = (BASE.wrapping_mul(powers[k - 1].0), inverse.wrapping_mul(powers[k - 1].1));
+        k += 1;
+    }
+    powers
+};
+
+/// What is before a word: Σ digits\[k\]·BASEᵏ, and one divided by the next power (times a constant, which makes the high
+/// bits depend on all). The difference of two sums times the first factor is the hash of what is between them.
+#[derive(Clone, Copy, Default)]
+struct Prefix {
+    sum: u64,
+    factor: u64,
+}
+
+impl Prefix {
+    #[inline]
+    fn hash_to(&self, end: &Prefix) -> u64 {
+        end.sum.wrapping_sub(self.sum).wrapping_mul(self.factor)
+    }
+}
+
+/// What stands between words, and behind the last one.
+#[derive(Clone, Copy, PartialEq)]
+enum Join {
+    Nothing,
+    Spaces,
+}
+
+/// A [`Prefix`] that grows.
+struct Stream {
+    all: Prefix,
+    power: u64,
+    chars: u32,
+    /// Has a high bit set if there is a space.
+    spaces: u64,
+}
+
+impl Stream {
+    /// Appends the first `len_bytes` bytes of `block`.
+    #[inline]
+    fn append(&mut self, block: u64, len_bytes: usize) {
+        let (power, inverse) = POWERS[len_bytes];
+        // A digit is never 0, so that NULs count.
+        let digits = polynomial(keep(block + ONES, len_bytes));
+        self.all.sum = self.all.sum.wrapping_add(digits.wrapping_mul(self.power));
+        self.all.factor = self.all.factor.wrapping_mul(inverse);
+        self.power = self.power.wrapping_mul(power);
+        let block = keep(block, len_bytes);
+        let zero_for_space = block ^ (ONES * u64::from(b' '));
+        self.spaces |= zero_for_space.wrapping_sub(ONES) & !zero_for_space;
+        self.chars += len_bytes as u32;
+        if block & HIGH_BITS != 0 {
+            let continuations = block >> 7 & !block >> 6 & ONES;
+            self.chars -= (continuations.wrapping_mul(ONES) >> 56) as u32;
         }
     }
+}
 
-    /// Length × count of the most frequent n-gram, its words joined by spaces, for n = 2, 3 and 4.
-    fn top_n_grams_chars(&mut self) -> [usize; 3] {
-        // An n-gram repeats only if its first n − 1 words do, unless words have spaces in them (UAX-29 joins one to a mark).
-        let prunes = !self.stream.contains(&b' ');
-        self.repeats.clear();
-        self.repeats.resize(self.prefix.len(), true);
-        [2, 3, 4].map(|n| {
-            let top = self.top_n_gram_chars(n);
-            if prunes {
-                let repeats = |&id: &u32| id != UNIQUE && self.counts[id as usize].0 > 1;
-                self.repeats.clear();
-                self.repeats.extend(self.ids.iter().map(repeats));
+/// Σ bytes\[k\]·BASEᵏ over the eight bytes of `block`.
+#[inline]
+fn polynomial(block: u64) -> u64 {
+    let twos = (block & 0x00ff_00ff_00ff_00ff) + BASE * (block >> 8 & 0x00ff_00ff_00ff_00ff);
+    let fours = (twos & 0x0000_ffff_0000_ffff) + BASE * BASE * (twos >> 16 & 0x0000_ffff_0000_ffff);
+    (fours & 0xffff_ffff).wrapping_add((fours >> 32).wrapping_mul(BASE * BASE * BASE * BASE))
+}
+
+impl RepetitionScratch {
+    /// Sets the prefixes and says whether a word has a space in it.
+    fn prepare<const SPACES: bool>(&mut self, text: &str, words: &[&str]) -> bool {
+        let mut stream =
+            Stream { all: Prefix { sum: 0, factor: 0x9e37_79b9_7f4a_7c15 }, power: 1, chars: 0, spaces: 0 };
+        self.prefixes.resize(words.len() + 1, Prefix::default());
+        self.chars.resize(words.len() + 1, 0);
+        for ((word, prefix), chars) in words.iter().zip(&mut self.prefixes).zip(&mut self.chars) {
+            (*prefix, *chars) = (stream.all, stream.chars);
+            let mut rest = word.as_bytes();
+            while let Some((block, after)) = rest.split_first_chunk() {
+                stream.append(u64::from_le_bytes(*block), 8);
+                rest = after;
             }
-            top
-        })
+            stream.append(first_block(text, rest), rest.len());
+            if SPACES {
+                stream.append(b' '.into(), 1);
+            }
+        }
+        self.prefixes[words.len()] = stream.all;
+        self.chars[words.len()] = stream.chars;
+        stream.spaces & HIGH_BITS != 0
     }
 
-    /// As above for one n, which looks at the places that `repeats` names.
-    fn top_n_gram_chars(&mut self, n: usize) -> usize {
-        let n_grams = self.prefix.len().saturating_sub(n);
+    /// Length × count of the most frequent n-gram, its words joined by spaces.
+    fn top_n_gram_chars(&mut self, n: usize, has_spaces: bool) -> usize {
+        let n_grams = self.prefixes.len().saturating_sub(n);
         if n_grams == 0 {
             return 0;
         }
-        self.index.start(n_grams);
-        self.ids.clear();
+        let slots_log2 = (n_grams * 2).next_power_of_two().ilog2().clamp(6, 15);
         self.counts.clear();
-        for at in 0..n_grams {
-            let mut id = UNIQUE;
-            if self.repeats[at] {
-                let (from, to) = (self.prefix[at], self.prefix[at + n]);
-                let power = power(&mut self.powers, to.bytes - from.bytes + n);
-                let (found, is_new) = self.index.insert(sub(to.spaced, mul(from.spaced, power)));
-                if is_new {
-                    self.counts.push((0, (to.chars - from.chars + n - 1) as u32));
+        self.counts.resize(1 << slots_log2, 0);
+        self.slots.resize(n_grams, 0);
+        let mut most = 0;
+        for ((slot, end), start) in self.slots.iter_mut().zip(&self.prefixes[n..]).zip(&self.prefixes) {
+            *slot = (start.hash_to(end) >> (64 - slots_log2)) as u32;
+            let count = &mut self.counts[*slot as usize];
+            *count += 1;
+            most = most.max(*count);
+        }
+        // No n-gram occurs more often than its slot. A slot may have others, too, so what is found tells whether to go on.
+        let mut least = most - most / 4;
+        loop {
+            let (count, first) = self.top_of_slots(n, least.max(2), has_spaces);
+            if count >= least || least <= 2 {
+                let chars = (self.chars[first as usize + n] - self.chars[first as usize]) as usize;
+                return count as usize * if has_spaces { chars - 1 } else { chars + n - 1 };
+            }
+            least = count;
+        }
+    }
+
+    /// How often the most frequent of those n-grams occurs that have at least `least` in their slots, and where first. It is
+    /// the first of equals, and the text's first if none is repeated.
+    fn top_of_slots(&mut self, n: usize, least: u32, has_spaces: bool) -> (u32, u32) {
+        self.chosen.clear();
+        for (at, &slot) in self.slots.iter().enumerate() {
+            if self.counts[slot as usize] >= least {
+                self.chosen.push(at);
+            }
+        }
+        self.index.start(self.chosen.len());
+        self.occurrences.clear();
+        for &at in &self.chosen {
+            let mut hash = self.prefixes[at].hash_to(&self.prefixes[at + n]);
+            if !has_spaces {
+                // Where no word has spaces in it, the places of the spaces are part of the n-gram.
+                for cuts in self.chars[at..at + n].windows(2) {
+                    hash = mix(hash, u64::from(cuts[1] - cuts[0]));
                 }
-                self.counts[found as usize].0 += 1;
-                id = found;
             }
-            self.ids.push(id);
-        }
-        // Ids are in order of appearance, and the first of equals is meant: later ones must be more. If none is repeated,
-        // that is the text's first.
-        let first = (1, (self.prefix[n].chars + n - 1) as u32);
-        let (count, chars) = self.counts.iter().fold(first, |top, &next| if next.0 > top.0 { next } else { top });
-        count as usize * chars as usize
-    }
-
-    /// Characters of n-grams that repeat an earlier one, their words joined by nothing, for n = 5 to 10.
-    fn dup_n_grams_chars(&mut self) -> [usize; 6] {
-        self.find_repeated_windows();
-        [5, 6, 7, 8, 9, 10].map(|n| self.dup_n_gram_chars(n))
-    }
-
-    /// Sets `repeats` where the `WINDOW` bytes from a word on also follow the start of another word. Equal n-grams may
-    /// have their words cut differently, so no count of words can stand in for bytes.
-    fn find_repeated_windows(&mut self) {
-        let words = self.prefix.len() - 1;
-        self.index.start(words);
-        self.ids.clear();
-        self.counts.clear();
-        let windows = self.prefix[..words].iter().map_while(|word| self.stream.get(word.bytes..word.bytes + WINDOW));
-        for window in windows {
-            let (id, is_new) = self.index.insert(xxh3_64(window));
+            let (id, is_new) = self.index.insert(hash);
             if is_new {
-                self.counts.push((0, 0));
+                self.occurrences.push((0, at as u32));
             }
-            self.counts[id as usize].0 += 1;
-            self.ids.push(id);
+            self.occurrences[id as usize].0 += 1;
         }
-        self.repeats.clear();
-        self.repeats.extend(self.ids.iter().map(|&id| self.counts[id as usize].0 > 1));
-        self.repeats.resize(words, true);
+        self.occurrences.iter().fold((1, 0), |top, &next| if next.0 > top.0 { next } else { top })
     }
 
+    /// Characters of n-grams that repeat an earlier one, their words joined by nothing.
     fn dup_n_gram_chars(&mut self, n: usize) -> usize {
-        let n_grams = self.prefix.len().saturating_sub(n);
-        self.index.start(n_grams);
-        let (mut at, mut chars) = (0, 0);
-        while at < n_grams {
-            let (from, to) = (self.prefix[at], self.prefix[at + n]);
-            let bytes = to.bytes - from.bytes;
-            let is_unique = !self.repeats[at] && bytes >= WINDOW;
-            if is_unique || self.index.insert(sub(to.joined, mul(from.joined, power(&mut self.powers, bytes)))).1 {
-                at += 1;
-            } else {
-                chars += to.chars - from.chars;
-                at += n;
+        self.find_repeated(n);
+        self.seen.start(self.slots.len() / 2);
+        let (mut next, mut found) = (0, 0);
+        for &at in &self.slots {
+            let at = at as usize;
+            if at >= next && !self.seen.insert(self.prefixes[at].hash_to(&self.prefixes[at + n])) {
+                next = at + n;
+                found += (self.chars[next] - self.chars[at]) as usize;
             }
         }
-        chars
+        found
     }
-}
 
-/// `BASE` to the power of `exponent`, from a table of the powers below 4,096 that grows as needed.
-#[inline]
-fn power(table: &mut Vec<u64>, exponent: usize) -> u64 {
-    match table.get(exponent) {
-        Some(&power) => power,
-        None => new_power(table, exponent),
+    /// Replaces the slots by the n-grams that share one.
+    fn find_repeated(&mut self, n: usize) {
+        let n_grams = self.prefixes.len().saturating_sub(n);
+        let slots_log2 = (n_grams * 8).next_power_of_two().ilog2().clamp(6, 20);
+        self.marks.clear();
+        self.marks.resize(1 << slots_log2, 0);
+        self.slots.resize(n_grams, 0);
+        if n_grams == 0 {
+            return;
+        }
+        for ((slot, end), start) in self.slots.iter_mut().zip(&self.prefixes[n..]).zip(&self.prefixes) {
+            *slot = (start.hash_to(end) >> (64 - slots_log2)) as u32;
+            let mark = &mut self.marks[*slot as usize];
+            *mark = *mark << 1 | 1;
+        }
+        // Always written and seldom kept, because a branch would be a coin's toss.
+        let mut kept = 0;
+        for at in 0..n_grams {
+            let mark = self.marks[self.slots[at] as usize];
+            self.slots[kept] = at as u32;
+            kept += usize::from(mark > 1);
+        }
+        self.slots.truncate(kept);
     }
-}
-
-#[cold]
-fn new_power(table: &mut Vec<u64>, exponent: usize) -> u64 {
-    if exponent >= 4096 {
-        let half = power(table, exponent / 2);
-        let square = mul(half, half);
-        return if exponent.is_multiple_of(2) { square } else { mul(square, BASE) };
-    }
-    while table.len() <= exponent {
-        table.push(table.last().map_or(1, |&last| mul(last, BASE)));
-    }
-    table[exponent]
-}
-
-/// 2⁶¹ − 1, a prime.
-const MODULUS: u64 = (1 << 61) - 1;
-
-/// Any large number below the modulus does; it is fixed, so that results are the same everywhere.
-const BASE: u64 = 0x0a76_1d64_78bd_642f;
-
-/// A byte as a digit: never 0, so that leading NULs count.
-fn digit(byte: u8) -> u64 {
-    u64::from(byte) + 1
-}
-
-fn polynomial(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |hash, &byte| add(mul(hash, BASE), digit(byte)))
-}
-
-#[inline]
-fn mul(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    add(product as u64 & MODULUS, (product >> 61) as u64)
-}
-
-#[inline]
-fn add(a: u64, b: u64) -> u64 {
-    let sum = a + b;
-    if sum >= MODULUS { sum - MODULUS } else { sum }
-}
-
-#[inline]
-fn sub(a: u64, b: u64) -> u64 {
-    if a >= b { a - b } else { a + MODULUS - b }
 }
 
 #[cfg(test)]
@@ -355,6 +414,8 @@ mod tests {
             dup_para_char_frac: 0.0,
             dup_line_frac: 0.0,
             dup_line_char_frac: 0.0,
+            v1_dup_line_frac: 0.0,
+            v1_dup_line_char_frac: 0.0,
             top_n_gram: [0.0; 3],
             dup_n_gram: [0.0; 6],
         };

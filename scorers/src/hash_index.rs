@@ -1,7 +1,100 @@
-//! A reusable index of 64-bit hashes: which are equal, in order of first appearance.
+//! 64-bit hashes of short strings, and two reusable tables of them: which are equal, and how many differ.
 //!
-//! Open addressing with linear probing over a power of two of slots, at most half of them full. Emptying it is one
-//! increment: slots carry the generation that wrote them, so a document of any length costs what its own items cost.
+//! [`mix`] is the folded multiplication of wyhash (Wang Yi 2019): two words of input, 128 bits of product, one word of
+//! output. Two different strings agree with a probability of about 2⁻⁶⁴ if the text does not know the constants.
+//! The tables are open addressing with linear probing over a power of two of slots, at most half of them full, so that a
+//! document costs what its own items cost, whatever came before it.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Two hashes, or sixteen bytes, to one hash.
+#[inline]
+pub(crate) fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a ^ 0xa076_1d64_78bd_642f) * u128::from(b ^ 0xe703_7ed1_a0b4_28db);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// One in each byte.
+pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
+/// The bits that are set in bytes which are not ASCII.
+pub(crate) const HIGH_BITS: u64 = ONES << 7;
+
+/// The eight bytes from `at` on.
+#[inline]
+pub(crate) fn load(bytes: &[u8], at: usize) -> u64 {
+    let mut block = [0; 8];
+    block.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(block)
+}
+
+/// `KEEP[n]` has the lowest `n` bytes set.
+const KEEP: [u64; 9] = {
+    let mut masks = [u64::MAX; 9];
+    let mut n = 0;
+    while n < 8 {
+        masks[n] = (1 << (8 * n)) - 1;
+        n += 1;
+    }
+    masks
+};
+
+/// The first `len_bytes` bytes of a block of eight, the others 0.
+#[inline]
+pub(crate) fn keep(block: u64, len_bytes: usize) -> u64 {
+    block & KEEP[len_bytes.min(8)]
+}
+
+/// The first eight bytes of `word`, and of what is behind it if that is within `text`; 0 otherwise.
+#[inline]
+pub(crate) fn first_block(text: &str, word: &[u8]) -> u64 {
+    let from = word.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+    match text.as_bytes().get(from..).and_then(|text| text.first_chunk()) {
+        Some(block) => u64::from_le_bytes(*block),
+        None => word.iter().take(8).rev().fold(0, |block, &byte| block << 8 | u64::from(byte)),
+    }
+}
+
+/// The longest word that a [`Word`] can hold.
+pub(crate) const SHORT: usize = 16;
+
+/// A word of at most [`SHORT`] bytes, in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Word {
+    low: u64,
+    high: u64,
+    len_bytes: usize,
+}
+
+impl Word {
+    /// The first `len_bytes` bytes of a block of [`SHORT`] bytes.
+    #[inline]
+    pub(crate) fn new(block: &[u8], len_bytes: usize) -> Word {
+        let low = keep(load(block, 0), len_bytes);
+        Word { low, high: keep(load(block, 8), len_bytes.saturating_sub(8)), len_bytes }
+    }
+
+    #[inline]
+    pub(crate) fn is_ascii(self) -> bool {
+        (self.low | self.high) & HIGH_BITS == 0
+    }
+
+    /// What [`hash_word`] gives.
+    #[inline]
+    pub(crate) fn hash(self) -> u64 {
+        // Without its length, a word would equal one with NULs behind it.
+        mix(self.low, self.high ^ (self.len_bytes as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+/// The hash of a word of any length.
+pub(crate) fn hash_word(word: &[u8]) -> u64 {
+    if word.len() > SHORT {
+        return xxh3_64(word);
+    }
+    let mut block = [0; SHORT];
+    block[..word.len()].copy_from_slice(word);
+    Word::new(&block, word.len()).hash()
+}
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
@@ -11,6 +104,8 @@ struct Slot {
 }
 
 /// Gives equal hashes equal ids: 0, 1, 2 … by first appearance since [`HashIndex::start`].
+///
+/// Emptying it is one increment: slots carry the generation that wrote them.
 #[derive(Default)]
 pub(crate) struct HashIndex {
     slots: Vec<Slot>,
@@ -36,7 +131,7 @@ impl HashIndex {
     /// The id of `hash`, and whether it is new.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64) -> (u32, bool) {
-        // Polynomial hashes are not uniform in their low bits.
+        // A hash need not be uniform in its low bits.
         let mut at = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & self.mask;
         loop {
             let slot = &mut self.slots[at];
@@ -58,6 +153,70 @@ impl HashIndex {
     }
 }
 
+/// A set of hashes that are uniform in their high bits, which choose the slot. It grows with what is in it.
+#[derive(Default)]
+pub(crate) struct HashSet {
+    /// 0 is a free slot.
+    slots: Vec<u64>,
+    /// What the slots were before they grew, kept for its memory.
+    former: Vec<u64>,
+    shift: u32,
+    len: usize,
+}
+
+impl HashSet {
+    /// Empties the set; it will not grow before it has more than `items` hashes.
+    pub(crate) fn start(&mut self, items: usize) {
+        self.resize((items * 2).next_power_of_two().max(64));
+    }
+
+    fn resize(&mut self, slots: usize) {
+        self.slots.clear();
+        self.slots.resize(slots, 0);
+        self.shift = 64 - slots.ilog2();
+        self.len = 0;
+    }
+
+    /// Whether `hash` is new.
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: u64) -> bool {
+        let hash = hash.max(1);
+        let mask = self.slots.len() - 1;
+        let mut at = (hash >> self.shift) as usize;
+        loop {
+            let slot = &mut self.slots[at & mask];
+            if *slot == hash {
+                return false;
+            }
+            if *slot == 0 {
+                *slot = hash;
+                self.len += 1;
+                if self.len * 2 > mask + 1 {
+                    self.grow();
+                }
+                return true;
+            }
+            at += 1;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        std::mem::swap(&mut self.slots, &mut self.former);
+        self.resize(self.former.len() * 4);
+        for i in 0..self.former.len() {
+            if self.former[i] != 0 {
+                self.insert(self.former[i]);
+            }
+        }
+    }
+
+    /// How many different hashes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +229,35 @@ mod tests {
             let ids = [7, 9, 7, 0, 9].map(|hash| index.insert(hash));
             assert_eq!(ids, [(0, true), (1, true), (0, false), (2, true), (1, false)]);
             assert_eq!(index.len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_set_grows_and_restarts() {
+        let mut set = HashSet::default();
+        for items in [3, 100_000, 0, 77] {
+            set.start(items as usize / 2);
+            for round in 0..2 {
+                for i in 0..items {
+                    assert_eq!(set.insert(mix(i, 0)), round == 0);
+                }
+            }
+            assert_eq!(set.len() as u64, items);
+        }
+    }
+
+    #[test]
+    fn a_block_hashes_as_its_word() {
+        let text = b"\0\0abcdefghijklmnopqrstuvwxyz0123456789\0\0\0\0\0\0\0";
+        let mut set = HashSet::default();
+        set.start(0);
+        let mut words = std::collections::HashSet::new();
+        for from in 0..text.len() - SHORT {
+            for len in 0..=SHORT {
+                let word = &text[from..from + len];
+                assert_eq!(Word::new(&text[from..from + SHORT], len).hash(), hash_word(word));
+                assert_eq!(set.insert(hash_word(word)), words.insert(word), "{word:?}");
+            }
         }
     }
 }

@@ -1,118 +1,36 @@
-//! Verdicts: every rule that the manifest switches on, as an expression over the values in `signals`. Reads no text.
+//! Verdicts: every rule that the manifest switches on, as an expression over the values in `signals`. Reads no text; the
+//! lists of unwanted addresses are looked up in `documents.url`.
 
 use std::sync::Arc;
 
-use curate_schemas::manifest::{Filter, GopherQuality, GopherRepetition, Manifest};
+use curate_schemas::manifest::{Filter, Manifest};
 use curate_schemas::tables;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_nested::extract::array_element;
 use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::prelude::DataFrame;
+use datafusion::scalar::ScalarValue;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
-use crate::function::Function;
+use crate::function::{Function, text};
+use crate::lists::{List, Lists};
+use crate::rules::{Fails, RULES, Rule, Signal};
 use crate::{Read, ShardStage, Stage, if_reached, read, select_table};
-
-/// Which side of its threshold fails a document. Comparisons are strict: a value equal to the threshold passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fails {
-    /// Values below the threshold fail.
-    Below,
-    /// Values above the threshold fail.
-    Above,
-}
-
-/// A rule: a signal, a side and a threshold.
-#[derive(Debug, Clone, Copy)]
-pub struct Rule {
-    /// `family` in `family.rule`, the manifest's `[filter.family]` and the struct in `signals`.
-    pub family: &'static str,
-    /// `rule` in `family.rule`.
-    pub name: &'static str,
-    /// The field of the family's struct.
-    pub signal: &'static str,
-    /// The side that fails.
-    pub fails: Fails,
-    threshold: Threshold,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Threshold {
-    Quality(fn(&GopherQuality) -> f64),
-    Repetition(fn(&GopherRepetition) -> f64),
-}
-
-impl Rule {
-    /// `family.rule`, as in `removed_by` and `failing`.
-    pub fn full_name(&self) -> String {
-        format!("{}.{}", self.family, self.name)
-    }
-
-    /// The threshold, if the rule's family is switched on.
-    pub fn threshold(&self, filter: &Filter) -> Option<f64> {
-        match self.threshold {
-            Threshold::Quality(get) => filter.gopher_quality.as_ref().map(get),
-            Threshold::Repetition(get) => filter.gopher_repetition.as_ref().map(get),
-        }
-    }
-
-    fn failed(&self, threshold: f64) -> Expr {
-        let value = get_field(col(self.family), self.signal);
-        match self.fails {
-            Fails::Below => value.lt(lit(threshold)),
-            Fails::Above => value.gt(lit(threshold)),
-        }
-    }
-}
-
-const fn quality(name: &'static str, signal: &'static str, fails: Fails, threshold: fn(&GopherQuality) -> f64) -> Rule {
-    Rule { family: "gopher_quality", name, signal, fails, threshold: Threshold::Quality(threshold) }
-}
-
-const fn repetition(name: &'static str, signal: &'static str, threshold: fn(&GopherRepetition) -> f64) -> Rule {
-    Rule { family: "gopher_repetition", name, signal, fails: Fails::Above, threshold: Threshold::Repetition(threshold) }
-}
-
-/// Every rule, in the order in which the first failing one is named: repetition before quality, as in FineWeb's recipe.
-/// Names are datatrove 0.10's reasons, less its `gopher_` and `_threshold`.
-pub const RULES: &[Rule] = &[
-    repetition("dup_para_frac", "dup_para_frac", |t| t.max_dup_para_frac),
-    repetition("dup_para_char_frac", "dup_para_char_frac", |t| t.max_dup_para_char_frac),
-    repetition("dup_line_frac", "dup_line_frac", |t| t.max_dup_line_frac),
-    repetition("dup_line_char_frac", "dup_line_char_frac", |t| t.max_dup_line_char_frac),
-    repetition("top_2_gram", "top_2_gram", |t| t.max_top_2_gram),
-    repetition("top_3_gram", "top_3_gram", |t| t.max_top_3_gram),
-    repetition("top_4_gram", "top_4_gram", |t| t.max_top_4_gram),
-    repetition("duplicated_5_n_grams", "dup_5_gram", |t| t.max_dup_5_gram),
-    repetition("duplicated_6_n_grams", "dup_6_gram", |t| t.max_dup_6_gram),
-    repetition("duplicated_7_n_grams", "dup_7_gram", |t| t.max_dup_7_gram),
-    repetition("duplicated_8_n_grams", "dup_8_gram", |t| t.max_dup_8_gram),
-    repetition("duplicated_9_n_grams", "dup_9_gram", |t| t.max_dup_9_gram),
-    repetition("duplicated_10_n_grams", "dup_10_gram", |t| t.max_dup_10_gram),
-    quality("short_doc", "n_nonsymbol_words", Fails::Below, |t| f64::from(t.min_words)),
-    quality("long_doc", "n_nonsymbol_words", Fails::Above, |t| f64::from(t.max_words)),
-    quality("below_avg", "avg_word_len", Fails::Below, |t| t.min_avg_word_len),
-    quality("above_avg", "avg_word_len", Fails::Above, |t| t.max_avg_word_len),
-    quality("too_many_hashes", "hash_word_ratio", Fails::Above, |t| t.max_hash_word_ratio),
-    quality("too_many_ellipsis", "ellipsis_word_ratio", Fails::Above, |t| t.max_ellipsis_word_ratio),
-    quality("too_many_bullets", "bullet_line_ratio", Fails::Above, |t| t.max_bullet_line_ratio),
-    quality("too_many_end_ellipsis", "ellipsis_line_ratio", Fails::Above, |t| t.max_ellipsis_line_ratio),
-    quality("below_alpha", "alpha_word_ratio", Fails::Below, |t| t.min_alpha_word_ratio),
-    quality("enough_stop_words", "n_stop_words", Fails::Below, |t| f64::from(t.min_stop_words)),
-];
 
 /// The stage `filter`.
 pub struct FilterStage {
     filter: Filter,
+    lists: Lists,
 }
 
 impl FilterStage {
     /// The stage as the manifest sets it.
-    pub fn new(manifest: &Manifest) -> Self {
-        FilterStage { filter: manifest.filter.clone() }
+    pub fn new(manifest: &Manifest, lists: Lists) -> Self {
+        FilterStage { filter: manifest.filter.clone(), lists }
     }
 }
 
@@ -122,28 +40,83 @@ impl Stage for FilterStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn config(&self) -> Value {
-        serde_json::to_value(&self.filter).expect("thresholds are numbers")
+        // Files are named by their digests, see `resources`.
+        let mut config = serde_json::to_value(&self.filter).expect("settings are numbers, words and paths");
+        if let Some(url) = config["url"].as_object_mut() {
+            url.values_mut().filter(|path| !path.is_null()).for_each(|path| *path = true.into());
+        }
+        if let Some(words) = config["c4_bad_words"].as_object_mut() {
+            words.remove("file");
+        }
+        config
+    }
+
+    fn resources(&self) -> BTreeMap<&'static str, String> {
+        let lists = [("domains", &self.lists.domains), ("substrings", &self.lists.substrings)];
+        lists.into_iter().filter_map(|(name, list)| Some((name, list.as_ref()?.digest.clone()))).collect()
     }
 
     fn follows(&self) -> &'static str {
-        "language"
+        "signals"
     }
 
     fn reads(&self) -> Vec<Read> {
-        vec![read("signals", "gopher_quality"), read("signals", "gopher_repetition")]
+        let columns = ["gopher_repetition", "gopher_quality", "c4", "bad_words", "fineweb", "lines"];
+        let mut reads: Vec<Read> = columns.iter().map(|column| read("signals", column)).collect();
+        if self.filter.url.is_some() {
+            reads.push(read("documents", "url"));
+        }
+        reads
     }
 }
 
 impl ShardStage for FilterStage {
     fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let on = RULES.iter().filter_map(|rule| Some((rule.full_name(), rule.failed(rule.threshold(&self.filter)?))));
-        let judged = input.with_column("failing", if_reached(failing(on.collect()))?)?;
+        let mut plan = input;
+        for (column, list) in [("url_domain", &self.lists.domains), ("url_substring", &self.lists.substrings)] {
+            let entry = match list {
+                Some(list) => if_reached(listed(col("url"), list))?,
+                None => lit(ScalarValue::Utf8(None)),
+            };
+            plan = plan.with_column(column, entry)?;
+        }
+        let on = RULES.iter().filter_map(|rule| Some((rule.full_name(), failed(rule, &self.filter)?)));
+        let judged = plan.with_column("failing", if_reached(failing(on.collect()))?)?;
         select_table(judged.with_column("removed_by", array_element(col("failing"), lit(1i64)))?, "filter")
     }
+}
+
+/// Whether a document fails the rule, if the rule judges.
+fn failed(rule: &Rule, filter: &Filter) -> Option<Expr> {
+    let judged = rule.judged(filter)?;
+    let value = match judged.signal {
+        Signal::Field(field) => get_field(col(rule.family), field),
+        Signal::Of(family, field) => get_field(col(family), field),
+        Signal::Column(column) | Signal::Own(column) => col(column),
+    };
+    let threshold = lit(judged.threshold);
+    Some(match judged.fails {
+        Fails::Below => value.lt(threshold),
+        Fails::Above => value.gt(threshold),
+        Fails::AtMost => value.lt_eq(threshold),
+        Fails::AtLeast => value.gt_eq(threshold),
+        Fails::Set => value,
+        Fails::Listed => value.is_not_null(),
+    })
+}
+
+/// `listed(url, digest of the list) -> the entry that the url matches`, or null.
+fn listed(url: Expr, list: &List) -> Expr {
+    let blocklist = Arc::clone(&list.blocklist);
+    let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
+        let entries = text(columns, 0)?.iter().map(|url| blocklist.find(url?));
+        Ok(Arc::new(entries.collect::<StringArray>()))
+    };
+    Function::new("listed", DataType::Utf8, kernel).call(vec![url, lit(list.digest.as_str())])
 }
 
 /// `failing(name, failed, name, failed, …) -> list of the names whose condition holds`, in the arguments' order.
@@ -169,27 +142,4 @@ pub fn failing(rules: Vec<(String, Expr)>) -> Expr {
     let mut arguments = vec![lit(""), col("reached").is_null()];
     arguments.extend(rules.into_iter().flat_map(|(name, failed)| [lit(name), failed]));
     Function::new("failing", output, kernel).call(arguments)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rule_names_and_signals_are_declared() {
-        let schema = tables::schema("signals");
-        for rule in RULES {
-            let family = schema.field_with_name(rule.family).expect("a family is a column of signals");
-            let DataType::Struct(fields) = family.data_type() else { panic!("{} is no struct", rule.family) };
-            assert!(fields.find(rule.signal).is_some(), "{}.{}", rule.family, rule.signal);
-            assert_eq!(RULES.iter().filter(|other| other.full_name() == rule.full_name()).count(), 1);
-        }
-    }
-
-    #[test]
-    fn a_family_that_is_absent_has_no_threshold() {
-        let filter = Filter { gopher_quality: Some(GopherQuality::default()), gopher_repetition: None };
-        let on = RULES.iter().filter(|rule| rule.threshold(&filter).is_some()).count();
-        assert_eq!(on, 10);
-    }
 }

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use curate_schemas::manifest::{Language, Manifest};
-use curate_scorers::language::detect;
-use datafusion::arrow::array::{ArrayRef, Float64Builder, StringBuilder, StructArray};
-use datafusion::arrow::datatypes::{DataType, Field, Fields};
+use curate_schemas::manifest::{Language, LanguageEngine, Manifest};
+use curate_schemas::tables;
+use curate_scorers::language::{Engine, detect};
+use datafusion::arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, StringBuilder, StructArray};
+use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Expr, col, lit, when};
@@ -16,6 +17,8 @@ use serde_json::{Value, json};
 use crate::function::{Function, text};
 use crate::{Read, ShardStage, Stage, read, select_table};
 
+const COLUMNS: [&str; 3] = ["language", "confidence", "mixed"];
+
 /// The stage `language`.
 pub struct LanguageStage {
     config: Language,
@@ -24,8 +27,7 @@ pub struct LanguageStage {
 impl LanguageStage {
     /// The stage as the manifest sets it; without `[language]` every document is kept.
     pub fn new(manifest: &Manifest) -> Self {
-        let keep_all = Language { keep: Vec::new(), min_confidence: 0.0 };
-        LanguageStage { config: manifest.language.clone().unwrap_or(keep_all) }
+        LanguageStage { config: manifest.language.clone().unwrap_or_default() }
     }
 
     fn removed_by(&self) -> Result<Expr> {
@@ -36,6 +38,7 @@ impl LanguageStage {
         };
         when(not_kept, lit("language.not_kept"))
             .when(col("confidence").lt(lit(self.config.min_confidence)), lit("language.low_confidence"))
+            .when(col("mixed").and(lit(!self.config.keep_mixed)), lit("language.mixed"))
             .end()
     }
 }
@@ -46,11 +49,11 @@ impl Stage for LanguageStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn config(&self) -> Value {
-        json!({ "engine": "whatlang", "language": self.config })
+        json!(self.config)
     }
 
     fn follows(&self) -> &'static str {
@@ -64,30 +67,40 @@ impl Stage for LanguageStage {
 
 impl ShardStage for LanguageStage {
     fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let labelled = input
-            .with_column("detected", detect_language(col("text")))?
-            .with_column("language", get_field(col("detected"), "language"))?
-            .with_column("confidence", get_field(col("detected"), "confidence"))?;
+        let engine = match self.config.engine {
+            LanguageEngine::Whatlang => Engine::Whatlang,
+            LanguageEngine::Whichlang => Engine::Whichlang,
+        };
+        let mut labelled = input.with_column("detected", detect_language(col("text"), engine))?;
+        for column in COLUMNS {
+            labelled = labelled.with_column(column, get_field(col("detected"), column))?;
+        }
         select_table(labelled.with_column("removed_by", self.removed_by()?)?, "language")
     }
 }
 
-/// `detect_language(text) -> {language, confidence}`.
-fn detect_language(text_column: Expr) -> Expr {
-    let fields: Fields =
-        vec![Field::new("language", DataType::Utf8, true), Field::new("confidence", DataType::Float64, false)].into();
+/// `detect_language(text, engine) -> {language, confidence, mixed}`.
+fn detect_language(text_column: Expr, engine: Engine) -> Expr {
+    let schema = tables::schema("language");
+    let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
-        let texts = text(columns, 0)?;
         let (mut codes, mut confidences) = (StringBuilder::new(), Float64Builder::new());
+        let mut mixed = BooleanBuilder::new();
         let mut sample = String::new();
-        for text in texts {
-            let language = detect(text.unwrap_or_default(), &mut sample);
+        for text in text(columns, 0)? {
+            let language = detect(engine, text.unwrap_or_default(), &mut sample);
             codes.append_option(language.code);
-            confidences.append_value(language.confidence);
+            confidences.append_option(language.confidence);
+            mixed.append_value(language.mixed);
         }
-        let columns: Vec<ArrayRef> = vec![Arc::new(codes.finish()), Arc::new(confidences.finish())];
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(codes.finish()), Arc::new(confidences.finish()), Arc::new(mixed.finish())];
         Ok(Arc::new(StructArray::try_new(output.clone(), columns, None)?))
     };
-    Function::new("detect_language", DataType::Struct(fields), kernel).call(vec![text_column])
+    let name = match engine {
+        Engine::Whatlang => "whatlang",
+        Engine::Whichlang => "whichlang",
+    };
+    Function::new("detect_language", DataType::Struct(fields), kernel).call(vec![text_column, lit(name)])
 }

@@ -12,6 +12,8 @@
 //! | [`tokens`] | token counts | shard |
 //! | [`quality`] | q and its terms | shard |
 //! | [`mix`] | epochs per bucket, draws per document | corpus |
+//!
+//! [`rules`] lists every rule of `filter`; [`edits`] says what text the stages behind `signals` see.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +26,19 @@ use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::prelude::DataFrame;
 use serde_json::Value;
 
+use crate::edits::TextColumns;
+use crate::lists::Lists;
+
+pub mod edits;
 pub mod exact_dedup;
 pub mod filter;
 pub mod function;
 pub mod language;
+pub mod lists;
 pub mod mix;
 pub mod near_dedup;
 pub mod quality;
+pub mod rules;
 pub mod signals;
 pub mod signatures;
 pub mod survivor;
@@ -151,11 +159,11 @@ pub trait Corpus: Send + Sync {
     /// If a file cannot be opened.
     fn rows(&self, reads: &[Read]) -> Result<DataFrame>;
 
-    /// Calls `visit` with the text of each of `docs` (ascending), from several threads in no defined order.
+    /// Calls `visit` with the text of each of `docs` (ascending), as `text` says, from several threads in no defined order.
     ///
     /// # Errors
     /// If a file cannot be read.
-    fn texts(&self, docs: &[u64], visit: &(dyn Fn(u64, &str) + Sync)) -> Result<()>;
+    fn texts(&self, text: TextColumns, docs: &[u64], visit: &(dyn Fn(u64, &str) + Sync)) -> Result<()>;
 
     /// Memory that a kernel may use, bytes.
     fn memory(&self) -> u64;
@@ -183,12 +191,12 @@ impl AnyStage {
 ///
 /// # Errors
 /// If the tokenizer cannot be loaded.
-pub fn stages(manifest: &Manifest, tokenizer: tokens::Counter) -> Vec<AnyStage> {
+pub fn stages(manifest: &Manifest, tokenizer: tokens::Counter, lists: &Lists) -> Vec<AnyStage> {
     vec![
         AnyStage::Shard(Box::new(language::LanguageStage::new(manifest))),
-        AnyStage::Shard(Box::new(signals::SignalsStage)),
+        AnyStage::Shard(Box::new(signals::SignalsStage::new(manifest, lists.clone()))),
         AnyStage::Shard(Box::new(signatures::SignaturesStage::new(manifest))),
-        AnyStage::Shard(Box::new(filter::FilterStage::new(manifest))),
+        AnyStage::Shard(Box::new(filter::FilterStage::new(manifest, lists.clone()))),
         AnyStage::Corpus(Box::new(exact_dedup::ExactDedupStage::new(manifest))),
         AnyStage::Corpus(Box::new(near_dedup::NearDedupStage::new(manifest))),
         AnyStage::Shard(Box::new(tokens::TokensStage::new(manifest, tokenizer))),
@@ -213,10 +221,23 @@ pub fn reached_reads(follows: &'static str) -> Vec<Read> {
     if follows == "documents" {
         return Vec::new();
     }
-    vec![
-        Read { table: follows, column: "reached", name: UP_REACHED },
-        Read { table: follows, column: "removed_by", name: UP_REMOVED_BY },
-    ]
+    let mut reads = vec![Read { table: follows, column: "reached", name: UP_REACHED }];
+    if may_remove(follows) {
+        reads.push(Read { table: follows, column: "removed_by", name: UP_REMOVED_BY });
+    }
+    reads
+}
+
+fn may_remove(table: &str) -> bool {
+    tables::schema(table).field_with_name("removed_by").is_ok()
+}
+
+/// The column that says how long each text is that a stage sees: edits are made in `signals`.
+pub fn bytes_read(stage: &str) -> Read {
+    match stage {
+        "documents" | "language" | "signals" => read("documents", "bytes"),
+        _ => read("signals", "bytes"),
+    }
 }
 
 /// Which rows of a batch with the columns of [`reached_reads`] reach a stage.
@@ -235,7 +256,8 @@ pub(crate) fn is_reached(rows: &RecordBatch, row: usize) -> bool {
 pub fn with_reached(input: DataFrame, follows: &str) -> Result<DataFrame> {
     let reached = match follows {
         "documents" => lit(true),
-        _ => col(UP_REACHED).and(col(UP_REMOVED_BY).is_null()),
+        _ if may_remove(follows) => col(UP_REACHED).and(col(UP_REMOVED_BY).is_null()),
+        _ => col(UP_REACHED),
     };
     input.with_column("reached", reached)
 }

@@ -27,6 +27,7 @@ use futures::TryStreamExt;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use crate::edits::TextColumns;
 use crate::exact_dedup::{collect_groups, gather};
 use crate::survivor::{self, Candidate, Preference};
 use crate::{Corpus, CorpusStage, Decision, Read, Stage, read};
@@ -35,12 +36,17 @@ use crate::{Corpus, CorpusStage, Decision, Read, Stage, read};
 pub struct NearDedupStage {
     near: Option<NearDedup>,
     preference: Preference,
+    text: TextColumns,
 }
 
 impl NearDedupStage {
     /// The stage as the manifest sets it; without `[dedup.near]` nothing is removed.
     pub fn new(manifest: &Manifest) -> Self {
-        NearDedupStage { near: manifest.dedup.near.clone(), preference: Preference::new(manifest) }
+        NearDedupStage {
+            near: manifest.dedup.near.clone(),
+            preference: Preference::new(manifest),
+            text: TextColumns::new(manifest),
+        }
     }
 }
 
@@ -82,7 +88,7 @@ impl CorpusStage for NearDedupStage {
         let members = gather(corpus, &buckets).await?;
         let sizes = shingle_counts(corpus, &members).await?;
         let graph = Graph::new(&members, &buckets, &self.preference);
-        let (verdicts, capped) = graph.verify_all(corpus, near, &sizes)?;
+        let (verdicts, capped) = graph.verify_all(corpus, near, self.text, &sizes)?;
         let mut notes = vec![format!(
             "{} documents share a band with another, in {} components, the largest of {}",
             members.len(),
@@ -172,11 +178,17 @@ impl<'a> Graph<'a> {
     }
 
     /// Verdicts in the order of components, and how many documents met the bound on comparisons.
-    fn verify_all(&self, corpus: &dyn Corpus, near: &NearDedup, sizes: &[u32]) -> Result<(Vec<Verdict>, u64)> {
+    fn verify_all(
+        &self,
+        corpus: &dyn Corpus,
+        near: &NearDedup,
+        text: TextColumns,
+        sizes: &[u32],
+    ) -> Result<(Vec<Verdict>, u64)> {
         let (mut verdicts, mut capped) = (Vec::new(), 0);
         for round in self.rounds(near, sizes, corpus.memory() / 2) {
             let sets = match near.min_jaccard > 0.0 {
-                true => self.shingle_sets(corpus, round, near.ngram as usize)?,
+                true => self.shingle_sets(corpus, text, round, near.ngram as usize)?,
                 false => HashMap::new(),
             };
             let results: Vec<_> = round.par_iter().map(|component| self.star(component, near, &sets)).collect();
@@ -210,13 +222,14 @@ impl<'a> Graph<'a> {
     fn shingle_sets(
         &self,
         corpus: &dyn Corpus,
+        text: TextColumns,
         components: &[Vec<usize>],
         ngram: usize,
     ) -> Result<HashMap<u64, Vec<u64>>> {
         let mut docs: Vec<u64> = components.iter().flatten().map(|&member| self.members[member].doc).collect();
         docs.sort_unstable();
         let sets = Mutex::new(HashMap::with_capacity(docs.len()));
-        corpus.texts(&docs, &|doc, text| {
+        corpus.texts(text, &docs, &|doc, text| {
             let mut set = Vec::new();
             shingle_set(text, ngram, &mut set);
             set.shrink_to_fit();

@@ -17,8 +17,9 @@ use datafusion::prelude::DataFrame;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::edits::TextColumns;
 use crate::function::{Function, setting, text};
-use crate::{Read, ShardStage, Stage, if_reached, read, select_table};
+use crate::{Read, ShardStage, Stage, if_reached, select_table};
 
 const COLUMNS: [&str; 3] = ["text_hash", "n_shingles", "bands"];
 
@@ -26,12 +27,17 @@ const COLUMNS: [&str; 3] = ["text_hash", "n_shingles", "bands"];
 pub struct SignaturesStage {
     near: Option<NearDedup>,
     seed: u64,
+    text: TextColumns,
 }
 
 impl SignaturesStage {
     /// The stage as the manifest sets it; without `[dedup.near]` there are no band keys.
     pub fn new(manifest: &Manifest) -> Self {
-        SignaturesStage { near: manifest.dedup.near.clone(), seed: manifest.run.seed }
+        SignaturesStage {
+            near: manifest.dedup.near.clone(),
+            seed: manifest.run.seed,
+            text: TextColumns::new(manifest),
+        }
     }
 }
 
@@ -52,11 +58,14 @@ impl Stage for SignaturesStage {
     }
 
     fn follows(&self) -> &'static str {
-        "language"
+        match self.text {
+            TextColumns::Plain => "language",
+            TextColumns::Edited => "signals",
+        }
     }
 
     fn reads(&self) -> Vec<Read> {
-        vec![read("documents", "text")]
+        self.text.reads()
     }
 }
 
@@ -64,7 +73,7 @@ impl ShardStage for SignaturesStage {
     fn plan(&self, input: DataFrame) -> Result<DataFrame> {
         let (ngram, bands, rows) = self.near.as_ref().map_or((0, 0, 0), |near| (near.ngram, near.bands, near.rows));
         let settings = [u64::from(ngram), u64::from(bands), u64::from(rows), self.seed];
-        let mut plan = input.with_column("signature", if_reached(signature(col("text"), settings))?)?;
+        let mut plan = input.with_column("signature", if_reached(signature(self.text.text(), settings))?)?;
         for column in COLUMNS {
             plan = plan.with_column(column, get_field(col("signature"), column))?;
         }

@@ -68,7 +68,7 @@ pub(crate) fn reads() -> Vec<Read> {
     vec![
         read("documents", "doc_id"),
         read("documents", "source"),
-        read("documents", "bytes"),
+        read("signals", "bytes"),
         read("documents", "date"),
         read("signals", "heuristic"),
     ]

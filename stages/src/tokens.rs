@@ -15,11 +15,13 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Expr, col, lit, when};
 use datafusion::prelude::DataFrame;
+use datafusion::scalar::ScalarValue;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::edits::TextColumns;
 use crate::function::{Function, text};
-use crate::{Read, Reuse, ShardStage, Stage, is_reached, read, select_table};
+use crate::{Read, Reuse, ShardStage, Stage, is_reached, select_table};
 
 /// A loaded tokenizer, shared by all threads.
 pub type Counter = Arc<Tokenizer>;
@@ -28,18 +30,22 @@ pub type Counter = Arc<Tokenizer>;
 /// hexadecimal digits.
 pub const SAMPLE_BELOW: &str = "1";
 
-const COLUMNS: [&str; 2] = ["tokens", "text_hash"];
+const COLUMNS: [&str; 3] = ["tokens", "tokens_before", "text_hash"];
+/// What the kernel gives.
+const COUNTED: [&str; 2] = ["tokens", "text_hash"];
+const KNOWN_COLUMNS: [&str; 3] = ["known_tokens", "known_tokens_before", "known_text_hash"];
 
 /// The stage `tokens`.
 pub struct TokensStage {
     scope: TokenScope,
     tokenizer: Counter,
+    text: TextColumns,
 }
 
 impl TokensStage {
     /// The stage as the manifest sets it.
     pub fn new(manifest: &Manifest, tokenizer: Counter) -> Self {
-        TokensStage { scope: manifest.tokens.scope, tokenizer }
+        TokensStage { scope: manifest.tokens.scope, tokenizer, text: TextColumns::new(manifest) }
     }
 }
 
@@ -49,7 +55,7 @@ impl Stage for TokensStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn config(&self) -> Value {
@@ -69,7 +75,7 @@ impl Stage for TokensStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        vec![read("documents", "text")]
+        self.text.reads()
     }
 }
 
@@ -87,15 +93,26 @@ impl ShardStage for TokensStage {
         };
         let mut plan = input;
         if has_text {
-            plan = plan.with_column("counted", when(missing, count_tokens(col("text"), &self.tokenizer)).end()?)?;
+            let after = count_tokens(self.text.text(), &self.tokenizer);
+            plan = plan.with_column("counted", when(missing.clone(), after).end()?)?;
+            let before = match self.text {
+                TextColumns::Plain => lit(ScalarValue::UInt64(None)),
+                TextColumns::Edited => {
+                    let before = get_field(count_tokens(col("text"), &self.tokenizer), "tokens");
+                    when(missing.and(col("edits").is_not_null()), before).end()?
+                }
+            };
+            plan = plan.with_column("counted_before", before)?;
         }
-        for (column, known) in COLUMNS.into_iter().zip(["known_tokens", "known_text_hash"]) {
+        for (column, known) in COLUMNS.into_iter().zip(KNOWN_COLUMNS) {
+            let counted = match column {
+                "tokens_before" => col("counted_before"),
+                _ => get_field(col("counted"), column),
+            };
             let value = match (has_known, has_text) {
                 (true, false) => col(known),
-                (true, true) => {
-                    when(col(known).is_not_null(), col(known)).otherwise(get_field(col("counted"), column))?
-                }
-                (false, _) => get_field(col("counted"), column),
+                (true, true) => when(col("known_tokens").is_not_null(), col(known)).otherwise(counted)?,
+                (false, _) => counted,
             };
             // What a former scope or other survivors left counted is not carried along: equal keys, equal bytes.
             plan = plan.with_column(column, when(wanted.clone(), value).end()?)?;
@@ -104,7 +121,8 @@ impl ShardStage for TokensStage {
     }
 
     fn reuses(&self) -> Option<Reuse> {
-        Some(Reuse { columns: &COLUMNS, parts: &["documents", "tokenizer"], spares: &["text"] })
+        // Edits are a part of what was counted; where there are none, `signals` is no part of either key.
+        Some(Reuse { columns: &COLUMNS, parts: &["documents", "signals", "tokenizer"], spares: &["text", "edits"] })
     }
 
     fn lacks(&self, rows: &RecordBatch) -> bool {
@@ -125,7 +143,7 @@ fn count_tokens(text_column: Expr, tokenizer: &Counter) -> Expr {
     let digest = lit(tokenizer.digest());
     let tokenizer = Arc::clone(tokenizer);
     let schema = tables::schema("tokens");
-    let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
+    let fields: Fields = COUNTED.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut counts, mut hashes) = (UInt64Builder::new(), FixedSizeBinaryBuilder::new(16));

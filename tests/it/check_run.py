@@ -83,6 +83,31 @@ def put(into, reason, n):
         into["removed"][reason] = into["removed"].get(reason, 0) + n
 
 
+def edit(text, edits):
+    """The text after its edits, which are spans of bytes."""
+    raw, out, at = text.encode(), [], 0
+    for change in edits or ():
+        out += [raw[at : change["start"]], change["replacement"].encode()]
+        at = change["end"]
+    return b"".join([*out, raw[at:]]).decode()
+
+
+def seen_texts(check):
+    """The table `seen`: each document's text and bytes as the stages behind `signals` see them."""
+    check.db.execute("CREATE TABLE seen AS SELECT doc_id, text, bytes FROM documents")
+    if not check.has("signals"):
+        return
+    edits = "SELECT doc_id, text, edits, signals.bytes FROM documents JOIN signals USING (doc_id) WHERE edits IS NOT NULL"
+    for doc_id, text, changes, size in check.rows(edits):
+        after = edit(text, changes)
+        check.equal(f"{doc_id}, bytes after edits", size, len(after.encode()))
+        check.db.execute("UPDATE seen SET text = ?, bytes = ? WHERE doc_id = ?", [after, len(after.encode()), doc_id])
+    check.none(
+        "texts whose length is another one",
+        "SELECT doc_id FROM signals JOIN seen USING (doc_id) WHERE signals.bytes IS DISTINCT FROM seen.bytes",
+    )
+
+
 def all_views_answer(check):
     for view in sorted(check.views):
         check.true(f"{view} has no columns", check.db.execute(f'SELECT * FROM "{view}"').description)
@@ -94,8 +119,12 @@ def funnel(check):
     estimated = counted and check.one("SELECT count(*) FROM tokens WHERE tokens IS NULL")[0] > 0
     # A document that was not counted has the tokens of its bytes in the hash sample of those that did not reach `tokens`.
     n, t, b, tt, tb, bb = sample(check) if estimated else (0, 0, 1, 0, 0, 0)
-    guess = f"(d.bytes::HUGEINT * {t} + {b // 2}) // {b}"
-    tokens = f"coalesce(t.tokens, {guess}), t.tokens IS NULL" if counted else "0, false"
+
+    def tokens_of(size, column):
+        guess = f"({size}::HUGEINT * {t} + {b // 2}) // {b}"
+        return f"coalesce({column}, {guess}), t.tokens IS NULL" if counted else "0, false"
+
+    before, after = tokens_of("d.bytes", "t.tokens_before, t.tokens"), tokens_of("e.bytes", "t.tokens")
     join = "JOIN tokens t USING (doc_id)" if counted else ""
     docs, raw, kept = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0), coalesce(sum(bytes), 0) FROM documents")
     bad, bad_bytes = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0) FROM quarantine")
@@ -103,18 +132,24 @@ def funnel(check):
     first["docs"].update({"in": docs + bad, "quarantined": bad})
     first["bytes"].update({"kept": kept, "quarantined": bad_bytes, "edited": raw - kept})
     expected, guessed = {"documents": first}, defaultdict(int)
-    for size, count, is_guess in check.rows(f"SELECT d.bytes, {tokens} FROM documents d {join}"):
+    for size, count, is_guess in check.rows(f"SELECT d.bytes, {before} FROM documents d {join}"):
         put(first["tokens"], None, int(count))
         guessed["documents"] += size * is_guess
     for stage in check.stages[1:]:
         removed = "s.removed_by" if "removed_by" in columns(check, stage) else "NULL"
         found = {"docs": tally(), "bytes": tally(), "tokens": tally()}
-        sql = f"SELECT {removed}, d.bytes, {tokens} FROM {stage} s JOIN documents d USING (doc_id) {join} WHERE s.reached"
-        for reason, size, count, is_guess in check.rows(sql):
+        sql = f"""SELECT {removed}, d.bytes, {before}, e.bytes, {after} FROM {stage} s
+            JOIN documents d USING (doc_id) JOIN seen e USING (doc_id) {join} WHERE s.reached"""
+        for reason, *sizes in check.rows(sql):
+            # `signals` makes the edits: what arrives there is the text before them.
+            arrives = sizes[:3] if stage in ("language", "signals") else sizes[3:]
             put(found["docs"], reason, 1)
-            put(found["bytes"], reason, size)
-            put(found["tokens"], reason, int(count))
-            guessed[stage] += size * is_guess
+            for unit, came, goes in (("bytes", arrives[0], sizes[3]), ("tokens", arrives[1], sizes[4])):
+                put(found[unit], reason, int(came))
+                if stage == "signals":
+                    found[unit]["kept"] += int(goes) - int(came)
+                    found[unit]["edited"] += int(came) - int(goes)
+            guessed[stage] += arrives[0] * arrives[2]
         expected[stage] = found
     for stage in check.report["stages"]:
         name = stage["name"]
@@ -136,7 +171,7 @@ def sample(check):
     t, b = "t.tokens::HUGEINT", "d.bytes::HUGEINT"
     sums = ", ".join(f"sum({term})" for term in (t, b, f"{t} * {t}", f"{t} * {b}", f"{b} * {b}"))
     where = "NOT t.reached AND t.tokens IS NOT NULL AND doc_id < '1'"
-    return [int(n or 0) for n in check.one(f"SELECT count(*), {sums} FROM tokens t JOIN documents d USING (doc_id) WHERE {where}")]
+    return [int(n or 0) for n in check.one(f"SELECT count(*), {sums} FROM tokens t JOIN seen d USING (doc_id) WHERE {where}")]
 
 
 def columns(check, view):
@@ -164,6 +199,9 @@ def funnel_view(check, expected):
     for stage, reason, docs, size in check.rows("SELECT stage, removed_by, docs, bytes FROM funnel"):
         put(found[stage]["docs"], reason, docs)
         put(found[stage]["bytes"], reason, size or 0)
+        if stage == "signals":
+            for unit in ("in", "edited"):
+                found[stage]["bytes"][unit] = expected[stage]["bytes"][unit]
     for stage, units in found.items():
         if stage != "documents":
             check.equal(f"view funnel, {stage}", units, {unit: expected[stage][unit] for unit in units})
@@ -193,8 +231,9 @@ def pools(check):
     """What is left and what it is worth: all of it, by source and by domain."""
     empty = [{"docs": 0, "bytes": 0, "tokens": 0, "q": 0.0, "d_eff": 0.0}]
     pool = f"""
-        FROM (SELECT * FROM quality WHERE {KEPT}) JOIN tokens t USING (doc_id) JOIN documents d USING (doc_id)"""
-    sums = "count(*), sum(d.bytes), sum(t.tokens), sum(t.tokens * q)"
+        FROM (SELECT * FROM quality WHERE {KEPT}) JOIN tokens t USING (doc_id) JOIN documents d USING (doc_id)
+        JOIN seen e USING (doc_id)"""
+    sums = "count(*), sum(e.bytes), sum(t.tokens), sum(t.tokens * q)"
 
     def compare(what, found, row):
         docs, size, tokens, weighted = row
@@ -226,8 +265,8 @@ def pools(check):
 
 def bins(check):
     """The bin of each document of the pool, by token-weighted quantiles of q over all of it, and what each bucket holds."""
-    sql = f"""SELECT d.doc_id, d.source, d.domain, d.bytes, t.tokens, q.q FROM documents d
-        POSITIONAL JOIN tokens t POSITIONAL JOIN quality q WHERE q.reached AND q.removed_by IS NULL"""
+    sql = f"""SELECT d.doc_id, d.source, d.domain, e.bytes, t.tokens, q.q FROM documents d
+        POSITIONAL JOIN signals e POSITIONAL JOIN tokens t POSITIONAL JOIN quality q WHERE q.reached AND q.removed_by IS NULL"""
     pool = check.rows(sql)
     total, below, edges = sum(row[4] for row in pool), 0, []
     for row in sorted(pool, key=lambda row: row[5]):
@@ -282,9 +321,9 @@ def mixtures(check):
 def mixture_rows(check, name, draws):
     check.none(
         f"mixture_{name}: rows that are not their document's",
-        f"""SELECT m.doc_id FROM mixture_{name} m LEFT JOIN documents d USING (doc_id) LEFT JOIN tokens t USING (doc_id)
-        LEFT JOIN quality q USING (doc_id) WHERE (m.text, m.source, m.domain, m.tokens, m.q)
-        IS DISTINCT FROM (d.text, d.source, d.domain, t.tokens, q.q)""",
+        f"""SELECT m.doc_id FROM mixture_{name} m LEFT JOIN documents d USING (doc_id) LEFT JOIN seen e USING (doc_id)
+        LEFT JOIN tokens t USING (doc_id) LEFT JOIN quality q USING (doc_id)
+        WHERE (m.text, m.source, m.domain, m.tokens, m.q) IS DISTINCT FROM (e.text, d.source, d.domain, t.tokens, q.q)""",
     )
     rows = check.rows(f"SELECT doc_id, draw FROM mixture_{name}")
     check.true(f"mixture_{name}: its draws are not those of the mix", Counter(row[0] for row in rows) == draws)
@@ -302,12 +341,12 @@ def duplicates(check):
     if check.has("exact_dedup"):
         check.none(
             "exact duplicates that equal no kept document",
-            f"""SELECT e.doc_id FROM exact_dedup e JOIN documents d USING (doc_id)
-            LEFT JOIN documents k ON k.doc_id = e.kept_id
+            f"""SELECT e.doc_id FROM exact_dedup e JOIN seen d USING (doc_id)
+            LEFT JOIN seen k ON k.doc_id = e.kept_id
             LEFT JOIN (SELECT doc_id FROM exact_dedup WHERE {KEPT}) s ON s.doc_id = e.kept_id
             WHERE e.removed_by IS NOT NULL AND (k.text IS DISTINCT FROM d.text OR s.doc_id IS NULL)""",
         )
-        texts = f"SELECT text FROM documents JOIN exact_dedup USING (doc_id) WHERE exact_dedup.{KEPT} GROUP BY 1"
+        texts = f"SELECT text FROM seen JOIN exact_dedup USING (doc_id) WHERE exact_dedup.{KEPT} GROUP BY 1"
         removes = check.one("SELECT count(*) FROM exact_dedup WHERE removed_by IS NOT NULL")[0]
         if removes:
             check.none("equal texts that are both kept", f"{texts} HAVING count(*) > 1")
@@ -326,7 +365,7 @@ def duplicates(check):
         WHERE k.found IS NULL""",
     )
     pairs = check.rows("""SELECT e.jaccard, d.text, k.text FROM near_dedup_evidence e
-        JOIN documents d USING (doc_id) JOIN documents k ON k.doc_id = e.kept_id""")
+        JOIN seen d USING (doc_id) JOIN seen k ON k.doc_id = e.kept_id""")
     for jaccard, removed, kept in pairs:
         a, b = shingles(removed), shingles(kept)
         check.close("a near-duplicate's jaccard", jaccard, len(a & b) / len(a | b))
@@ -352,7 +391,7 @@ def main():
         with open(sys.argv[2], encoding="utf-8") as file:
             truth = json.load(file)
     check = Check(sys.argv[1])
-    for part in (all_views_answer, funnel, alignment, pools, mixtures, duplicates):
+    for part in (seen_texts, all_views_answer, funnel, alignment, pools, mixtures, duplicates):
         part(check)
     if truth:
         estimates(check, truth)

@@ -81,6 +81,7 @@ fn files_have_the_columns_that_schema_prints() {
         let columns = file.schema().fields().iter().map(|field| {
             let data_type = match field.data_type() {
                 DataType::Struct(_) => "Struct".to_owned(),
+                DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)) => "List(Struct)".to_owned(),
                 other => other.to_string(),
             };
             (field.name().clone(), data_type, field.is_nullable())

@@ -3,10 +3,12 @@
 //! | file | what it holds the program to |
 //! |---|---|
 //! | `duckdb` | `run.json` follows from what DuckDB reads through `views.sql` |
+//! | `gold` | words, values and verdicts of the rules are those of datatrove |
 //! | `resume` | killed at any instant, the same command ends in the same bytes |
 //! | `determinism` | threads, order of sources and files, and times have no say |
 //! | `incremental` | what changed is redone with what follows, and nothing else |
 //! | `bad_input` | strangers' files end in quarantine, mistakes in a message that names the place |
+//! | `rules` | rules that judge, rules that rewrite, lists, profiles |
 //! | `verify` | one bit anywhere is found |
 //! | `cli`, `layers` | subcommands, and the direction of dependencies |
 
@@ -16,8 +18,10 @@ mod bad_input;
 mod cli;
 mod determinism;
 mod duckdb;
+mod gold;
 mod incremental;
 mod layers;
 mod resume;
+mod rules;
 mod support;
 mod verify;

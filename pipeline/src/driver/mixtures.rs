@@ -9,6 +9,7 @@ use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
 use curate_schemas::commit::FileEntry;
 use curate_schemas::manifest::Mixture;
 use curate_schemas::tables;
+use curate_stages::edits::TextColumns;
 use curate_stages::mix::{self, Bucket, Document};
 use curate_stages::{Read, read};
 
@@ -26,7 +27,7 @@ use crate::writer::TableWriter;
 use crate::zip::{Part, Zip};
 
 /// Version of bucketing, mixing and exporting: raised when their output changes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The documents that `quality` kept, in the documents' order.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         read("documents", "doc_id"),
         read("documents", "source"),
         read("documents", "domain"),
-        read("documents", "bytes"),
+        read("signals", "bytes"),
         read("tokens", "tokens"),
         read("quality", "reached"),
         Read { table: "quality", column: "removed_by", name: "removed_by" },
@@ -132,7 +133,7 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
 /// # Errors
 /// If a stage has not run.
 pub fn mixture_expected(table: &str, mixture: Option<&Mixture>, seed: u64, keys: &Keys) -> Result<Expected> {
-    let corpus = corpus_digest(&["documents", "tokens", "quality"], keys)?;
+    let corpus = corpus_digest(&["documents", "signals", "tokens", "quality"], keys)?;
     let mut parts: BTreeMap<String, String> = [("corpus".to_owned(), corpus)].into();
     if let Some(mixture) = mixture {
         let mut config = serde_json::json!({
@@ -269,7 +270,8 @@ impl Driver {
         let wanted: Vec<Expected> = (0..plan.parts).map(name).collect();
         let missing = |part: usize| existing.get(&wanted[part].key).is_none();
         let spill = self.run.spill().join("export");
-        export::spill(&plan, &shards, &spill, self.manifest.run.memory / 8, &missing)?;
+        let text = TextColumns::new(&self.manifest);
+        export::spill(&plan, &shards, text, &spill, self.manifest.run.memory / 8, &missing)?;
         let entries = self.engine.for_each(&wanted, |part, file| {
             interrupt::check()?;
             if let Some(entry) = existing.get(&file.key) {

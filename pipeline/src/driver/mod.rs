@@ -13,13 +13,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
 use curate_schemas::manifest::{EMBEDDED_TOKENIZER, Manifest};
+use curate_scorers::bad_words::BadWords;
 use curate_scorers::tokenizer::Tokenizer;
+use curate_scorers::url_rules::Blocklist;
+use curate_stages::lists::{List, Lists};
 use curate_stages::{AnyStage, STAGES, stages};
 
 pub use documents::{InputState, input_states};
 pub use expect::{Existing, Expected, Keys, expected, number};
 pub use mixtures::{Draws, Pooled, gather_pool, mixture_expected, read_draws};
-pub use shards::count;
+pub use shards::{count, edit, edited_bytes};
 
 use crate::engine::Engine;
 use crate::error::{Exit, Failure};
@@ -167,5 +170,36 @@ pub fn load_stages(manifest: &Manifest) -> Result<Vec<AnyStage>> {
         let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
         Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?
     };
-    Ok(stages(manifest, Arc::new(tokenizer)))
+    Ok(stages(manifest, Arc::new(tokenizer), &load_lists(manifest)?))
+}
+
+/// The lists that rules look things up in.
+fn load_lists(manifest: &Manifest) -> Result<Lists> {
+    let read = |key: &str, name: &String| -> Result<(String, String)> {
+        let path = manifest.base.join(name);
+        let usage = |what: String| Failure::new(Exit::Usage, format!("{key} {}: {what}", path.display()));
+        let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
+        let digest = blake3::hash(&bytes).to_hex().to_string();
+        let text = String::from_utf8(bytes).map_err(|error| {
+            usage(format!("expected UTF-8, found the byte {} at {}", error.as_bytes()[error.utf8_error().valid_up_to()], error.utf8_error().valid_up_to()))
+        })?;
+        Ok((text, digest))
+    };
+    let mut lists = Lists::default();
+    let url = manifest.filter.url.as_ref();
+    if let Some(name) = url.and_then(|url| url.domains.as_ref()) {
+        let (text, digest) = read("filter.url.domains", name)?;
+        lists.domains = Some(List { blocklist: Arc::new(Blocklist::domains(&text)), digest });
+    }
+    if let Some(name) = url.and_then(|url| url.substrings.as_ref()) {
+        let (text, digest) = read("filter.url.substrings", name)?;
+        let blocklist = Blocklist::substrings(&text).with_context(|| name.clone())?;
+        lists.substrings = Some(List { blocklist: Arc::new(blocklist), digest });
+    }
+    if let Some(words) = &manifest.filter.c4_bad_words {
+        let (text, digest) = read("filter.c4_bad_words.file", &words.file)?;
+        let list = BadWords::new(&text, &words.language).with_context(|| words.file.clone())?;
+        lists.bad_words = Some((Arc::new(list), digest));
+    }
+    Ok(lists)
 }

@@ -10,7 +10,7 @@ use arrow::datatypes::UInt64Type;
 use curate_schemas::commit::{Commit, Counts, FileEntry, Tally};
 use curate_schemas::tables;
 use curate_stages::{
-    AnyStage, Corpus, CorpusStage, Decision, KNOWN, Read, ShardStage, Stage, all_reads, reached_reads, read,
+    AnyStage, Corpus, CorpusStage, Decision, KNOWN, Read, ShardStage, Stage, all_reads, bytes_read, reached_reads, read,
 };
 
 use super::expect::{Existing, Expected, Keys, expected, number};
@@ -233,7 +233,10 @@ fn is_made_of(commit: &Commit, wanted: &[Expected]) -> bool {
 /// `reached` from the columns of [`reached_reads`].
 fn reached(batch: &RecordBatch) -> Result<ArrayRef> {
     let reached = batch.column(1).as_boolean();
-    let open = arrow::compute::is_null(batch.column(2))?;
+    let Some(removed) = batch.columns().get(2) else {
+        return Ok(batch.column(1).clone());
+    };
+    let open = arrow::compute::is_null(removed)?;
     Ok(std::sync::Arc::new(arrow::compute::and(reached, &open)?))
 }
 
@@ -252,7 +255,7 @@ impl<'a> Output<'a> {
     fn create(driver: &Driver, job: &Job, shard: usize, file: &'a Expected) -> Result<Self> {
         let staged: &Path = &driver.run.staging().join(format!("{}-{}", file.table, file.path));
         let mut bytes = Vec::new();
-        for batch in Zip::open(&parts(&job.files[shard], &[read("documents", "bytes")])?)? {
+        for batch in Zip::open(&parts(&job.files[shard], &[bytes_read(job.stage.name())])?)? {
             bytes.extend_from_slice(batch?.column(0).as_primitive::<UInt64Type>().values());
         }
         let before = job.followed.files[shard].counts.as_ref().context("a row-aligned file has counts")?;
@@ -270,11 +273,16 @@ impl<'a> Output<'a> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let reached = batch.column_by_name("reached").context("a row-aligned table has `reached`")?.as_boolean();
         let removed = batch.column_by_name("removed_by").map(|column| column.as_string::<i32>());
+        let edited = edited_bytes(batch);
         ensure!(self.row + batch.num_rows() <= self.bytes.len(), "more rows came out than went in");
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
             let reason = removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row));
             count(&mut self.counts.docs, reason, 1);
-            count(&mut self.counts.bytes, reason, self.bytes[self.row + row]);
+            let before = self.bytes[self.row + row];
+            count(&mut self.counts.bytes, reason, before);
+            if let Some(after) = edited {
+                edit(&mut self.counts.bytes, before, after.value(row));
+            }
         }
         self.row += batch.num_rows();
         self.writer.write(batch)
@@ -295,6 +303,18 @@ impl<'a> Output<'a> {
         progress.shard(&format!("part-{}", number(&entry.path)), docs, bytes);
         Ok(entry)
     }
+}
+
+/// The bytes of each text after the edits that a table holds, if it is one that holds edits.
+pub fn edited_bytes(batch: &RecordBatch) -> Option<&UInt64Array> {
+    batch.column_by_name("edits")?;
+    Some(batch.column_by_name("bytes")?.as_primitive::<UInt64Type>())
+}
+
+/// Counts what edits took from a document that goes on.
+pub fn edit(tally: &mut Tally, before: u64, after: u64) {
+    tally.kept = tally.kept + after - before;
+    tally.edited += before as i64 - after as i64;
 }
 
 /// Counts one document's way through a stage.

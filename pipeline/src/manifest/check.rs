@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use curate_schemas::manifest::{Absent, KEYS, Key, TABLES, Table, Times};
+use curate_scorers::language::Engine;
 
 use super::diagnose::{Problem, closest, did_you_mean, line, list, quoted};
-use super::tree::{At, Entries, Node, Value, parse};
+use super::tree::{At, Entries, Entry, Node, Value, parse};
 use super::value;
 
 /// Pairs of keys of which the first must not exceed the second.
@@ -31,6 +32,7 @@ pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem
             Times::Switch | Times::Any => {}
         }
     }
+    check.conflicts(manifest, &out);
     (out, check.problems)
 }
 
@@ -51,6 +53,9 @@ impl Check<'_> {
             let path = join(group, name);
             let is_group = TABLES.iter().any(|table| table.path.starts_with(&format!("{path}.")));
             let value = match (TABLES.iter().find(|table| table.path == path), &entry.node.value) {
+                (Some(table), Value::Table(inner)) if is_group => {
+                    Some(toml::Value::Table(self.table_and_group(table, inner, entry.node.at)))
+                }
                 (Some(table), _) => self.tables(table, &entry.node),
                 (None, Value::Table(inner)) if is_group => Some(toml::Value::Table(self.group(&path, inner))),
                 (None, _) if is_group => self.not_a_table(&format!("[{path}]"), &entry.node),
@@ -61,6 +66,17 @@ impl Check<'_> {
             };
             out.extend(value.map(|value| (name.clone(), value)));
         }
+        out
+    }
+
+    /// A declared table that others stand below: what is no key of it may be a table.
+    fn table_and_group(&mut self, table: &Table, entries: &Entries, at: At) -> toml::Table {
+        let is_key = |name: &str| keys(table).any(|key| last(key.path) == name);
+        let (below, own): (Entries, Entries) = entries.clone().into_iter().partition(|(name, entry)| {
+            !is_key(name) && matches!(entry.node.value, Value::Table(_) | Value::List(_))
+        });
+        let mut out = self.table(table, &own, at);
+        out.extend(self.group(table.path, &below));
         out
     }
 
@@ -144,6 +160,40 @@ impl Check<'_> {
         }
     }
 
+    /// What no key is wrong about alone.
+    fn conflicts(&mut self, entries: &Entries, out: &toml::Table) {
+        let is = |path: &str, wanted: &toml::Value| value_at(out, path) == Some(wanted);
+        let on = &toml::Value::Boolean(true);
+        if is("filter.c4.rewrite", on) && is("filter.lines.rewrite", on) {
+            let message = "filter.lines.rewrite: filter.c4.rewrite is on, and only one of them can rewrite".to_owned();
+            self.problem(place(entries, "filter.lines.rewrite"), message, None);
+        }
+        if is("language.engine", &toml::Value::String("whichlang".to_owned())) {
+            self.whichlang(entries, out);
+        }
+    }
+
+    /// What the engine without a confidence cannot do.
+    fn whichlang(&mut self, entries: &Entries, out: &toml::Table) {
+        let confident = value_at(out, "language.min_confidence").and_then(toml::Value::as_float);
+        if confident.is_some_and(|least| least > 0.0) {
+            let message = "language.min_confidence: language.engine = \"whichlang\" has no confidence".to_owned();
+            self.problem(place(entries, "language.min_confidence"), message, None);
+        }
+        if value_at(out, "quality.terms.language_confidence").is_some() {
+            let message = "quality.terms: language_confidence, but language.engine = \"whichlang\" has none".to_owned();
+            self.problem(place(entries, "quality.terms"), message, None);
+        }
+        let known = Engine::Whichlang.languages();
+        for code in value_at(out, "language.keep").and_then(toml::Value::as_array).into_iter().flatten() {
+            if let Some(code) = code.as_str().filter(|code| !known.contains(code)) {
+                let message = format!("language.keep: language.engine = \"whichlang\" does not know {}", quoted(code));
+                let hint = format!("its languages are {}", list(known.iter().copied()));
+                self.problem(place(entries, "language.keep"), message, Some(hint));
+            }
+        }
+    }
+
     fn names_differ(&mut self, table: &Table, items: &[Node]) {
         let mut first: BTreeMap<String, At> = BTreeMap::new();
         for item in items {
@@ -213,6 +263,26 @@ impl Check<'_> {
         };
         let hint = if is_table { table().or_else(key) } else { key().or_else(table) };
         self.problem(at, message, Some(hint.unwrap_or_else(all)));
+    }
+}
+
+/// The checked value of a key or table, if it is there.
+fn value_at<'t>(out: &'t toml::Table, path: &str) -> Option<&'t toml::Value> {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let value = out.get(first)?;
+    rest.map_or(Some(value), |rest| value_at(value.as_table()?, rest))
+}
+
+/// Where a key was written, or the table it would be in.
+fn place(entries: &Entries, path: &str) -> At {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    match (entries.get(first), rest) {
+        (Some(Entry { node: Node { value: Value::Table(inner), at }, .. }), Some(rest)) => match place(inner, rest) {
+            At::File(0) => *at,
+            found => found,
+        },
+        (Some(entry), _) => entry.node.at,
+        (None, _) => At::File(0),
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn list<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
 }
 
 /// The one of `known` that was most likely meant by `word`: at most a third of its letters differ.
-pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // Nothing known is near as long, and the distance takes time and memory by the product of both.
     const LONGEST_BYTES: usize = 200;
     if word.len() > LONGEST_BYTES {

@@ -21,6 +21,7 @@ use curate_schemas::manifest::Manifest;
 use serde::Deserialize;
 
 use diagnose::Problem;
+pub(crate) use diagnose::closest;
 pub use reference::print_reference;
 use tree::At;
 

@@ -5,8 +5,8 @@ mod messages;
 use std::path::PathBuf;
 
 use curate_schemas::manifest::{
-    Absent, Clean, Dedup, Filter, Format, GopherQuality, GopherRepetition, KEYS, Kind, Language, LossConstants,
-    NearDedup, Prefer, Quality, QualityTerm, TABLES, TokenScope, Tokens,
+    Absent, C4, Clean, Dedup, Filter, FineWeb, Format, GopherQuality, GopherRepetition, KEYS, Kind, Language, LossConstants,
+    NearDedup, Prefer, Profile, Quality, QualityTerm, TABLES, TokenScope, Tokens, Words,
 };
 
 use super::check::keys;
@@ -84,12 +84,18 @@ fn empty_tables_mean_the_types_defaults() {
     let switches: String = TABLES
         .iter()
         .filter(|table| table.path != "run" && table.path != "source" && table.path != "mixture")
-        .map(|table| format!("[{}]\n", table.path))
+        .map(|table| match table.path {
+            "budget" => "[budget]\nparams = 1\n".to_owned(),
+            "filter.c4_bad_words" => "[filter.c4_bad_words]\nfile = \"words.txt\"\n".to_owned(),
+            path => format!("[{path}]\n"),
+        })
         .collect();
-    let manifest = good(&format!("{SMALL}{switches}params = 1\n"), &[]);
+    let manifest = good(&format!("{SMALL}{switches}"), &[]);
     assert_eq!((manifest.clean, manifest.language), (Some(Clean::default()), Some(Language::default())));
     assert_eq!(manifest.filter.gopher_quality, Some(GopherQuality::default()));
     assert_eq!(manifest.filter.gopher_repetition, Some(GopherRepetition::default()));
+    assert_eq!((manifest.filter.c4, manifest.filter.fineweb), (Some(C4::default()), Some(FineWeb::default())));
+    assert_eq!((manifest.filter.profile, manifest.filter.words), (Profile::default(), Words::default()));
     assert_eq!((manifest.dedup.exact, manifest.dedup.near), (Some(Default::default()), Some(NearDedup::default())));
     assert_eq!((manifest.tokens, manifest.quality), (Tokens::default(), Quality::default()));
     let budget = manifest.budget.expect("it was given");

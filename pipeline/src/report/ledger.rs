@@ -8,10 +8,10 @@ use arrow::datatypes::{Float64Type, UInt64Type};
 use curate_schemas::commit::Tally;
 use curate_schemas::report::Pool;
 use curate_schemas::tables;
-use curate_stages::mix;
+use curate_stages::{bytes_read, mix};
 
 use super::sample::Sample;
-use crate::driver::count;
+use crate::driver::{count, edit};
 use crate::run_dir::ShardFiles;
 use crate::zip::{Zip, part};
 
@@ -53,7 +53,8 @@ pub(super) fn read_ledger(shards: &[ShardFiles], stages: &[&str], sample: &Sampl
         for stage in stages.iter().skip(1) {
             let mut columns = vec!["reached"];
             columns.extend(tables::schema(stage).index_of("removed_by").ok().map(|_| "removed_by"));
-            columns.extend((*stage == "tokens").then_some("tokens"));
+            columns.extend((*stage == "signals").then_some("bytes"));
+            columns.extend((*stage == "tokens").then_some(["tokens", "tokens_before"]).into_iter().flatten());
             columns.extend((*stage == "quality").then_some("q"));
             parts.push(part(files, stage, &columns)?);
         }
@@ -68,8 +69,10 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], sample: 
     let column = |name: &str| batch.column_by_name(name).with_context(|| format!("{name} was not read"));
     let (sources, domains) =
         (column("documents.source")?.as_string::<i32>(), column("documents.domain")?.as_string::<i32>());
-    let bytes = column("documents.bytes")?.as_primitive::<UInt64Type>();
+    let bytes_before = column("documents.bytes")?.as_primitive::<UInt64Type>();
+    let bytes = column("signals.bytes")?.as_primitive::<UInt64Type>();
     let tokens = column("tokens.tokens")?.as_primitive::<UInt64Type>();
+    let tokens_before = column("tokens.tokens_before")?.as_primitive::<UInt64Type>();
     let quality = match column("quality.q") {
         Ok(q) => Some((
             q.as_primitive::<Float64Type>(),
@@ -91,7 +94,15 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], sample: 
             ledger.counted_bytes += bytes.value(row);
             ledger.counted_tokens += n;
         }
+        let n_before = match (counted, tokens_before.is_valid(row)) {
+            (true, true) => tokens_before.value(row),
+            (true, false) => n,
+            (false, _) => sample.estimate(bytes_before.value(row)),
+        };
         let mut tally = |stage: &str, removed_by: Option<&str>| {
+            // Edits are made in `signals`: what arrives there is the text before them.
+            let is_before = bytes_read(stage).table == "documents";
+            let (n, bytes) = if is_before { (n_before, bytes_before) } else { (n, bytes) };
             count(entry(&mut ledger.tokens, stage), removed_by, n);
             *entry(&mut ledger.estimated, stage) += if counted { 0 } else { bytes.value(row) };
         };
@@ -100,6 +111,9 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], sample: 
             if reached.value(row) {
                 tally(stage, removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row)));
             }
+        }
+        if outcomes.iter().any(|(stage, reached, _)| *stage == "signals" && reached.value(row)) {
+            edit(entry(&mut ledger.tokens, "signals"), n_before, n);
         }
         if let Some((q, removed, reached)) = &quality
             && reached.value(row)

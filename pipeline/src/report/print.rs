@@ -33,6 +33,9 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         for (rule, n) in docs.removed.iter().map(|(rule, n)| (rule.as_str(), *n)).chain(quarantined) {
             writeln!(out, "  {rule:<40}{:>7}", grouped(n))?;
         }
+        if stage.bytes.edited != 0 {
+            writeln!(out, "  {:<40}{:>7} bytes", "edited away", stage.bytes.edited)?;
+        }
     }
     if let Some(pool) = &report.pool {
         writeln!(out, "\n{:<26}{}", "pool", worth(pool.tokens, pool.q, pool.d_eff))?;

@@ -17,7 +17,7 @@ pub const WORDS: &str = "uax29";
 ///
 /// ```
 /// let mut words = Vec::new();
-/// curate_scorers::words::words("Don't panic: 3.14 (π)…", &mut words);
+/// curate_scorers::words::uax29::words("Don't panic: 3.14 (π)…", &mut words);
 /// assert_eq!(words, ["Don't", "panic", ":", "3.14", "(", "π", ")", "…"]);
 /// ```
 pub fn words<'a>(text: &'a str, out: &mut Vec<&'a str>) {

@@ -1,0 +1,150 @@
+//! The scripts of a text: how many letters of each, and the language where one script is enough to tell.
+
+use std::ops::RangeInclusive;
+
+/// A script, or scripts, of the languages known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Script {
+    None,
+    Latin,
+    Cyrillic,
+    Arabic,
+    Devanagari,
+    Hebrew,
+    Han,
+    Kana,
+    Hangul,
+    Greek,
+    Armenian,
+    Bengali,
+    Gurmukhi,
+    Gujarati,
+    Oriya,
+    Tamil,
+    Telugu,
+    Kannada,
+    Malayalam,
+    Sinhala,
+    Thai,
+    Myanmar,
+    Georgian,
+    Ethiopic,
+    Khmer,
+}
+
+/// All scripts, in the order of [`Script`], and the language of those with one.
+#[rustfmt::skip]
+const SCRIPTS: [(Script, Option<&str>); 25] = {
+    use Script::*;
+    [
+        (None, Option::None), (Latin, Option::None), (Cyrillic, Option::None), (Arabic, Option::None),
+        (Devanagari, Option::None), (Hebrew, Option::None), (Han, Option::None), (Kana, Option::None),
+        (Hangul, Some("kor")), (Greek, Some("ell")), (Armenian, Some("hye")), (Bengali, Some("ben")),
+        (Gurmukhi, Some("pan")), (Gujarati, Some("guj")), (Oriya, Some("ori")), (Tamil, Some("tam")),
+        (Telugu, Some("tel")), (Kannada, Some("kan")), (Malayalam, Some("mal")), (Sinhala, Some("sin")),
+        (Thai, Some("tha")), (Myanmar, Some("mya")), (Georgian, Some("kat")), (Ethiopic, Some("amh")),
+        (Khmer, Some("khm")),
+    ]
+};
+
+/// Blocks of letters, in order. Unlike `whatlang` this counts neither the punctuation of Latin-1 as Latin nor full-width
+/// forms and enclosed characters as Hangul, and it knows polytonic Greek and the later Han extensions.
+#[rustfmt::skip]
+const BLOCKS: &[(RangeInclusive<u32>, Script)] = {
+    use Script::*;
+    &[
+        (0x41..=0x5a, Latin), (0x61..=0x7a, Latin), (0xc0..=0xd6, Latin), (0xd8..=0xf6, Latin), (0xf8..=0x2af, Latin),
+        (0x370..=0x3ff, Greek), (0x400..=0x52f, Cyrillic), (0x531..=0x587, Armenian), (0x591..=0x5f2, Hebrew),
+        (0x610..=0x6ff, Arabic), (0x750..=0x77f, Arabic), (0x8a0..=0x8ff, Arabic), (0x900..=0x97f, Devanagari),
+        (0x980..=0x9ff, Bengali), (0xa00..=0xa7f, Gurmukhi), (0xa80..=0xaff, Gujarati), (0xb00..=0xb7f, Oriya),
+        (0xb80..=0xbff, Tamil), (0xc00..=0xc7f, Telugu), (0xc80..=0xcff, Kannada), (0xd00..=0xd7f, Malayalam),
+        (0xd80..=0xdff, Sinhala), (0xe00..=0xe7f, Thai), (0x1000..=0x109f, Myanmar), (0x10a0..=0x10ff, Georgian),
+        (0x1100..=0x11ff, Hangul), (0x1200..=0x139f, Ethiopic), (0x1780..=0x17ff, Khmer), (0x1c90..=0x1cbf, Georgian),
+        (0x1e00..=0x1eff, Latin), (0x1f00..=0x1fff, Greek), (0x2c60..=0x2c7f, Latin), (0x2d00..=0x2d2f, Georgian),
+        (0x2d80..=0x2ddf, Ethiopic), (0x2e80..=0x2fd5, Han), (0x3005..=0x3007, Han), (0x3021..=0x3029, Han),
+        (0x3041..=0x309f, Kana), (0x30a1..=0x30fa, Kana), (0x30fc..=0x30ff, Kana), (0x3131..=0x318e, Hangul),
+        (0x31f0..=0x31ff, Kana), (0x3400..=0x4dbf, Han), (0x4e00..=0x9fff, Han), (0xa640..=0xa69f, Cyrillic),
+        (0xa722..=0xa7ff, Latin), (0xa8e0..=0xa8ff, Devanagari), (0xa960..=0xa97f, Hangul), (0xaa60..=0xaa7f, Myanmar),
+        (0xab00..=0xab2f, Ethiopic), (0xac00..=0xd7ff, Hangul), (0xf900..=0xfaff, Han), (0xfb1d..=0xfb4f, Hebrew),
+        (0xfb50..=0xfdff, Arabic), (0xfe70..=0xfefc, Arabic), (0xff66..=0xff9f, Kana), (0xffa0..=0xffdc, Hangul),
+        (0x20000..=0x323af, Han),
+    ]
+};
+
+/// The block that `c` is in, or `c` alone.
+fn block_of(c: u32) -> (RangeInclusive<u32>, Script) {
+    match BLOCKS.get(BLOCKS.partition_point(|(block, _)| *block.end() < c)) {
+        Some(found) if found.0.contains(&c) => found.clone(),
+        _ => (c..=c, Script::None),
+    }
+}
+
+/// How many letters of each script a text has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Scripts([u32; SCRIPTS.len()]);
+
+impl Scripts {
+    pub(super) fn of(text: &str) -> Scripts {
+        let mut counts = [0; SCRIPTS.len()];
+        let (mut block, mut script) = (0..=0, Script::None);
+        for c in text.chars() {
+            if c.is_ascii() {
+                counts[Script::Latin as usize] += u32::from(c.is_ascii_alphabetic());
+            } else {
+                if !block.contains(&(c as u32)) {
+                    (block, script) = block_of(c as u32);
+                }
+                counts[script as usize] += 1;
+            }
+        }
+        Scripts(counts)
+    }
+
+    pub(super) fn sum(parts: [Scripts; 3]) -> Scripts {
+        Scripts(std::array::from_fn(|script| parts.iter().map(|part| part.0[script]).sum()))
+    }
+
+    /// The letters of all scripts.
+    pub(super) fn letters(&self) -> u32 {
+        self.0[1..].iter().sum()
+    }
+
+    fn count(&self, script: Script) -> u32 {
+        self.0[script as usize]
+    }
+
+    /// The script of most of the text; Han stands for Han and kana together. None without letters.
+    ///
+    /// A character of Han, kana or Hangul weighs as much as two letters, because it says as much: Japanese about a program
+    /// has more Latin letters than others.
+    pub(super) fn main(&self) -> Option<Script> {
+        let weight = |script: Script| match script {
+            Script::None | Script::Kana => 0,
+            Script::Han => 2 * (self.count(Script::Han) + self.count(Script::Kana)),
+            Script::Hangul => 2 * self.count(script),
+            _ => self.count(script),
+        };
+        let (main, _) = SCRIPTS.into_iter().rev().max_by_key(|&(script, _)| weight(script))?;
+        (weight(main) > 0).then_some(main)
+    }
+
+    /// The language where the main script leaves one only, and how sure that is on the scale of `whatlang`.
+    pub(super) fn language(&self) -> Option<(&'static str, f64)> {
+        match self.main()? {
+            Script::Han => Some(self.chinese_or_japanese()),
+            script => SCRIPTS[script as usize].1.map(|code| (code, 1.0)),
+        }
+    }
+
+    /// By the share of kana, with the thresholds of `whatlang`.
+    fn chinese_or_japanese(&self) -> (&'static str, f64) {
+        let kana = f64::from(self.count(Script::Kana));
+        let share = kana / (kana + f64::from(self.count(Script::Han)));
+        match share {
+            _ if share > 0.2 => ("jpn", 1.0),
+            _ if share > 0.05 => ("jpn", 0.5),
+            _ if share > 0.02 => ("cmn", 0.5),
+            _ => ("cmn", 1.0),
+        }
+    }
+}

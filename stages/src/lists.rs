@@ -1,0 +1,26 @@
+//! Lists from files that rules look things up in. Keys of stages hold their digests, never their paths.
+
+use std::sync::Arc;
+
+use curate_scorers::bad_words::BadWords;
+use curate_scorers::url_rules::Blocklist;
+
+/// The lists that a manifest names.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    /// `filter.url.domains`.
+    pub domains: Option<List>,
+    /// `filter.url.substrings`.
+    pub substrings: Option<List>,
+    /// `filter.c4_bad_words.file`, with its digest.
+    pub bad_words: Option<(Arc<BadWords>, String)>,
+}
+
+/// A list of addresses.
+#[derive(Debug, Clone)]
+pub struct List {
+    /// Its entries.
+    pub blocklist: Arc<Blocklist>,
+    /// blake3 of the file.
+    pub digest: String,
+}
