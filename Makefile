@@ -29,7 +29,21 @@ look: setup      ## the quickstart's funnel, in DuckDB
 measure: build   ## speed by stage and peak memory: make measure CORPUS=/path/to/docs.jsonl.zst
 	rm -rf runs/measure && $(CURATE) run manifests/measure.toml --set 'source.corpus.path="$(abspath $(CORPUS))"' 2>&1 | grep -v ' part-'
 
+gold: build      ## the rules against datatrove's labels: make gold DIR=/path/to/labels; its table goes into docs/rules.md
+	GOLD_DIR="$(abspath $(DIR))" GOLD_TABLE="$(abspath docs/rules.md)" cargo test -p curate --test it gold -- --nocapture
+
+bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and an instruction count: make bench-rules CORPUS=…
+	cargo bench --profile dev -p curate-scorers --bench rules -- $(abspath $(CORPUS))
+	.venv/bench/bin/python tests/bench/datatrove_rules.py $(abspath $(CORPUS))
+	sh tests/bench/count_instructions.sh
+
+bench-language:  ## accuracy and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
+	cargo bench --profile dev -p curate-scorers --bench language -- $(abspath $(CORPUS))
+
+.venv/bench: tests/bench/requirements.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt && touch $@
+
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure clean
+.PHONY: help setup build check test run look measure gold bench-rules bench-language clean
