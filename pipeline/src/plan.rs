@@ -25,6 +25,8 @@ pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     RunDir::check_owner(dir, &manifest.run.name)?;
     let run = dir.join(".curate/run.json").exists().then(|| RunDir::open(dir)).transpose()?;
     let states = input_states(manifest, run.as_ref())?;
+    // Settings that a run would refuse are refused here, too.
+    let loaded = load_stages(manifest)?;
     let new: Vec<_> = states.iter().filter(|(_, state)| matches!(state, InputState::New)).collect();
     let files: usize = new.iter().map(|(unit, _)| unit.files.len()).sum();
     let bytes: u64 = new.iter().flat_map(|(unit, _)| &unit.files).map(|file| file.size).sum();
@@ -50,21 +52,22 @@ pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     if new.is_empty() {
         writeln!(out, "documents: {} shards, cached", documents.len())?;
     }
-    stages(manifest, &run, &documents, new.is_empty(), out)?;
+    stages(manifest, &loaded, &run, &documents, new.is_empty(), out)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn stages(
     manifest: &Manifest,
+    loaded: &[AnyStage],
     run: &RunDir,
     documents: &[FileEntry],
     complete: bool,
     out: &mut impl Write,
 ) -> Result<()> {
     let mut keys: Keys = [(STAGES[0].to_owned(), documents.iter().map(|file| file.key.clone()).collect())].into();
-    for stage in load_stages(manifest)? {
+    for stage in loaded {
         let name = stage.stage().name();
-        let wanted = expected(&stage, documents, &keys)?;
+        let wanted = expected(stage, documents, &keys)?;
         let own = wanted.iter().filter(|file| file.table == name);
         keys.insert(name.to_owned(), own.map(|file| file.key.clone()).collect());
         let corpus = matches!(stage, AnyStage::Corpus(_));
@@ -127,6 +130,9 @@ fn changes(before: &Parts, after: &Parts) -> Vec<String> {
             None => changes.push(format!("{name} changed")),
         }
     }
+    changes.extend(
+        before.keys().filter(|name| !after.contains_key(*name)).map(|name| format!("{name} is no part any more")),
+    );
     changes
 }
 

@@ -23,18 +23,18 @@ use crate::zip::{Zip, part};
 /// If `out` cannot be written.
 pub fn list(out: &mut impl Write) -> Result<ExitCode> {
     writeln!(out, "{:<40}{:<12}{:<18}{}", "rule", "fails", "unit", "datatrove")?;
-    let (language, dedup) = OTHER_REMOVALS.split_at(3);
-    other(language, out)?;
+    let (before, after): (Vec<_>, Vec<_>) = OTHER_REMOVALS.iter().partition(|(name, _)| name.starts_with("language."));
+    other(&before, out)?;
     for rule in RULES {
         let fails = format!("{} {}", rule.fails.symbol(), default_of(rule).unwrap_or_default());
         writeln!(out, "{:<40}{:<12}{:<18}{}", rule.full_name(), fails.trim_end(), rule.unit, rule.datatrove)?;
     }
-    other(dedup, out)?;
+    other(&after, out)?;
     writeln!(out, "\ncurate rules NAME explains one; values are columns of the table signals, verdicts of filter")?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn other(removals: &[(&str, &str)], out: &mut impl Write) -> std::io::Result<()> {
+fn other(removals: &[&(&str, &str)], out: &mut impl Write) -> std::io::Result<()> {
     removals.iter().try_for_each(|(name, doc)| writeln!(out, "{name:<40}{doc}"))
 }
 
@@ -48,7 +48,8 @@ pub fn explain(name: &str, out: &mut impl Write) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(rule) = RULES.iter().find(|rule| rule.full_name() == name) else {
-        let names: Vec<String> = RULES.iter().map(Rule::full_name).collect();
+        let mut names: Vec<String> = RULES.iter().map(Rule::full_name).collect();
+        names.extend(OTHER_REMOVALS.iter().map(|(name, _)| (*name).to_owned()));
         let near = closest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
         let hint = near.unwrap_or_else(|| "curate rules lists them".to_owned());
         return Err(Failure::new(Exit::Usage, format!("there is no rule \"{name}\"")).hint(hint).into());
@@ -121,6 +122,16 @@ const COMPARED: [&str; 5] = ["gopher_repetition", "gopher_quality", "c4", "c4_pa
 /// If the run has no `signals`.
 pub fn agreement(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
+    let refuse = |what: &str, hint: &str| Failure::new(Exit::Usage, format!("{}: {what}", root.display())).hint(hint);
+    if run.commit("signals")?.is_none() {
+        return Err(refuse("it has no signals", "run the manifest, with --until signals at least").into());
+    }
+    let c4 = run.manifest()?.filter.c4.unwrap_or_default();
+    let lines = C4 { min_sentences: 0, lorem_ipsum: true, curly_bracket: true, ..c4 };
+    if run.manifest()?.filter.rewrites() || lines != (C4 { min_sentences: 0, ..C4::default() }) {
+        let hint = "run it without rewrite and with C4's line settings as they come";
+        return Err(refuse("its signals were made with other line settings than the profiles'", hint).into());
+    }
     let mut table = Agreement::default();
     for files in &run.shard_files()? {
         let mut columns = vec!["reached"];
@@ -190,7 +201,8 @@ fn failed_families(batch: &RecordBatch, profile: Profile) -> Result<[Vec<bool>; 
     };
     let mut failed = [(); COMPARED.len()].map(|()| vec![false; batch.num_rows()]);
     for rule in RULES {
-        let (Some(family), Some(judged)) = (COMPARED.iter().position(|name| *name == rule.family), rule.judged(&filter))
+        let (Some(family), Some(judged)) =
+            (COMPARED.iter().position(|name| *name == rule.family), rule.judged(&filter))
         else {
             continue;
         };

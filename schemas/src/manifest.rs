@@ -511,12 +511,7 @@ impl Default for C4 {
 
 impl Default for FineWeb {
     fn default() -> Self {
-        Self {
-            min_line_punct_ratio: 0.12,
-            max_short_line_ratio: 0.67,
-            max_char_dup_ratio: 0.01,
-            max_list_ratio: 0.3,
-        }
+        Self { min_line_punct_ratio: 0.12, max_short_line_ratio: 0.67, max_char_dup_ratio: 0.01, max_list_ratio: 0.3 }
     }
 }
 

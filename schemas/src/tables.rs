@@ -229,7 +229,9 @@ fn signals() -> Table {
         vec![
             count("bytes", "bytes", "length of the text after `edits`, UTF-8; every later stage sees that text"),
             edits_column(),
-            utf8("words", "which segmentation the words are of").null().range("spacy-en-3.8, uax29-dictionary"),
+            utf8("words", "which segmentation the words are of")
+                .null()
+                .range("spacy-en-3.8, uax29-icu_segmenter_data-2.4.0"),
             unit_interval("heuristic", "study-note score: lexical variety, length and unrepeated lines").null(),
             gopher_quality(),
             gopher_repetition(),
@@ -321,7 +323,11 @@ fn c4() -> Column {
             small_count("n_sentences", "sentences", "sentences of the kept lines"),
             flag("lorem_ipsum", "whether a line that came so far holds \"lorem ipsum\""),
             flag("curly_bracket", "whether a line that came so far holds {"),
-            small_count("third_longest_line_chars", "code points", "length of the third-longest line; 0 for fewer lines"),
+            small_count(
+                "third_longest_line_chars",
+                "code points",
+                "length of the third-longest line; 0 for fewer lines",
+            ),
         ],
         "C4 values (Raffel et al. 2020, section 2.2), as datatrove 0.10 computes them; of the text before `edits`",
     )
@@ -435,7 +441,8 @@ fn tokens() -> Table {
         "token counts under the tokenizer that the manifest names",
         vec![
             count("tokens", "tokens", "tokens of the text, no special tokens added; null where not counted").null(),
-            count("tokens_before", "tokens", "tokens of the text before `signals.edits`; null where it has none").null(),
+            count("tokens_before", "tokens", "tokens of the text before `signals.edits`; null where it has none")
+                .null(),
             Column::new(
                 "text_hash",
                 DataType::FixedSizeBinary(16),

@@ -156,7 +156,9 @@ impl C4 {
             self.n_too_few_words += 1;
             return Some("c4.too_few_words");
         }
-        let phrases = if hints.phrase { Phrases::find(rest) } else { Phrases::default() };
+        // A phrase may come about where a citation goes.
+        let phrases =
+            if hints.phrase || !citations.spans.is_empty() { Phrases::find(rest) } else { Phrases::default() };
         self.lorem_ipsum |= phrases.lorem_ipsum;
         if settings.javascript && phrases.javascript {
             self.n_javascript += 1;
@@ -569,6 +571,9 @@ mod tests {
         assert_eq!(default("a b cook\u{130}e policy.").0.n_policy, 0);
         assert_eq!(default("a b prıvacy policy, use a cookie.").0.n_policy, 0);
         assert!(default("a b c Lorem Ipsum.").0.lorem_ipsum);
+        assert!(default("a b lorem[2] ipsum c.").0.lorem_ipsum);
+        assert_eq!(default("It has java[edit]script in it.").0.n_javascript, 1);
+        assert_eq!(default("We use[1] cookies here.").0.n_policy, 1);
         assert!(!default("a b c lorem\u{a0}ipsum.").0.lorem_ipsum);
         assert!(!default("a b c lorem \u{130}psum.").0.lorem_ipsum);
     }

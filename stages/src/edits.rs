@@ -65,7 +65,8 @@ impl TextColumns {
 
 /// `apply_edits(text, edits) -> text`.
 fn apply_edits(text_column: Expr, edits: Expr) -> Expr {
-    let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> { Ok(Arc::new(edit_texts(text(columns, 0)?, &columns[1])?)) };
+    let kernel =
+        |columns: &[ArrayRef]| -> Result<ArrayRef> { Ok(Arc::new(edit_texts(text(columns, 0)?, &columns[1])?)) };
     Function::new("apply_edits", DataType::Utf8, kernel).call(vec![text_column, edits])
 }
 

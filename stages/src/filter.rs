@@ -143,3 +143,127 @@ pub fn failing(rules: Vec<(String, Expr)>) -> Expr {
     arguments.extend(rules.into_iter().flat_map(|(name, failed)| [lit(name), failed]));
     Function::new("failing", output, kernel).call(arguments)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Judged;
+    use curate_schemas::manifest::{
+        C4, C4BadWords, C4Paragraphs, FineWeb, GopherQuality, GopherRepetition, Lines, Profile,
+    };
+    use datafusion::arrow::array::{BooleanArray, Float64Array, RecordBatch, StructArray, UInt32Array};
+    use datafusion::arrow::datatypes::Schema;
+    use datafusion::prelude::SessionContext;
+
+    fn every_family(profile: Profile) -> Filter {
+        Filter {
+            profile,
+            gopher_repetition: Some(GopherRepetition::default()),
+            gopher_quality: Some(GopherQuality::default()),
+            c4: Some(C4::default()),
+            c4_paragraphs: Some(C4Paragraphs { min_line_len: 200 }),
+            c4_bad_words: Some(C4BadWords { file: "words.txt".into(), language: "en".into(), max_matches: 2 }),
+            fineweb: Some(FineWeb::default()),
+            lines: Some(Lines { rewrite: false, max_removed_word_ratio: 0.05 }),
+            ..Filter::default()
+        }
+    }
+
+    /// Rows of `signals` that are 0 and false everywhere but in the column of one rule.
+    fn signals(rule: &Rule, judged: Judged, values: [f64; 3]) -> RecordBatch {
+        let column = |name: &str, data_type: &DataType, is_it: bool| -> ArrayRef {
+            let values = if is_it { values } else { [0.0; 3] };
+            match data_type {
+                DataType::UInt32 => Arc::new(UInt32Array::from_iter_values(values.map(|value| value as u32))),
+                DataType::Float64 => Arc::new(Float64Array::from_iter_values(values)),
+                DataType::Boolean => Arc::new(BooleanArray::from_iter(values.map(|value| Some(value > 0.0)))),
+                other => panic!("{name} is {other}"),
+            }
+        };
+        let (family, field) = match judged.signal {
+            Signal::Of(family, field) => (family, field),
+            signal => (rule.family, signal.name()),
+        };
+        let schema = tables::schema("signals");
+        let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+        for field_of_signals in schema.fields() {
+            let array: ArrayRef = match (field_of_signals.name().as_str(), field_of_signals.data_type()) {
+                ("doc_id", _) => Arc::new(StringArray::from(vec!["a", "b", "c"])),
+                ("reached", _) => Arc::new(BooleanArray::from(vec![true; 3])),
+                (name, DataType::Struct(inner)) => {
+                    let of = |inner: &Field| {
+                        column(inner.name(), inner.data_type(), name == family && inner.name() == field)
+                    };
+                    let arrays = inner.iter().map(|inner| of(inner)).collect();
+                    Arc::new(StructArray::new(inner.clone(), arrays, None))
+                }
+                ("bad_words", data_type) => column("bad_words", data_type, field == "bad_words"),
+                _ => continue,
+            };
+            fields.push(field_of_signals.as_ref().clone());
+            columns.push(array);
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("the columns are those of signals")
+    }
+
+    fn failing_of(filter: &Filter, rows: RecordBatch) -> Vec<Vec<String>> {
+        let stage = FilterStage { filter: filter.clone(), lists: Lists::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let batches = runtime.block_on(async {
+            let rows = SessionContext::new().read_batch(rows).expect("a plan");
+            stage.plan(rows).expect("a plan").collect().await.expect("batches")
+        });
+        let names = |lists: &RecordBatch| -> Vec<Vec<String>> {
+            let lists = lists.column_by_name("failing").expect("declared").as_list::<i32>().clone();
+            lists
+                .iter()
+                .flatten()
+                .map(|names| names.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
+                .collect()
+        };
+        batches.iter().flat_map(names).collect()
+    }
+
+    #[test]
+    fn every_threshold_has_two_sides() {
+        for profile in [Profile::Datatrove010, Profile::FineWebV1Lines] {
+            let filter = every_family(profile);
+            let mut judging = 0;
+            for rule in RULES {
+                let Some(judged) = rule.judged(&filter) else { continue };
+                judging += 1;
+                let schema = signals(rule, judged, [0.0; 3]).schema();
+                let family = match judged.signal {
+                    Signal::Of(family, _) => family,
+                    _ => rule.family,
+                };
+                let is_ratio = schema.field_with_name(family).is_ok_and(|group| match group.data_type() {
+                    DataType::Struct(fields) => fields
+                        .find(judged.signal.name())
+                        .is_some_and(|(_, field)| field.data_type() == &DataType::Float64),
+                    _ => false,
+                });
+                // The nearest number on each side of the threshold.
+                let (below, at, above, expected) = match (judged.fails, is_ratio) {
+                    (Fails::Set, _) => (0.0, 0.0, 1.0, [false, false, true]),
+                    (fails, is_ratio) => {
+                        let at = judged.threshold;
+                        let (below, above) =
+                            if is_ratio { (at.next_down(), at.next_up()) } else { (at - 1.0, at + 1.0) };
+                        let expected = match fails {
+                            Fails::Below => [true, false, false],
+                            Fails::Above => [false, false, true],
+                            Fails::AtMost => [true, true, false],
+                            _ => [false, true, true],
+                        };
+                        (below, at, above, expected)
+                    }
+                };
+                let failing = failing_of(&filter, signals(rule, judged, [below, at, above]));
+                let found: Vec<bool> = failing.iter().map(|names| names.contains(&rule.full_name())).collect();
+                assert_eq!(found, expected, "{} in {profile:?}", rule.full_name());
+            }
+            assert!(judging > 30, "{judging}");
+        }
+    }
+}

@@ -1,5 +1,5 @@
-//! Every rule by name: what it looks at, what fails, whose idea it is. One list, which `filter` turns into expressions,
-//! `curate rules` prints and `docs/rules.md` is checked against.
+//! Every rule by name: what it looks at, what fails, whose idea it is. One list, which `filter` turns into expressions and
+//! `curate rules` prints.
 
 use curate_schemas::manifest::{Filter, Profile};
 use serde_json::Value;
@@ -282,7 +282,7 @@ pub const RULES: &[Rule] = &[
     Rule { unit: "sentences", fails: Fails::Below, threshold: Threshold::Key("min_sentences"),
         ..c4("too_few_sentences", "n_sentences", "sentences (spaCy's sentencizer) of the lines that are kept") },
     Rule { family: "c4_paragraphs", name: "too_short", signal: Signal::Of("c4", "third_longest_line_chars"), fails: Fails::Below,
-        threshold: Threshold::Key("min_line_len"), unit: "code points", formula: "length of the third-longest line", datatrove: "", ..BASE },
+        threshold: Threshold::Key("min_line_len"), unit: "code points", formula: "length of the third-longest line", datatrove: "< 3 paragraphs", ..BASE },
     Rule { family: "c4_bad_words", name: "listed", signal: Signal::Column("bad_words"), threshold: Threshold::Key("max_matches"),
         unit: "matches", formula: "words of the list in the lower-cased text, between characters that are none of a word", datatrove: "document_removed_with_badwords", ..BASE },
 
@@ -313,7 +313,7 @@ pub const OTHER_REMOVALS: &[(&str, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use curate_schemas::manifest::{KEYS, C4, FineWeb, GopherQuality, GopherRepetition};
+    use curate_schemas::manifest::{C4, FineWeb, GopherQuality, GopherRepetition, KEYS};
     use curate_schemas::tables;
     use datafusion::arrow::datatypes::DataType;
 

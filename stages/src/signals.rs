@@ -19,8 +19,8 @@ use curate_scorers::line_rules::{self, LineRules, line_rules};
 use curate_scorers::study_note::study_note;
 use curate_scorers::words::{dictionary, spacy};
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, ListBuilder, NullBufferBuilder, StringArray, StringBuilder,
-    StructArray, StructBuilder, UInt32Array, UInt32Builder, UInt64Array,
+    ArrayRef, BooleanArray, Float64Array, ListBuilder, NullBufferBuilder, StringArray, StringBuilder, StructArray,
+    StructBuilder, UInt32Array, UInt32Builder, UInt64Array,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::{DataFusionError, Result};
@@ -46,12 +46,13 @@ struct Settings {
     rewrite_c4: bool,
     lines: Option<manifest::Lines>,
     bad_words: Option<(Arc<BadWords>, String)>,
+    bad_words_language: Option<String>,
 }
 
 impl SignalsStage {
     /// The stage as the manifest sets it.
     pub fn new(manifest: &Manifest, lists: Lists) -> Self {
-        let Filter { words, c4, lines, .. } = manifest.filter.clone();
+        let Filter { words, c4, lines, c4_bad_words, .. } = manifest.filter.clone();
         let c4 = c4.unwrap_or_default();
         let settings = Settings {
             words,
@@ -66,6 +67,7 @@ impl SignalsStage {
             },
             lines,
             bad_words: lists.bad_words,
+            bad_words_language: c4_bad_words.map(|words| words.language),
         };
         SignalsStage { settings }
     }
@@ -81,11 +83,20 @@ impl Stage for SignalsStage {
     }
 
     fn config(&self) -> Value {
-        let Settings { words, c4, rewrite_c4, lines, .. } = &self.settings;
+        let Settings { words, c4, rewrite_c4, lines, bad_words_language, .. } = &self.settings;
         json!({
             "words": [words, spacy::WORDS, dictionary::WORDS],
-            "c4": [c4.terminal_punct, c4.citations, c4.min_words, c4.max_word_len_chars, c4.javascript, c4.policy, rewrite_c4],
-            "lines": lines.as_ref().map(|lines| lines.rewrite),
+            "c4": {
+                "terminal_punct": c4.terminal_punct,
+                "citations": c4.citations,
+                "min_line_words": c4.min_words,
+                "max_word_len": c4.max_word_len_chars,
+                "javascript": c4.javascript,
+                "policy": c4.policy,
+                "rewrite": rewrite_c4,
+            },
+            "lines": lines.as_ref().map(|lines| json!({ "rewrite": lines.rewrite })),
+            "bad_words": bad_words_language,
         })
     }
 
@@ -161,9 +172,11 @@ impl Rows {
         self.repetition.push(gopher_repetition(text, &words, &mut self.repetition_scratch));
         self.c4.push(c4(text, &words, &settings.c4, settings.rewrite_c4.then_some(&mut edits)));
         self.bad_words.push(settings.bad_words.as_ref().map(|(list, _)| list.find(text).n_bad_words));
-        self.lines.push(settings.lines.as_ref().map(|lines| {
-            line_rules(text, &line_rules::LineSettings::default(), lines.rewrite.then_some(&mut edits))
-        }));
+        self.lines.push(
+            settings.lines.as_ref().map(|lines| {
+                line_rules(text, &line_rules::LineSettings::default(), lines.rewrite.then_some(&mut edits))
+            }),
+        );
         let after = apply(text, &edits).map_err(|error| DataFusionError::External(error.into()))?;
         let mut n_words = quality.n_words;
         if !edits.is_empty() {

@@ -33,11 +33,7 @@ pub struct SignaturesStage {
 impl SignaturesStage {
     /// The stage as the manifest sets it; without `[dedup.near]` there are no band keys.
     pub fn new(manifest: &Manifest) -> Self {
-        SignaturesStage {
-            near: manifest.dedup.near.clone(),
-            seed: manifest.run.seed,
-            text: TextColumns::new(manifest),
-        }
+        SignaturesStage { near: manifest.dedup.near.clone(), seed: manifest.run.seed, text: TextColumns::new(manifest) }
     }
 }
 

@@ -81,7 +81,8 @@ fn a_rewriting_corpus_is_what_its_tables_say() {
     run(&manifest, &two, &[&sets[..], &["--threads", "2"]].concat()).exits(0);
     assert_same(&tree(&two), &tree(&one), "two threads");
     // Back to the text as it came: nothing of the rewritten one is left.
-    let plain: Vec<&str> = sets.iter().map(|set| if *set == settings[0] { "filter.c4.rewrite=false" } else { set }).collect();
+    let plain: Vec<&str> =
+        sets.iter().map(|set| if *set == settings[0] { "filter.c4.rewrite=false" } else { set }).collect();
     run(&manifest, &one, &plain).exits(0);
     check(&one);
     assert_eq!(query(&one, "SELECT count(*) FROM signals WHERE edits IS NOT NULL"), ["0"]);
@@ -93,7 +94,8 @@ fn a_rewriting_corpus_is_what_its_tables_say() {
 #[test]
 fn line_rules_rewrite_or_judge() {
     let place = Place::new();
-    let page = format!("WELCOME TO OUR SHOP\n{PROSE}\n3 likes\n12345\nHome\nThe rest is as good as the page before it was.");
+    let page =
+        format!("WELCOME TO OUR SHOP\n{PROSE}\n3 likes\n12345\nHome\nThe rest is as good as the page before it was.");
     let records = [("", page.as_str()), ("", PROSE)];
     let manifest = manifest(&place, &records, "[filter.lines]\n[[mixture]]\nname = \"all\"\ntokens = 30\n");
     let dir = place.path("run");
@@ -117,11 +119,13 @@ fn addresses_are_looked_up_without_reading_text() {
         ("http://good.example/Casino/x", "three"),
         ("not a url", "four"),
     ];
-    let manifest = manifest(&place, &records, "[filter.url]\ndomains = \"domains.txt\"\nsubstrings = \"substrings.txt\"\n");
+    let manifest =
+        manifest(&place, &records, "[filter.url]\ndomains = \"domains.txt\"\nsubstrings = \"substrings.txt\"\n");
     let dir = place.path("run");
     run(&manifest, &dir, &["--until", "filter"]).exits(0);
     let verdicts = "SELECT d.ordinal, f.removed_by, f.url_domain, f.url_substring FROM documents d JOIN filter f USING (doc_id) ORDER BY 1";
-    let expected = ["0|url.domain|bad.example|None", "1|None|None|None", "2|url.substring|None|/casino/", "3|None|None|None"];
+    let expected =
+        ["0|url.domain|bad.example|None", "1|None|None|None", "2|url.substring|None|/casino/", "3|None|None|None"];
     assert_eq!(query(&dir, verdicts), expected);
     // Another list is another verdict, and no more than that.
     place.write("domains.txt", "example\n");
@@ -149,6 +153,20 @@ fn bad_words_come_from_a_file() {
 }
 
 #[test]
+fn a_change_of_the_lists_language_is_a_change() {
+    let place = Place::new();
+    place.write("words.txt", "\u{feff}ばか\r\n");
+    let manifest = manifest(&place, &[("", "それはばかげた話だ。")], "[filter.c4_bad_words]\nfile = \"words.txt\"\n");
+    let dir = place.path("run");
+    for (language, matches) in [("en", "0"), ("ja", "1")] {
+        let set = format!("filter.c4_bad_words.language=\"{language}\"");
+        run(&manifest, &dir, &["--until", "filter", "--set", &set]).exits(0);
+        assert_eq!(query(&dir, "SELECT bad_words FROM signals"), [matches]);
+    }
+    curate(["rules".as_ref(), "--agreement".as_ref(), place.path("none").as_os_str()]).exits(2);
+}
+
+#[test]
 fn profiles_are_verdicts_over_the_same_values() {
     let place = Place::new();
     // Every second line is blank: three in four lines are short if blank ones count.
@@ -161,14 +179,75 @@ fn profiles_are_verdicts_over_the_same_values() {
     let v1 = run(&manifest, &dir, &["--until", "filter", "--set", "filter.profile=\"fineweb-v1-lines\""]).exits(0);
     v1.prints(&["computed: filter; cached: documents, language, signals, signatures"]);
     assert!(query(&dir, failing)[0].contains("fineweb.short_line_ratio"), "{:?}", query(&dir, failing));
-    curate(["rules".as_ref(), "--agreement".as_ref(), dir.as_os_str()])
-        .exits(0)
-        .prints(&["1 documents", "| `fineweb` | ", "| `all of them` | "]);
+    curate(["rules".as_ref(), "--agreement".as_ref(), dir.as_os_str()]).exits(0).prints(&[
+        "1 documents",
+        "| `fineweb` | ",
+        "| `all of them` | ",
+    ]);
+}
+
+#[test]
+fn strange_texts_have_values_and_verdicts() {
+    let place = Place::new();
+    let long_line = "word and more words, ".repeat(500_000);
+    let million = "same ".repeat(1_000_000);
+    let texts = [
+        ("empty", ""),
+        ("one word", "word"),
+        ("white space", " \t\u{a0}\u{3000}\r\n\u{2028}\n"),
+        ("combining marks", "e\u{301}\u{301}\u{301}a\u{300} o\u{308}\n"),
+        ("right to left", "שלום עולם. זהו משפט ארוך יותר בעברית.\n"),
+        ("emoji", "👩‍👩‍👧 🏳️‍🌈 😀😀😀\n"),
+        ("CR LF", "First line here.\r\nSecond line here.\r\n"),
+        ("line separators", "First line here.\u{2028}Second line here.\u{85}Third."),
+        ("no-break spaces", "First\u{a0}line\u{a0}here.\u{a0}"),
+        ("controls", "a\u{1c}b\u{1d}c\u{1e}d\u{b}e\u{c}f\u{7f}"),
+        ("a line of 10 MB", long_line.as_str()),
+        ("one word a million times", million.as_str()),
+    ];
+    let records: Vec<(&str, &str)> = texts.to_vec();
+    let rules = "[filter]\nwords = \"english\"\n[filter.gopher_repetition]\n[filter.gopher_quality]\n[filter.c4]\nrewrite = true\n\
+                 [filter.c4_paragraphs]\n[filter.fineweb]\n[filter.lines]\n";
+    let manifest = manifest(&place, &records, rules);
+    let dir = place.path("run");
+    run(&manifest, &dir, &["--until", "filter"]).exits(0);
+    check(&dir);
+    let values = "SELECT d.url, s.gopher_quality.n_words, s.gopher_repetition.dup_line_frac, s.c4.n_lines, s.fineweb.n_nonblank_lines \
+                  FROM documents d JOIN signals s USING (doc_id) ORDER BY d.ordinal";
+    let expected = [
+        "empty|0|0.0|0|0",
+        "one word|1|0.0|1|0",
+        "white space|0|0.0|3|0",
+        "combining marks|2|0.0|1|0",
+        "right to left|9|0.0|1|1",
+        "emoji|11|0.0|1|0",
+        "CR LF|8|0.0|2|2",
+        "line separators|10|0.0|3|2",
+        "no-break spaces|4|0.0|1|1",
+        "controls|6|0.0|6|0",
+        "a line of 10 MB|2500000|0.0|1|0",
+        "one word a million times|1000000|0.0|1|0",
+    ];
+    assert_eq!(query(&dir, values), expected);
+    // Words and lines are those that datatrove 0.10.1 and Python 3.11 give.
+    // All but the long ones are too short; that one word makes a text of one 2-gram.
+    let failing = query(
+        &dir,
+        "SELECT d.url, array_to_string(f.failing, ' ') FROM documents d JOIN filter f USING (doc_id) ORDER BY d.ordinal",
+    );
+    assert!(failing[..10].iter().all(|row| row.contains("gopher_quality.short_doc")), "{failing:#?}");
+    assert!(failing[0].contains("fineweb.empty") && failing[0].contains("c4.too_few_sentences"), "{failing:#?}");
+    assert!(failing[11].contains("top_2_gram") && failing[11].contains("gopher_quality.long_doc"), "{failing:#?}");
 }
 
 #[test]
 fn rules_are_listed_and_explained() {
-    curate(["rules"]).exits(0).prints(&["language.not_kept", "gopher_quality.short_doc", "gopher_short_doc", "near_dedup.cluster"]);
+    curate(["rules"]).exits(0).prints(&[
+        "language.not_kept",
+        "gopher_quality.short_doc",
+        "gopher_short_doc",
+        "near_dedup.cluster",
+    ]);
     curate(["rules", "gopher_quality.short_doc"]).exits(0).prints(&[
         "Rae et al. 2021",
         "fails       < 50",
@@ -177,7 +256,9 @@ fn rules_are_listed_and_explained() {
     ]);
     curate(["rules", "fineweb.list_ratio"]).exits(0).prints(&["fineweb-v1-lines: there was no such rule"]);
     curate(["rules", "near_dedup.cluster"]).exits(0).prints(&["near-duplicate"]);
-    curate(["rules", "gopher_quality.short"]).exits(2).says(&["there is no rule", "did you mean gopher_quality.short_doc?"]);
+    curate(["rules", "gopher_quality.short"])
+        .exits(2)
+        .says(&["there is no rule", "did you mean gopher_quality.short_doc?"]);
 }
 
 #[test]
@@ -188,6 +269,7 @@ fn what_contradicts_itself_is_a_mistake_in_the_manifest() {
         ("[language]\nengine = \"whichlang\"\nmin_confidence = 0.5\n", "whichlang\" has no confidence"),
         ("[language]\nengine = \"whichlang\"\nkeep = [\"eng\", \"cat\"]\n", "does not know \"cat\""),
         ("[language]\nengine = \"whichlang\"\n[quality.terms]\nlanguage_confidence = 1\n", "language_confidence"),
+        ("[filter]\nc4 = true\n", "expected the table [filter.c4], found boolean"),
         ("[filter]\nprofile = \"gopher\"\n", "filter.profile: unknown word \"gopher\""),
         ("[filter.gopher_qualty]\n", "did you mean [filter.gopher_quality]?"),
     ] {

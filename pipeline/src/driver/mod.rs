@@ -180,10 +180,9 @@ fn load_lists(manifest: &Manifest) -> Result<Lists> {
         let usage = |what: String| Failure::new(Exit::Usage, format!("{key} {}: {what}", path.display()));
         let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
         let digest = blake3::hash(&bytes).to_hex().to_string();
-        let text = String::from_utf8(bytes).map_err(|error| {
-            usage(format!("expected UTF-8, found the byte {} at {}", error.as_bytes()[error.utf8_error().valid_up_to()], error.utf8_error().valid_up_to()))
-        })?;
-        Ok((text, digest))
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| usage(format!("expected UTF-8, found another byte at {}", error.valid_up_to())))?;
+        Ok((text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(), digest))
     };
     let mut lists = Lists::default();
     let url = manifest.filter.url.as_ref();

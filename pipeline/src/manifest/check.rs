@@ -72,8 +72,9 @@ impl Check<'_> {
     /// A declared table that others stand below: what is no key of it may be a table.
     fn table_and_group(&mut self, table: &Table, entries: &Entries, at: At) -> toml::Table {
         let is_key = |name: &str| keys(table).any(|key| last(key.path) == name);
+        let is_table = |name: &str| TABLES.iter().any(|other| other.path == join(table.path, name));
         let (below, own): (Entries, Entries) = entries.clone().into_iter().partition(|(name, entry)| {
-            !is_key(name) && matches!(entry.node.value, Value::Table(_) | Value::List(_))
+            is_table(name) || !is_key(name) && matches!(entry.node.value, Value::Table(_) | Value::List(_))
         });
         let mut out = self.table(table, &own, at);
         out.extend(self.group(table.path, &below));

@@ -5,8 +5,8 @@ mod messages;
 use std::path::PathBuf;
 
 use curate_schemas::manifest::{
-    Absent, C4, Clean, Dedup, Filter, FineWeb, Format, GopherQuality, GopherRepetition, KEYS, Kind, Language, LossConstants,
-    NearDedup, Prefer, Profile, Quality, QualityTerm, TABLES, TokenScope, Tokens, Words,
+    Absent, C4, Clean, Dedup, Filter, FineWeb, Format, GopherQuality, GopherRepetition, KEYS, Kind, Language,
+    LossConstants, NearDedup, Prefer, Profile, Quality, QualityTerm, TABLES, TokenScope, Tokens, Words,
 };
 
 use super::check::keys;

@@ -34,7 +34,7 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
             writeln!(out, "  {rule:<40}{:>7}", grouped(n))?;
         }
         if stage.bytes.edited != 0 {
-            writeln!(out, "  {:<40}{:>7} bytes", "edited away", stage.bytes.edited)?;
+            writeln!(out, "  {:<40}{:>7} bytes", "edited away", signed(stage.bytes.edited))?;
         }
     }
     if let Some(pool) = &report.pool {
@@ -98,6 +98,10 @@ fn print_loss(budget: Option<&BudgetReport>, loss: Option<&LossReport>, out: &mu
 }
 
 /// 1234567 as 1,234,567.
+fn signed(n: i64) -> String {
+    format!("{}{}", if n < 0 { "-" } else { "" }, grouped(n.unsigned_abs()))
+}
+
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
