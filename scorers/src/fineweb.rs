@@ -1,4 +1,4 @@
-//! The values behind FineWeb's own quality rules (Penedo et al. 2024, arXiv:2406.17557, section 3.5).
+//! The values behind FineWeb's own quality rules (Penedo et al. 2024, arXiv:2406.17557, section 3.6).
 //!
 //! Two versions, since datatrove changed what its filter counts on 2024-12-06. The plain names are `FineWebQualityFilter`
 //! of datatrove 0.10: lines between line feeds that are not blank, as they stand (a space or `\r` after the full stop is the
@@ -7,9 +7,6 @@
 //! Version 0.10 drops below 0.12 of lines with a mark and above 0.67, 0.01 and 0.3 of the others; 0.2 drops at the first
 //! three limits too, but not at the last.
 //!
-//! [`LinesV1`] is what Gopher's rules for repeated lines looked at in datatrove 0.2: the lines of `str.splitlines()`, blank
-//! ones among them, where later versions split at one or more line feeds. Version 0.2 too drops above the limit only.
-//!
 //! Departs in one point: where datatrove divides by zero the value is 0. Duplicates are found by 64-bit hashes: two of m
 //! different lines collide with a probability of m²/2⁶⁵, 3e-9 for 300,000. Cost: linear, about two passes over the text.
 
@@ -17,7 +14,6 @@ use memchr::memchr_iter;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::hash_index::HashIndex;
-use crate::lines::for_each_line;
 use crate::punctuation::TERMINAL_PUNCTUATION;
 use crate::python;
 
@@ -43,16 +39,7 @@ pub struct FineWeb {
     pub v1_short_line_ratio: f64,
 }
 
-/// What Gopher's rules for repeated lines looked at in datatrove 0.2. Both are 0 for the empty text.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct LinesV1 {
-    /// Share of the lines of `str.splitlines()` that repeat an earlier one.
-    pub dup_line_frac: f64,
-    /// Characters of such lines, of all characters of the text.
-    pub dup_line_char_frac: f64,
-}
-
-/// Memory that [`fineweb`] and [`lines_v1`] keep from one text to the next.
+/// Memory that [`fineweb`] keeps from one text to the next.
 #[derive(Default)]
 pub struct LinesScratch {
     index: HashIndex,
@@ -78,20 +65,6 @@ pub fn fineweb(text: &str, n_words: u32, scratch: &mut LinesScratch) -> FineWeb 
         v1_line_punct_ratio: ratio(counts.ended_v1, lines),
         v1_short_line_ratio: ratio(counts.short + counts.short_blank, lines),
     }
-}
-
-/// The values of `text`.
-pub fn lines_v1(text: &str, scratch: &mut LinesScratch) -> LinesV1 {
-    let (mut lines, mut duplicates, mut chars) = (0, 0, 0);
-    for_each_line(text, |_| lines += 1);
-    scratch.index.start(lines);
-    for_each_line(text, |line| {
-        if !scratch.index.insert(xxh3_64(line.as_bytes())).1 {
-            duplicates += 1;
-            chars += line.chars().count();
-        }
-    });
-    LinesV1 { dup_line_frac: ratio(duplicates, lines), dup_line_char_frac: ratio(chars, text.chars().count()) }
 }
 
 fn ratio(part: usize, whole: usize) -> f64 {
@@ -148,7 +121,6 @@ mod tests {
         assert_eq!(fine(""), empty);
         assert_eq!(fine(" \t\u{3000}\r"), empty);
         assert_eq!(fine("\n \n"), empty);
-        assert_eq!(lines_v1("", &mut LinesScratch::default()), LinesV1::default());
     }
 
     #[test]
@@ -207,19 +179,6 @@ mod tests {
         assert_eq!(fine("one two\n\nthree four\n").list_ratio, 3.0 / 4.0);
         assert_eq!(fine("one\r\u{2028}two").list_ratio, 0.0);
         assert_eq!(fineweb("\n", 0, &mut LinesScratch::default()).list_ratio, 0.0);
-    }
-
-    #[test]
-    fn the_first_version_splits_as_python() {
-        let v1 = |text: &str| {
-            let LinesV1 { dup_line_frac, dup_line_char_frac } = lines_v1(text, &mut LinesScratch::default());
-            (dup_line_frac, dup_line_char_frac)
-        };
-        assert_eq!(v1("one"), (0.0, 0.0));
-        // Lines "é", "", "é", "", "b": the blank one repeats too, with no characters.
-        assert_eq!(v1("é\n\né\r\n\u{2028}b"), (2.0 / 5.0, 1.0 / 8.0));
-        assert_eq!(v1("a\x0ba\x1ca\u{85}a"), (3.0 / 4.0, 3.0 / 7.0));
-        assert_eq!(v1("a\n\na\n\n"), (2.0 / 4.0, 1.0 / 6.0));
     }
 
     #[test]

@@ -123,15 +123,16 @@ const NONSYMBOL: u8 = 1;
 const ALPHA: u8 = 2;
 
 fn classes_of(c: char) -> u8 {
-    u8::from(!is_punctuation(c)) * NONSYMBOL | u8::from(python::is_alpha(c)) * ALPHA
+    let nonsymbol = if is_punctuation(c) { 0 } else { NONSYMBOL };
+    nonsymbol | if python::is_alpha(c) { ALPHA } else { 0 }
 }
 
 static ASCII_CLASSES: [u8; 128] = {
     let mut classes = [0; 128];
     let mut c = 0;
     while c < 128 {
-        let is_alpha = (c as u8).is_ascii_alphabetic();
-        classes[c] = (ASCII_PUNCTUATION >> c & 1 == 0) as u8 * NONSYMBOL | is_alpha as u8 * ALPHA;
+        let nonsymbol = if ASCII_PUNCTUATION >> c & 1 == 1 { 0 } else { NONSYMBOL };
+        classes[c] = nonsymbol | if (c as u8).is_ascii_alphabetic() { ALPHA } else { 0 };
         c += 1;
     }
     classes
@@ -224,6 +225,18 @@ mod tests {
         // A combining mark is a code point of its word, and no letter.
         assert_eq!(quality("cafe\u{301}").avg_word_len, 5.0);
         assert_eq!(quality("to be, to be, and to have").n_stop_words, 4);
+    }
+
+    #[test]
+    fn stop_words_are_whole_words() {
+        for text in ["the", "be", "to", "of", "and", "that", "have", "with"] {
+            assert_eq!(gopher_quality(text, &[text]).n_stop_words, 1, "{text}");
+            assert_eq!(gopher_quality(&format!("{text}…………"), &[text]).n_stop_words, 1, "{text}");
+        }
+        for word in ["The", "th", "thee", "be\0", "be\0\0", "thatthat", "withe", "\0", ""] {
+            assert_eq!(gopher_quality("", &[word]).n_stop_words, 0, "{word:?}");
+            assert_eq!(gopher_quality(word, &[word]).n_stop_words, 0, "{word:?}");
+        }
     }
 
     #[test]

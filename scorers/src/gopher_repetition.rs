@@ -1,6 +1,20 @@
-//! HEADER
+//! The values behind Gopher's repetition rules (Rae et al. 2021, arXiv:2112.11446, table A1).
+//!
+//! They are computed as in datatrove 0.10: fractions of the code points of the whole text; a duplicate is the second and
+//! every later occurrence; the most frequent n-gram (the first seen of equals) counts even if it occurs once; the scan for
+//! duplicate n-grams joins words without a separator and jumps n words on a hit. The values named `v1` are those of
+//! datatrove 0.2, where lines were `str.splitlines()`. Departs in two points: the words are those of [`crate::words`], not
+//! always spaCy's, and the empty text gives 0 where datatrove raises `ZeroDivisionError`.
+//!
+//! No n-gram is ever built. The sum Σ digit\[k\]·BASEᵏ of a stretch of the joined words is a difference of two prefix sums,
+//! and divided by the BASE power of its start it is a hash that does not depend on where words are cut (Karp and Rabin 1987,
+//! but modulo 2⁶⁴). For each n a table of bytes first tells which n-grams share a slot with another; only those, a third of
+//! technical prose, are looked up by their 64-bit hash. Modulo 2⁶⁴ any two Thue–Morse strings of a kilobyte are equal
+//! (Pachocki and Radoszewski 2013), so n-grams beyond `LONG_CHARS` are hashed by xxh3 instead.
+//! Cost: linear; for each of the nine n two passes over 16 bytes a word.
+
 use memchr::{memchr_iter, memmem};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::hash_index::{HIGH_BITS, HashIndex, HashSet, ONES, first_block, keep, mix};
 use crate::{lines, python};
@@ -29,18 +43,15 @@ pub struct GopherRepetition {
 /// Memory that [`gopher_repetition`] keeps from one text to the next.
 #[derive(Default)]
 pub struct RepetitionScratch {
-    /// What is before each word, and before the end.
-    prefixes: Vec<Prefix>,
-    /// How many characters are before each word, and before the end.
-    chars: Vec<u32>,
-    /// Of each n-gram, by its first word, a slot that its hash chooses; then the n-grams that were chosen by their slots.
+    joined: Joined,
+    /// The slot of each n-gram, in the order of first words.
     slots: Vec<u32>,
-    /// How many n-grams share a slot.
+    /// How many n-grams are in a slot.
     counts: Vec<u32>,
     /// The same, up to two: 0, 1, 3 and so on for none, one and more.
     marks: Vec<u8>,
-    /// The n-grams that may be the most frequent, by their first word.
-    chosen: Vec<usize>,
+    /// The first words of the n-grams that may be what is looked for.
+    candidates: Vec<u32>,
     index: HashIndex,
     /// Of each id in `index`, how often there is one and its first word.
     occurrences: Vec<(u32, u32)>,
@@ -55,13 +66,13 @@ pub fn gopher_repetition(text: &str, words: &[&str], scratch: &mut RepetitionScr
     };
     let paragraphs = paragraph_duplicates(text, &mut scratch.seen);
     let (lines, v1_lines) = line_duplicates(text, &mut scratch.seen);
-    let has_spaces = scratch.prepare::<false>(text, words);
-    if has_spaces {
-        scratch.prepare::<true>(text, words);
+    let join = if scratch.joined.start(text, words, Join::Nothing) { Join::Spaces } else { Join::Nothing };
+    if join == Join::Spaces {
+        scratch.joined.start(text, words, join);
     }
-    let top_n_gram = [2, 3, 4].map(|n| share(scratch.top_n_gram_chars(n, has_spaces)));
-    if has_spaces {
-        scratch.prepare::<false>(text, words);
+    let top_n_gram = [2, 3, 4].map(|n| share(scratch.top_n_gram_chars(words, n, join)));
+    if join == Join::Spaces {
+        scratch.joined.start(text, words, Join::Nothing);
     }
     GopherRepetition {
         dup_para_frac: paragraphs.share_of_pieces(),
@@ -71,7 +82,7 @@ pub fn gopher_repetition(text: &str, words: &[&str], scratch: &mut RepetitionScr
         v1_dup_line_frac: v1_lines.share_of_pieces(),
         v1_dup_line_char_frac: share(v1_lines.chars),
         top_n_gram,
-        dup_n_gram: [5, 6, 7, 8, 9, 10].map(|n| share(scratch.dup_n_gram_chars(n))),
+        dup_n_gram: [5, 6, 7, 8, 9, 10].map(|n| share(scratch.dup_n_gram_chars(words, n))),
     }
 }
 
@@ -146,14 +157,18 @@ fn line_duplicates(text: &str, seen: &mut HashSet) -> (Duplicates, Duplicates) {
     (found, v1_found)
 }
 
-/// Prime to 2⁶⁴, and above any byte of UTF-8, so that the polynomials of different blocks differ.
+/// Prime to 2⁶⁴, and more than any digit, so that no two blocks of eight have the same sum.
 const BASE: u64 = 251;
+
+/// N-grams of more characters are hashed by xxh3.
+const LONG_CHARS: u32 = 128;
 
 /// `POWERS[k]` is `BASE` to the power of k, and one divided by that.
 const POWERS: [(u64, u64); 9] = {
     let mut inverse = BASE;
     let mut i = 0;
     while i < 5 {
+        // Newton's iteration: three bits that are right become 96.
         inverse = inverse.wrapping_mul(2u64.wrapping_sub(BASE.wrapping_mul(inverse)));
         i += 1;
     }
@@ -166,34 +181,44 @@ const POWERS: [(u64, u64); 9] = {
     powers
 };
 
-/// What is before a word: Σ digits\[k\]·BASEᵏ, and one divided by the next power (times a constant, which makes the high
-/// bits depend on all). The difference of two sums times the first factor is the hash of what is between them.
+/// Σ bytes\[k\]·BASEᵏ over the eight bytes of `block`.
+#[inline]
+fn polynomial(block: u64) -> u64 {
+    let twos = (block & 0x00ff_00ff_00ff_00ff) + BASE * (block >> 8 & 0x00ff_00ff_00ff_00ff);
+    let fours = (twos & 0x0000_ffff_0000_ffff) + BASE.pow(2) * (twos >> 16 & 0x0000_ffff_0000_ffff);
+    (fours & 0xffff_ffff).wrapping_add((fours >> 32).wrapping_mul(BASE.pow(4)))
+}
+
+/// What is before a word.
 #[derive(Clone, Copy, Default)]
 struct Prefix {
+    /// Σ digits\[k\]·BASEᵏ.
     sum: u64,
+    /// One divided by the next power of `BASE`, times a constant that makes the high bits depend on all.
     factor: u64,
 }
 
 impl Prefix {
+    /// The hash of what is between.
     #[inline]
     fn hash_to(&self, end: &Prefix) -> u64 {
         end.sum.wrapping_sub(self.sum).wrapping_mul(self.factor)
     }
 }
 
-/// What stands between words, and behind the last one.
+/// What stands behind each word.
 #[derive(Clone, Copy, PartialEq)]
 enum Join {
     Nothing,
     Spaces,
 }
 
-/// A [`Prefix`] that grows.
+/// The words so far.
 struct Stream {
-    all: Prefix,
+    prefix: Prefix,
     power: u64,
     chars: u32,
-    /// Has a high bit set if there is a space.
+    /// Has a byte's high bit set if there was a space.
     spaces: u64,
 }
 
@@ -204,8 +229,8 @@ impl Stream {
         let (power, inverse) = POWERS[len_bytes];
         // A digit is never 0, so that NULs count.
         let digits = polynomial(keep(block + ONES, len_bytes));
-        self.all.sum = self.all.sum.wrapping_add(digits.wrapping_mul(self.power));
-        self.all.factor = self.all.factor.wrapping_mul(inverse);
+        self.prefix.sum = self.prefix.sum.wrapping_add(digits.wrapping_mul(self.power));
+        self.prefix.factor = self.prefix.factor.wrapping_mul(inverse);
         self.power = self.power.wrapping_mul(power);
         let block = keep(block, len_bytes);
         let zero_for_space = block ^ (ONES * u64::from(b' '));
@@ -218,134 +243,169 @@ impl Stream {
     }
 }
 
-/// Σ bytes\[k\]·BASEᵏ over the eight bytes of `block`.
-#[inline]
-fn polynomial(block: u64) -> u64 {
-    let twos = (block & 0x00ff_00ff_00ff_00ff) + BASE * (block >> 8 & 0x00ff_00ff_00ff_00ff);
-    let fours = (twos & 0x0000_ffff_0000_ffff) + BASE * BASE * (twos >> 16 & 0x0000_ffff_0000_ffff);
-    (fours & 0xffff_ffff).wrapping_add((fours >> 32).wrapping_mul(BASE * BASE * BASE * BASE))
+/// The words of a text.
+#[derive(Default)]
+struct Joined {
+    /// What is before each word, and before the end.
+    prefixes: Vec<Prefix>,
+    /// How many characters are before each word, and before the end.
+    chars: Vec<u32>,
 }
 
-impl RepetitionScratch {
-    /// Sets the prefixes and says whether a word has a space in it.
-    fn prepare<const SPACES: bool>(&mut self, text: &str, words: &[&str]) -> bool {
-        let mut stream =
-            Stream { all: Prefix { sum: 0, factor: 0x9e37_79b9_7f4a_7c15 }, power: 1, chars: 0, spaces: 0 };
-        self.prefixes.resize(words.len() + 1, Prefix::default());
+impl Joined {
+    /// Replaces the words and says whether one has a space in it.
+    fn start(&mut self, text: &str, words: &[&str], join: Join) -> bool {
+        let prefix = Prefix { sum: 0, factor: 0x9e37_79b9_7f4a_7c15 };
+        let mut stream = Stream { prefix, power: 1, chars: 0, spaces: 0 };
+        self.prefixes.resize(words.len() + 1, prefix);
         self.chars.resize(words.len() + 1, 0);
         for ((word, prefix), chars) in words.iter().zip(&mut self.prefixes).zip(&mut self.chars) {
-            (*prefix, *chars) = (stream.all, stream.chars);
+            (*prefix, *chars) = (stream.prefix, stream.chars);
             let mut rest = word.as_bytes();
             while let Some((block, after)) = rest.split_first_chunk() {
                 stream.append(u64::from_le_bytes(*block), 8);
                 rest = after;
             }
             stream.append(first_block(text, rest), rest.len());
-            if SPACES {
+            if join == Join::Spaces {
                 stream.append(b' '.into(), 1);
             }
         }
-        self.prefixes[words.len()] = stream.all;
+        self.prefixes[words.len()] = stream.prefix;
         self.chars[words.len()] = stream.chars;
         stream.spaces & HIGH_BITS != 0
     }
 
+    /// The hash of `words[first..end]`, joined as they were at the start.
+    #[inline]
+    fn hash(&self, words: &[&str], first: usize, end: usize, join: Join) -> u64 {
+        if self.chars_between(first, end) > LONG_CHARS {
+            return long_hash(&words[first..end], join);
+        }
+        self.prefixes[first].hash_to(&self.prefixes[end])
+    }
+
+    #[inline]
+    fn chars_between(&self, first: usize, end: usize) -> u32 {
+        self.chars[end] - self.chars[first]
+    }
+
+    /// Of each n-gram, its slot among 2^`slots_log2`. No n words, no n-gram.
+    #[inline]
+    fn slots(&self, n: usize, slots_log2: u32) -> impl Iterator<Item = u32> {
+        let ends = self.prefixes.get(n..).unwrap_or_default();
+        self.prefixes.iter().zip(ends).map(move |(start, end)| (start.hash_to(end) >> (64 - slots_log2)) as u32)
+    }
+}
+
+impl RepetitionScratch {
     /// Length × count of the most frequent n-gram, its words joined by spaces.
-    fn top_n_gram_chars(&mut self, n: usize, has_spaces: bool) -> usize {
-        let n_grams = self.prefixes.len().saturating_sub(n);
+    ///
+    /// Without spaces in words these need not be in the hash: where words are cut tells as much.
+    fn top_n_gram_chars(&mut self, words: &[&str], n: usize, join: Join) -> usize {
+        let n_grams = (words.len() + 1).saturating_sub(n);
         if n_grams == 0 {
             return 0;
         }
-        let slots_log2 = (n_grams * 2).next_power_of_two().ilog2().clamp(6, 15);
+        let slots_log2 = (n_grams * 8).next_power_of_two().ilog2().clamp(6, 13);
         self.counts.clear();
         self.counts.resize(1 << slots_log2, 0);
         self.slots.resize(n_grams, 0);
         let mut most = 0;
-        for ((slot, end), start) in self.slots.iter_mut().zip(&self.prefixes[n..]).zip(&self.prefixes) {
-            *slot = (start.hash_to(end) >> (64 - slots_log2)) as u32;
-            let count = &mut self.counts[*slot as usize];
+        for (slot, its_slot) in self.slots.iter_mut().zip(self.joined.slots(n, slots_log2)) {
+            *slot = its_slot;
+            let count = &mut self.counts[its_slot as usize];
             *count += 1;
             most = most.max(*count);
         }
-        // No n-gram occurs more often than its slot. A slot may have others, too, so what is found tells whether to go on.
+        // No n-gram occurs more often than there are in its slot. There may be others, too, so the first try aims lower.
         let mut least = most - most / 4;
         loop {
-            let (count, first) = self.top_of_slots(n, least.max(2), has_spaces);
+            let (count, first) = self.top_candidate(words, n, join, least.max(2));
             if count >= least || least <= 2 {
-                let chars = (self.chars[first as usize + n] - self.chars[first as usize]) as usize;
-                return count as usize * if has_spaces { chars - 1 } else { chars + n - 1 };
+                let chars = self.joined.chars_between(first as usize, first as usize + n) as usize;
+                return count as usize * if join == Join::Spaces { chars - 1 } else { chars + n - 1 };
             }
             least = count;
         }
     }
 
-    /// How often the most frequent of those n-grams occurs that have at least `least` in their slots, and where first. It is
-    /// the first of equals, and the text's first if none is repeated.
-    fn top_of_slots(&mut self, n: usize, least: u32, has_spaces: bool) -> (u32, u32) {
-        self.chosen.clear();
-        for (at, &slot) in self.slots.iter().enumerate() {
-            if self.counts[slot as usize] >= least {
-                self.chosen.push(at);
-            }
-        }
-        self.index.start(self.chosen.len());
+    /// How often the most frequent n-gram occurs of those with at least `least` in their slots, and its first word. It is the
+    /// first of equals, and the text's first if none is repeated.
+    fn top_candidate(&mut self, words: &[&str], n: usize, join: Join, least: u32) -> (u32, u32) {
+        let candidates = choose(&self.slots, &mut self.candidates, |slot| self.counts[slot] >= least);
+        self.index.start(candidates.len());
         self.occurrences.clear();
-        for &at in &self.chosen {
-            let mut hash = self.prefixes[at].hash_to(&self.prefixes[at + n]);
-            if !has_spaces {
-                // Where no word has spaces in it, the places of the spaces are part of the n-gram.
-                for cuts in self.chars[at..at + n].windows(2) {
-                    hash = mix(hash, u64::from(cuts[1] - cuts[0]));
-                }
+        for &first in candidates {
+            let at = first as usize;
+            let mut hash = self.joined.hash(words, at, at + n, join);
+            if join == Join::Nothing {
+                let cuts = self.joined.chars[at..at + n].windows(2);
+                hash = cuts.fold(hash, |hash, cut| mix(hash, (cut[1] - cut[0]).into()));
             }
             let (id, is_new) = self.index.insert(hash);
             if is_new {
-                self.occurrences.push((0, at as u32));
+                self.occurrences.push((0, first));
             }
             self.occurrences[id as usize].0 += 1;
         }
+        debug_assert_eq!(self.index.len() as usize, self.occurrences.len());
         self.occurrences.iter().fold((1, 0), |top, &next| if next.0 > top.0 { next } else { top })
     }
 
     /// Characters of n-grams that repeat an earlier one, their words joined by nothing.
-    fn dup_n_gram_chars(&mut self, n: usize) -> usize {
-        self.find_repeated(n);
-        self.seen.start(self.slots.len() / 2);
-        let (mut next, mut found) = (0, 0);
-        for &at in &self.slots {
-            let at = at as usize;
-            if at >= next && !self.seen.insert(self.prefixes[at].hash_to(&self.prefixes[at + n])) {
-                next = at + n;
-                found += (self.chars[next] - self.chars[at]) as usize;
+    fn dup_n_gram_chars(&mut self, words: &[&str], n: usize) -> usize {
+        self.mark_slots((words.len() + 1).saturating_sub(n), n);
+        let candidates = choose(&self.slots, &mut self.candidates, |slot| self.marks[slot] > 1);
+        self.seen.start(candidates.len());
+        let (mut next, mut chars) = (0, 0);
+        for &first in candidates {
+            let (first, end) = (first as usize, first as usize + n);
+            if first >= next && !self.seen.insert(self.joined.hash(words, first, end, Join::Nothing)) {
+                next = end;
+                chars += self.joined.chars_between(first, end) as usize;
             }
         }
-        found
+        chars
     }
 
-    /// Replaces the slots by the n-grams that share one.
-    fn find_repeated(&mut self, n: usize) {
-        let n_grams = self.prefixes.len().saturating_sub(n);
+    fn mark_slots(&mut self, n_grams: usize, n: usize) {
+        // More would not stay in a core's cache: on texts above 300 kB no limit costs a fifth of the speed.
         let slots_log2 = (n_grams * 8).next_power_of_two().ilog2().clamp(6, 20);
         self.marks.clear();
         self.marks.resize(1 << slots_log2, 0);
         self.slots.resize(n_grams, 0);
-        if n_grams == 0 {
-            return;
-        }
-        for ((slot, end), start) in self.slots.iter_mut().zip(&self.prefixes[n..]).zip(&self.prefixes) {
-            *slot = (start.hash_to(end) >> (64 - slots_log2)) as u32;
-            let mark = &mut self.marks[*slot as usize];
+        for (slot, its_slot) in self.slots.iter_mut().zip(self.joined.slots(n, slots_log2)) {
+            *slot = its_slot;
+            let mark = &mut self.marks[its_slot as usize];
             *mark = *mark << 1 | 1;
         }
-        // Always written and seldom kept, because a branch would be a coin's toss.
-        let mut kept = 0;
-        for at in 0..n_grams {
-            let mark = self.marks[self.slots[at] as usize];
-            self.slots[kept] = at as u32;
-            kept += usize::from(mark > 1);
-        }
-        self.slots.truncate(kept);
     }
+}
+
+/// The places of the slots that are wanted, in memory that it keeps.
+#[inline]
+fn choose<'a>(slots: &[u32], chosen: &'a mut Vec<u32>, is_wanted: impl Fn(usize) -> bool) -> &'a [u32] {
+    chosen.resize(chosen.len().max(slots.len()), 0);
+    let mut kept = 0;
+    for (at, &slot) in (0..).zip(slots) {
+        // Always written and seldom kept: a branch would be a coin's toss.
+        chosen[kept] = at;
+        kept += usize::from(is_wanted(slot as usize));
+    }
+    &chosen[..kept]
+}
+
+#[cold]
+fn long_hash(words: &[&str], join: Join) -> u64 {
+    let mut hash = Xxh3::new();
+    for word in words {
+        hash.update(word.as_bytes());
+        if join == Join::Spaces {
+            hash.update(b" ");
+        }
+    }
+    hash.digest()
 }
 
 #[cfg(test)]
@@ -408,6 +468,33 @@ mod tests {
     }
 
     #[test]
+    fn words_may_be_slices_of_the_text() {
+        // The last one is within a block of the end; one is longer than a block; one has a space in it.
+        let text = "aé b cc \u{5e9}\u{5e9} incomprehensibilities b cc é  x";
+        let cuts =
+            [(0, 3), (4, 5), (6, 8), (9, 13), (14, 35), (36, 37), (38, 40), (41, 45), (4, 8), (36, 40), (45, 46)];
+        let slices: Vec<&str> = cuts.iter().map(|&(from, to)| &text[from..to]).collect();
+        let copies: Vec<String> = slices.iter().map(|word| word.to_string()).collect();
+        let copies: Vec<&str> = copies.iter().map(String::as_str).collect();
+        let mut scratch = RepetitionScratch::default();
+        for n in 0..=slices.len() {
+            let expected = gopher_repetition(text, &copies[..n], &mut scratch);
+            assert_eq!(gopher_repetition(text, &slices[..n], &mut scratch), expected, "{n} words");
+        }
+    }
+
+    #[test]
+    fn thue_morse_strings_differ() {
+        let thue_morse = |other: bool| -> String {
+            (0..1u32 << 11).map(|i| if (i.count_ones() % 2 == 1) == other { 'a' } else { 'b' }).collect()
+        };
+        let text = format!("{} 1 2 3 4 {} 1 2 3 4", thue_morse(false), thue_morse(true));
+        let r = repetition(&text);
+        assert_eq!(r.dup_n_gram, [0.0; 6]);
+        assert_eq!(r.top_n_gram, [3, 5, 7].map(|chars| f64::from(2 * chars) / text.len() as f64));
+    }
+
+    #[test]
     fn nothing_gives_zeros() {
         let zero = GopherRepetition {
             dup_para_frac: 0.0,
@@ -433,6 +520,20 @@ mod tests {
         assert_eq!((r.dup_para_frac, r.dup_para_char_frac), (0.0, 0.0));
         let r = repetition("ש\n\n ש\n\n\nש\n\nש");
         assert_eq!((r.dup_para_frac, r.dup_para_char_frac), (2.0 / 4.0, 2.0 / 12.0));
+    }
+
+    #[test]
+    fn v1_lines_are_those_of_splitlines() {
+        let v1 = |text| {
+            let r = repetition(text);
+            (r.v1_dup_line_frac, r.v1_dup_line_char_frac)
+        };
+        // "", "a", "", "", "a": blank lines count, and the last line feed opens no line.
+        assert_eq!(v1("\na\n\n\na\n"), (3.0 / 5.0, 1.0 / 7.0));
+        assert_eq!(v1("a\n\n"), (0.0, 0.0));
+        assert_eq!(v1("\n"), (0.0, 0.0));
+        // "é", "é", "", "é": line ends of four kinds.
+        assert_eq!(v1("é\u{2028}é\r\n\ré\u{85}"), (2.0 / 4.0, 2.0 / 8.0));
     }
 
     #[test]

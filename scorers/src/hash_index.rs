@@ -1,7 +1,7 @@
-//! 64-bit hashes of short strings, and two reusable tables of them: which are equal, and how many differ.
+//! 64-bit hashes of words in registers, and two reusable tables of hashes: which are equal, and how many differ.
 //!
 //! [`mix`] is the folded multiplication of wyhash (Wang Yi 2019): two words of input, 128 bits of product, one word of
-//! output. Two different strings agree with a probability of about 2⁻⁶⁴ if the text does not know the constants.
+//! output. Two different words agree with a probability of about 2⁻⁶⁴ if the text does not know the constants.
 //! The tables are open addressing with linear probing over a power of two of slots, at most half of them full, so that a
 //! document costs what its own items cost, whatever came before it.
 

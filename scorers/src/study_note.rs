@@ -191,6 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn words_may_stand_across_blocks() {
+        // Every place of a word of every length among blocks of 64 bytes, and at the end of the text.
+        for len in 1..80 {
+            for before in 0..70 {
+                let text =
+                    format!("a{}{} é{} {}", ".".repeat(before + 20), "x".repeat(len), "Y".repeat(len), "Z".repeat(len));
+                let expected = 0.4 * (4.0 / 4.0) + 0.3 * (4.0 / 500.0) + 0.3;
+                assert_eq!(study_note(&text), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn one_line_of_a_megabyte() {
         assert_eq!(study_note(&"ab ".repeat(350_000)), 0.4 * (1.0 / 350_000.0) + 0.3 + 0.3);
     }
