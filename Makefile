@@ -33,12 +33,12 @@ gold: build      ## the rules against datatrove's labels: make gold DIR=/path/to
 	GOLD_DIR="$(abspath $(DIR))" GOLD_TABLE="$(abspath docs/rules.md)" cargo test -p curate --test it gold -- --nocapture
 
 bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and an instruction count: make bench-rules CORPUS=…
-	cargo bench --profile dev -p curate-scorers --bench rules -- $(abspath $(CORPUS))
+	cargo bench --profile dev --workspace --bench rules -- $(abspath $(CORPUS))
 	.venv/bench/bin/python tests/bench/datatrove_rules.py $(abspath $(CORPUS))
 	sh tests/bench/count_instructions.sh
 
 bench-language:  ## accuracy and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
-	cargo bench --profile dev -p curate-scorers --bench language -- $(abspath $(CORPUS))
+	cargo bench --profile dev --workspace --bench language -- $(abspath $(CORPUS))
 
 .venv/bench: tests/bench/requirements.txt
 	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt && touch $@

@@ -74,26 +74,31 @@ fn compare(texts: &[String]) {
         let seconds = fastest(&mut || texts.iter().zip(&segmented).for_each(|(text, words)| work(text, words)));
         println!("{name:<34}{:>12.1}{:>12.0}", bytes as f64 / 1e6 / seconds, texts.len() as f64 / seconds);
     };
-    each("words: spaCy's English", &mut |text, _| drop(black_box(segment(text, spacy::words))));
-    each("words: UAX-29", &mut |text, _| drop(black_box(segment(text, uax29::words))));
-    each("words: UAX-29 with dictionaries", &mut |text, _| drop(black_box(segment(text, dictionary::words))));
-    each("gopher_quality, words given", &mut |text, words| drop(black_box(gopher_quality(text, words))));
+    each("words: spaCy's English", &mut |text, _| seen(segment(text, spacy::words)));
+    each("words: UAX-29", &mut |text, _| seen(segment(text, uax29::words)));
+    each("words: UAX-29 with dictionaries", &mut |text, _| seen(segment(text, dictionary::words)));
+    each("gopher_quality, words given", &mut |text, words| seen(gopher_quality(text, words)));
     each("gopher_repetition, words given", &mut |text, words| {
-        black_box(gopher_repetition(text, words, &mut repetition));
+        seen(gopher_repetition(text, words, &mut repetition));
     });
     let settings = LineSettings::default();
-    each("c4, words given", &mut |text, words| drop(black_box(c4(text, words, &settings, None))));
-    each("fineweb", &mut |text, words| drop(black_box(fineweb(text, words.len() as u32, &mut lines))));
+    each("c4, words given", &mut |text, words| seen(c4(text, words, &settings, None)));
+    each("fineweb", &mut |text, words| seen(fineweb(text, words.len() as u32, &mut lines)));
     let settings = line_rules::LineSettings::default();
-    each("lines", &mut |text, _| drop(black_box(line_rules(text, &settings, None))));
-    each("heuristic", &mut |text, _| drop(black_box(study_note(text))));
+    each("lines", &mut |text, _| seen(line_rules(text, &settings, None)));
+    each("heuristic", &mut |text, _| seen(study_note(text)));
     let mut scratch = (RepetitionScratch::default(), LinesScratch::default());
     each("words and all rules, one pass", &mut |text, _| {
-        black_box(all_rules(text, &mut scratch.0, &mut scratch.1));
+        seen(all_rules(text, &mut scratch.0, &mut scratch.1));
     });
     each("the same and heuristic", &mut |text, _| {
-        black_box(all_rules(text, &mut scratch.0, &mut scratch.1) + study_note(text));
+        seen(all_rules(text, &mut scratch.0, &mut scratch.1) + study_note(text));
     });
+}
+
+/// Keeps a value from being optimised away.
+fn seen<T>(value: T) {
+    black_box(value);
 }
 
 fn segment<'a>(text: &'a str, words: fn(&'a str, &mut Vec<&'a str>)) -> Vec<&'a str> {
