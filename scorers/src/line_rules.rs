@@ -86,9 +86,9 @@ const WHITE_SPACE: &str = "lines.white_space";
 pub fn line_rules(text: &str, settings: &LineSettings, edits: Option<&mut Vec<Edit>>) -> LineRules {
     let mut page = Page::new(text);
     let n_lines = page.lines.len() as u32;
-    page.drop_lines(UPPER_CASE, |line| share(line, is_upper) > settings.max_upper_case_ratio);
+    page.drop_lines(UPPER_CASE, |line| share(line, u8::is_ascii_uppercase, is_upper) > settings.max_upper_case_ratio);
     page.strip();
-    page.drop_lines(NUMERIC, |line| share(line, is_digit) > settings.max_numeric_ratio);
+    page.drop_lines(NUMERIC, |line| share(line, u8::is_ascii_digit, is_digit) > settings.max_numeric_ratio);
     page.strip();
     if settings.counters {
         page.drop_lines(COUNTER, is_counter);
@@ -260,9 +260,9 @@ impl<'a> Page<'a> {
 
 /// Share of the characters of `line` that `is` holds for; 0 for the empty line.
 #[inline]
-fn share(line: &str, is: impl Fn(char) -> bool) -> f64 {
+fn share(line: &str, is_ascii: impl Fn(&u8) -> bool, is: impl Fn(char) -> bool) -> f64 {
     let (found, chars) = if line.is_ascii() {
-        (line.bytes().filter(|&byte| is(byte as char)).count(), line.len())
+        (line.as_bytes().iter().filter(|byte| is_ascii(byte)).count(), line.len())
     } else {
         (line.chars().filter(|&c| is(c)).count(), line.chars().count())
     };
@@ -271,17 +271,20 @@ fn share(line: &str, is: impl Fn(char) -> bool) -> f64 {
 
 /// Pieces between what fastText takes for white space that start with a letter or digit.
 fn count_words(text: &str) -> u32 {
-    let mut words = 0;
-    let mut is_start = true;
-    for (i, &byte) in text.as_bytes().iter().enumerate() {
-        let is_space = matches!(byte, b' ' | b'\t'..=b'\r' | 0);
-        if is_start && !is_space {
-            let is_alnum = |c| python::is_word_char(c) && c != '_';
-            words += u32::from(if byte.is_ascii() { is_alnum(byte as char) } else { text[i..].starts_with(is_alnum) });
-        }
-        is_start = is_space;
+    // Without branches, so that the loops over bytes run on whole vectors.
+    let is_space = |byte: u8| (byte == b' ') | (byte.wrapping_sub(b'\t') < 5) | (byte == 0);
+    let bytes = text.as_bytes();
+    let first = text.starts_with(is_alphanumeric);
+    if text.is_ascii() {
+        let starts = bytes.windows(2).map(|pair| u32::from(is_space(pair[0]) & pair[1].is_ascii_alphanumeric()));
+        return u32::from(first) + starts.sum::<u32>();
     }
-    words
+    let starts = bytes.windows(2).enumerate().filter(|(_, pair)| is_space(pair[0]) && !is_space(pair[1]));
+    u32::from(first) + starts.filter(|(i, _)| text[i + 1..].starts_with(is_alphanumeric)).count() as u32
+}
+
+fn is_alphanumeric(c: char) -> bool {
+    python::is_word_char(c) && c != '_'
 }
 
 /// What is counted.
