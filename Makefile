@@ -1,6 +1,7 @@
 # One-line calls; each is what README and CI run.
 PYTHON := .venv/bin/python
 CURATE := target/debug/curate
+DIR := fixtures/gold
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
