@@ -11,7 +11,7 @@ use memchr::memchr_iter;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::hash_index::{HashSet, SHORT, Word, hash_word, load};
-use crate::{lines, python};
+use crate::python::{self, lines};
 
 /// The score of what is too short to judge: fewer than 20 characters, or no word.
 pub const TOO_SHORT: f64 = 0.1;

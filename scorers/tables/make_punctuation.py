@@ -1,7 +1,7 @@
-"""Writes src/punctuation.rs: the characters that datatrove 0.10.0 counts as punctuation.
+"""Writes src/rules/punctuation.rs: the characters that datatrove 0.10.0 counts as punctuation.
 
     pip download datatrove==0.10.0 --no-deps -d wheel && python3 -m zipfile -e wheel/*.whl datatrove-0.10.0
-    python3 tables/make_punctuation.py datatrove-0.10.0/datatrove/utils/text.py > src/punctuation.rs
+    python3 tables/make_punctuation.py datatrove-0.10.0/datatrove/utils/text.py > src/rules/punctuation.rs
 
 Only the two constants are read, from the source's syntax tree; no code of datatrove is run or copied.
 """

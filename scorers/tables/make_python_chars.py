@@ -1,6 +1,6 @@
-"""Writes src/python_tables.rs: the character classes and lower-case mapping of CPython 3.11 (Unicode 14.0.0).
+"""Writes src/python/tables.rs: the character classes and lower-case mapping of CPython 3.11 (Unicode 14.0.0).
 
-    python3.11 tables/make_python_chars.py > src/python_tables.rs
+    python3.11 tables/make_python_chars.py > src/python/tables.rs
 
 Everything is asked of the interpreter itself (str.isalnum, isalpha, isspace, lower), never of another Unicode table.
 `CASED` and `CASE_IGNORABLE` are found through str.lower(): a capital sigma becomes final sigma only after a cased letter,

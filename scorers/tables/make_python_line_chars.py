@@ -1,6 +1,6 @@
-"""Writes src/python_line_tables.rs: digits and capitals of CPython 3.11 (Unicode 14.0.0).
+"""Writes src/python/line_tables.rs: digits and capitals of CPython 3.11 (Unicode 14.0.0).
 
-    python3.11 tables/make_python_line_chars.py > src/python_line_tables.rs
+    python3.11 tables/make_python_line_chars.py > src/python/line_tables.rs
 
 Everything is asked of the interpreter itself (str.isdecimal, isdigit, isupper), never of another Unicode table.
 """

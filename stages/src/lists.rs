@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use curate_scorers::bad_words::BadWords;
-use curate_scorers::url_rules::Blocklist;
+use curate_scorers::rules::bad_words::BadWords;
+use curate_scorers::rules::url_rules::Blocklist;
 
 /// The lists that a manifest names.
 #[derive(Debug, Clone, Default)]

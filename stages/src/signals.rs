@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use curate_schemas::manifest::{self, Filter, Manifest, Words};
 use curate_schemas::tables;
-use curate_scorers::bad_words::BadWords;
-use curate_scorers::c4::{self, C4, c4};
 use curate_scorers::edits::{Edit, apply};
-use curate_scorers::fineweb::{FineWeb, LinesScratch, fineweb};
-use curate_scorers::gopher_quality::{GopherQuality, gopher_quality};
-use curate_scorers::gopher_repetition::{GopherRepetition, RepetitionScratch, gopher_repetition};
-use curate_scorers::line_rules::{self, LineRules, line_rules};
+use curate_scorers::rules::bad_words::BadWords;
+use curate_scorers::rules::c4::{self, C4, c4};
+use curate_scorers::rules::fineweb::{FineWeb, LinesScratch, fineweb};
+use curate_scorers::rules::gopher_quality::{GopherQuality, gopher_quality};
+use curate_scorers::rules::gopher_repetition::{GopherRepetition, RepetitionScratch, gopher_repetition};
+use curate_scorers::rules::line_rules::{self, LineRules, line_rules};
 use curate_scorers::study_note::study_note;
 use curate_scorers::words::{dictionary, spacy};
 use datafusion::arrow::array::{

@@ -8,11 +8,11 @@ use std::hint::black_box;
 use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
 
-use curate_scorers::c4::{LineSettings, c4};
-use curate_scorers::fineweb::{LinesScratch, fineweb};
-use curate_scorers::gopher_quality::gopher_quality;
-use curate_scorers::gopher_repetition::{RepetitionScratch, gopher_repetition};
-use curate_scorers::line_rules::{self, line_rules};
+use curate_scorers::rules::c4::{LineSettings, c4};
+use curate_scorers::rules::fineweb::{LinesScratch, fineweb};
+use curate_scorers::rules::gopher_quality::gopher_quality;
+use curate_scorers::rules::gopher_repetition::{RepetitionScratch, gopher_repetition};
+use curate_scorers::rules::line_rules::{self, line_rules};
 use curate_scorers::study_note::study_note;
 use curate_scorers::words::{dictionary, spacy, uax29};
 

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
 use curate_schemas::manifest::{EMBEDDED_TOKENIZER, Manifest};
-use curate_scorers::bad_words::BadWords;
+use curate_scorers::rules::bad_words::BadWords;
+use curate_scorers::rules::url_rules::Blocklist;
 use curate_scorers::tokenizer::Tokenizer;
-use curate_scorers::url_rules::Blocklist;
 use curate_stages::lists::{List, Lists};
 use curate_stages::{AnyStage, STAGES, stages};
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use curate_schemas::manifest::{Absent, KEYS, Key, TABLES, Table, Times};
 use curate_scorers::language::Engine;
 
-use super::diagnose::{Problem, closest, did_you_mean, line, list, quoted};
-use super::tree::{At, Entries, Entry, Node, Value, parse};
+use super::diagnose::{At, Problem, closest, did_you_mean, line, list, quoted};
+use super::tree::{Entries, Entry, Node, Value, parse};
 use super::value;
 
 /// Pairs of keys of which the first must not exceed the second.

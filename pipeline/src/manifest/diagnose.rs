@@ -2,7 +2,14 @@
 
 use std::fmt::Write;
 
-use super::tree::At;
+/// Where something was written. Ordered: the file from its beginning, then the overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum At {
+    /// In the file, bytes from its beginning.
+    File(usize),
+    /// In an override, by its number.
+    Set(usize),
+}
 
 /// One mistake.
 #[derive(Debug, Clone)]

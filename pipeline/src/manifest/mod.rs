@@ -20,10 +20,9 @@ use std::path::Path;
 use curate_schemas::manifest::Manifest;
 use serde::Deserialize;
 
-use diagnose::Problem;
 pub(crate) use diagnose::closest;
+use diagnose::{At, Problem};
 pub use reference::print_reference;
-use tree::At;
 
 /// Longest manifest that is read, bytes. `/dev/zero` ends here.
 const LONGEST_BYTES: u64 = 1 << 20;

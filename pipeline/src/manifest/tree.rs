@@ -9,16 +9,7 @@ use curate_schemas::manifest::{KEYS, Kind, TABLES, Times};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnose::{Problem, closest, quoted};
-
-/// Where something was written. Ordered: the file from its beginning, then the overrides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum At {
-    /// In the file, bytes from its beginning.
-    File(usize),
-    /// In an override, by its number.
-    Set(usize),
-}
+use super::diagnose::{At, Problem, closest, quoted};
 
 /// A value and where it was written.
 #[derive(Debug, Clone)]

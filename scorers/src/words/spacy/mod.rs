@@ -11,7 +11,7 @@
 //! | `url` | what is left whole as a host, an address or a URL |
 //! | `classes`, `tables` | character classes and special cases, generated from the package |
 //!
-//! The words and the sentences of [`crate::sentences`] are the same as datatrove 0.10.1 with spaCy 3.8.18 gives on 5,000
+//! The words and the sentences of [`crate::rules::sentences`] are the same as datatrove 0.10.1 with spaCy 3.8.18 gives on 5,000
 //! technical documents, on 4,446 in 45 languages and on 900,000 strings put together at random from pieces of the patterns.
 //! Departs in one point: from the second time on that a process meets the word `IS_ALPHA`, spaCy fails and datatrove tries
 //! again with the word taken out of the text; here it is a word like others.
@@ -75,7 +75,7 @@ pub(crate) fn offset(text: &str, word: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sentences::count_sentences;
+    use crate::rules::sentences::count_sentences;
 
     fn split(text: &str) -> Vec<&str> {
         let mut out = vec!["stale"];

@@ -8,9 +8,9 @@
 use memchr::{memchr_iter, memmem};
 
 use crate::hash_index::{HIGH_BITS, first_block, keep};
-use crate::lines::for_each_line;
-use crate::punctuation::PUNCTUATION_SET;
 use crate::python;
+use crate::python::lines::for_each_line;
+use crate::rules::punctuation::PUNCTUATION_SET;
 
 /// Two of these in a document are a sign of English prose. They are compared as they are: `The` is not one.
 pub const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];

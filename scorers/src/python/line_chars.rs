@@ -3,7 +3,7 @@
 //! They are those of CPython 3.11 (Unicode 14.0.0), like those of [`crate::python`]. ASCII takes a comparison, other
 //! characters a binary search.
 
-use crate::python_line_tables::{DECIMAL, DIGIT, UPPER};
+use crate::python::line_tables::{DECIMAL, DIGIT, UPPER};
 
 fn in_runs(runs: &[(u32, u32, u32)], c: char) -> bool {
     let code = c as u32;
@@ -35,7 +35,7 @@ pub fn is_upper(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python_line_tables as tables;
+    use crate::python::line_tables as tables;
 
     #[test]
     fn every_scalar_answers_as_in_cpython() {

@@ -63,7 +63,7 @@ impl Blocklist {
     /// The entry for which `url` is blocked: of domains the longest, of substrings the first in `url`, there the longest.
     ///
     /// ```
-    /// use curate_scorers::url_rules::Blocklist;
+    /// use curate_scorers::rules::url_rules::Blocklist;
     /// let list = Blocklist::domains("# adverts\nads.example\nExample.org\n");
     /// assert_eq!(list.find("https://user@Cdn.ADS.example:8443/x"), Some("ads.example"));
     /// assert_eq!(list.find("https://notexample.org/example.org"), None);
@@ -99,7 +99,7 @@ impl Blocklist {
 /// too. `None` if there is none.
 ///
 /// ```
-/// use curate_scorers::url_rules::host;
+/// use curate_scorers::rules::url_rules::host;
 /// assert_eq!(host("HTTP://me:pw@WWW.Example.COM.:80/a?b@c").as_deref(), Some("www.example.com"));
 /// assert_eq!(host("example.com/?to=http://other.org").as_deref(), Some("example.com"));
 /// assert_eq!(host("mailto:"), None);

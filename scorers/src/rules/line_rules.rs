@@ -21,10 +21,10 @@
 
 use memchr::memchr_iter;
 
-use crate::c4::{has_fewer_words, may_have};
 use crate::edits::{Edit, Editor};
+use crate::python::line_chars::{is_decimal, is_digit, is_upper};
 use crate::python::{self, is_space};
-use crate::python_line_chars::{is_decimal, is_digit, is_upper};
+use crate::rules::c4::{has_fewer_words, may_have};
 
 /// Which lines go. The default is that of DCLM-Baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]

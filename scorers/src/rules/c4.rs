@@ -11,17 +11,17 @@
 //! then what datatrove decides with the other rule switched off, and both together are what it decides with both on, only
 //! that it names the one whose line comes first (`lorem ipsum` if in one line). Sentences, counts and edits are those of
 //! datatrove with both rules off, which is the same for every document it keeps. Departs in nothing else; bad words are
-//! [`crate::bad_words`].
+//! [`crate::rules::bad_words`].
 //!
 //! Cost: linear, a few passes over the text, plus sentences of kept lines.
 
 use memchr::{memchr, memchr_iter};
 
 use crate::edits::{Edit, Editor};
-use crate::lines::for_each_line;
+use crate::python::line_chars::is_decimal;
+use crate::python::lines::for_each_line;
 use crate::python::{self, is_space};
-use crate::python_line_chars::is_decimal;
-use crate::sentences::count_sentences;
+use crate::rules::sentences::count_sentences;
 use crate::words::spacy;
 
 /// Which lines C4 keeps. The default is datatrove's, and FineWeb's but for `terminal_punct`, which FineWeb has off.

@@ -14,8 +14,8 @@ use memchr::memchr_iter;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::hash_index::HashIndex;
-use crate::punctuation::TERMINAL_PUNCTUATION;
 use crate::python;
+use crate::rules::punctuation::TERMINAL_PUNCTUATION;
 
 /// A line of at most this many characters is short.
 pub const SHORT_LINE_CHARS: usize = 30;

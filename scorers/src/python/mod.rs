@@ -2,9 +2,15 @@
 //!
 //! They are those of CPython 3.11 (Unicode 14.0.0), whose tables are compiled in: Rust's own follow a newer Unicode, and a
 //! rule that counts letters or words would then differ on new scripts. A character is looked up in a bitmap below U+10000
-//! and by binary search above; ASCII takes neither.
+//! and by binary search above; ASCII takes neither. [`line_chars`] has digits and capitals.
 
-use crate::python_tables::{ALNUM, ALPHA, CASE_IGNORABLE, CASED, LOWER, SPACE};
+mod line_tables;
+mod tables;
+
+pub mod line_chars;
+pub(crate) mod lines;
+
+use tables::{ALNUM, ALPHA, CASE_IGNORABLE, CASED, LOWER, SPACE};
 
 type Bitmap = [u64; 1024];
 
@@ -162,7 +168,7 @@ fn line_end(bytes: &[u8]) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python_tables as tables;
+    use crate::python::tables;
 
     fn fnv(numbers: impl Iterator<Item = u32>) -> u64 {
         let step = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);

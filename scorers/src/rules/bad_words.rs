@@ -66,11 +66,11 @@ impl BadWords {
     /// What is in `text`.
     ///
     /// ```
-    /// use curate_scorers::bad_words::BadWords;
+    /// use curate_scorers::rules::bad_words::BadWords;
     /// let list = BadWords::new("darn\nheck of a\n", "en")?;
     /// let found = list.find("Darn! A heck of a day; darned.");
     /// assert_eq!((found.n_bad_words, found.first), (2, Some("darn")));
-    /// # Ok::<(), curate_scorers::bad_words::TooLarge>(())
+    /// # Ok::<(), curate_scorers::rules::bad_words::TooLarge>(())
     /// ```
     pub fn find(&self, text: &str) -> Found<'_> {
         let lower = python::lower(text);

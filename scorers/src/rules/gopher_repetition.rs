@@ -17,7 +17,7 @@ use memchr::{memchr_iter, memmem};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::hash_index::{HIGH_BITS, HashIndex, HashSet, ONES, first_block, keep, mix};
-use crate::{lines, python};
+use crate::python::{self, lines};
 
 /// What Gopher's repetition rules look at. All are fractions in \[0, 1\], but for n-grams that overlap themselves.
 #[derive(Debug, Clone, Copy, PartialEq)]
