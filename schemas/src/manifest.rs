@@ -366,8 +366,23 @@ pub struct NearDedup {
     pub min_jaccard: f64,
     /// Kept members of a bucket that a document is compared with, at the most.
     pub max_comparisons: u32,
+    /// What makes a cluster.
+    pub cluster: Cluster,
+    /// Greatest share of a source's documents that may go as near-duplicates, 0 to 1.
+    pub max_source_loss: f64,
     /// What decides which document of a cluster survives, most important first; ties by `doc_id`.
     pub prefer: Vec<Prefer>,
+}
+
+/// What makes a cluster of near-duplicates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cluster {
+    /// A kept document and those that are like it.
+    #[default]
+    Star,
+    /// All that equal bands connect, however far apart its ends are; never verified.
+    Component,
 }
 
 /// What decides which document of a cluster survives.
@@ -543,6 +558,8 @@ impl Default for NearDedup {
             rows: 8,
             min_jaccard: 0.8,
             max_comparisons: 64,
+            cluster: Cluster::Star,
+            max_source_loss: 1.0,
             prefer: vec![Prefer::SourcePriority, Prefer::Heuristic, Prefer::Bytes],
         }
     }

@@ -424,13 +424,13 @@ fn near_dedup_evidence() -> Table {
             utf8("cluster_id", "doc_id of the cluster's survivor"),
             small_count("cluster_size", "documents", "documents of the cluster, its survivor included"),
             utf8("kept_id", "doc_id of the kept document that it was compared with"),
-            small_count("bands_hit", "bands", "band keys that the two share").range("1 or more"),
+            small_count("bands_hit", "bands", "band keys that the two share; 0 only within a component"),
             unit_interval("estimated_jaccard", "share of equal MinHash values; null unless full signatures are kept")
                 .null(),
             unit_interval("jaccard", "exact Jaccard similarity of the shingle sets; null without verification").null(),
             unit_interval("containment", "shared shingles / shingles of the smaller set; null without verification")
                 .null(),
-            utf8("reason", "what the removal rests on").range("verified, band"),
+            utf8("reason", "what the removal rests on").range("verified, band, component"),
         ],
     }
 }

@@ -74,7 +74,7 @@ impl CorpusStage for ExactDedupStage {
             ("removed_by", Arc::new(reasons) as _),
             ("kept_id", Arc::new(kept) as _),
         ])?;
-        Ok(Decision { annotations, tables: [].into(), notes: Vec::new() })
+        Ok(Decision { annotations, tables: [].into(), notes: Vec::new(), refused: None })
     }
 }
 

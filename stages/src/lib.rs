@@ -149,6 +149,8 @@ pub struct Decision {
     pub tables: BTreeMap<&'static str, RecordBatch>,
     /// What a reader should know, for the log.
     pub notes: Vec<String>,
+    /// Why nothing of it may be committed, where a limit of the manifest is broken.
+    pub refused: Option<String>,
 }
 
 /// All shards, as a corpus stage may see them. A document is `shard << 32 | row`, called `doc`.

@@ -3,7 +3,8 @@
 //! Broder 1997; banding as in Leskovec et al., *Mining of Massive Datasets*, ch. 3. Departs from the usual transitive
 //! closure: clusters are stars. Members of a component are visited in the order of preference and compared with the *kept*
 //! members that share a band; a document is removed only if one of those is verified, so every removal has a kept
-//! document that it resembles, and chains do not carry dissimilar documents along.
+//! document that it resembles, and chains do not carry dissimilar documents along. The closure itself is to be had as
+//! `cluster = "component"`, unverified, for comparison with tools that know no other.
 //!
 //! Cost: a spilling grouping over `bands` narrow rows a document; then shingle sets, 8 bytes a shingle, of the documents
 //! that have a candidate, in rounds that fit the memory setting (one more pass over their text a round).
@@ -13,13 +14,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use curate_schemas::manifest::{Manifest, NearDedup};
+use curate_schemas::manifest::{Cluster, Manifest, NearDedup};
 use curate_schemas::tables;
 use curate_scorers::shingles::{jaccard, shingle_set};
 use datafusion::arrow::array::{
     ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, StringBuilder, UInt32Array, UInt32Builder, UInt64Array,
 };
-use datafusion::arrow::datatypes::{UInt32Type, UInt64Type};
+use datafusion::arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::{array_agg, count};
 use datafusion::logical_expr::{col, lit};
@@ -56,7 +57,7 @@ impl Stage for NearDedupStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn config(&self) -> Value {
@@ -82,7 +83,7 @@ impl CorpusStage for NearDedupStage {
 
     async fn decide(&self, corpus: &dyn Corpus) -> Result<Decision> {
         let Some(near) = &self.near else {
-            return decision(&[], &[], Vec::new());
+            return decision(&[], &[], Cluster::Star, Vec::new());
         };
         let buckets = band_buckets(corpus).await?;
         let members = gather(corpus, &buckets).await?;
@@ -98,8 +99,40 @@ impl CorpusStage for NearDedupStage {
         if capped > 0 {
             notes.push(format!("{capped} documents met max_comparisons = {} before a match", near.max_comparisons));
         }
-        decision(&members, &verdicts, notes)
+        let mut decision = decision(&members, &verdicts, near.cluster, notes)?;
+        if near.max_source_loss < 1.0 {
+            decision.refused = refusal(corpus, &members, &verdicts, near.max_source_loss).await?;
+        }
+        Ok(decision)
     }
+}
+
+/// Why the verdicts are refused: a source would lose more than the given share of its documents.
+async fn refusal(
+    corpus: &dyn Corpus,
+    members: &[Candidate],
+    verdicts: &[Verdict],
+    most: f64,
+) -> Result<Option<String>> {
+    let mut lost: BTreeMap<&str, u64> = BTreeMap::new();
+    for verdict in verdicts {
+        *lost.entry(&members[verdict.member].source).or_default() += 1;
+    }
+    let rows = corpus.rows(&[read("documents", "source")])?.filter(col("reached"))?;
+    let mut stream = rows.aggregate(vec![col("source")], vec![count(lit(1)).alias("n")])?.execute_stream().await?;
+    let mut broken = Vec::new();
+    while let Some(batch) = stream.try_next().await? {
+        let counts = batch.column(1).as_primitive::<Int64Type>();
+        for (source, n) in batch.column(0).as_string::<i32>().iter().flatten().zip(counts.values()) {
+            let lost = lost.get(source).copied().unwrap_or(0);
+            if lost as f64 > most * *n as f64 {
+                broken.push(format!("source \"{source}\" would lose {lost} of {n} documents"));
+            }
+        }
+    }
+    broken.sort_unstable();
+    let limit = format!("as near-duplicates, dedup.near.max_source_loss is {most}");
+    Ok((!broken.is_empty()).then(|| format!("{} {limit}", broken.join(", "))))
 }
 
 /// Documents that share a band key, a list for each key that two or more have.
@@ -191,7 +224,13 @@ impl<'a> Graph<'a> {
                 true => self.shingle_sets(corpus, text, round, near.ngram as usize)?,
                 false => HashMap::new(),
             };
-            let results: Vec<_> = round.par_iter().map(|component| self.star(component, near, &sets)).collect();
+            let results: Vec<_> = round
+                .par_iter()
+                .map(|component| match near.cluster {
+                    Cluster::Star => self.star(component, near, &sets),
+                    Cluster::Component => (self.closure(component), 0),
+                })
+                .collect();
             for (removed, met_bound) in results {
                 verdicts.extend(removed);
                 capped += met_bound;
@@ -236,6 +275,16 @@ impl<'a> Graph<'a> {
             sets.lock().expect("no thread panics while it inserts").insert(doc, set);
         })?;
         Ok(sets.into_inner().expect("no thread panics while it inserts"))
+    }
+
+    /// All of a component but its preferred member, in favour of that.
+    fn closure(&self, component: &[usize]) -> Vec<Verdict> {
+        let Some((&kept, rest)) = component.split_first() else { return Vec::new() };
+        let shared = |member: usize| {
+            let shares = |bucket: &&u32| self.buckets_of[kept].binary_search(bucket).is_ok();
+            self.buckets_of[member].iter().filter(shares).count() as u32
+        };
+        rest.iter().map(|&member| Verdict { member, kept, bands_hit: shared(member), similarity: None }).collect()
     }
 
     /// Star clusters of one component: who is removed for whom, and how many members met the bound on comparisons.
@@ -300,7 +349,7 @@ fn union(parents: &mut [usize], a: usize, b: usize) {
 }
 
 /// Annotations of removed documents and of survivors with a cluster, and the evidence, both in the documents' order.
-fn decision(members: &[Candidate], verdicts: &[Verdict], notes: Vec<String>) -> Result<Decision> {
+fn decision(members: &[Candidate], verdicts: &[Verdict], cluster: Cluster, notes: Vec<String>) -> Result<Decision> {
     let mut sizes: HashMap<usize, u32> = HashMap::new();
     for verdict in verdicts {
         *sizes.entry(verdict.kept).or_insert(1) += 1;
@@ -334,8 +383,10 @@ fn decision(members: &[Candidate], verdicts: &[Verdict], notes: Vec<String>) -> 
     let ratios = |get: fn(&Verdict) -> Option<f64>| -> ArrayRef {
         Arc::new(Float64Array::from_iter(verdicts.iter().map(|verdict| get(verdict))))
     };
-    let reason = |verdict: &&Verdict| {
-        if verdict.similarity.is_some() { "verified" } else { "band" }
+    let reason = |verdict: &&Verdict| match (verdict.similarity, cluster) {
+        (Some(_), _) => "verified",
+        (None, Cluster::Star) => "band",
+        (None, Cluster::Component) => "component",
     };
     let evidence = RecordBatch::try_new(
         tables::schema("near_dedup_evidence"),
@@ -351,5 +402,5 @@ fn decision(members: &[Candidate], verdicts: &[Verdict], notes: Vec<String>) -> 
             Arc::new(StringArray::from_iter_values(verdicts.iter().map(reason))),
         ],
     )?;
-    Ok(Decision { annotations, tables: [("near_dedup_evidence", evidence)].into(), notes })
+    Ok(Decision { annotations, tables: [("near_dedup_evidence", evidence)].into(), notes, refused: None })
 }

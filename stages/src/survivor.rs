@@ -25,7 +25,7 @@ pub struct Candidate {
     pub doc: u64,
     /// Its identity.
     pub doc_id: String,
-    source: String,
+    pub(crate) source: String,
     heuristic: f64,
     bytes: u64,
     date: Option<i64>,

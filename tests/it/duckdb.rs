@@ -2,18 +2,7 @@
 //!
 //! DuckDB is the PyPI wheel in `.venv`, pinned in `tests/requirements.txt`; `make setup` puts it there.
 
-use std::path::Path;
-use std::process::Command;
-
-use crate::support::{Outcome, Place, corpus, fixture_lines, outcome, report, repository, run};
-
-fn check(run: &Path, truth: Option<&Path>) -> Outcome {
-    let python = repository().join(".venv/bin/python");
-    assert!(python.exists(), "{} is missing: run `make setup`", python.display());
-    let mut command = Command::new(python);
-    command.arg(repository().join("tests/it/check_run.py")).arg(run).args(truth);
-    outcome(&mut command)
-}
+use crate::support::{Place, check, corpus, fixture_lines, report, repository, run};
 
 #[test]
 fn the_quickstart_is_what_its_tables_say() {

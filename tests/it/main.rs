@@ -3,6 +3,7 @@
 //! | file | what it holds the program to |
 //! |---|---|
 //! | `duckdb` | `run.json` follows from what DuckDB reads through `views.sql` |
+//! | `dedup` | clusters on inputs made to break them |
 //! | `gold` | words, values and verdicts of the rules are those of datatrove |
 //! | `resume` | killed at any instant, the same command ends in the same bytes |
 //! | `determinism` | threads, order of sources and files, and times have no say |
@@ -16,6 +17,7 @@
 
 mod bad_input;
 mod cli;
+mod dedup;
 mod determinism;
 mod duckdb;
 mod gold;

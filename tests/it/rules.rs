@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Outcome, Place, assert_same, commit, corpus, curate, outcome, report, repository, run, tree};
+use crate::support::{Place, assert_same, check, commit, corpus, curate, query, report, repository, run, tree};
 
 /// A manifest over one file of records, with what is to be set.
 fn manifest(place: &Place, records: &[(&str, &str)], more: &str) -> PathBuf {
@@ -10,20 +10,6 @@ fn manifest(place: &Place, records: &[(&str, &str)], more: &str) -> PathBuf {
     place.write("docs.jsonl", records.iter().map(line).collect::<String>());
     let head = "[run]\nname = \"rules\"\n[[source]]\nname = \"docs\"\npath = \"docs.jsonl\"\nurl = \"url\"\n";
     place.write("rules.toml", format!("{head}{more}"))
-}
-
-/// The rows of a query over a run's views, a line each.
-fn query(dir: &Path, sql: &str) -> Vec<String> {
-    let program = "import duckdb, sys; c = duckdb.connect(); c.execute(open('views.sql').read())\n\
-                   for row in c.execute(sys.argv[1]).fetchall(): print(*row, sep='|')";
-    let mut python = std::process::Command::new(repository().join(".venv/bin/python"));
-    let Outcome { stdout, .. } = outcome(python.arg("-c").arg(program).arg(sql).current_dir(dir)).exits(0);
-    stdout.lines().map(str::to_owned).collect()
-}
-
-fn check(dir: &Path) {
-    let mut python = std::process::Command::new(repository().join(".venv/bin/python"));
-    outcome(python.arg(repository().join("tests/it/check_run.py")).arg(dir)).exits(0).prints(&[" 0 failed"]);
 }
 
 const PROSE: &str = "The first sentence of this page says what it is about. The second one adds a little to that. \
@@ -39,7 +25,7 @@ fn c4_rewrites_what_later_stages_see() {
     let manifest = manifest(&place, &[("", &page), ("", PROSE), ("", "Too short.")], rules);
     let dir = place.path("run");
     run(&manifest, &dir, &[]).exits(0).prints(&["edited away"]);
-    check(&dir);
+    check(&dir, None).exits(0);
     // The first page is, after its edits, the second: one of them is an exact duplicate, told by texts that differ.
     let reasons = query(&dir, "SELECT removed_by FROM exact_dedup WHERE removed_by IS NOT NULL");
     assert_eq!(reasons, ["exact_dedup.document"]);
@@ -60,7 +46,7 @@ fn c4_rewrites_what_later_stages_see() {
     lower.prints(&["computed: filter,", "cached: documents, language, signals, signatures"]);
     let lines = run(&manifest, &dir, &["--set", "filter.c4.citations=false"]).exits(0);
     lines.prints(&["computed: signals, signatures, filter,", "cached: documents, language"]);
-    check(&dir);
+    check(&dir, None).exits(0);
 }
 
 #[test]
@@ -77,14 +63,14 @@ fn a_rewriting_corpus_is_what_its_tables_say() {
     let sets: Vec<&str> = settings.iter().flat_map(|set| ["--set", set]).collect();
     let (one, two) = (place.path("one"), place.path("two"));
     run(&manifest, &one, &[&sets[..], &["--threads", "1"]].concat()).exits(0);
-    check(&one);
+    check(&one, None).exits(0);
     run(&manifest, &two, &[&sets[..], &["--threads", "2"]].concat()).exits(0);
     assert_same(&tree(&two), &tree(&one), "two threads");
     // Back to the text as it came: nothing of the rewritten one is left.
     let plain: Vec<&str> =
         sets.iter().map(|set| if *set == settings[0] { "filter.c4.rewrite=false" } else { set }).collect();
     run(&manifest, &one, &plain).exits(0);
-    check(&one);
+    check(&one, None).exits(0);
     assert_eq!(query(&one, "SELECT count(*) FROM signals WHERE edits IS NOT NULL"), ["0"]);
     let fresh = place.path("fresh");
     run(&manifest, &fresh, &plain).exits(0);
@@ -103,7 +89,7 @@ fn line_rules_rewrite_or_judge() {
     assert_eq!(query(&dir, "SELECT text FROM mixture_all"), [PROSE]);
     let rewrite = ["--set", "filter.lines.rewrite=true", "--set", "filter.lines.max_removed_word_ratio=1"];
     run(&manifest, &dir, &rewrite).exits(0);
-    check(&dir);
+    check(&dir, None).exits(0);
     let kept = format!("{PROSE}\nThe rest is as good as the page before it was.").len();
     assert_eq!(query(&dir, "SELECT bytes FROM signals ORDER BY bytes"), [PROSE.len().to_string(), kept.to_string()]);
 }
@@ -211,7 +197,7 @@ fn strange_texts_have_values_and_verdicts() {
     let manifest = manifest(&place, &records, rules);
     let dir = place.path("run");
     run(&manifest, &dir, &["--until", "filter"]).exits(0);
-    check(&dir);
+    check(&dir, None).exits(0);
     let values = "SELECT d.url, s.gopher_quality.n_words, s.gopher_repetition.dup_line_frac, s.c4.n_lines, s.fineweb.n_nonblank_lines \
                   FROM documents d JOIN signals s USING (doc_id) ORDER BY d.ordinal";
     let expected = [
@@ -262,6 +248,14 @@ fn rules_are_listed_and_explained() {
 }
 
 #[test]
+fn the_published_recipe_runs() {
+    let place = Place::new();
+    let dir = place.path("run");
+    run(&repository().join("manifests/fineweb.toml"), &dir, &[]).exits(0).prints(&["edited away", "mixture fineweb"]);
+    check(&dir, None).exits(0);
+}
+
+#[test]
 fn what_contradicts_itself_is_a_mistake_in_the_manifest() {
     let place = Place::new();
     for (settings, message) in [
@@ -269,6 +263,7 @@ fn what_contradicts_itself_is_a_mistake_in_the_manifest() {
         ("[language]\nengine = \"whichlang\"\nmin_confidence = 0.5\n", "whichlang\" has no confidence"),
         ("[language]\nengine = \"whichlang\"\nkeep = [\"eng\", \"cat\"]\n", "does not know \"cat\""),
         ("[language]\nengine = \"whichlang\"\n[quality.terms]\nlanguage_confidence = 1\n", "language_confidence"),
+        ("[dedup.near]\ncluster = \"component\"\n", "a component is never verified"),
         ("[filter]\nc4 = true\n", "expected the table [filter.c4], found boolean"),
         ("[filter]\nprofile = \"gopher\"\n", "filter.profile: unknown word \"gopher\""),
         ("[filter.gopher_qualty]\n", "did you mean [filter.gopher_quality]?"),

@@ -284,3 +284,24 @@ pub fn content(run: &Path, table: &str) -> u128 {
     let digests = commit["files"].as_array().unwrap().iter().map(|file| file["content"].as_str().unwrap());
     digests.fold(0, |sum: u128, digest| sum.wrapping_add(u128::from_str_radix(digest, 16).unwrap()))
 }
+
+/// Counts again in DuckDB what `run.json` says; `truth` is the run.json of a run that counted every document's tokens.
+pub fn check(run: &Path, truth: Option<&Path>) -> Outcome {
+    outcome(python().arg(repository().join("tests/it/check_run.py")).arg(run).args(truth))
+}
+
+/// The rows of a query over a run's views, a line each, columns between bars.
+#[track_caller]
+pub fn query(run: &Path, sql: &str) -> Vec<String> {
+    let program = "import duckdb, sys; c = duckdb.connect(); c.execute(open('views.sql').read())\n\
+                   for row in c.execute(sys.argv[1]).fetchall(): print(*row, sep='|')";
+    let Outcome { stdout, .. } = outcome(python().arg("-c").arg(program).arg(sql).current_dir(run)).exits(0);
+    stdout.lines().map(str::to_owned).collect()
+}
+
+/// The Python that has DuckDB.
+fn python() -> Command {
+    let python = repository().join(".venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `make setup`", python.display());
+    Command::new(python)
+}

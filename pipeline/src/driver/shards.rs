@@ -167,6 +167,9 @@ impl Driver {
         for note in &decision.notes {
             progress.note(note);
         }
+        if let Some(reason) = &decision.refused {
+            return Err(Failure::new(Exit::No, reason.clone()).into());
+        }
         let todo: Vec<(usize, &Expected)> =
             wanted.iter().enumerate().filter(|(_, file)| job.existing.get(&file.key).is_none()).collect();
         let entries = self.engine.for_each(&todo, |_, (at, file)| {

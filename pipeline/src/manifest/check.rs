@@ -169,6 +169,12 @@ impl Check<'_> {
             let message = "filter.lines.rewrite: filter.c4.rewrite is on, and only one of them can rewrite".to_owned();
             self.problem(place(entries, "filter.lines.rewrite"), message, None);
         }
+        let unverified = value_at(out, "dedup.near.min_jaccard").and_then(toml::Value::as_float) == Some(0.0);
+        if is("dedup.near.cluster", &toml::Value::String("component".to_owned())) && !unverified {
+            let message = "dedup.near.cluster: a component is never verified, and min_jaccard is above 0".to_owned();
+            let hint = "write min_jaccard = 0, or cluster = \"star\"".to_owned();
+            self.problem(place(entries, "dedup.near.cluster"), message, Some(hint));
+        }
         if is("language.engine", &toml::Value::String("whichlang".to_owned())) {
             self.whichlang(entries, out);
         }

@@ -145,8 +145,13 @@ fn every_word_loads() {
                 _ => format!("{{ {word} = 1 }}"),
             };
             let table = header(key.path).filter(|header| header != "[[source]]").unwrap_or_default();
-            let params = if table == "[budget]" { "params = 1\n" } else { "" };
-            good(&format!("{SMALL}{table}\n{} = {value}\n{params}", check::last(key.path)), &[]);
+            // What else must be there for it to make sense.
+            let more = match (table.as_str(), *word) {
+                ("[budget]", _) => "params = 1\n",
+                (_, "component") => "min_jaccard = 0\n",
+                _ => "",
+            };
+            good(&format!("{SMALL}{table}\n{} = {value}\n{more}", check::last(key.path)), &[]);
         }
     }
 }

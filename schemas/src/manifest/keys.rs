@@ -252,6 +252,8 @@ pub const KEYS: &[Key] = &[
     key("dedup.near.rows", integer(1, 64), "8", "hashes in a band"),
     key("dedup.near.min_jaccard", SHARE, "0.8", "least exact Jaccard similarity of a pair; 0: pairs are not verified"),
     key("dedup.near.max_comparisons", integer(1, 10_000), "64", "kept members that a document is compared with at the most"),
+    key("dedup.near.cluster", Kind::Word(&["star", "component"]), r#""star""#, "star: a kept document and those like it; component: all that equal bands connect, with min_jaccard = 0"),
+    key("dedup.near.max_source_loss", SHARE, "1.0", "greatest share of a source's documents that may go as near-duplicates before the run stops"),
     key("dedup.near.prefer", Kind::Words(&["source_priority", "heuristic", "bytes", "newest"]), r#"["source_priority", "heuristic", "bytes"]"#,
         "what decides which document of a cluster survives, most important first"),
 

@@ -11,7 +11,7 @@ use crate::words::spacy::{self, Gap, PUNCT, SENTENCE_END};
 /// The number of sentences of `text`, of which `words` are the words that [`spacy::words`] gives: subslices of it.
 ///
 /// ```
-/// use curate_scorers::{sentences::count_sentences, words::spacy};
+/// use curate_scorers::{rules::sentences::count_sentences, words::spacy};
 /// let text = "It works (e.g. here). It does? \"Yes!\"";
 /// let mut words = Vec::new();
 /// spacy::words(text, &mut words);
