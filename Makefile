@@ -33,6 +33,11 @@ measure: build   ## speed by stage and peak memory: make measure CORPUS=/path/to
 gold: build      ## the rules against datatrove's labels: make gold DIR=/path/to/labels; its table goes into docs/rules.md
 	GOLD_DIR="$(abspath $(DIR))" GOLD_TABLE="$(abspath docs/rules.md)" cargo test -p curate --test it gold -- --nocapture
 
+gold-dedup: build setup ## removals against the exact similarity of all pairs: make gold-dedup DOCS=/path/to.jsonl.zst PAIRS=/path/to.parquet
+	rm -rf runs/gold-dedup && $(CURATE) run manifests/measure.toml --run-dir runs/gold-dedup --until near_dedup \
+	  --set 'source.corpus.path="$(abspath $(DOCS))"' > /dev/null
+	$(PYTHON) tests/bench/gold_dedup.py runs/gold-dedup $(abspath $(PAIRS))
+
 bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and an instruction count: make bench-rules CORPUS=…
 	cargo bench --profile dev --workspace --bench rules -- $(abspath $(CORPUS))
 	.venv/bench/bin/python tests/bench/datatrove_rules.py $(abspath $(CORPUS))
@@ -47,4 +52,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure gold bench-rules bench-language clean
+.PHONY: help setup build check test run look measure gold gold-dedup bench-rules bench-language clean
