@@ -27,7 +27,8 @@ pub fn list(out: &mut impl Write) -> Result<ExitCode> {
     other(&before, out)?;
     for rule in RULES {
         let fails = format!("{} {}", rule.fails.symbol(), default_of(rule).unwrap_or_default());
-        writeln!(out, "{:<40}{:<12}{:<18}{}", rule.full_name(), fails.trim_end(), rule.unit, rule.datatrove)?;
+        let line = format!("{:<40}{:<12}{:<18}{}", rule.full_name(), fails.trim_end(), rule.unit, rule.datatrove);
+        writeln!(out, "{}", line.trim_end())?;
     }
     other(&after, out)?;
     writeln!(out, "\ncurate rules NAME explains one; values are columns of the table signals, verdicts of filter")?;

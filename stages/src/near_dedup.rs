@@ -96,6 +96,12 @@ impl CorpusStage for NearDedupStage {
             graph.components.len(),
             graph.components.iter().map(Vec::len).max().unwrap_or(0)
         )];
+        let no_shingle = corpus.rows(&[read("signatures", "bands")])?;
+        let no_shingle = no_shingle.filter(col("reached").and(col("bands").is_null()))?.count().await?;
+        if no_shingle > 0 {
+            let n = near.ngram;
+            notes.push(format!("{no_shingle} documents have fewer than {n} words and were compared with nothing"));
+        }
         if capped > 0 {
             notes.push(format!("{capped} documents met max_comparisons = {} before a match", near.max_comparisons));
         }

@@ -116,7 +116,7 @@ impl Agreement {
 fn rules_agree_with_datatrove() {
     let folder = std::env::var_os("GOLD_DIR").map_or_else(|| repository().join("fixtures/gold"), PathBuf::from);
     let docs = find(&folder, &["gold*.jsonl.zst", "docs.jsonl.zst", "*.jsonl.zst"]);
-    let labels = rows(&find(&folder, &["*filters*.parquet", "labels.parquet"]));
+    let labels = rows(&find(&folder, &["*filters*.parquet", "*labels*.parquet", "gold*.parquet", "*.parquet"]));
     let place = Place::new();
     fs::copy(&docs, place.path("docs.jsonl.zst")).unwrap();
     let manifest = place.write("gold.toml", MANIFEST);

@@ -227,6 +227,14 @@ fn strange_texts_have_values_and_verdicts() {
 }
 
 #[test]
+fn the_page_on_rules_has_the_list_as_it_is() {
+    let list = curate(["rules"]).exits(0).stdout;
+    let page = std::fs::read_to_string(repository().join("docs/rules.md")).unwrap();
+    let table = list.split("\n\n").next().unwrap();
+    assert!(page.contains(table), "docs/rules.md lacks the output of `curate rules`:\n{table}");
+}
+
+#[test]
 fn rules_are_listed_and_explained() {
     curate(["rules"]).exits(0).prints(&[
         "language.not_kept",
