@@ -171,7 +171,7 @@ impl Rows {
         let quality = gopher_quality(text, &words);
         self.repetition.push(gopher_repetition(text, &words, &mut self.repetition_scratch));
         self.c4.push(c4(text, &words, &settings.c4, settings.rewrite_c4.then_some(&mut edits)));
-        self.bad_words.push(settings.bad_words.as_ref().map(|(list, _)| list.find(text).n_bad_words));
+        self.bad_words.push(settings.bad_words.as_ref().map(|(list, _)| list.count(text)));
         self.lines.push(
             settings.lines.as_ref().map(|lines| {
                 line_rules(text, &line_rules::LineSettings::default(), lines.rewrite.then_some(&mut edits))
