@@ -38,6 +38,21 @@ gold-dedup: build setup ## removals against the exact similarity of all pairs: m
 	  --set 'source.corpus.path="$(abspath $(DOCS))"' > /dev/null
 	$(PYTHON) tests/bench/gold_dedup.py runs/gold-dedup $(abspath $(PAIRS))
 
+gold-clusters: build setup ## components against datatrove's clusters: make gold-clusters DOCS=/path/to.jsonl.zst CLUSTERS=/path/to.parquet
+	rm -rf runs/gold-clusters && $(CURATE) run manifests/parity.toml --until near_dedup \
+	  --set 'source.corpus.path="$(abspath $(DOCS))"' > /dev/null
+	$(PYTHON) tests/bench/gold_clusters.py runs/gold-clusters $(abspath $(CLUSTERS))
+
+bench-dedup: build .venv/bench ## speed and memory beside datatrove and rensa: make bench-dedup CORPUS=/path/to/docs.jsonl.zst
+	.venv/bench/bin/python tests/bench/dedup.py $(CURATE) $(abspath $(CORPUS))
+
+SIZES := 10000 100000 1000000 5000000
+bench-dedup-sizes: build .venv/bench $(SIZES:%=runs/synthetic/%) ## cost by size up to five million documents, and the same result with 16 GiB
+	.venv/bench/bin/python tests/bench/dedup.py $(CURATE) none --peers "" --sizes $(SIZES:%=runs/synthetic/%) --memory 16GiB
+
+runs/synthetic/%:
+	cargo bench --profile dev --workspace --bench synthetic -- $* $(abspath $@).part && mv $@.part $@
+
 bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and an instruction count: make bench-rules CORPUS=…
 	cargo bench --profile dev --workspace --bench rules -- $(abspath $(CORPUS))
 	.venv/bench/bin/python tests/bench/datatrove_rules.py $(abspath $(CORPUS))
@@ -52,4 +67,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure gold gold-dedup bench-rules bench-language clean
+.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters bench-dedup bench-dedup-sizes bench-rules bench-language clean

@@ -1,17 +1,17 @@
-//! Runs plans: one plan a shard on a thread of its own, or one plan over narrow columns of all shards that spills under
-//! the memory pool. The engine yields batches; files are written by [`crate::writer`].
+//! Runs plans, one a shard on a thread of its own, and shows all shards to corpus stages. The engine yields batches; files are
+//! written by [`crate::writer`].
 
 use std::fmt;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use curate_schemas::tables;
+use anyhow::{Context, Result, ensure};
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
 use curate_stages::edits::{TextColumns, edit_texts};
-use curate_stages::{Corpus, Read, ShardStage, reached_reads, with_reached};
+use curate_stages::{Corpus, Earlier, Read, ShardStage, reached_reads, with_reached};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -20,9 +20,10 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 
+use crate::interrupt;
 use crate::run_dir::ShardFiles;
 use crate::zip::{Part, Zip};
 
@@ -34,16 +35,16 @@ pub struct Engine {
     pub threads: usize,
     /// Memory for pool and kernels, bytes.
     pub memory: u64,
+    spill: PathBuf,
 }
 
 impl Engine {
     /// An engine that spills into `spill`.
     pub fn new(threads: usize, memory: u64, spill: PathBuf) -> Result<Engine> {
-        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill]));
-        // Kernels take up to half (see `Corpus::memory`), the pool the rest.
+        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill.clone()]));
         let pool = Arc::new(FairSpillPool::new((memory / 2) as usize));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
-        Ok(Engine { runtime, threads, memory })
+        Ok(Engine { runtime, threads, memory, spill })
     }
 
     fn session(&self, partitions: usize) -> SessionContext {
@@ -63,8 +64,9 @@ impl Engine {
     ) -> Result<()> {
         let session = self.session(1);
         let schema = Zip::open(&parts)?.schema();
-        let table = streaming_table(schema, vec![Source::Zip(parts)])?;
-        let plan = stage.plan(with_reached(session.read_table(table)?, stage.follows())?)?;
+        let rows = Arc::new(Rows { schema: Arc::clone(&schema), parts });
+        let table = StreamingTable::try_new(schema, vec![rows])?;
+        let plan = stage.plan(with_reached(session.read_table(Arc::new(table))?, stage.follows())?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let mut stream = plan.execute_stream().await?;
@@ -113,20 +115,64 @@ impl Engine {
 /// All shards of a run, as corpus stages see them.
 pub struct CorpusFiles {
     engine: Engine,
-    shards: Arc<Vec<ShardFiles>>,
+    shards: Vec<ShardFiles>,
+    firsts: Vec<u64>,
+    earlier: Vec<Earlier>,
+    own_shards: usize,
     follows: &'static str,
 }
 
+/// The shards of a run in the documents' order, with the rows of each.
+pub type Shards = Vec<(ShardFiles, u64)>;
+
 impl CorpusFiles {
-    /// The shards in the documents' order, for a stage that follows `follows`.
-    pub fn new(engine: Engine, shards: Vec<ShardFiles>, follows: &'static str) -> Self {
-        CorpusFiles { engine, shards: Arc::new(shards), follows }
+    /// The shards of this run and of earlier ones with their names, for a stage that follows `follows`.
+    pub fn new(engine: Engine, own: Shards, earlier: Vec<(String, Shards)>, follows: &'static str) -> Self {
+        let mut corpus = CorpusFiles { engine, shards: Vec::new(), firsts: vec![0], earlier: Vec::new(), own_shards: 0, follows };
+        corpus.add(own);
+        corpus.own_shards = corpus.shards.len();
+        for (name, shards) in earlier {
+            let first = corpus.firsts[corpus.shards.len()];
+            corpus.earlier.push(Earlier { name, first });
+            corpus.add(shards);
+        }
+        corpus
     }
 
-    /// Runs `work` on a runtime with the engine's threads.
-    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(self.engine.threads).build()?;
-        Ok(runtime.block_on(work))
+    fn add(&mut self, shards: Shards) {
+        for (files, rows) in shards {
+            self.firsts.push(self.firsts[self.shards.len()] + rows);
+            self.shards.push(files);
+        }
+    }
+
+
+    /// Calls `visit` with the first document and the columns of each batch, shards in parallel, those for which `wanted` holds.
+    /// `reads` says what to read of this run (`false`) or of an earlier one.
+    fn for_each_batch(
+        &self,
+        reads: &(dyn Fn(bool) -> Vec<Read> + Sync),
+        wanted: &(dyn Fn(&Range<u64>) -> bool + Sync),
+        visit: &(dyn Fn(u64, &RecordBatch) -> datafusion::error::Result<()> + Sync),
+    ) -> datafusion::error::Result<()> {
+        let read_shard = |shard: usize, files: &ShardFiles| -> Result<()> {
+            let mut docs = self.firsts[shard]..self.firsts[shard + 1];
+            if !wanted(&docs) {
+                return Ok(());
+            }
+            for batch in Zip::open(&parts(files, &reads(shard >= self.own_shards))?)? {
+                interrupt::check()?;
+                let batch = batch?;
+                let next = docs.start + batch.num_rows() as u64;
+                ensure!(next <= docs.end, "shard {shard} has more rows than its commit says");
+                visit(docs.start, &batch)?;
+                docs.start = next;
+            }
+            ensure!(docs.is_empty(), "shard {shard} has fewer rows than its commit says");
+            Ok(())
+        };
+        let read = self.engine.for_each(&self.shards, read_shard);
+        read.map(|_| ()).map_err(|error| DataFusionError::External(error.into()))
     }
 }
 
@@ -146,55 +192,59 @@ pub fn parts(files: &ShardFiles, reads: &[Read]) -> Result<Vec<Part>> {
 }
 
 impl Corpus for CorpusFiles {
-    fn rows(&self, reads: &[Read]) -> datafusion::error::Result<DataFrame> {
-        let mut all = reached_reads(self.follows);
-        all.extend_from_slice(reads);
-        let mut fields = vec![Field::new("doc", DataType::UInt64, false)];
-        for read in &all {
-            let schema = tables::schema(read.table);
-            fields.push(schema.field_with_name(read.column)?.clone().with_name(read.name));
-        }
-        let partitions = self.engine.threads;
-        let sources = (0..partitions).map(|first| Source::Shards {
-            shards: Arc::clone(&self.shards),
-            reads: all.clone(),
-            first,
-            step: partitions,
-        });
-        let table = streaming_table(Arc::new(Schema::new(fields)), sources.collect())?;
-        with_reached(self.engine.session(partitions).read_table(table)?, self.follows)
+    fn firsts(&self) -> &[u64] {
+        &self.firsts
+    }
+
+    fn earlier(&self) -> &[Earlier] {
+        &self.earlier
+    }
+
+    fn scan(
+        &self,
+        reads: &[Read],
+        visit: &(dyn Fn(u64, &RecordBatch) -> datafusion::error::Result<()> + Sync),
+    ) -> datafusion::error::Result<()> {
+        let reads = |is_earlier| {
+            let mut all = reached_reads(if is_earlier { "near_dedup" } else { self.follows });
+            all.extend_from_slice(reads);
+            all
+        };
+        self.for_each_batch(&reads, &|_| true, visit)
     }
 
     fn texts(
         &self,
         text: TextColumns,
-        docs: &[u64],
-        visit: &(dyn Fn(u64, &str) + Sync),
+        wanted: &(dyn Fn(u64) -> bool + Sync),
+        visit: &(dyn Fn(u64, &str) -> datafusion::error::Result<()> + Sync),
     ) -> datafusion::error::Result<()> {
-        let by_shard: Vec<&[u64]> = docs.chunk_by(|a, b| a >> 32 == b >> 32).collect();
-        let read_shard = |_: usize, docs: &&[u64]| -> Result<()> {
-            let shard = (docs[0] >> 32) as usize;
-            let mut wanted = docs.iter().copied().peekable();
-            let mut next = (shard as u64) << 32;
-            for batch in Zip::open(&parts(&self.shards[shard], &text.reads())?)? {
-                let batch = batch?;
-                let texts = edited_texts(&batch)?;
-                while let Some(doc) = wanted.next_if(|doc| *doc < next + batch.num_rows() as u64) {
-                    visit(doc, texts.value((doc - next) as usize));
-                }
-                next += batch.num_rows() as u64;
-                if wanted.peek().is_none() {
-                    break;
+        // Whether an earlier run rewrote its texts is not known here.
+        let reads = |is_earlier| if is_earlier { TextColumns::Edited.reads() } else { text.reads() };
+        self.for_each_batch(&reads, &|docs| docs.clone().any(wanted), &|first, batch| {
+            if !(first..first + batch.num_rows() as u64).any(wanted) {
+                return Ok(());
+            }
+            let texts = edited_texts(batch).map_err(|error| DataFusionError::External(error.into()))?;
+            for (doc, text) in (first..).zip(&texts) {
+                if wanted(doc) {
+                    visit(doc, text.unwrap_or_default())?;
                 }
             }
             Ok(())
-        };
-        let read = self.engine.for_each(&by_shard, read_shard);
-        read.map(|_| ()).map_err(|error| DataFusionError::External(error.into()))
+        })
+    }
+
+    fn check(&self) -> datafusion::error::Result<()> {
+        interrupt::check().map_err(|error| DataFusionError::External(error.into()))
     }
 
     fn memory(&self) -> u64 {
-        self.engine.memory / 2
+        self.engine.memory
+    }
+
+    fn spill(&self) -> &Path {
+        &self.engine.spill
     }
 }
 
@@ -210,24 +260,10 @@ pub fn edited_texts(batch: &RecordBatch) -> Result<StringArray> {
     })
 }
 
-fn streaming_table(schema: SchemaRef, sources: Vec<Source>) -> datafusion::error::Result<Arc<StreamingTable>> {
-    let partition = |source| Arc::new(Rows { schema: Arc::clone(&schema), source }) as Arc<dyn PartitionStream>;
-    let partitions = sources.into_iter().map(partition).collect();
-    Ok(Arc::new(StreamingTable::try_new(Arc::clone(&schema), partitions)?))
-}
-
-/// Where a partition's rows come from.
-#[derive(Clone)]
-enum Source {
-    /// One shard, zipped.
-    Zip(Vec<Part>),
-    /// Every `step`th shard from `first`, opened one after the other, with `doc` in front.
-    Shards { shards: Arc<Vec<ShardFiles>>, reads: Vec<Read>, first: usize, step: usize },
-}
-
+/// One shard, zipped.
 struct Rows {
     schema: SchemaRef,
-    source: Source,
+    parts: Vec<Part>,
 }
 
 impl fmt::Debug for Rows {
@@ -236,56 +272,26 @@ impl fmt::Debug for Rows {
     }
 }
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
-
 impl PartitionStream for Rows {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches: Batches = match self.source.clone() {
-            Source::Zip(parts) => match Zip::open(&parts) {
-                Ok(zip) => Box::new(zip),
-                Err(error) => Box::new(std::iter::once(Err(error))),
-            },
-            Source::Shards { shards, reads, first, step } => {
-                let schema = Arc::clone(&self.schema);
-                let numbers = (first..shards.len()).step_by(step);
-                Box::new(numbers.flat_map(move |shard| numbered(&shards[shard], shard, &reads, &schema)))
-            }
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> = match Zip::open(&self.parts) {
+            Ok(zip) => Box::new(zip),
+            Err(error) => Box::new(std::iter::once(Err(error))),
         };
         let batches = batches.map(|batch| batch.map_err(|error| DataFusionError::External(error.into())));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(batches)))
     }
 }
 
-/// The batches of a shard with `doc = shard << 32 | row` in front.
-fn numbered(files: &ShardFiles, shard: usize, reads: &[Read], schema: &SchemaRef) -> Batches {
-    let zip = match parts(files, reads).and_then(|parts| Zip::open(&parts)) {
-        Ok(zip) => zip,
-        Err(error) => return Box::new(std::iter::once(Err(error))),
-    };
-    let mut next = (shard as u64) << 32;
-    let schema = Arc::clone(schema);
-    // The zip groups columns by table; the plan wants them as asked.
-    let names: Vec<&'static str> = reads.iter().map(|read| read.name).collect();
-    Box::new(zip.map(move |batch| {
-        let batch = batch?;
-        let docs = UInt64Array::from_iter_values(next..next + batch.num_rows() as u64);
-        next += batch.num_rows() as u64;
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(docs)];
-        for name in &names {
-            columns.push(Arc::clone(batch.column_by_name(name).with_context(|| format!("{name} was not read"))?));
-        }
-        Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{StructArray, UInt64Array};
+    use arrow::array::{ArrayRef, StructArray, UInt64Array};
+    use arrow::datatypes::{DataType, Field};
     use curate_stages::function::Function;
     use datafusion::functions::core::expr_fn::get_field;
     use datafusion::logical_expr::{col, when};

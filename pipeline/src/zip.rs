@@ -15,7 +15,7 @@ use crate::run_dir::ShardFiles;
 
 const NARROW_BATCH_ROWS: usize = 8192;
 const TEXT_BATCH_ROWS: usize = 1024;
-const TEXT_BATCH_BYTES: usize = 16 << 20;
+const TEXT_BATCH_BYTES: usize = 2 << 20;
 
 /// Columns of one file to read, and the names they get: a name the column has in its table, and its name in the zip.
 #[derive(Debug, Clone)]
@@ -155,7 +155,8 @@ pub fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>
     ParquetRecordBatchReaderBuilder::try_new(File::open(path).with_context(place)?).with_context(place)
 }
 
-/// Few enough rows that a batch of text stays around 16 MiB, and far from the 2 GiB that 32-bit offsets can address.
+/// Few enough rows that a batch of text stays around 2 MiB: in the cache, in memory that the allocator keeps, and far from the
+/// 2 GiB that 32-bit offsets can address.
 pub fn text_batch_rows(builder: &ParquetRecordBatchReaderBuilder<File>) -> usize {
     let groups = builder.metadata().row_groups();
     let widest = groups.iter().map(|group| group.total_byte_size() / group.num_rows().max(1)).max().unwrap_or(0);

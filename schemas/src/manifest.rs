@@ -28,6 +28,9 @@ pub struct Manifest {
     pub clean: Option<Clean>,
     /// Language identification; `None`: every language is kept.
     pub language: Option<Language>,
+    /// Which values are computed for the rules.
+    #[serde(default)]
+    pub signals: Signals,
     /// Which filters run.
     #[serde(default)]
     pub filter: Filter,
@@ -141,6 +144,27 @@ pub enum LanguageEngine {
     Whatlang,
     /// 16 languages, several times faster, without a confidence.
     Whichlang,
+    /// Nothing: no document has a language.
+    None,
+}
+
+/// `[signals]`: which values are computed for the rules.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signals {
+    /// Those of every rule, or none.
+    pub values: SignalValues,
+}
+
+/// Which values are computed for the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalValues {
+    /// Those of every rule and the heuristic score, so that any threshold can be set later.
+    #[default]
+    All,
+    /// None: for runs that only deduplicate.
+    None,
 }
 
 /// `[filter]`: a family of rules judges if its table is there.
@@ -341,16 +365,36 @@ pub struct GopherRepetition {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dedup {
+    /// Directories of earlier runs whose documents come before all of this one's, as written; relative to the working
+    /// directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<String>,
     /// Documents with equal text.
     pub exact: Option<ExactDedup>,
     /// Documents with similar text, by MinHash.
     pub near: Option<NearDedup>,
 }
 
-/// `[dedup.exact]`: nothing to set yet.
+/// `[dedup.exact]`: what is compared.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExactDedup {}
+pub struct ExactDedup {
+    /// What of the text must be equal.
+    pub text: ExactText,
+    /// Whether of the documents that share a URL one is kept.
+    pub url: bool,
+}
+
+/// What of two texts must be equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExactText {
+    /// Every byte.
+    #[default]
+    AsIs,
+    /// The words, without case; not what stands between them.
+    Normalized,
+}
 
 /// `[dedup.near]`: MinHash and banding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -362,16 +406,61 @@ pub struct NearDedup {
     pub bands: u32,
     /// Hashes in a band.
     pub rows: u32,
+    /// What the words of shingles are.
+    pub shingles: Shingles,
+    /// The permutations of MinHash.
+    pub family: Family,
     /// Least exact Jaccard similarity of a pair; 0: pairs are not verified.
     pub min_jaccard: f64,
+    /// What a pair is compared by.
+    pub verify: Verify,
+    /// Whether full signatures are stored, 8 bytes a value, and estimates stand in the evidence.
+    pub keep_signatures: bool,
     /// Kept members of a bucket that a document is compared with, at the most.
     pub max_comparisons: u32,
+    /// Documents of a component above which it is cut.
+    pub max_component: u64,
     /// What makes a cluster.
     pub cluster: Cluster,
     /// Greatest share of a source's documents that may go as near-duplicates, 0 to 1.
     pub max_source_loss: f64,
     /// What decides which document of a cluster survives, most important first; ties by `doc_id`.
     pub prefer: Vec<Prefer>,
+}
+
+/// What the words of shingles are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Shingles {
+    /// Python's `\w+` of the lower-cased text.
+    #[default]
+    #[serde(rename = "words")]
+    Words,
+    /// spaCy's of the text as datatrove 0.10 simplifies it.
+    #[serde(rename = "datatrove-0.10")]
+    Datatrove010,
+}
+
+/// The permutations of MinHash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Family {
+    /// Multiply-add modulo 2^32.
+    #[default]
+    #[serde(rename = "fast")]
+    Fast,
+    /// Multiply-add modulo 2^61 - 1, as datatrove 0.10 draws them.
+    #[serde(rename = "datatrove-0.10")]
+    Datatrove010,
+}
+
+/// What a pair is compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verify {
+    /// The shingle sets of their texts.
+    #[default]
+    Exact,
+    /// Their full signatures; no text is read.
+    Estimate,
 }
 
 /// What makes a cluster of near-duplicates.
@@ -556,8 +645,13 @@ impl Default for NearDedup {
             ngram: 5,
             bands: 14,
             rows: 8,
+            shingles: Shingles::Words,
+            family: Family::Fast,
             min_jaccard: 0.8,
+            verify: Verify::Exact,
+            keep_signatures: false,
             max_comparisons: 64,
+            max_component: 1_000_000,
             cluster: Cluster::Star,
             max_source_loss: 1.0,
             prefer: vec![Prefer::SourcePriority, Prefer::Heuristic, Prefer::Bytes],

@@ -9,16 +9,20 @@
 //! | [`study_note`] | the heuristic score of one document |
 //! | [`language`] | the language of a document, from a bounded sample, and whether it is mixed |
 //! | [`shingles`], [`minhash`] | near-duplicates: word n-grams, exact Jaccard, signatures and LSH band keys |
+//! | [`datatrove`] | the same as datatrove 0.10 makes them, for parity |
+//! | [`normalize`] | hashes for exact deduplication that look past case and punctuation |
 //! | [`tokenizer`] | token counts, with the embedded or any other `tokenizer.json` |
 //! | [`loss`] | scaling laws: loss of N parameters on D tokens, and what repeated tokens are worth |
 //! | [`python`] | CPython's `\w`, `lower`, `strip`, `splitlines`, for what must agree with Python to the bit |
 
 mod hash_index;
 
+pub mod datatrove;
 pub mod edits;
 pub mod language;
 pub mod loss;
 pub mod minhash;
+pub mod normalize;
 pub mod python;
 pub mod rules;
 pub mod shingles;

@@ -118,6 +118,12 @@ impl MinHash {
     }
 }
 
+/// The least shingle under a permutation that no signature uses; `None` without shingles. Two documents of Jaccard
+/// similarity s have the same with probability s.
+pub fn probe(shingles: &[u64]) -> Option<u64> {
+    shingles.iter().map(|shingle| (shingle ^ 0x5851_f42d_4c95_7f2d).wrapping_mul(0xd134_2543_de82_ef95)).min()
+}
+
 /// Steele, Lea and Flood 2014, *Fast splittable pseudorandom number generators*.
 fn splitmix64(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -12,6 +12,7 @@ use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Expr, col, lit, when};
 use datafusion::prelude::DataFrame;
+use datafusion::scalar::ScalarValue;
 use serde_json::{Value, json};
 
 use crate::function::{Function, text};
@@ -61,7 +62,10 @@ impl Stage for LanguageStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        vec![read("documents", "text")]
+        match self.config.engine {
+            LanguageEngine::None => Vec::new(),
+            _ => vec![read("documents", "text")],
+        }
     }
 }
 
@@ -70,12 +74,25 @@ impl ShardStage for LanguageStage {
         let engine = match self.config.engine {
             LanguageEngine::Whatlang => Engine::Whatlang,
             LanguageEngine::Whichlang => Engine::Whichlang,
+            LanguageEngine::None => return self.without_labels(input),
         };
         let mut labelled = input.with_column("detected", detect_language(col("text"), engine))?;
         for column in COLUMNS {
             labelled = labelled.with_column(column, get_field(col("detected"), column))?;
         }
         select_table(labelled.with_column("removed_by", self.removed_by()?)?, "language")
+    }
+}
+
+impl LanguageStage {
+    /// The table of documents without a language, which are all kept.
+    fn without_labels(&self, input: DataFrame) -> Result<DataFrame> {
+        let plan = input
+            .with_column("removed_by", lit(ScalarValue::Utf8(None)))?
+            .with_column("language", lit(ScalarValue::Utf8(None)))?
+            .with_column("confidence", lit(ScalarValue::Float64(None)))?
+            .with_column("mixed", lit(false))?;
+        select_table(plan, "language")
     }
 }
 

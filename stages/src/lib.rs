@@ -16,12 +16,12 @@
 //! [`rules`] lists every rule of `filter`; [`edits`] says what text the stages behind `signals` see.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use async_trait::async_trait;
 use curate_schemas::manifest::Manifest;
 use curate_schemas::tables;
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::error::Result;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::prelude::DataFrame;
 use serde_json::Value;
@@ -29,6 +29,7 @@ use serde_json::Value;
 use crate::edits::TextColumns;
 use crate::lists::Lists;
 
+mod bits;
 pub mod edits;
 pub mod exact_dedup;
 pub mod filter;
@@ -41,6 +42,8 @@ pub mod quality;
 pub mod rules;
 pub mod signals;
 pub mod signatures;
+mod sketch;
+mod spill;
 pub mod survivor;
 pub mod tokens;
 
@@ -126,7 +129,6 @@ pub struct Reuse {
 }
 
 /// A stage that looks at all shards at once, at narrow columns only.
-#[async_trait]
 pub trait CorpusStage: Stage {
     /// Further tables that it writes.
     fn tables(&self) -> &'static [&'static str] {
@@ -136,39 +138,88 @@ pub trait CorpusStage: Stage {
     /// Decides; the driver writes the decision into one file a shard.
     ///
     /// # Errors
-    /// If a plan fails or memory does not suffice.
-    async fn decide(&self, corpus: &dyn Corpus) -> Result<Decision>;
+    /// If a file cannot be read or written.
+    fn decide(&self, corpus: &dyn Corpus) -> Result<Decision>;
 }
 
-/// A corpus stage's result.
-#[derive(Debug)]
+/// A corpus stage's result. Rows are handed out shard by shard, so that they need not be in memory together.
 pub struct Decision {
-    /// `doc` (UInt64, ascending) and the stage's own columns, for documents where one of them is not null.
-    pub annotations: RecordBatch,
-    /// Rows of further tables, by name.
-    pub tables: BTreeMap<&'static str, RecordBatch>,
+    /// Of a shard: `doc` (UInt64, ascending) and the stage's own columns, for documents where one of them is not null.
+    pub annotations: Box<dyn Fn(usize) -> Result<RecordBatch> + Send + Sync>,
+    /// Of a shard: its rows of a further table, by the table's name.
+    pub tables: BTreeMap<&'static str, Rows>,
     /// What a reader should know, for the log.
     pub notes: Vec<String>,
     /// Why nothing of it may be committed, where a limit of the manifest is broken.
     pub refused: Option<String>,
 }
 
-/// All shards, as a corpus stage may see them. A document is `shard << 32 | row`, called `doc`.
-pub trait Corpus: Send + Sync {
-    /// A plan over the named narrow columns of all shards, with `doc` and `reached`; row order is not defined.
-    ///
-    /// # Errors
-    /// If a file cannot be opened.
-    fn rows(&self, reads: &[Read]) -> Result<DataFrame>;
+/// Rows that belong to a shard.
+pub type Rows = Box<dyn Fn(usize) -> Result<RecordBatch> + Send + Sync>;
 
-    /// Calls `visit` with the text of each of `docs` (ascending), as `text` says, from several threads in no defined order.
+/// All shards, as a corpus stage may see them. A document is its number in the corpus, called `doc`: shards in their order,
+/// rows in theirs; behind this run's shards stand those of earlier runs, of which only kept documents reach any stage.
+pub trait Corpus: Send + Sync {
+    /// Number of the first document of each shard, and last the number of documents.
+    fn firsts(&self) -> &[u64];
+
+    /// The earlier runs, in the order of their documents.
+    fn earlier(&self) -> &[Earlier];
+
+    /// Calls `visit` with the number of a batch's first document, and with the batch: the named narrow columns and what
+    /// [`is_reached`] needs, of all shards, from several threads in no defined order.
     ///
     /// # Errors
-    /// If a file cannot be read.
-    fn texts(&self, text: TextColumns, docs: &[u64], visit: &(dyn Fn(u64, &str) + Sync)) -> Result<()>;
+    /// If a file cannot be read, or the first that `visit` returns.
+    fn scan(&self, reads: &[Read], visit: &(dyn Fn(u64, &RecordBatch) -> Result<()> + Sync)) -> Result<()>;
+
+    /// Calls `visit` with each document of `wanted` and its text, as `text` says, from several threads in no defined order.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or the first that `visit` returns.
+    fn texts(
+        &self,
+        text: TextColumns,
+        wanted: &(dyn Fn(u64) -> bool + Sync),
+        visit: &(dyn Fn(u64, &str) -> Result<()> + Sync),
+    ) -> Result<()>;
+
+    /// Fails if the run is to stop; asked between pieces of work.
+    ///
+    /// # Errors
+    /// Once the process was told to stop.
+    fn check(&self) -> Result<()>;
 
     /// Memory that a kernel may use, bytes.
     fn memory(&self) -> u64;
+
+    /// A folder for what does not fit into it.
+    fn spill(&self) -> &Path;
+}
+
+/// An earlier run that duplicates are looked for in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its directory, as the manifest has it.
+    pub name: String,
+    /// Number of its first document.
+    pub first: u64,
+}
+
+/// How many documents are of this run; the others come behind them.
+pub(crate) fn own_documents(corpus: &dyn Corpus) -> u64 {
+    corpus.earlier().first().map_or_else(|| documents(corpus), |run| run.first)
+}
+
+/// How many documents there are.
+pub(crate) fn documents(corpus: &dyn Corpus) -> u64 {
+    corpus.firsts().last().copied().unwrap_or(0)
+}
+
+/// The earlier run that holds a document; `None` for this one.
+pub(crate) fn run_of(earlier: &[Earlier], doc: u64) -> Option<&str> {
+    let after = earlier.partition_point(|run| run.first <= doc);
+    after.checked_sub(1).map(|at| earlier[at].name.as_str())
 }
 
 /// Any stage, by scope.
@@ -189,18 +240,21 @@ impl AnyStage {
     }
 }
 
-/// The row-aligned stages behind `documents`, in the order they run.
-///
-/// # Errors
-/// If the tokenizer cannot be loaded.
-pub fn stages(manifest: &Manifest, tokenizer: tokens::Counter, lists: &Lists) -> Vec<AnyStage> {
+/// The row-aligned stages behind `documents`, in the order they run; `against` is the digest of the earlier runs that
+/// duplicates are also looked for in.
+pub fn stages(
+    manifest: &Manifest,
+    tokenizer: tokens::Counter,
+    lists: &Lists,
+    against: Option<String>,
+) -> Vec<AnyStage> {
     vec![
         AnyStage::Shard(Box::new(language::LanguageStage::new(manifest))),
         AnyStage::Shard(Box::new(signals::SignalsStage::new(manifest, lists.clone()))),
         AnyStage::Shard(Box::new(signatures::SignaturesStage::new(manifest))),
         AnyStage::Shard(Box::new(filter::FilterStage::new(manifest, lists.clone()))),
-        AnyStage::Corpus(Box::new(exact_dedup::ExactDedupStage::new(manifest))),
-        AnyStage::Corpus(Box::new(near_dedup::NearDedupStage::new(manifest))),
+        AnyStage::Corpus(Box::new(exact_dedup::ExactDedupStage::new(manifest, against.clone()))),
+        AnyStage::Corpus(Box::new(near_dedup::NearDedupStage::new(manifest, against))),
         AnyStage::Shard(Box::new(tokens::TokensStage::new(manifest, tokenizer))),
         AnyStage::Shard(Box::new(quality::QualityStage::new(manifest))),
     ]
@@ -240,6 +294,16 @@ pub fn bytes_read(stage: &str) -> Read {
         "documents" | "language" | "signals" => read("documents", "bytes"),
         _ => read("signals", "bytes"),
     }
+}
+
+/// The shard of a document, by the number of each shard's first one.
+pub(crate) fn shard_of(firsts: &[u64], doc: u64) -> usize {
+    firsts.partition_point(|first| *first <= doc) - 1
+}
+
+/// A column of a batch.
+pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| DataFusionError::Internal(format!("{name} was not read")))
 }
 
 /// Which rows of a batch with the columns of [`reached_reads`] reach a stage.

@@ -43,6 +43,9 @@ impl QualityStage {
     }
 
     fn combined(&self) -> Expr {
+        if self.quality.terms.is_empty() {
+            return lit(1.0);
+        }
         let terms = self.quality.terms.iter();
         weighted_geometric(terms.map(|(term, weight)| (col(calibrated(*term)), *weight)).collect())
     }

@@ -307,6 +307,7 @@ pub const OTHER_REMOVALS: &[(&str, &str)] = &[
     ("language.low_confidence", "the engine's confidence is below language.min_confidence"),
     ("language.mixed", "parts are in different languages, and language.keep_mixed is false"),
     ("exact_dedup.document", "the text equals that of a document that is kept"),
+    ("exact_dedup.url", "the URL is that of a document that is kept"),
     ("near_dedup.cluster", "the text is a near-duplicate of a document that is kept"),
 ];
 

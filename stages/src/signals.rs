@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use curate_schemas::manifest::{self, Filter, Manifest, Words};
+use curate_schemas::manifest::{self, Filter, Manifest, SignalValues, Words};
 use curate_schemas::tables;
 use curate_scorers::edits::{Edit, apply};
 use curate_scorers::rules::bad_words::BadWords;
@@ -27,6 +27,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::functions::core::expr_fn::{coalesce, get_field};
 use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::prelude::DataFrame;
+use datafusion::scalar::ScalarValue;
 use serde_json::{Value, json};
 
 use crate::function::{Function, text};
@@ -35,7 +36,8 @@ use crate::{Read, ShardStage, Stage, if_reached, read, select_table};
 
 /// The stage `signals`.
 pub struct SignalsStage {
-    settings: Settings,
+    /// `None`: no values but the length of the text.
+    settings: Option<Settings>,
 }
 
 /// What the values depend on, beside the text.
@@ -69,6 +71,7 @@ impl SignalsStage {
             bad_words: lists.bad_words,
             bad_words_language: c4_bad_words.map(|words| words.language),
         };
+        let settings = (manifest.signals.values == SignalValues::All).then_some(settings);
         SignalsStage { settings }
     }
 }
@@ -83,7 +86,8 @@ impl Stage for SignalsStage {
     }
 
     fn config(&self) -> Value {
-        let Settings { words, c4, rewrite_c4, lines, bad_words_language, .. } = &self.settings;
+        let Some(settings) = &self.settings else { return json!({ "values": "none" }) };
+        let Settings { words, c4, rewrite_c4, lines, bad_words_language, .. } = settings;
         json!({
             "words": [words, spacy::WORDS, dictionary::WORDS],
             "c4": {
@@ -101,7 +105,8 @@ impl Stage for SignalsStage {
     }
 
     fn resources(&self) -> BTreeMap<&'static str, String> {
-        self.settings.bad_words.iter().map(|(_, digest)| ("bad_words", digest.clone())).collect()
+        let bad_words = self.settings.iter().flat_map(|settings| &settings.bad_words);
+        bad_words.map(|(_, digest)| ("bad_words", digest.clone())).collect()
     }
 
     fn follows(&self) -> &'static str {
@@ -110,14 +115,18 @@ impl Stage for SignalsStage {
 
     fn reads(&self) -> Vec<Read> {
         let bytes = Read { table: "documents", column: "bytes", name: "document_bytes" };
-        vec![read("documents", "text"), bytes, read("language", "language")]
+        match self.settings {
+            Some(_) => vec![read("documents", "text"), bytes, read("language", "language")],
+            None => vec![bytes],
+        }
     }
 }
 
 impl ShardStage for SignalsStage {
     fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let settings = lit(self.config().to_string());
-        let values = signals(vec![col("text"), col("language"), settings], self.settings.clone());
+        let Some(settings) = &self.settings else { return without_values(input) };
+        let arguments = vec![col("text"), col("language"), lit(self.config().to_string())];
+        let values = signals(arguments, settings.clone());
         let mut plan = input.with_column("signals", if_reached(values)?)?;
         for field in fields().iter() {
             plan = plan.with_column(field.name(), get_field(col("signals"), field.name().as_str()))?;
@@ -125,6 +134,15 @@ impl ShardStage for SignalsStage {
         let bytes = coalesce(vec![col("bytes"), col("document_bytes")]);
         select_table(plan.with_column("bytes", bytes)?, "signals")
     }
+}
+
+/// The table with no values but the length of the text.
+fn without_values(input: DataFrame) -> Result<DataFrame> {
+    let mut plan = input;
+    for field in fields().iter() {
+        plan = plan.with_column(field.name(), lit(ScalarValue::try_from(field.data_type())?))?;
+    }
+    select_table(plan.with_column("bytes", col("document_bytes"))?, "signals")
 }
 
 /// The columns that the kernel makes: all but identity.

@@ -1,15 +1,14 @@
 //! Which of several duplicates is kept: the first under a total order from the manifest, ties by `doc_id`. Thread timing
 //! and model scores have no say.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use curate_schemas::manifest::{Manifest, Prefer};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Float64Type, TimestampMicrosecondType, UInt64Type};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 
-use crate::{Read, read};
+use crate::{Read, column, read};
 
 /// The order of preference, and what it needs to know of sources.
 #[derive(Debug, Clone)]
@@ -18,15 +17,20 @@ pub struct Preference {
     priority: BTreeMap<String, u32>,
 }
 
+/// What a document is judged by, as words whose order is the order of preference: whether it is of this run, criteria, then
+/// `doc_id`.
+pub type Rank = [u64; WORDS];
+
+/// Words of a [`Rank`].
+pub(crate) const WORDS: usize = CRITERIA + 3;
+
+/// Criteria of an order, at the most.
+const CRITERIA: usize = 4;
+
 /// What the order looks at, for one document.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    /// The document, `shard << 32 | row`.
-    pub doc: u64,
-    /// Its identity.
-    pub doc_id: String,
-    pub(crate) source: String,
-    heuristic: f64,
+struct Facts<'a> {
+    source: &'a str,
+    heuristic: Option<f64>,
     bytes: u64,
     date: Option<i64>,
 }
@@ -39,31 +43,69 @@ impl Preference {
         Preference { order: near.prefer, priority: priority.collect() }
     }
 
+    /// An order of sources of equal priority.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(order: &[Prefer], sources: [&str; N]) -> Self {
+        Preference { order: order.to_vec(), priority: sources.map(|source| (source.to_owned(), 0)).into() }
+    }
+
     /// The order as a part of a stage's key.
     pub fn config(&self) -> serde_json::Value {
         serde_json::json!({ "prefer": self.order, "priority": self.priority })
     }
 
-    /// Sorts the one to be kept to the front.
-    pub fn compare(&self, a: &Candidate, b: &Candidate) -> Ordering {
-        let priority = |candidate: &Candidate| self.priority.get(&candidate.source).copied().unwrap_or(u32::MAX);
-        for prefer in &self.order {
-            let order = match prefer {
-                Prefer::SourcePriority => priority(a).cmp(&priority(b)),
-                Prefer::Heuristic => b.heuristic.total_cmp(&a.heuristic),
-                Prefer::Bytes => b.bytes.cmp(&a.bytes),
-                // A document without a date comes last.
-                Prefer::Newest => b.date.cmp(&a.date),
+    /// The number of a source, by name; `None` for one of another manifest.
+    pub(crate) fn source(&self, name: &str) -> Option<usize> {
+        self.priority.keys().position(|source| source == name)
+    }
+
+    /// The names of all sources, by number.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &str> {
+        self.priority.keys().map(String::as_str)
+    }
+
+    fn rank(&self, facts: &Facts<'_>, doc_id: &str) -> Result<Rank> {
+        let mut rank = [0; WORDS];
+        for (prefer, word) in self.order.iter().zip(&mut rank[1..=CRITERIA]) {
+            *word = match prefer {
+                Prefer::SourcePriority => self.priority.get(facts.source).map_or(u64::MAX, |rank| u64::from(*rank)),
+                Prefer::Heuristic => !ordered(facts.heuristic.unwrap_or(0.0)),
+                Prefer::Bytes => !facts.bytes,
+                Prefer::Newest => facts.date.map_or(u64::MAX, |date| !(date as u64 ^ 1 << 63)),
             };
-            if order != Ordering::Equal {
-                return order;
-            }
         }
-        a.doc_id.cmp(&b.doc_id)
+        rank[CRITERIA + 1..].copy_from_slice(&id_words(doc_id)?);
+        Ok(rank)
     }
 }
 
-/// The columns that [`candidates`] needs.
+/// The `doc_id` in a rank, as words.
+pub(crate) fn id_of(rank: &Rank) -> [u64; 2] {
+    [rank[WORDS - 2], rank[WORDS - 1]]
+}
+
+/// A `doc_id` as two words.
+///
+/// # Errors
+/// If it is not of 32 hex digits.
+pub(crate) fn id_words(doc_id: &str) -> Result<[u64; 2]> {
+    let whole = if doc_id.len() == 32 { u128::from_str_radix(doc_id, 16).ok() } else { None };
+    let whole = whole.ok_or_else(|| DataFusionError::Internal(format!("{doc_id:?} is no doc_id")))?;
+    Ok([(whole >> 64) as u64, whole as u64])
+}
+
+/// The `doc_id` of two words.
+pub(crate) fn id_text(words: [u64; 2]) -> String {
+    format!("{:016x}{:016x}", words[0], words[1])
+}
+
+/// An integer for each float, in their total order.
+fn ordered(value: f64) -> u64 {
+    let bits = value.to_bits();
+    if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
+}
+
+/// The columns that [`ranks`] needs.
 pub(crate) fn reads() -> Vec<Read> {
     vec![
         read("documents", "doc_id"),
@@ -74,36 +116,32 @@ pub(crate) fn reads() -> Vec<Read> {
     ]
 }
 
-/// The rows of a batch with the columns of [`reads`] and `doc` for which `wanted` holds.
-pub(crate) fn candidates(batch: &RecordBatch, wanted: impl Fn(u64) -> bool) -> Result<Vec<Candidate>> {
-    let column = |name: &str| {
-        let found = batch.column_by_name(name);
-        found.ok_or_else(|| datafusion::error::DataFusionError::Internal(format!("the plan lost {name}")))
-    };
-    let docs = column("doc")?.as_primitive::<UInt64Type>();
-    let ids = column("doc_id")?.as_string::<i32>();
-    let sources = column("source")?.as_string::<i32>();
-    let bytes = column("bytes")?.as_primitive::<UInt64Type>();
-    let dates = column("date")?.as_primitive::<TimestampMicrosecondType>();
-    let heuristics = column("heuristic")?.as_primitive::<Float64Type>();
-    let rows = (0..batch.num_rows()).filter(|&row| wanted(docs.value(row)));
-    let candidates = rows.map(|row| Candidate {
-        doc: docs.value(row),
-        doc_id: ids.value(row).to_owned(),
-        source: sources.value(row).to_owned(),
-        heuristic: if heuristics.is_null(row) { 0.0 } else { heuristics.value(row) },
-        bytes: bytes.value(row),
-        date: dates.is_valid(row).then(|| dates.value(row)),
-    });
-    Ok(candidates.collect())
+/// The rank of a row in a batch with the columns of [`reads`]; one of an earlier run comes before all of this one.
+pub(crate) fn ranks<'a>(preference: &'a Preference, batch: &'a RecordBatch, is_earlier: bool) -> Result<impl Fn(usize) -> Result<Rank> + 'a> {
+    let ids = column(batch, "doc_id")?.as_string::<i32>();
+    let sources = column(batch, "source")?.as_string::<i32>();
+    let bytes = column(batch, "bytes")?.as_primitive::<UInt64Type>();
+    let dates = column(batch, "date")?.as_primitive::<TimestampMicrosecondType>();
+    let heuristics = column(batch, "heuristic")?.as_primitive::<Float64Type>();
+    Ok(move |row| {
+        let facts = Facts {
+            source: sources.value(row),
+            heuristic: heuristics.is_valid(row).then(|| heuristics.value(row)),
+            bytes: bytes.value(row),
+            date: dates.is_valid(row).then(|| dates.value(row)),
+        };
+        let mut rank = preference.rank(&facts, ids.value(row))?;
+        rank[0] = u64::from(!is_earlier);
+        Ok(rank)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn candidate(doc_id: &str, source: &str, heuristic: f64, bytes: u64, date: Option<i64>) -> Candidate {
-        Candidate { doc: 0, doc_id: doc_id.into(), source: source.into(), heuristic, bytes, date }
+    fn document(source: &str, heuristic: f64, bytes: u64, date: Option<i64>) -> Facts<'_> {
+        Facts { source, heuristic: Some(heuristic), bytes, date }
     }
 
     fn order(prefer: &[Prefer]) -> Preference {
@@ -113,20 +151,40 @@ mod tests {
 
     #[test]
     fn earlier_criteria_win_and_ties_fall_to_the_next() {
-        let web = candidate("a", "web", 0.9, 900, None);
-        let book = candidate("b", "books", 0.1, 10, None);
-        let by_source = order(&[Prefer::SourcePriority, Prefer::Heuristic]);
-        assert_eq!(by_source.compare(&book, &web), Ordering::Less);
-        let by_score = order(&[Prefer::Heuristic, Prefer::SourcePriority]);
-        assert_eq!(by_score.compare(&web, &book), Ordering::Less);
-        assert_eq!(order(&[]).compare(&web, &book), Ordering::Less);
-        assert_eq!(order(&[Prefer::Bytes]).compare(&web, &book), Ordering::Less);
+        let (web, a) = (document("web", 0.9, 900, None), "0".repeat(32));
+        let (book, b) = (document("books", 0.1, 10, None), "1".repeat(32));
+        let first = |prefer: &[Prefer]| {
+            let order = order(prefer);
+            let ranks = [order.rank(&web, &a).expect("hex"), order.rank(&book, &b).expect("hex")];
+            if ranks[0] < ranks[1] { "web" } else { "books" }
+        };
+        assert_eq!(first(&[Prefer::SourcePriority, Prefer::Heuristic]), "books");
+        assert_eq!(first(&[Prefer::Heuristic, Prefer::SourcePriority]), "web");
+        assert_eq!(first(&[Prefer::Newest]), "web");
+        assert_eq!(first(&[]), "web");
+        assert_eq!(first(&[Prefer::Bytes]), "web");
     }
 
     #[test]
-    fn newest_puts_undated_documents_last() {
-        let dated = candidate("b", "web", 0.5, 1, Some(-5));
-        let undated = candidate("a", "web", 0.5, 1, None);
-        assert_eq!(order(&[Prefer::Newest]).compare(&dated, &undated), Ordering::Less);
+    fn ranks_order_as_their_values_do() {
+        let ordered = |prefer, documents: [Facts; 3]| {
+            let ranks = documents.map(|facts| order(&[prefer]).rank(&facts, &"0".repeat(32)).expect("hex"));
+            assert!(ranks.is_sorted() && ranks[0] < ranks[2], "{prefer:?}: {ranks:?}");
+        };
+        ordered(Prefer::Heuristic, [1.0, 0.25, -0.5].map(|heuristic| document("web", heuristic, 1, None)));
+        ordered(Prefer::Bytes, [u64::MAX, 2, 0].map(|bytes| document("web", 0.5, bytes, None)));
+        // A document without a date comes last.
+        ordered(Prefer::Newest, [Some(5), Some(-5), None].map(|date| document("web", 0.5, 1, date)));
+        let unknown = Facts { heuristic: None, ..document("web", 0.0, 1, None) };
+        let rank = |facts, doc_id| order(&[Prefer::Heuristic]).rank(facts, doc_id).expect("hex");
+        assert!(rank(&document("web", 0.1, 1, None), "f".repeat(32).as_str()) < rank(&unknown, &"0".repeat(32)));
+    }
+
+    #[test]
+    fn ids_go_through_words_and_back() {
+        let id = "00f1e2d3c4b5a6978899aabbccddeeff";
+        let words = id_words(id).expect("hex");
+        assert_eq!(id_text(words), id);
+        assert!(id_words("").is_err() && id_words("x0f1e2d3c4b5a6978899aabbccddeeff").is_err());
     }
 }

@@ -13,12 +13,13 @@ import re
 import sys
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from itertools import groupby
 
 import duckdb
 
 REPEATS_SCALE = 15.387756  # R* of Muennighoff et al. 2023
 BINS = 20
-DUPLICATES = ("exact_dedup.document", "near_dedup.cluster")
+DUPLICATES = ("exact_dedup.document", "exact_dedup.url", "near_dedup.cluster")
 KEPT = "reached AND removed_by IS NULL"
 
 
@@ -269,10 +270,10 @@ def bins(check):
         POSITIONAL JOIN signals e POSITIONAL JOIN tokens t POSITIONAL JOIN quality q WHERE q.reached AND q.removed_by IS NULL"""
     pool = check.rows(sql)
     total, below, edges = sum(row[4] for row in pool), 0, []
-    for row in sorted(pool, key=lambda row: row[5]):
+    for q, equal in groupby(sorted(pool, key=lambda row: row[5]), key=lambda row: row[5]):
         while len(edges) < BINS - 1 and below * BINS >= total * (len(edges) + 1):
-            edges.append(row[5])
-        below += row[4]
+            edges.append(q)
+        below += sum(row[4] for row in equal)
     bin_of = {row[0]: (row[1], row[2], bisect_right(edges, row[5])) for row in pool}
     buckets = defaultdict(lambda: [0, 0, 0, 0.0])
     for doc_id, _, _, size, tokens, q in pool:
@@ -331,21 +332,31 @@ def mixture_rows(check, name, draws):
     check.true(f"mixture_{name}: draws are not numbered from 0", sorted(rows) == numbered)
 
 
+def words(text):
+    return re.findall(r"\w+", text.lower())
+
+
 def shingles(text):
-    words = re.findall(r"\w+", text.lower())
-    return {tuple(words[at : at + 5]) for at in range(max(1, len(words) - 4))}
+    all_words = words(text)
+    return {tuple(all_words[at : at + 5]) for at in range(max(1, len(all_words) - 4))}
 
 
 def duplicates(check):
     """Every duplicate names a document that is kept and that it equals, or nearly so."""
     if check.has("exact_dedup"):
         check.none(
-            "exact duplicates that equal no kept document",
-            f"""SELECT e.doc_id FROM exact_dedup e JOIN seen d USING (doc_id)
-            LEFT JOIN seen k ON k.doc_id = e.kept_id
+            "exact duplicates of a document that is not kept",
+            f"""SELECT e.doc_id FROM exact_dedup e
             LEFT JOIN (SELECT doc_id FROM exact_dedup WHERE {KEPT}) s ON s.doc_id = e.kept_id
-            WHERE e.removed_by IS NOT NULL AND (k.text IS DISTINCT FROM d.text OR s.doc_id IS NULL)""",
+            WHERE e.removed_by IS NOT NULL AND s.doc_id IS NULL AND e.kept_in IS NULL""",
         )
+        pairs = check.rows("""SELECT d.text, k.text, s.normalized_hash IS NULL FROM exact_dedup e
+            JOIN seen d USING (doc_id) JOIN signatures s USING (doc_id) JOIN seen k ON k.doc_id = e.kept_id
+            WHERE e.removed_by = 'exact_dedup.document' AND e.kept_in IS NULL 
+            AND NOT EXISTS (SELECT 1 FROM signatures WHERE url_hash IS NOT NULL)""")
+        for removed, kept, as_is in pairs:
+            same = removed == kept or not as_is and words(removed) == words(kept)
+            check.true(f"an exact duplicate equals the kept document: {removed[:40]!r}", same)
         texts = f"SELECT text FROM seen JOIN exact_dedup USING (doc_id) WHERE exact_dedup.{KEPT} GROUP BY 1"
         removes = check.one("SELECT count(*) FROM exact_dedup WHERE removed_by IS NOT NULL")[0]
         if removes:
@@ -362,10 +373,10 @@ def duplicates(check):
         "evidence that names a document that is not kept",
         f"""SELECT doc_id FROM near_dedup_evidence e
         LEFT JOIN (SELECT doc_id AS kept_id, true AS found FROM near_dedup WHERE {KEPT}) k USING (kept_id)
-        WHERE k.found IS NULL""",
+        WHERE k.found IS NULL AND e.kept_in IS NULL""",
     )
     pairs = check.rows("""SELECT e.jaccard, d.text, k.text FROM near_dedup_evidence e
-        JOIN seen d USING (doc_id) JOIN seen k ON k.doc_id = e.kept_id""")
+        JOIN seen d USING (doc_id) JOIN seen k ON k.doc_id = e.kept_id WHERE e.jaccard IS NOT NULL AND e.kept_in IS NULL""")
     for jaccard, removed, kept in pairs:
         a, b = shingles(removed), shingles(kept)
         check.close("a near-duplicate's jaccard", jaccard, len(a & b) / len(a | b))

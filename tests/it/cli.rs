@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::support::{Place, STAGES, assert_same, corpus, curate, files, run, tree};
 
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "documents",
     "quarantine",
     "language",
@@ -20,6 +20,7 @@ const TABLES: [&str; 14] = [
     "exact_dedup",
     "near_dedup",
     "near_dedup_evidence",
+    "near_dedup_sample",
     "tokens",
     "quality",
     "buckets",

@@ -45,12 +45,16 @@ fn of_many_copies_one_is_kept() {
     let place = Place::new();
     let text = words(&mut Random::new(2), 30);
     // Without [dedup.exact], so that the clusters see them all.
-    let manifest = manifest(&place, std::iter::repeat_n(text, 20_000), "[dedup.near]\n");
+    let manifest = manifest(&place, std::iter::repeat_n(text, 100_000), "[dedup.near]\n");
     let dir = place.path("run");
     run(&manifest, &dir, &["--until", "near_dedup"]).exits(0);
-    assert_eq!(outcome(&dir), (19_999, 1));
+    assert_eq!(outcome(&dir), (99_999, 1));
     let evidence = "SELECT count(*), min(jaccard), max(cluster_size), count(DISTINCT kept_id) FROM near_dedup_evidence";
-    assert_eq!(query(&dir, evidence), ["19999|1.0|20000|1"]);
+    assert_eq!(query(&dir, evidence), ["99999|1.0|100000|1"]);
+    // Cut into blocks of documents, each block keeps one.
+    let cut = ["--until", "near_dedup", "--set", "dedup.near.max_component=30000"];
+    run(&manifest, &dir, &cut).exits(0).says(&["1 components of more than 30000 documents were cut"]);
+    assert_eq!(outcome(&dir), (99_993, 7));
 }
 
 /// Texts of 200 words, each beginning 16 words later in one long sequence: 0.85 like the next, 0.72 like the one after.
@@ -119,4 +123,139 @@ fn a_source_that_would_lose_too_much_stops_the_run() {
     assert!(!dir.join("near_dedup/_commit.json").exists());
     run(&manifest, &dir, &["--until", "near_dedup", "--set", "dedup.near.max_source_loss=0.34"]).exits(0);
     assert_eq!(outcome(&dir), (5, 10));
+}
+
+/// Texts of 60 words, then copies of each with the last words replaced.
+fn families(random: &mut Random, texts: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    for _ in 0..texts {
+        let text = words(random, 60);
+        for copy in 0..random.below(5) {
+            let kept: Vec<&str> = text.split(' ').take(60 - copy as usize).collect();
+            all.push(format!("{} {}", kept.join(" "), words(random, copy as usize)));
+        }
+        all.push(text);
+    }
+    all
+}
+
+#[test]
+fn the_banding_is_measured_on_every_run() {
+    let place = Place::new();
+    let manifest = manifest(&place, families(&mut Random::new(5), 800).into_iter(), "[dedup.near]\n");
+    let dir = place.path("run");
+    run(&manifest, &dir, &["--until", "near_dedup"]).exits(0).says(&["sampled pairs of similarity 0.8 or more"]);
+    let rows = query(&dir, "SELECT pairs, share_band, share_band_low, share_band_high, expected FROM near_dedup_sample ORDER BY 1");
+    assert_eq!(rows.len(), 10);
+    // What a sample says must hold the exact answer for the same pairs, which is that of all pairs of families.
+    let high = "SELECT pairs > 200 AND share_band BETWEEN 0.9 AND 1 AND expected BETWEEN 0.9 AND 1
+        AND share_band_low <= expected AND expected <= share_band_high + 0.05 AND both_kept < 0.1
+        FROM near_dedup_sample WHERE from_jaccard = 0.8";
+    assert_eq!(query(&dir, high), ["True"]);
+}
+
+#[test]
+fn estimates_stand_beside_exact_similarities_and_can_replace_them() {
+    let place = Place::new();
+    let manifest = manifest(&place, families(&mut Random::new(6), 300).into_iter(), "[dedup.near]\nkeep_signatures = true\n");
+    let dir = place.path("run");
+    run(&manifest, &dir, &["--until", "near_dedup"]).exits(0);
+    let close = "SELECT count(*) > 200 AND avg(abs(estimated_jaccard - jaccard)) < 0.04 AND count(*) = count(estimated_jaccard)
+        FROM near_dedup_evidence";
+    assert_eq!(query(&dir, close), ["True"]);
+    assert_eq!(query(&dir, "SELECT DISTINCT len(signature) FROM signatures"), ["112"]);
+    let exact = outcome(&dir).0;
+    run(&manifest, &dir, &["--until", "near_dedup", "--set", "dedup.near.verify=estimate"]).exits(0);
+    let labelled = "SELECT DISTINCT reason, jaccard IS NULL, estimated_jaccard >= 0.8 FROM near_dedup_evidence";
+    assert_eq!(query(&dir, labelled), ["estimate|True|True"]);
+    let estimated = outcome(&dir).0;
+    assert!(exact.abs_diff(estimated) < exact / 10, "{exact} by texts, {estimated} by estimates");
+    // Without signatures there is nothing to estimate from.
+    let set = ["--set", "dedup.near.verify=estimate", "--set", "dedup.near.keep_signatures=false"];
+    run(&manifest, &dir, &set).exits(2).says(&["full signatures, and none are kept"]);
+}
+
+#[test]
+fn equal_words_and_equal_urls_are_found_where_they_are_asked_for() {
+    let place = Place::new();
+    let record = |text: &str, url: Option<&str>| serde_json::json!({ "text": text, "url": url }).to_string();
+    let records = [
+        record("One two three.", Some("https://Example.org/a#top")),
+        record("one, TWO three", None),
+        record("something else", Some("HTTPS://example.org/a")),
+        record("a third text", Some("https://example.org/A")),
+        record("…", None),
+        record("!", Some("")),
+    ];
+    let docs = records.join("\n");
+    place.write("docs.jsonl", docs);
+    let manifest = place.write(
+        "exact.toml",
+        "[run]\nname = \"exact\"\n[[source]]\nname = \"docs\"\npath = \"docs.jsonl\"\nurl = \"url\"\n[dedup.exact]\n",
+    );
+    let dir = place.path("run");
+    let reasons = "SELECT ordinal, removed_by FROM documents JOIN exact_dedup e USING (doc_id)
+        WHERE removed_by IS NOT NULL ORDER BY ordinal";
+    let found = |set: &[&str]| {
+        run(&manifest, &dir, &[&["--until", "exact_dedup"], set].concat()).exits(0);
+        check(&dir, None).exits(0);
+        query(&dir, reasons).into_iter().map(|row| row[2..].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[]), [""; 0]);
+    assert_eq!(found(&["--set", "dedup.exact.text=normalized"]), ["exact_dedup.document"]);
+    assert_eq!(found(&["--set", "dedup.exact.url=true"]), ["exact_dedup.url"]);
+    let both = ["--set", "dedup.exact.url=true", "--set", "dedup.exact.text=normalized"];
+    // The survivor of the first two has the URL of the third, or has none: it depends on their ids.
+    assert!(matches!(found(&both).len(), 1 | 2));
+}
+
+#[test]
+fn a_run_that_only_deduplicates_computes_nothing_else() {
+    let place = Place::new();
+    let more = "[language]\nengine = \"none\"\n[signals]\nvalues = \"none\"\n[dedup.near]\nprefer = [\"bytes\"]\n";
+    let manifest = manifest(&place, families(&mut Random::new(7), 100).into_iter(), more);
+    let dir = place.path("run");
+    run(&manifest, &dir, &[]).exits(0);
+    check(&dir, None).exits(0);
+    let nothing = "SELECT count(heuristic) + count(words) + count(language), count(*) > 200 FROM signals JOIN language USING (doc_id)";
+    assert_eq!(query(&dir, nothing), ["0|True"]);
+    // Without a term every token counts in full.
+    assert_eq!(query(&dir, "SELECT DISTINCT q FROM quality WHERE reached"), ["1.0"]);
+    let set = ["--set", "filter.gopher_quality={}", "--set", "quality.terms.heuristic=1"];
+    let says = ["filter.gopher_quality: its values are not computed", "quality.terms: heuristic is not computed"];
+    run(&manifest, &dir, &set).exits(2).says(&says);
+}
+
+#[test]
+fn new_data_is_deduplicated_against_earlier_runs() {
+    let place = Place::new();
+    let mut random = Random::new(8);
+    let (old, new): (Vec<String>, Vec<String>) = ((0..30).map(|_| words(&mut random, 60)).collect(), (0..30).map(|_| words(&mut random, 60)).collect());
+    let settings = "[dedup.exact]\n[dedup.near]\n";
+    let first = manifest(&place, old.iter().chain(&old[..3]).cloned(), settings);
+    let earlier = place.path("earlier");
+    run(&first, &earlier, &["--until", "near_dedup"]).exits(0);
+
+    let again = Place::new();
+    let near = |text: &String| format!("{text} and the end");
+    let texts = new.iter().cloned().chain(old[..5].to_vec()).chain(old[5..12].iter().map(near)).chain([near(&new[0])]);
+    let second = manifest(&again, texts, settings);
+    let dir = again.path("run");
+    let against = format!("dedup.against=[\"{}\"]", earlier.display());
+    run(&second, &dir, &["--until", "near_dedup", "--set", &against]).exits(0);
+    check(&dir, None).exits(0);
+    let fates = "SELECT e.removed_by, e.kept_in IS NOT NULL, count(*) FROM exact_dedup e WHERE removed_by IS NOT NULL GROUP BY ALL
+        UNION ALL SELECT reason, kept_in IS NOT NULL, count(*) FROM near_dedup_evidence GROUP BY ALL ORDER BY ALL";
+    assert_eq!(query(&dir, fates), ["exact_dedup.document|True|5", "verified|False|1", "verified|True|7"]);
+    // What the earlier run holds is a part of the key, and it is not touched.
+    let cached = run(&second, &dir, &["--until", "near_dedup", "--set", &against]).exits(0);
+    cached.prints(&["everything was cached in "]);
+    run(&first, &earlier, &["--until", "near_dedup", "--set", "dedup.near.min_jaccard=0.9"]).exits(0);
+    let changed = run(&second, &dir, &["--until", "near_dedup", "--set", &against]).exits(0);
+    changed.prints(&["computed: exact_dedup, near_dedup; "]);
+
+    let nowhere = ["--set", "dedup.against=[\"no/such/run\"]"];
+    run(&second, &dir, &nowhere).exits(2).says(&["dedup.against: no/such/run"]);
+    let unlike = ["--set", &against, "--set", "dedup.near.ngram=3"];
+    run(&second, &dir, &unlike).exits(2).says(&["has signatures of", "this manifest asks for"]);
 }

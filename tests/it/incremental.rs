@@ -69,9 +69,10 @@ fn a_second_run_computes_nothing_and_reads_no_text() {
 
 #[test]
 fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
-    // Near-duplicates are taken as their bands say, because verification reads text.
-    const BANDS: [&str; 2] = ["--set", "dedup.near.min_jaccard=0"];
-    const TO_QUALITY: [&str; 4] = ["--until", "quality", BANDS[0], BANDS[1]];
+    // Near-duplicates are told by their signatures, because exact verification reads text.
+    const SET: &str = "--set";
+    const SIGNED: [&str; 2] = ["dedup.near.verify=estimate", "dedup.near.keep_signatures=true"];
+    const TO_QUALITY: [&str; 6] = ["--until", "quality", SET, SIGNED[0], SET, SIGNED[1]];
     let place = Place::new();
     let (manifest, dir, fresh) = (corpus(&place, 40), place.path("run"), place.path("fresh"));
     run(&manifest, &dir, &TO_QUALITY).exits(0);

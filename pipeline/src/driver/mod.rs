@@ -2,6 +2,7 @@
 //! and committed. The driver alone commits.
 
 mod documents;
+mod earlier;
 mod expect;
 mod mixtures;
 mod shards;
@@ -170,7 +171,9 @@ pub fn load_stages(manifest: &Manifest) -> Result<Vec<AnyStage>> {
         let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
         Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?
     };
-    Ok(stages(manifest, Arc::new(tokenizer), &load_lists(manifest)?))
+    let stages = stages(manifest, Arc::new(tokenizer), &load_lists(manifest)?, earlier::digest(manifest)?);
+    earlier::check(manifest, &stages)?;
+    Ok(stages)
 }
 
 /// The lists that rules look things up in.

@@ -14,7 +14,7 @@ use curate_stages::{
 };
 
 use super::expect::{Existing, Expected, Keys, expected, number};
-use super::{Contents, Driver};
+use super::{Contents, Driver, earlier};
 use crate::engine::{CorpusFiles, parts};
 use crate::error::{Exit, Failure};
 use crate::interrupt;
@@ -162,8 +162,10 @@ impl Driver {
         wanted: &[Expected],
         progress: &Progress,
     ) -> Result<BTreeMap<String, FileEntry>> {
-        let corpus = CorpusFiles::new(self.engine.clone(), job.files.clone(), stage.follows());
-        let decision = corpus.block_on(stage.decide(&corpus as &dyn Corpus))??;
+        let rows = job.documents.files.iter().map(|file| file.rows);
+        let own = job.files.iter().cloned().zip(rows).collect();
+        let corpus = CorpusFiles::new(self.engine.clone(), own, earlier::shards(&self.manifest)?, stage.follows());
+        let decision = stage.decide(&corpus)?;
         for note in &decision.notes {
             progress.note(note);
         }
@@ -175,27 +177,28 @@ impl Driver {
         let entries = self.engine.for_each(&todo, |_, (at, file)| {
             interrupt::check()?;
             if file.table != stage.name() {
-                return self.write_table(file, &decision);
+                return self.write_table(file, &decision, job.files.len());
             }
-            self.write_annotations(job, *at, file, &decision.annotations, progress)
+            let annotations = (decision.annotations)(*at)?;
+            self.write_annotations(job, *at, file, (corpus.firsts()[*at], &annotations), progress)
         })?;
         Ok(entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect())
     }
 
-    /// A corpus stage's rows for one shard: its annotations, spread over all of the shard's rows.
+    /// A corpus stage's rows for one shard: its annotations, spread over all of the shard's rows, the first of which is `first`.
     fn write_annotations(
         &self,
         job: &Job,
         shard: usize,
         file: &Expected,
-        annotations: &RecordBatch,
+        (first, annotations): (u64, &RecordBatch),
         progress: &Progress,
     ) -> Result<FileEntry> {
         let mut output = Output::create(self, job, shard, file)?;
         let mut reads = vec![read("documents", "doc_id")];
         reads.extend(reached_reads(job.stage.follows()));
         let docs = annotations.column(0).as_primitive::<UInt64Type>().values();
-        let mut next = (shard as u64) << 32;
+        let mut next = first;
         for batch in Zip::open(&parts(&job.files[shard], &reads)?)? {
             let batch = batch?;
             let rows = next..next + batch.num_rows() as u64;
@@ -218,11 +221,13 @@ impl Driver {
         output.finish(self, progress)
     }
 
-    fn write_table(&self, file: &Expected, decision: &Decision) -> Result<FileEntry> {
+    fn write_table(&self, file: &Expected, decision: &Decision, shards: usize) -> Result<FileEntry> {
         let rows = decision.tables.get(file.table.as_str()).with_context(|| format!("no rows for {}", file.table))?;
         let staged_path = self.run.staging().join(format!("{}-{}", file.table, file.path));
         let mut writer = TableWriter::create(&staged_path, tables::schema(&file.table))?;
-        writer.write(rows)?;
+        for shard in 0..shards {
+            writer.write(&rows(shard)?)?;
+        }
         publish(self, file, writer.finish()?, None)
     }
 }

@@ -36,7 +36,7 @@ use record::{Damage, Item, Record};
 pub const VERSION: u32 = 2;
 
 const BATCH_ROWS: usize = 1024;
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// What a unit became: recorded when it is finished.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -175,28 +175,64 @@ impl Check<'_> {
             let hint = "write min_jaccard = 0, or cluster = \"star\"".to_owned();
             self.problem(place(entries, "dedup.near.cluster"), message, Some(hint));
         }
-        if is("language.engine", &toml::Value::String("whichlang".to_owned())) {
-            self.whichlang(entries, out);
+        let word = |path: &str| value_at(out, path).and_then(toml::Value::as_str);
+        if let Some(engine @ ("whichlang" | "none")) = word("language.engine") {
+            self.without_confidence(entries, out, engine);
+        }
+        if word("signals.values") == Some("none") {
+            self.without_signals(entries, out);
+        }
+        let seed = value_at(out, "run.seed").and_then(toml::Value::as_integer).unwrap_or(0);
+        if word("dedup.near.family") == Some("datatrove-0.10") && seed > i64::from(u32::MAX) {
+            let message = format!("run.seed: dedup.near.family = \"datatrove-0.10\" takes seeds below 2^32, found {seed}");
+            self.problem(place(entries, "run.seed"), message, None);
+        }
+        let kept = is("dedup.near.keep_signatures", on);
+        if word("dedup.near.verify") == Some("estimate") && !kept {
+            let message = "dedup.near.verify: estimates are made from full signatures, and none are kept".to_owned();
+            let hint = "write keep_signatures = true".to_owned();
+            self.problem(place(entries, "dedup.near.verify"), message, Some(hint));
         }
     }
 
-    /// What the engine without a confidence cannot do.
-    fn whichlang(&mut self, entries: &Entries, out: &toml::Table) {
+    /// What asks for values that are not computed.
+    fn without_signals(&mut self, entries: &Entries, out: &toml::Table) {
+        let families = value_at(out, "filter").and_then(toml::Value::as_table);
+        for (family, _) in families.into_iter().flatten().filter(|(family, value)| value.is_table() && *family != "url") {
+            let path = format!("filter.{family}");
+            let message = format!("{path}: its values are not computed, signals.values is \"none\"");
+            self.problem(place(entries, &path), message, None);
+        }
+        let heuristic = |path: &str| match value_at(out, path) {
+            Some(toml::Value::Array(words)) => words.iter().any(|word| word.as_str() == Some("heuristic")),
+            Some(toml::Value::Table(weights)) => weights.contains_key("heuristic"),
+            _ => false,
+        };
+        for path in ["dedup.near.prefer", "quality.terms"] {
+            if heuristic(path) && is_written(entries, path) {
+                let message = format!("{path}: heuristic is not computed, signals.values is \"none\"");
+                self.problem(place(entries, path), message, None);
+            }
+        }
+    }
+
+    /// What an engine without a confidence cannot do.
+    fn without_confidence(&mut self, entries: &Entries, out: &toml::Table, engine: &str) {
         let confident = value_at(out, "language.min_confidence").and_then(toml::Value::as_float);
         if confident.is_some_and(|least| least > 0.0) {
-            let message = "language.min_confidence: language.engine = \"whichlang\" has no confidence".to_owned();
+            let message = format!("language.min_confidence: language.engine = \"{engine}\" has no confidence");
             self.problem(place(entries, "language.min_confidence"), message, None);
         }
         if value_at(out, "quality.terms.language_confidence").is_some() {
-            let message = "quality.terms: language_confidence, but language.engine = \"whichlang\" has none".to_owned();
+            let message = format!("quality.terms: language_confidence, but language.engine = \"{engine}\" has none");
             self.problem(place(entries, "quality.terms"), message, None);
         }
-        let known = Engine::Whichlang.languages();
+        let known = if engine == "none" { &[] } else { Engine::Whichlang.languages() };
         for code in value_at(out, "language.keep").and_then(toml::Value::as_array).into_iter().flatten() {
             if let Some(code) = code.as_str().filter(|code| !known.contains(code)) {
-                let message = format!("language.keep: language.engine = \"whichlang\" does not know {}", quoted(code));
-                let hint = format!("its languages are {}", list(known.iter().copied()));
-                self.problem(place(entries, "language.keep"), message, Some(hint));
+                let message = format!("language.keep: language.engine = \"{engine}\" does not know {}", quoted(code));
+                let hint = (!known.is_empty()).then(|| format!("its languages are {}", list(known.iter().copied())));
+                self.problem(place(entries, "language.keep"), message, hint);
             }
         }
     }
@@ -234,10 +270,7 @@ impl Check<'_> {
 
     fn unknown_key(&mut self, table: &Table, name: &str, at: At) {
         let here = || keys(table).map(|key| last(key.path));
-        let all = || match here().next() {
-            Some(_) => format!("its keys are {}", list(here())),
-            None => "it has no keys".to_owned(),
-        };
+        let all = || format!("its keys are {}", list(here()));
         let hint = did_you_mean(name, here()).or_else(|| owners(name)).unwrap_or_else(all);
         self.problem(at, format!("unknown key {} in {}", quoted(name), header(table)), Some(hint));
     }
@@ -278,6 +311,16 @@ fn value_at<'t>(out: &'t toml::Table, path: &str) -> Option<&'t toml::Value> {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     let value = out.get(first)?;
     rest.map_or(Some(value), |rest| value_at(value.as_table()?, rest))
+}
+
+/// Whether a key stands in the manifest or was set.
+fn is_written(entries: &Entries, path: &str) -> bool {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    match (entries.get(first).map(|entry| &entry.node.value), rest) {
+        (Some(Value::Table(inner)), Some(rest)) => is_written(inner, rest),
+        (found, None) => found.is_some(),
+        (_, Some(_)) => false,
+    }
 }
 
 /// Where a key was written, or the table it would be in.

@@ -121,7 +121,7 @@ fn syntax(error: &toml::de::Error) -> Problem {
     Problem::new(At::File(start), message)
 }
 
-/// Fills in what other keys decide: the run directory and each source's domain.
+/// Fills in what other keys decide: the run directory, each source's domain, and what q is without signals.
 fn derive(manifest: &mut toml::Table) {
     let name_of = |table: &toml::Table| table.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
     if let Some(run) = manifest.get_mut("run").and_then(toml::Value::as_table_mut) {
@@ -132,5 +132,11 @@ fn derive(manifest: &mut toml::Table) {
     for source in sources.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
         let name = name_of(source);
         source.entry("domain").or_insert(toml::Value::String(name));
+    }
+    if manifest.get("signals").and_then(|signals| signals.get("values")?.as_str()) == Some("none") {
+        let quality = manifest.get_mut("quality").and_then(|quality| quality.get_mut("terms"));
+        if let Some(terms) = quality.and_then(toml::Value::as_table_mut) {
+            terms.remove("heuristic");
+        }
     }
 }

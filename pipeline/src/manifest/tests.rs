@@ -149,6 +149,7 @@ fn every_word_loads() {
             let more = match (table.as_str(), *word) {
                 ("[budget]", _) => "params = 1\n",
                 (_, "component") => "min_jaccard = 0\n",
+                (_, "estimate") => "keep_signatures = true\n",
                 _ => "",
             };
             good(&format!("{SMALL}{table}\n{} = {value}\n{more}", check::last(key.path)), &[]);

@@ -143,6 +143,7 @@ pub const TABLES: &[Table] = &[
     table("source", Times::OneOrMore, "one raw corpus"),
     table("clean", Times::Switch, "rewriting of text at ingest; absent: text as it came"),
     table("language", Times::Switch, "language identification; absent: every language is kept"),
+    table("signals", Times::Default, "which values are computed for the rules"),
     table("filter", Times::Default, "what holds for every family of rules"),
     table("filter.url", Times::Switch, "lists of unwanted addresses; absent: off"),
     table("filter.gopher_repetition", Times::Switch, "Gopher's repetition rules (Rae et al. 2021); absent: off"),
@@ -152,6 +153,7 @@ pub const TABLES: &[Table] = &[
     table("filter.c4_bad_words", Times::Switch, "a list of unwanted words; absent: off"),
     table("filter.fineweb", Times::Switch, "FineWeb's rules (Penedo et al. 2024); absent: off"),
     table("filter.lines", Times::Switch, "RefinedWeb's line rules (Penedo et al. 2023); absent: off"),
+    table("dedup", Times::Default, "what holds for every deduplication"),
     table("dedup.exact", Times::Switch, "one document of each text; absent: off"),
     table("dedup.near", Times::Switch, "one document of each cluster of similar texts, by MinHash; absent: off"),
     table("tokens", Times::Default, "how tokens are counted"),
@@ -189,7 +191,9 @@ pub const KEYS: &[Key] = &[
     key("language.keep", Kind::Languages, "[]", "languages that are kept; empty: all"),
     key("language.min_confidence", SHARE, "0.0", "least confidence of the identification; only whatlang has one"),
     key("language.keep_mixed", Kind::Bool, "true", "keep documents whose parts are in different languages"),
-    key("language.engine", Kind::Word(&["whatlang", "whichlang"]), r#""whatlang""#, "whatlang: 70 languages; whichlang: 16, several times faster, no confidence"),
+    key("language.engine", Kind::Word(&["whatlang", "whichlang", "none"]), r#""whatlang""#, "whatlang: 70 languages; whichlang: 16, several times faster, no confidence; none: no label"),
+
+    key("signals.values", Kind::Word(&["all", "none"]), r#""all""#, "all: the values of every rule, in use or not, and the heuristic score; none: for runs that only deduplicate"),
 
     key("filter.profile", Kind::Word(&["datatrove-0.10", "fineweb-v1-lines"]), r#""datatrove-0.10""#, "whose reading of the rules is applied"),
     key("filter.words", Kind::Word(&["by_language", "english"]), r#""by_language""#, "by_language: spaCy's words of English, else UAX-29 with dictionaries; english: spaCy's of all"),
@@ -247,11 +251,21 @@ pub const KEYS: &[Key] = &[
     key("filter.lines.rewrite", Kind::Bool, "false", "make the kept lines the text that later rules and stages see"),
     key("filter.lines.max_removed_word_ratio", SHARE, "0.05", "words on removed lines, of words"),
 
+    optional("dedup.against", Kind::Paths, r#"["runs/2023"]"#, "directories of earlier runs, relative to the working directory; what they kept is kept, and what is like it goes"),
+
+    key("dedup.exact.text", Kind::Word(&["as_is", "normalized"]), r#""as_is""#, "what must be equal; as_is: every byte; normalized: the words, without case"),
+    key("dedup.exact.url", Kind::Bool, "false", "keep one of the documents that share a URL: case of the host and the fragment aside"),
+
     key("dedup.near.ngram", integer(1, 64), "5", "words in a shingle"),
     key("dedup.near.bands", integer(1, 256), "14", "bands of the signature; one equal band makes a candidate pair"),
     key("dedup.near.rows", integer(1, 64), "8", "hashes in a band"),
+    key("dedup.near.shingles", Kind::Word(&["words", "datatrove-0.10"]), r#""words""#, "words: letters and digits, lower-cased; datatrove-0.10: spaCy's, of its simplified text, for parity"),
+    key("dedup.near.family", Kind::Word(&["fast", "datatrove-0.10"]), r#""fast""#, "permutations of MinHash; datatrove-0.10: its own, ten times slower, for parity"),
     key("dedup.near.min_jaccard", SHARE, "0.8", "least exact Jaccard similarity of a pair; 0: pairs are not verified"),
+    key("dedup.near.verify", Kind::Word(&["exact", "estimate"]), r#""exact""#, "exact: by the texts of candidates; estimate: by full signatures, no text is read"),
+    key("dedup.near.keep_signatures", Kind::Bool, "false", "store full signatures, 8 bytes a value before compression, and put estimates into the evidence"),
     key("dedup.near.max_comparisons", integer(1, 10_000), "64", "kept members that a document is compared with at the most"),
+    key("dedup.near.max_component", integer(2, NO_MAX), "1000000", "documents of a component of candidates above which it is cut; memory follows, about 700 bytes a document"),
     key("dedup.near.cluster", Kind::Word(&["star", "component"]), r#""star""#, "star: a kept document and those like it; component: all that equal bands connect, with min_jaccard = 0"),
     key("dedup.near.max_source_loss", SHARE, "1.0", "greatest share of a source's documents that may go as near-duplicates before the run stops"),
     key("dedup.near.prefer", Kind::Words(&["source_priority", "heuristic", "bytes", "newest"]), r#"["source_priority", "heuristic", "bytes"]"#,

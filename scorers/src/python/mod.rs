@@ -112,27 +112,47 @@ fn lower_char(c: char) -> char {
 pub fn word_runs(text: &str) -> impl Iterator<Item = &str> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let start = at + next_char(&text[at..], is_word_char)?;
-        let len = next_char(&text[start..], |c| !is_word_char(c)).unwrap_or(text.len() - start);
-        at = start + len;
-        Some(&text[start..at])
+        let start = skip(text, at, OTHER);
+        at = skip(text, start, WORD);
+        (at > start).then(|| &text[start..at])
     })
 }
 
-/// The offset of the first character that `wanted` holds for. Faster than [`str::find`], which decodes ASCII too.
-#[inline]
-fn next_char(text: &str, wanted: impl Fn(char) -> bool) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut i = 0;
-    while i < bytes.len() {
-        let byte = bytes[i];
-        let c = if byte.is_ascii() { byte as char } else { text[i..].chars().next()? };
-        if wanted(c) {
-            return Some(i);
-        }
-        i += c.len_utf8();
+const OTHER: u8 = 0;
+const WORD: u8 = 1;
+const NOT_ASCII: u8 = 2;
+
+/// What an ASCII byte is; one lookup a byte instead of a chain of comparisons.
+static KINDS: [u8; 256] = {
+    let mut kinds = [NOT_ASCII; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        kinds[byte] = if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_' { WORD } else { OTHER };
+        byte += 1;
     }
-    None
+    kinds
+};
+
+/// The first place from `at` whose character is of another kind, `WORD` or `OTHER`.
+#[inline]
+fn skip(text: &str, mut at: usize, kind: u8) -> usize {
+    let bytes = text.as_bytes();
+    while let Some(&byte) = bytes.get(at) {
+        let found = KINDS[byte as usize];
+        if found == kind {
+            at += 1;
+            continue;
+        }
+        if found != NOT_ASCII {
+            break;
+        }
+        let Some(c) = text[at..].chars().next() else { break };
+        if is_word_char(c) != (kind == WORD) {
+            break;
+        }
+        at += c.len_utf8();
+    }
+    at
 }
 
 /// `str.splitlines()`: lines without their ends, which are `\n`, `\r`, `\r\n`, `\v`, `\f`, U+001C to U+001E, U+0085,

@@ -76,11 +76,11 @@ fn unknown_words_get_a_hint() {
         ("run", "size = \"64\"", "unknown key \"size\" in [run]\n  hint: its keys are \"name\", \"dir\", \"seed\", \"memory\", \"shard_size\", \"max_record\", \"max_quarantine_ratio\""),
         ("run", "ngram = 5", "unknown key \"ngram\" in [run]\n  hint: \"ngram\" is a key of [dedup.near]"),
         ("run", "memory = \"4gb\"", "run.memory: expected a size such as \"64MiB\", found string \"4gb\"\n  hint: units are B, KB, MB, GB, KiB, MiB and GiB"),
-        ("[dedup.exact]", "on = true", "unknown key \"on\" in [dedup.exact]\n  hint: it has no keys"),
+        ("[dedup.exact]", "on = true", "unknown key \"on\" in [dedup.exact]\n  hint: its keys are \"text\", \"url\""),
         ("[dedup.neer]", "", "unknown table \"neer\" in [dedup]\n  hint: did you mean [dedup.near]?"),
         ("[gopher_quality]", "", "unknown table \"gopher_quality\" at the top level\n  hint: did you mean [filter.gopher_quality]?"),
         ("[[sources]]", "", "unknown table \"sources\" at the top level\n  hint: did you mean [[source]]?"),
-        ("[dedup]", "zzz = 1", "unknown key \"zzz\" in [dedup]\n  hint: the tables are [dedup.exact], [dedup.near]"),
+        ("[dedup]", "zzz = 1", "unknown key \"zzz\" in [dedup]\n  hint: its keys are \"against\""),
         ("[dedup]", "exact = true", "expected the table [dedup.exact], found boolean true\n  hint: write [dedup.exact] on a line of its own"),
         ("[mixture]", "name = \"m\"", "expected the table [[mixture]], found a table\n  hint: write [[mixture]] on a line of its own"),
         ("[language]", "keep = [\"eng\", \"enq\"]", "language.keep: unknown language \"enq\"\n  hint: languages go by their ISO 639-3 code, such as \"eng\", or ISO 639-1, such as \"en\""),
@@ -182,7 +182,7 @@ fn mistakes_in_overrides_quote_them() {
         ("source.web=2", "expected source.<name>.<key>=value, found source.web"),
         ("mixture.general.tokens=2", "no [[mixture]] is called \"general\""),
         ("run.name.x=1", "\"name\" is not a table"),
-        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [[source]], [clean], [language], [filter], [filter.url], [filter.gopher_repetition], [filter.gopher_quality], [filter.c4], [filter.c4_paragraphs], [filter.c4_bad_words], [filter.fineweb], [filter.lines], [dedup.exact], [dedup.near], [tokens], [quality], [budget], [[mixture]]"),
+        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [[source]], [clean], [language], [signals], [filter], [filter.url], [filter.gopher_repetition], [filter.gopher_quality], [filter.c4], [filter.c4_paragraphs], [filter.c4_bad_words], [filter.fineweb], [filter.lines], [dedup], [dedup.exact], [dedup.near], [tokens], [quality], [budget], [[mixture]]"),
         ("budget.represents=2", "missing key \"params\" in [budget]\n  hint: for example params = 7e9"),
     ];
     for (set, message) in cases {

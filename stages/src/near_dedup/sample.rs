@@ -1,0 +1,306 @@
+//! How good the banding was, measured on every run: pairs drawn without regard to it, compared exactly.
+//!
+//! A document's probe is the least of its shingles under a permutation that the signature does not use, so two documents of
+//! similarity s have the same probe with probability s, whatever their band keys. A share of all probe values is drawn by
+//! hash; pairs within each are compared, and counted with weight 1/s. Departs from a plain random sample of pairs, which would
+//! hold no near-duplicates at all.
+//! Cost: the texts of at most about [`DOCUMENTS`] documents.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use curate_schemas::manifest::{NearDedup, Verify};
+use curate_schemas::tables;
+use curate_scorers::shingles::jaccard;
+use datafusion::arrow::array::{Array, AsArray, Float64Array, RecordBatch, UInt64Array};
+use datafusion::arrow::datatypes::UInt64Type;
+use datafusion::error::Result;
+
+use super::stars::equal_share;
+use crate::bits::Bits;
+use crate::{column, is_reached};
+
+/// Documents in the sample, expected.
+const DOCUMENTS: u64 = 4_000;
+
+/// Documents of one probe value that are compared with each other, drawn by hash.
+const OF_ONE_VALUE: usize = 8;
+
+/// Documents drawn by their probe.
+pub(super) struct Sample {
+    /// Values whose hash is at most this are drawn.
+    most: u64,
+    drawn: Mutex<HashMap<u64, Drawn>>,
+}
+
+/// Documents of one probe value.
+#[derive(Debug, Default)]
+struct Drawn {
+    documents: u64,
+    /// Those with the least hashes of their number, with their band keys.
+    compared: Vec<(u64, Vec<u64>)>,
+}
+
+impl Sample {
+    /// An empty sample of a corpus of so many documents.
+    pub(super) fn new(documents: u64) -> Sample {
+        let share = DOCUMENTS as f64 / documents.max(1) as f64;
+        // A cast beyond the range gives the greatest value.
+        Sample { most: (share * u64::MAX as f64) as u64, drawn: Mutex::default() }
+    }
+
+    /// Draws from a batch with `probe` and `bands`.
+    ///
+    /// # Errors
+    /// If the batch lacks one of them.
+    pub(super) fn add(&self, first: u64, batch: &RecordBatch) -> Result<()> {
+        let probes = column(batch, "probe")?.as_primitive::<UInt64Type>();
+        let bands = column(batch, "bands")?.as_list::<i32>();
+        for row in (0..batch.num_rows()).filter(|&row| probes.is_valid(row) && is_reached(batch, row)) {
+            let probe = probes.value(row);
+            if mixed(probe) > self.most {
+                continue;
+            }
+            let keys = bands.value(row).as_primitive::<UInt64Type>().values().to_vec();
+            let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+            let drawn = drawn.entry(probe).or_default();
+            drawn.documents += 1;
+            let doc = first + row as u64;
+            let at = drawn.compared.partition_point(|(other, _)| mixed(*other) < mixed(doc));
+            if at < OF_ONE_VALUE {
+                drawn.compared.insert(at, (doc, keys));
+                drawn.compared.truncate(OF_ONE_VALUE);
+            }
+        }
+        Ok(())
+    }
+
+    /// The documents to compare.
+    pub(super) fn documents(&self, of: u64) -> Bits {
+        let documents = Bits::new(of);
+        let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let several = drawn.values().filter(|drawn| drawn.compared.len() > 1);
+        several.flat_map(|drawn| &drawn.compared).for_each(|(doc, _)| documents.insert(*doc));
+        documents
+    }
+
+    /// Compares the pairs as the run does, by shingle sets or by signatures, from `words`; `removed` says who went. Pairs of
+    /// which neither is below `own` are of earlier runs and none of this one's business.
+    ///
+    /// # Errors
+    /// If words cannot be read.
+    pub(super) fn measure(
+        &self,
+        near: &NearDedup,
+        own: u64,
+        words: impl Fn(u64, &mut Vec<u64>) -> Result<bool>,
+        removed: &Bits,
+    ) -> Result<Measured> {
+        let similarity = |a: &[u64], b: &[u64]| match near.verify {
+            Verify::Exact => jaccard(a, b).0,
+            Verify::Estimate => equal_share(a, b),
+        };
+        let mut pairs = Vec::new();
+        let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut values: Vec<_> = drawn.iter().collect();
+        values.sort_unstable_by_key(|(probe, _)| **probe);
+        let mut sets = vec![Vec::new(); OF_ONE_VALUE];
+        for (value, drawn) in values {
+            for ((doc, _), buffer) in drawn.compared.iter().zip(&mut sets) {
+                if drawn.compared.len() > 1 && !words(*doc, buffer)? {
+                    buffer.clear();
+                }
+            }
+            let all = (drawn.documents * (drawn.documents - 1)) as f64;
+            for (at, (a, a_bands)) in drawn.compared.iter().enumerate() {
+                for (other, (b, b_bands)) in drawn.compared.iter().enumerate().skip(at + 1) {
+                    let similarity = similarity(&sets[at], &sets[other]);
+                    if similarity == 0.0 || (*a >= own && *b >= own) {
+                        continue;
+                    }
+                    let compared = (drawn.compared.len() * (drawn.compared.len() - 1)) as f64;
+                    pairs.push(Pair {
+                        value: *value,
+                        similarity,
+                        weight: all / compared / similarity,
+                        share_band: a_bands.iter().zip(b_bands).any(|(a, b)| a == b),
+                        both_kept: !removed.contains(*a) && !removed.contains(*b),
+                    });
+                }
+            }
+        }
+        Ok(Measured { pairs, bands: near.bands, rows: near.rows })
+    }
+}
+
+/// A pair of documents that was compared.
+struct Pair {
+    /// The probe that drew it.
+    value: u64,
+    similarity: f64,
+    weight: f64,
+    share_band: bool,
+    both_kept: bool,
+}
+
+/// The pairs that were compared.
+pub(super) struct Measured {
+    pairs: Vec<Pair>,
+    bands: u32,
+    rows: u32,
+}
+
+/// A share with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Share {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Measured {
+    /// What the log says of pairs of at least this similarity.
+    pub(super) fn note(&self, least: f64) -> String {
+        let alike = || self.pairs.iter().filter(|pair| pair.similarity >= least);
+        let candidates = || self.pairs.iter().filter(|pair| pair.share_band);
+        let (n, of_candidates) = (alike().count(), candidates().count());
+        let recall = share(alike().map(|pair| (pair, pair.share_band)));
+        let precision = share(candidates().map(|pair| (pair, pair.similarity >= least)));
+        let (Some(recall), Some(precision)) = (recall, precision) else {
+            return format!("a sample of {} pairs holds none of similarity {least} or more", self.pairs.len());
+        };
+        format!(
+            "of {n} sampled pairs of similarity {least} or more, {} share a band key; of {of_candidates} that share one, {} are \
+             of that similarity",
+            recall.text(),
+            precision.text()
+        )
+    }
+
+    /// The table `near_dedup_sample`: one row for each tenth of similarity.
+    ///
+    /// # Errors
+    /// If the columns are not those of the schema.
+    pub(super) fn table(&self) -> Result<RecordBatch> {
+        let deciles = (0..10).map(|decile| {
+            let pairs: Vec<&Pair> =
+                self.pairs.iter().filter(|pair| ((pair.similarity * 10.0) as usize).min(9) == decile).collect();
+            let found = share(pairs.iter().map(|pair| (*pair, pair.share_band)));
+            let kept = share(pairs.iter().map(|pair| (*pair, pair.both_kept)));
+            let weights: f64 = pairs.iter().map(|pair| pair.weight).sum();
+            let expected: f64 = pairs.iter().map(|pair| pair.weight * self.s_curve(pair.similarity)).sum();
+            (decile, pairs.len() as u64, found, (weights > 0.0).then(|| expected / weights), kept)
+        });
+        let rows: Vec<_> = deciles.collect();
+        let numbers = |get: &dyn Fn(&(usize, u64, Option<Share>, Option<f64>, Option<Share>)) -> Option<f64>| {
+            Arc::new(Float64Array::from_iter(rows.iter().map(get))) as Arc<dyn Array>
+        };
+        let columns = vec![
+            numbers(&|row| Some(row.0 as f64 / 10.0)),
+            numbers(&|row| Some((row.0 + 1) as f64 / 10.0)),
+            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.1))),
+            numbers(&|row| row.2.map(|share| share.value)),
+            numbers(&|row| row.2.map(|share| share.low)),
+            numbers(&|row| row.2.map(|share| share.high)),
+            numbers(&|row| row.3),
+            numbers(&|row| row.4.map(|share| share.value)),
+        ];
+        Ok(RecordBatch::try_new(tables::schema("near_dedup_sample"), columns)?)
+    }
+
+    fn s_curve(&self, similarity: f64) -> f64 {
+        1.0 - (1.0 - similarity.powi(self.rows as i32)).powi(self.bands as i32)
+    }
+}
+
+impl Share {
+    fn text(self) -> String {
+        format!("{:.1} % ({:.1} to {:.1})", 100.0 * self.value, 100.0 * self.low, 100.0 * self.high)
+    }
+}
+
+/// The weighted share of those that are so, with Wilson's interval (1927) for the effective number of pairs; `None` without
+/// pairs.
+///
+/// Pairs of one probe value share documents and are not independent: the variance is that of a ratio of sums over values
+/// (Taylor linearisation; Cochran 1977, section 6.3). Where it vanishes, because all pairs agree, values count, not pairs.
+/// Pairs of one value must come one after the other.
+fn share<'a>(pairs: impl Iterator<Item = (&'a Pair, bool)>) -> Option<Share> {
+    let pairs: Vec<(&Pair, bool)> = pairs.collect();
+    let sum = |get: &dyn Fn(&(&Pair, bool)) -> f64| pairs.iter().map(get).sum::<f64>();
+    let weights = sum(&|(pair, _)| pair.weight);
+    if weights == 0.0 {
+        return None;
+    }
+    let value = sum(&|(pair, is_so)| if *is_so { pair.weight } else { 0.0 }) / weights;
+    let (mut variance, mut of_values) = (0.0, 0.0);
+    for drawn in pairs.chunk_by(|a, b| a.0.value == b.0.value) {
+        variance += drawn.iter().map(|(pair, is_so)| pair.weight * (f64::from(*is_so) - value)).sum::<f64>().powi(2);
+        of_values += drawn.iter().map(|(pair, _)| pair.weight).sum::<f64>().powi(2);
+    }
+    let n_values = weights * weights / of_values;
+    let n_pairs = weights * weights / sum(&|(pair, _)| pair.weight * pair.weight);
+    let n = match variance {
+        0.0 => n_values,
+        _ => (value * (1.0 - value) * weights * weights / variance).clamp(n_values, n_pairs.max(n_values)),
+    };
+    const Z: f64 = 1.959_963_984_540_054;
+    let middle = (value + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+    let half = Z / (1.0 + Z * Z / n) * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
+    Some(Share { value, low: (middle - half).max(0.0), high: (middle + half).min(1.0) })
+}
+
+fn mixed(probe: u64) -> u64 {
+    let mixed = (probe ^ probe >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ mixed >> 29).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(value: u64, similarity: f64, share_band: bool) -> Pair {
+        Pair { value, similarity, weight: 1.0 / similarity, share_band, both_kept: true }
+    }
+
+    fn band_share(pairs: &[Pair]) -> Share {
+        share(pairs.iter().map(|pair| (pair, pair.share_band))).expect("pairs")
+    }
+
+    #[test]
+    fn wilson_by_hand() {
+        // Wilson 1927 for 9 of 10: 0.5958 to 0.9821 (R: binom.confint(9, 10, methods = "wilson")).
+        let nine: Vec<Pair> = (0..10).map(|n| pair(n, 0.4, n > 0)).collect();
+        let nine = band_share(&nine);
+        assert!((nine.value - 0.9).abs() < 1e-12, "{nine:?}");
+        assert!((nine.low - 0.5958).abs() < 1e-4 && (nine.high - 0.9821).abs() < 1e-4, "{nine:?}");
+        assert_eq!(share(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn pairs_of_one_value_count_as_little_as_they_tell() {
+        let agree: Vec<Pair> = (0..40).map(|n| pair(n / 4, 0.9, (n / 4) % 2 == 0)).collect();
+        let apart: Vec<Pair> = (0..10).map(|n| pair(n, 0.9, n % 2 == 0)).collect();
+        // Four pairs that always agree are worth one.
+        let (agree, apart) = (band_share(&agree), band_share(&apart));
+        assert!((agree.low - apart.low).abs() < 1e-12 && (agree.high - apart.high).abs() < 1e-12, "{agree:?} {apart:?}");
+    }
+
+    #[test]
+    fn weights_undo_how_pairs_were_drawn() {
+        // A pair of similarity 0.1 is drawn a tenth as often as one of 1, and counts ten times.
+        let pairs = vec![pair(1, 0.1, false), pair(2, 1.0, true)];
+        assert!((band_share(&pairs).value - 1.0 / 11.0).abs() < 1e-12);
+        let measured = Measured { pairs, bands: 14, rows: 8 };
+        assert!((measured.s_curve(0.8) - 0.923_55).abs() < 1e-4);
+        let table = measured.table().expect("ten rows");
+        assert_eq!((table.num_rows(), table.column(2).as_primitive::<UInt64Type>().value(9)), (10, 1));
+    }
+
+    #[test]
+    fn tenths_lie_in_their_own_row() {
+        let pairs: Vec<Pair> = (1..10).map(|n| pair(n, n as f64 / 10.0, true)).collect();
+        let table = Measured { pairs, bands: 14, rows: 8 }.table().expect("ten rows");
+        assert_eq!(table.column(2).as_primitive::<UInt64Type>().values()[..], [0, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+    }
+}
