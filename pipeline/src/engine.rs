@@ -128,7 +128,8 @@ pub type Shards = Vec<(ShardFiles, u64)>;
 impl CorpusFiles {
     /// The shards of this run and of earlier ones with their names, for a stage that follows `follows`.
     pub fn new(engine: Engine, own: Shards, earlier: Vec<(String, Shards)>, follows: &'static str) -> Self {
-        let mut corpus = CorpusFiles { engine, shards: Vec::new(), firsts: vec![0], earlier: Vec::new(), own_shards: 0, follows };
+        let mut corpus =
+            CorpusFiles { engine, shards: Vec::new(), firsts: vec![0], earlier: Vec::new(), own_shards: 0, follows };
         corpus.add(own);
         corpus.own_shards = corpus.shards.len();
         for (name, shards) in earlier {
@@ -145,7 +146,6 @@ impl CorpusFiles {
             self.shards.push(files);
         }
     }
-
 
     /// Calls `visit` with the first document and the columns of each batch, shards in parallel, those for which `wanted` holds.
     /// `reads` says what to read of this run (`false`) or of an earlier one.
@@ -220,7 +220,7 @@ impl Corpus for CorpusFiles {
         visit: &(dyn Fn(u64, &str) -> datafusion::error::Result<()> + Sync),
     ) -> datafusion::error::Result<()> {
         // Whether an earlier run rewrote its texts is not known here.
-        let reads = |is_earlier| if is_earlier { TextColumns::Edited.reads() } else { text.reads() };
+        let reads = |is_earlier| if is_earlier { TextColumns::Edited("signals").reads() } else { text.reads() };
         self.for_each_batch(&reads, &|docs| docs.clone().any(wanted), &|first, batch| {
             if !(first..first + batch.num_rows() as u64).any(wanted) {
                 return Ok(());

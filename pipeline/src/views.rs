@@ -95,8 +95,9 @@ fn funnel(sql: &mut String, stages: &[&str]) {
     for (number, stage) in stages.iter().enumerate().skip(1) {
         let removes = tables::schema(stage).index_of("removed_by").is_ok();
         let reason = if removes { "s.removed_by" } else { "NULL" };
-        // What `signals` keeps is the text after its edits.
-        let of = if *stage == "signals" { "signals" } else { bytes_read(stage).table };
+        // What these keep is the text after their edits.
+        let edits = tables::schema(stage).index_of("edits").is_ok();
+        let of = if edits { stage } else { bytes_read(stage).table };
         rows.push(format!(
             "SELECT {number}, '{stage}', {reason}, count(*), sum(b.bytes) FROM \"{stage}\" s JOIN {of} b USING (doc_id) \
              WHERE s.reached GROUP BY 3"

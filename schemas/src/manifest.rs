@@ -373,6 +373,8 @@ pub struct Dedup {
     pub exact: Option<ExactDedup>,
     /// Documents with similar text, by MinHash.
     pub near: Option<NearDedup>,
+    /// Paragraphs or lines that stand in an earlier document.
+    pub paragraphs: Option<ParagraphDedup>,
 }
 
 /// `[dedup.exact]`: what is compared.
@@ -426,6 +428,42 @@ pub struct NearDedup {
     pub max_source_loss: f64,
     /// What decides which document of a cluster survives, most important first; ties by `doc_id`.
     pub prefer: Vec<Prefer>,
+}
+
+/// `[dedup.paragraphs]`: what is compared, and in what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParagraphDedup {
+    /// What is cut out.
+    pub unit: TextUnit,
+    /// Fewest code points of a unit that is compared.
+    pub min_len: u32,
+    /// What holds the units so far.
+    pub set: SeenSet,
+    /// Share of new units that a filter takes for old ones, above 0 and below 1.
+    pub false_positive_rate: f64,
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextUnit {
+    /// Lines between blank ones.
+    #[default]
+    Paragraph,
+    /// Single lines.
+    Line,
+}
+
+/// What holds the units so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeenSet {
+    /// All their hashes.
+    #[default]
+    Exact,
+    /// A Bloom filter, several times smaller.
+    Bloom,
 }
 
 /// What the words of shingles are.
@@ -656,6 +694,12 @@ impl Default for NearDedup {
             max_source_loss: 1.0,
             prefer: vec![Prefer::SourcePriority, Prefer::Heuristic, Prefer::Bytes],
         }
+    }
+}
+
+impl Default for ParagraphDedup {
+    fn default() -> Self {
+        Self { unit: TextUnit::Paragraph, min_len: 50, set: SeenSet::Exact, false_positive_rate: 1e-6 }
     }
 }
 

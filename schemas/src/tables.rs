@@ -95,6 +95,7 @@ pub fn tables() -> Vec<Table> {
         near_dedup(),
         near_dedup_evidence(),
         near_dedup_sample(),
+        paragraph_dedup(),
         tokens(),
         quality(),
         buckets(),
@@ -388,8 +389,12 @@ fn signatures() -> Table {
             )
             .null(),
             small_count("n_shingles", "shingles", "word n-grams of the text, repeats included").null(),
-            Column::new("probe", DataType::UInt64, "least shingle under a permutation of its own; draws near_dedup_sample")
-                .null(),
+            Column::new(
+                "probe",
+                DataType::UInt64,
+                "least shingle under a permutation of its own; draws near_dedup_sample",
+            )
+            .null(),
             Column::new("bands", list(DataType::UInt64), "MinHash band keys; null where there is no shingle").null(),
             Column::new(
                 "signature",
@@ -468,7 +473,10 @@ fn near_dedup_sample() -> Table {
         doc: "how often pairs of documents share a band key, by similarity, from a sample drawn without regard to band keys",
         shape: Shape::Own,
         columns: vec![
-            unit_interval("from_jaccard", "least exact Jaccard similarity of the pairs; estimated where dedup.near.verify is"),
+            unit_interval(
+                "from_jaccard",
+                "least exact Jaccard similarity of the pairs; estimated where dedup.near.verify is",
+            ),
             unit_interval("to_jaccard", "similarity that they are below; the last row has those of 1"),
             count("pairs", "pairs", "pairs in the sample"),
             share("share_band", "share of such pairs in the corpus that share a band key: recall; null without pairs"),
@@ -478,6 +486,18 @@ fn near_dedup_sample() -> Table {
             share("both_kept", "share of such pairs of which both documents are kept"),
         ],
     }
+}
+
+fn paragraph_dedup() -> Table {
+    aligned(
+        "paragraph_dedup",
+        "paragraphs or lines that stand in an earlier document, as edits",
+        vec![
+            removed_by(),
+            count("bytes", "bytes", "length of the text after all edits, UTF-8; every later stage sees that text"),
+            edits_column(),
+        ],
+    )
 }
 
 fn tokens() -> Table {

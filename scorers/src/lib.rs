@@ -11,6 +11,7 @@
 //! | [`shingles`], [`minhash`] | near-duplicates: word n-grams, exact Jaccard, signatures and LSH band keys |
 //! | [`datatrove`] | the same as datatrove 0.10 makes them, for parity |
 //! | [`normalize`] | hashes for exact deduplication that look past case and punctuation |
+//! | [`paragraphs`] | paragraphs and lines of a text, as spans with a hash |
 //! | [`tokenizer`] | token counts, with the embedded or any other `tokenizer.json` |
 //! | [`loss`] | scaling laws: loss of N parameters on D tokens, and what repeated tokens are worth |
 //! | [`python`] | CPython's `\w`, `lower`, `strip`, `splitlines`, for what must agree with Python to the bit |
@@ -23,6 +24,7 @@ pub mod language;
 pub mod loss;
 pub mod minhash;
 pub mod normalize;
+pub mod paragraphs;
 pub mod python;
 pub mod rules;
 pub mod shingles;

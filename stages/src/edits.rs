@@ -1,4 +1,5 @@
-//! The text as later stages see it: `documents.text` with `signals.edits` made, where the manifest has a rule that rewrites.
+//! The text as later stages see it: `documents.text` with the edits made of the one step that rewrites, `signals` or
+//! `paragraph_dedup`, where the manifest asks for one.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,38 +20,38 @@ use crate::{Read, read};
 pub enum TextColumns {
     /// Nothing rewrites.
     Plain,
-    /// Edits are to be made.
-    Edited,
+    /// The edits in this table are to be made.
+    Edited(&'static str),
 }
 
 impl TextColumns {
-    /// Where the text of stages behind `signals` is found.
+    /// Where the text of stages behind `signals` is found, up to `paragraph_dedup`.
     pub fn new(manifest: &Manifest) -> Self {
-        if manifest.filter.rewrites() { TextColumns::Edited } else { TextColumns::Plain }
+        if manifest.filter.rewrites() { TextColumns::Edited("signals") } else { TextColumns::Plain }
+    }
+
+    /// Where the text of stages behind `paragraph_dedup` is found.
+    pub fn last(manifest: &Manifest) -> Self {
+        match manifest.dedup.paragraphs {
+            Some(_) => TextColumns::Edited("paragraph_dedup"),
+            None => TextColumns::new(manifest),
+        }
     }
 
     /// The columns of the text.
     pub fn reads(self) -> Vec<Read> {
         let mut reads = vec![read("documents", "text")];
-        if self == TextColumns::Edited {
-            reads.push(read("signals", "edits"));
+        if let TextColumns::Edited(table) = self {
+            reads.push(read(table, "edits"));
         }
         reads
-    }
-
-    /// The column that says how long the text is.
-    pub fn bytes(self) -> Read {
-        match self {
-            TextColumns::Plain => read("documents", "bytes"),
-            TextColumns::Edited => read("signals", "bytes"),
-        }
     }
 
     /// The text, of a plan over [`Self::reads`].
     pub fn text(self) -> Expr {
         match self {
             TextColumns::Plain => col("text"),
-            TextColumns::Edited => apply_edits(col("text"), col("edits")),
+            TextColumns::Edited(_) => apply_edits(col("text"), col("edits")),
         }
     }
 
@@ -70,7 +71,7 @@ fn apply_edits(text_column: Expr, edits: Expr) -> Expr {
     Function::new("apply_edits", DataType::Utf8, kernel).call(vec![text_column, edits])
 }
 
-/// Each text with its edits made; `edits` is a column `signals.edits`.
+/// Each text with its edits made; `edits` is a column of [`curate_schemas::tables::edits`].
 ///
 /// # Errors
 /// If edits do not fit their text.

@@ -18,7 +18,10 @@ use crate::bits::Bits;
 use crate::sketch::Sketch;
 use crate::spill::{Spill, records, records_mut};
 use crate::survivor::{self, Preference, id_of, id_text};
-use crate::{Corpus, CorpusStage, Decision, Earlier, Read, Stage, column, documents, is_reached, own_documents, read, run_of, shard_of};
+use crate::{
+    Corpus, CorpusStage, Decision, Earlier, Read, Stage, column, documents, is_reached, own_documents, read, run_of,
+    shard_of,
+};
 
 /// The stage `exact_dedup`.
 pub struct ExactDedupStage {

@@ -9,6 +9,7 @@
 //! | [`filter`] | verdicts: expressions over `signals` | shard |
 //! | [`exact_dedup`] | equal texts | corpus |
 //! | [`near_dedup`] | MinHash candidates, verified, star clusters | corpus |
+//! | [`paragraph_dedup`] | paragraphs or lines that stand in an earlier document | corpus |
 //! | [`tokens`] | token counts | shard |
 //! | [`quality`] | q and its terms | shard |
 //! | [`mix`] | epochs per bucket, draws per document | corpus |
@@ -38,6 +39,7 @@ pub mod language;
 pub mod lists;
 pub mod mix;
 pub mod near_dedup;
+pub mod paragraph_dedup;
 pub mod quality;
 pub mod rules;
 pub mod signals;
@@ -255,14 +257,25 @@ pub fn stages(
         AnyStage::Shard(Box::new(filter::FilterStage::new(manifest, lists.clone()))),
         AnyStage::Corpus(Box::new(exact_dedup::ExactDedupStage::new(manifest, against.clone()))),
         AnyStage::Corpus(Box::new(near_dedup::NearDedupStage::new(manifest, against))),
+        AnyStage::Corpus(Box::new(paragraph_dedup::ParagraphDedupStage::new(manifest))),
         AnyStage::Shard(Box::new(tokens::TokensStage::new(manifest, tokenizer))),
         AnyStage::Shard(Box::new(quality::QualityStage::new(manifest))),
     ]
 }
 
 /// Names of the row-aligned stages, `documents` first, in the order they run.
-pub const STAGES: &[&str] =
-    &["documents", "language", "signals", "signatures", "filter", "exact_dedup", "near_dedup", "tokens", "quality"];
+pub const STAGES: &[&str] = &[
+    "documents",
+    "language",
+    "signals",
+    "signatures",
+    "filter",
+    "exact_dedup",
+    "near_dedup",
+    "paragraph_dedup",
+    "tokens",
+    "quality",
+];
 
 /// Every column that the driver reads for a stage: identity, what says who reaches it, and the stage's own.
 pub fn all_reads(stage: &dyn Stage) -> Vec<Read> {
@@ -288,10 +301,11 @@ fn may_remove(table: &str) -> bool {
     tables::schema(table).field_with_name("removed_by").is_ok()
 }
 
-/// The column that says how long each text is that a stage sees: edits are made in `signals`.
+/// The column that says how long each text is that a stage sees: edits are made in `signals` and `paragraph_dedup`.
 pub fn bytes_read(stage: &str) -> Read {
     match stage {
         "documents" | "language" | "signals" => read("documents", "bytes"),
+        "tokens" | "quality" => read("paragraph_dedup", "bytes"),
         _ => read("signals", "bytes"),
     }
 }

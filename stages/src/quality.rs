@@ -94,7 +94,7 @@ impl Stage for QualityStage {
     }
 
     fn follows(&self) -> &'static str {
-        "near_dedup"
+        "paragraph_dedup"
     }
 
     fn reads(&self) -> Vec<Read> {

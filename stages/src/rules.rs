@@ -309,6 +309,7 @@ pub const OTHER_REMOVALS: &[(&str, &str)] = &[
     ("exact_dedup.document", "the text equals that of a document that is kept"),
     ("exact_dedup.url", "the URL is that of a document that is kept"),
     ("near_dedup.cluster", "the text is a near-duplicate of a document that is kept"),
+    ("paragraph_dedup.nothing_left", "every paragraph or line stands in an earlier document"),
 ];
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Stage for SignaturesStage {
     fn follows(&self) -> &'static str {
         match self.text {
             TextColumns::Plain => "language",
-            TextColumns::Edited => "signals",
+            TextColumns::Edited(table) => table,
         }
     }
 
@@ -98,7 +98,11 @@ impl ShardStage for SignaturesStage {
         for column in COLUMNS {
             plan = plan.with_column(column, get_field(col("made"), column))?;
         }
-        let url_hash = if self.exact.url { if_reached(url_hash(col("url")))? } else { lit(ScalarValue::FixedSizeBinary(16, None)) };
+        let url_hash = if self.exact.url {
+            if_reached(url_hash(col("url")))?
+        } else {
+            lit(ScalarValue::FixedSizeBinary(16, None))
+        };
         select_table(plan.with_column("url_hash", url_hash)?, "signatures")
     }
 }
@@ -227,7 +231,9 @@ impl Permutations {
     /// Appends the values of the last signature.
     fn append_to(&self, values: &mut UInt64Builder) {
         match self {
-            Permutations::Fast(_, signature) => signature.iter().for_each(|value| values.append_value(u64::from(*value))),
+            Permutations::Fast(_, signature) => {
+                signature.iter().for_each(|value| values.append_value(u64::from(*value)))
+            }
             Permutations::Datatrove(_, signature) => values.append_slice(signature),
         }
     }

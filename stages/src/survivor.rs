@@ -117,7 +117,11 @@ pub(crate) fn reads() -> Vec<Read> {
 }
 
 /// The rank of a row in a batch with the columns of [`reads`]; one of an earlier run comes before all of this one.
-pub(crate) fn ranks<'a>(preference: &'a Preference, batch: &'a RecordBatch, is_earlier: bool) -> Result<impl Fn(usize) -> Result<Rank> + 'a> {
+pub(crate) fn ranks<'a>(
+    preference: &'a Preference,
+    batch: &'a RecordBatch,
+    is_earlier: bool,
+) -> Result<impl Fn(usize) -> Result<Rank> + 'a> {
     let ids = column(batch, "doc_id")?.as_string::<i32>();
     let sources = column(batch, "source")?.as_string::<i32>();
     let bytes = column(batch, "bytes")?.as_primitive::<UInt64Type>();

@@ -45,7 +45,7 @@ pub struct TokensStage {
 impl TokensStage {
     /// The stage as the manifest sets it.
     pub fn new(manifest: &Manifest, tokenizer: Counter) -> Self {
-        TokensStage { scope: manifest.tokens.scope, tokenizer, text: TextColumns::new(manifest) }
+        TokensStage { scope: manifest.tokens.scope, tokenizer, text: TextColumns::last(manifest) }
     }
 }
 
@@ -67,7 +67,7 @@ impl Stage for TokensStage {
     }
 
     fn follows(&self) -> &'static str {
-        "near_dedup"
+        "paragraph_dedup"
     }
 
     fn covers_all(&self) -> bool {
@@ -97,7 +97,7 @@ impl ShardStage for TokensStage {
             plan = plan.with_column("counted", when(missing.clone(), after).end()?)?;
             let before = match self.text {
                 TextColumns::Plain => lit(ScalarValue::UInt64(None)),
-                TextColumns::Edited => {
+                TextColumns::Edited(_) => {
                     let before = get_field(count_tokens(col("text"), &self.tokenizer), "tokens");
                     when(missing.and(col("edits").is_not_null()), before).end()?
                 }
@@ -122,7 +122,11 @@ impl ShardStage for TokensStage {
 
     fn reuses(&self) -> Option<Reuse> {
         // Edits are a part of what was counted; where there are none, `signals` is no part of either key.
-        Some(Reuse { columns: &COLUMNS, parts: &["documents", "signals", "tokenizer"], spares: &["text", "edits"] })
+        let parts: &[&str] = match self.text {
+            TextColumns::Edited("paragraph_dedup") => &["documents", "paragraph_dedup", "tokenizer"],
+            _ => &["documents", "signals", "tokenizer"],
+        };
+        Some(Reuse { columns: &COLUMNS, parts, spares: &["text", "edits"] })
     }
 
     fn lacks(&self, rows: &RecordBatch) -> bool {

@@ -298,7 +298,9 @@ fn a_second_run_at_once_is_refused() {
 fn a_stage_or_a_mixture_that_cannot_be_is_refused() {
     let place = Place::new();
     let (manifest, dir) = (corpus(&place, 10), place.path("run"));
-    run(&manifest, &dir, &["--until", "nonsense"]).exits(2).says(&["\"nonsense\"", "near_dedup, tokens"]);
+    run(&manifest, &dir, &["--until", "nonsense"])
+        .exits(2)
+        .says(&["\"nonsense\"", "near_dedup, paragraph_dedup, tokens"]);
     assert!(!dir.exists());
     let outcome = run(&manifest, &dir, &["--set", "mixture.general.tokens=1_000_000_000"]).exits(1);
     let outcome =

@@ -94,18 +94,25 @@ def edit(text, edits):
 
 
 def seen_texts(check):
-    """The table `seen`: each document's text and bytes as the stages behind `signals` see them."""
+    """Each document's text and bytes: in the table `seen` as deduplication sees them, in `last` as the stages behind it do."""
     check.db.execute("CREATE TABLE seen AS SELECT doc_id, text, bytes FROM documents")
-    if not check.has("signals"):
+    edited_texts(check, "seen", "signals")
+    check.db.execute("CREATE TABLE last AS FROM seen")
+    edited_texts(check, "last", "paragraph_dedup")
+
+
+def edited_texts(check, table, stage):
+    if not check.has(stage):
         return
-    edits = "SELECT doc_id, text, edits, signals.bytes FROM documents JOIN signals USING (doc_id) WHERE edits IS NOT NULL"
+    edits = f"""SELECT doc_id, {table}.text, edits, {stage}.bytes FROM {table} JOIN {stage} USING (doc_id)
+        WHERE edits IS NOT NULL"""
     for doc_id, text, changes, size in check.rows(edits):
         after = edit(text, changes)
         check.equal(f"{doc_id}, bytes after edits", size, len(after.encode()))
-        check.db.execute("UPDATE seen SET text = ?, bytes = ? WHERE doc_id = ?", [after, len(after.encode()), doc_id])
+        check.db.execute(f"UPDATE {table} SET text = ?, bytes = ? WHERE doc_id = ?", [after, len(after.encode()), doc_id])
     check.none(
         "texts whose length is another one",
-        "SELECT doc_id FROM signals JOIN seen USING (doc_id) WHERE signals.bytes IS DISTINCT FROM seen.bytes",
+        f"SELECT doc_id FROM {stage} s JOIN {table} t USING (doc_id) WHERE s.bytes IS DISTINCT FROM t.bytes",
     )
 
 
@@ -136,18 +143,20 @@ def funnel(check):
     for size, count, is_guess in check.rows(f"SELECT d.bytes, {before} FROM documents d {join}"):
         put(first["tokens"], None, int(count))
         guessed["documents"] += size * is_guess
-    for stage in check.stages[1:]:
+    paragraphs = check.has("paragraph_dedup") and check.one("SELECT count(edits) FROM paragraph_dedup")[0]
+    editing = "paragraph_dedup" if paragraphs else "signals"
+    for at, stage in enumerate(check.stages[1:]):
         removed = "s.removed_by" if "removed_by" in columns(check, stage) else "NULL"
         found = {"docs": tally(), "bytes": tally(), "tokens": tally()}
         sql = f"""SELECT {removed}, d.bytes, {before}, e.bytes, {after} FROM {stage} s
-            JOIN documents d USING (doc_id) JOIN seen e USING (doc_id) {join} WHERE s.reached"""
+            JOIN documents d USING (doc_id) JOIN last e USING (doc_id) {join} WHERE s.reached"""
         for reason, *sizes in check.rows(sql):
-            # `signals` makes the edits: what arrives there is the text before them.
-            arrives = sizes[:3] if stage in ("language", "signals") else sizes[3:]
+            # What arrives at the one step that edits is the text before it.
+            arrives = sizes[3:] if editing in check.stages[1:][:at] else sizes[:3]
             put(found["docs"], reason, 1)
             for unit, came, goes in (("bytes", arrives[0], sizes[3]), ("tokens", arrives[1], sizes[4])):
                 put(found[unit], reason, int(came))
-                if stage == "signals":
+                if stage == editing:
                     found[unit]["kept"] += int(goes) - int(came)
                     found[unit]["edited"] += int(came) - int(goes)
             guessed[stage] += arrives[0] * arrives[2]
@@ -172,7 +181,7 @@ def sample(check):
     t, b = "t.tokens::HUGEINT", "d.bytes::HUGEINT"
     sums = ", ".join(f"sum({term})" for term in (t, b, f"{t} * {t}", f"{t} * {b}", f"{b} * {b}"))
     where = "NOT t.reached AND t.tokens IS NOT NULL AND doc_id < '1'"
-    return [int(n or 0) for n in check.one(f"SELECT count(*), {sums} FROM tokens t JOIN seen d USING (doc_id) WHERE {where}")]
+    return [int(n or 0) for n in check.one(f"SELECT count(*), {sums} FROM tokens t JOIN last d USING (doc_id) WHERE {where}")]
 
 
 def columns(check, view):
@@ -200,7 +209,7 @@ def funnel_view(check, expected):
     for stage, reason, docs, size in check.rows("SELECT stage, removed_by, docs, bytes FROM funnel"):
         put(found[stage]["docs"], reason, docs)
         put(found[stage]["bytes"], reason, size or 0)
-        if stage == "signals":
+        if stage in ("signals", "paragraph_dedup"):
             for unit in ("in", "edited"):
                 found[stage]["bytes"][unit] = expected[stage]["bytes"][unit]
     for stage, units in found.items():
@@ -233,7 +242,7 @@ def pools(check):
     empty = [{"docs": 0, "bytes": 0, "tokens": 0, "q": 0.0, "d_eff": 0.0}]
     pool = f"""
         FROM (SELECT * FROM quality WHERE {KEPT}) JOIN tokens t USING (doc_id) JOIN documents d USING (doc_id)
-        JOIN seen e USING (doc_id)"""
+        JOIN last e USING (doc_id)"""
     sums = "count(*), sum(e.bytes), sum(t.tokens), sum(t.tokens * q)"
 
     def compare(what, found, row):
@@ -267,7 +276,7 @@ def pools(check):
 def bins(check):
     """The bin of each document of the pool, by token-weighted quantiles of q over all of it, and what each bucket holds."""
     sql = f"""SELECT d.doc_id, d.source, d.domain, e.bytes, t.tokens, q.q FROM documents d
-        POSITIONAL JOIN signals e POSITIONAL JOIN tokens t POSITIONAL JOIN quality q WHERE q.reached AND q.removed_by IS NULL"""
+        POSITIONAL JOIN last e POSITIONAL JOIN tokens t POSITIONAL JOIN quality q WHERE q.reached AND q.removed_by IS NULL"""
     pool = check.rows(sql)
     total, below, edges = sum(row[4] for row in pool), 0, []
     for q, equal in groupby(sorted(pool, key=lambda row: row[5]), key=lambda row: row[5]):
@@ -322,7 +331,7 @@ def mixtures(check):
 def mixture_rows(check, name, draws):
     check.none(
         f"mixture_{name}: rows that are not their document's",
-        f"""SELECT m.doc_id FROM mixture_{name} m LEFT JOIN documents d USING (doc_id) LEFT JOIN seen e USING (doc_id)
+        f"""SELECT m.doc_id FROM mixture_{name} m LEFT JOIN documents d USING (doc_id) LEFT JOIN last e USING (doc_id)
         LEFT JOIN tokens t USING (doc_id) LEFT JOIN quality q USING (doc_id)
         WHERE (m.text, m.source, m.domain, m.tokens, m.q) IS DISTINCT FROM (e.text, d.source, d.domain, t.tokens, q.q)""",
     )
@@ -383,6 +392,21 @@ def duplicates(check):
         check.true(f"a near-duplicate of jaccard {jaccard}", jaccard >= 0.8)
 
 
+def paragraphs(check):
+    """Every paragraph or line that was cut out still stands in a text, and none that is left stands there twice."""
+    if not check.has("paragraph_dedup") or not check.one("SELECT count(edits) FROM paragraph_dedup")[0]:
+        return
+    kept = "\n".join(row[0] for row in check.rows(f"SELECT text FROM last JOIN paragraph_dedup USING (doc_id) WHERE {KEPT}"))
+    left = {line.strip() for line in kept.split("\n")}
+    for doc_id, text, changes in check.rows(
+        "SELECT doc_id, text, edits FROM seen JOIN paragraph_dedup USING (doc_id) WHERE edits IS NOT NULL"
+    ):
+        for change in changes:
+            gone = text.encode()[change["start"] : change["end"]].decode()
+            lost = [line for line in gone.split("\n") if line.strip() and line.strip() not in left]
+            check.true(f"{doc_id}: every line that was cut out stands elsewhere, not {lost[:1]}", not lost)
+
+
 def estimates(check, truth):
     """What a sample says of the stages before `tokens` lies within twice its half width; from there on it is no estimate."""
     exact = {stage["name"]: stage["tokens"] for stage in truth["stages"]}
@@ -402,7 +426,7 @@ def main():
         with open(sys.argv[2], encoding="utf-8") as file:
             truth = json.load(file)
     check = Check(sys.argv[1])
-    for part in (seen_texts, all_views_answer, funnel, alignment, pools, mixtures, duplicates):
+    for part in (seen_texts, all_views_answer, funnel, alignment, pools, mixtures, duplicates, paragraphs):
         part(check)
     if truth:
         estimates(check, truth)

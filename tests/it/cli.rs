@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::support::{Place, STAGES, assert_same, corpus, curate, files, run, tree};
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "documents",
     "quarantine",
     "language",
@@ -21,6 +21,7 @@ const TABLES: [&str; 15] = [
     "near_dedup",
     "near_dedup_evidence",
     "near_dedup_sample",
+    "paragraph_dedup",
     "tokens",
     "quality",
     "buckets",

@@ -145,7 +145,10 @@ fn the_banding_is_measured_on_every_run() {
     let manifest = manifest(&place, families(&mut Random::new(5), 800).into_iter(), "[dedup.near]\n");
     let dir = place.path("run");
     run(&manifest, &dir, &["--until", "near_dedup"]).exits(0).says(&["sampled pairs of similarity 0.8 or more"]);
-    let rows = query(&dir, "SELECT pairs, share_band, share_band_low, share_band_high, expected FROM near_dedup_sample ORDER BY 1");
+    let rows = query(
+        &dir,
+        "SELECT pairs, share_band, share_band_low, share_band_high, expected FROM near_dedup_sample ORDER BY 1",
+    );
     assert_eq!(rows.len(), 10);
     // What a sample says must hold the exact answer for the same pairs, which is that of all pairs of families.
     let high = "SELECT pairs > 200 AND share_band BETWEEN 0.9 AND 1 AND expected BETWEEN 0.9 AND 1
@@ -157,10 +160,12 @@ fn the_banding_is_measured_on_every_run() {
 #[test]
 fn estimates_stand_beside_exact_similarities_and_can_replace_them() {
     let place = Place::new();
-    let manifest = manifest(&place, families(&mut Random::new(6), 300).into_iter(), "[dedup.near]\nkeep_signatures = true\n");
+    let manifest =
+        manifest(&place, families(&mut Random::new(6), 300).into_iter(), "[dedup.near]\nkeep_signatures = true\n");
     let dir = place.path("run");
     run(&manifest, &dir, &["--until", "near_dedup"]).exits(0);
-    let close = "SELECT count(*) > 200 AND avg(abs(estimated_jaccard - jaccard)) < 0.04 AND count(*) = count(estimated_jaccard)
+    let close =
+        "SELECT count(*) > 200 AND avg(abs(estimated_jaccard - jaccard)) < 0.04 AND count(*) = count(estimated_jaccard)
         FROM near_dedup_evidence";
     assert_eq!(query(&dir, close), ["True"]);
     assert_eq!(query(&dir, "SELECT DISTINCT len(signature) FROM signatures"), ["112"]);
@@ -230,7 +235,8 @@ fn a_run_that_only_deduplicates_computes_nothing_else() {
 fn new_data_is_deduplicated_against_earlier_runs() {
     let place = Place::new();
     let mut random = Random::new(8);
-    let (old, new): (Vec<String>, Vec<String>) = ((0..30).map(|_| words(&mut random, 60)).collect(), (0..30).map(|_| words(&mut random, 60)).collect());
+    let (old, new): (Vec<String>, Vec<String>) =
+        ((0..30).map(|_| words(&mut random, 60)).collect(), (0..30).map(|_| words(&mut random, 60)).collect());
     let settings = "[dedup.exact]\n[dedup.near]\n";
     let first = manifest(&place, old.iter().chain(&old[..3]).cloned(), settings);
     let earlier = place.path("earlier");
@@ -258,4 +264,38 @@ fn new_data_is_deduplicated_against_earlier_runs() {
     run(&second, &dir, &nowhere).exits(2).says(&["dedup.against: no/such/run"]);
     let unlike = ["--set", &against, "--set", "dedup.near.ngram=3"];
     run(&second, &dir, &unlike).exits(2).says(&["has signatures of", "this manifest asks for"]);
+}
+
+#[test]
+fn paragraphs_that_stand_before_are_cut_out() {
+    let place = Place::new();
+    let mut random = Random::new(9);
+    let (footer, shared) = (words(&mut random, 12), words(&mut random, 15));
+    let texts = [
+        format!("{}\n\n{shared}\n\n{footer}\n", words(&mut random, 20)),
+        format!("{}\n\n{}\n\n{footer}", words(&mut random, 20), words(&mut random, 30)),
+        // Nothing of its own; and once more within one text.
+        format!("{shared}\n\n\n{footer}"),
+        format!("{}\n \nshort\n\nshort\n\n{shared}", footer.to_uppercase()),
+        format!("{0}\n\n{0}\n\n{0}", words(&mut random, 10)),
+    ];
+    let set = "dedup.paragraphs.set=bloom";
+    let manifest = manifest(&place, texts.into_iter(), "[dedup.paragraphs]\n");
+    let (dir, bloom) = (place.path("run"), place.path("bloom"));
+    let says = "6 of 13 units of 50 characters or more stand before, in 4 documents";
+    run(&manifest, &dir, &[]).exits(0).says(&[says]);
+    check(&dir, None).exits(0);
+    let fates = "SELECT ordinal, p.removed_by, p.bytes < d.bytes, len(edits) FROM documents d JOIN paragraph_dedup p USING (doc_id) ORDER BY 1";
+    let removed = "2|paragraph_dedup.nothing_left|False|None";
+    let expected = ["0|None|False|None", "1|None|True|1", removed, "3|None|True|1", "4|None|True|1"];
+    assert_eq!(query(&dir, fates), expected);
+    run(&manifest, &bloom, &["--set", set]).exits(0).says(&[says]);
+    check(&bloom, None).exits(0);
+    assert_eq!(query(&bloom, fates), expected);
+    let lines = ["--set", "dedup.paragraphs.unit=line", "--set", "dedup.paragraphs.min_len=1"];
+    run(&manifest, &dir, &lines).exits(0);
+    check(&dir, None).exits(0);
+    assert_eq!(query(&dir, fates)[3], "3|None|True|1");
+    let conflict = ["--set", "filter.c4.rewrite=true"];
+    run(&manifest, &dir, &conflict).exits(2).says(&["dedup.paragraphs: filter.c4.rewrite is on"]);
 }

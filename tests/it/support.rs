@@ -11,8 +11,18 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// The row-aligned stages, in order.
-pub const STAGES: [&str; 9] =
-    ["documents", "language", "signals", "signatures", "filter", "exact_dedup", "near_dedup", "tokens", "quality"];
+pub const STAGES: [&str; 10] = [
+    "documents",
+    "language",
+    "signals",
+    "signatures",
+    "filter",
+    "exact_dedup",
+    "near_dedup",
+    "paragraph_dedup",
+    "tokens",
+    "quality",
+];
 
 /// What a finished process said.
 pub struct Outcome {

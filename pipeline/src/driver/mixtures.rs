@@ -50,7 +50,7 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         read("documents", "doc_id"),
         read("documents", "source"),
         read("documents", "domain"),
-        read("signals", "bytes"),
+        read("paragraph_dedup", "bytes"),
         read("tokens", "tokens"),
         read("quality", "reached"),
         Read { table: "quality", column: "removed_by", name: "removed_by" },
@@ -270,7 +270,7 @@ impl Driver {
         let wanted: Vec<Expected> = (0..plan.parts).map(name).collect();
         let missing = |part: usize| existing.get(&wanted[part].key).is_none();
         let spill = self.run.spill().join("export");
-        let text = TextColumns::new(&self.manifest);
+        let text = TextColumns::last(&self.manifest);
         export::spill(&plan, &shards, text, &spill, self.manifest.run.memory / 8, &missing)?;
         let entries = self.engine.for_each(&wanted, |part, file| {
             interrupt::check()?;

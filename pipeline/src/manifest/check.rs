@@ -169,6 +169,12 @@ impl Check<'_> {
             let message = "filter.lines.rewrite: filter.c4.rewrite is on, and only one of them can rewrite".to_owned();
             self.problem(place(entries, "filter.lines.rewrite"), message, None);
         }
+        for rule in ["filter.c4.rewrite", "filter.lines.rewrite"] {
+            if is(rule, on) && value_at(out, "dedup.paragraphs").is_some() {
+                let message = format!("dedup.paragraphs: {rule} is on, and only one of them can rewrite");
+                self.problem(place(entries, "dedup.paragraphs"), message, None);
+            }
+        }
         let unverified = value_at(out, "dedup.near.min_jaccard").and_then(toml::Value::as_float) == Some(0.0);
         if is("dedup.near.cluster", &toml::Value::String("component".to_owned())) && !unverified {
             let message = "dedup.near.cluster: a component is never verified, and min_jaccard is above 0".to_owned();
@@ -184,7 +190,8 @@ impl Check<'_> {
         }
         let seed = value_at(out, "run.seed").and_then(toml::Value::as_integer).unwrap_or(0);
         if word("dedup.near.family") == Some("datatrove-0.10") && seed > i64::from(u32::MAX) {
-            let message = format!("run.seed: dedup.near.family = \"datatrove-0.10\" takes seeds below 2^32, found {seed}");
+            let message =
+                format!("run.seed: dedup.near.family = \"datatrove-0.10\" takes seeds below 2^32, found {seed}");
             self.problem(place(entries, "run.seed"), message, None);
         }
         let kept = is("dedup.near.keep_signatures", on);
@@ -198,7 +205,8 @@ impl Check<'_> {
     /// What asks for values that are not computed.
     fn without_signals(&mut self, entries: &Entries, out: &toml::Table) {
         let families = value_at(out, "filter").and_then(toml::Value::as_table);
-        for (family, _) in families.into_iter().flatten().filter(|(family, value)| value.is_table() && *family != "url") {
+        for (family, _) in families.into_iter().flatten().filter(|(family, value)| value.is_table() && *family != "url")
+        {
             let path = format!("filter.{family}");
             let message = format!("{path}: its values are not computed, signals.values is \"none\"");
             self.problem(place(entries, &path), message, None);

@@ -53,7 +53,7 @@ pub(super) fn read_ledger(shards: &[ShardFiles], stages: &[&str], sample: &Sampl
         for stage in stages.iter().skip(1) {
             let mut columns = vec!["reached"];
             columns.extend(tables::schema(stage).index_of("removed_by").ok().map(|_| "removed_by"));
-            columns.extend((*stage == "signals").then_some("bytes"));
+            columns.extend(["signals", "paragraph_dedup"].contains(stage).then_some("bytes"));
             columns.extend((*stage == "tokens").then_some(["tokens", "tokens_before"]).into_iter().flatten());
             columns.extend((*stage == "quality").then_some("q"));
             parts.push(part(files, stage, &columns)?);
@@ -70,7 +70,8 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], sample: 
     let (sources, domains) =
         (column("documents.source")?.as_string::<i32>(), column("documents.domain")?.as_string::<i32>());
     let bytes_before = column("documents.bytes")?.as_primitive::<UInt64Type>();
-    let bytes = column("signals.bytes")?.as_primitive::<UInt64Type>();
+    let (signed, bytes) = (column("signals.bytes")?, column("paragraph_dedup.bytes")?);
+    let (signed, bytes) = (signed.as_primitive::<UInt64Type>(), bytes.as_primitive::<UInt64Type>());
     let tokens = column("tokens.tokens")?.as_primitive::<UInt64Type>();
     let tokens_before = column("tokens.tokens_before")?.as_primitive::<UInt64Type>();
     let quality = match column("quality.q") {
@@ -99,9 +100,14 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], sample: 
             (true, false) => n,
             (false, _) => sample.estimate(bytes_before.value(row)),
         };
+        let edits_in = if bytes.value(row) == signed.value(row) { "signals" } else { "paragraph_dedup" };
         let mut tally = |stage: &str, removed_by: Option<&str>| {
-            // Edits are made in `signals`: what arrives there is the text before them.
-            let is_before = bytes_read(stage).table == "documents";
+            // What arrives at the one step that edits is the text before it.
+            let is_before = match bytes_read(stage).table {
+                "documents" => true,
+                "signals" => edits_in == "paragraph_dedup",
+                _ => false,
+            };
             let (n, bytes) = if is_before { (n_before, bytes_before) } else { (n, bytes) };
             count(entry(&mut ledger.tokens, stage), removed_by, n);
             *entry(&mut ledger.estimated, stage) += if counted { 0 } else { bytes.value(row) };
@@ -112,8 +118,8 @@ fn add_batch(ledger: &mut Ledger, batch: &RecordBatch, stages: &[&str], sample: 
                 tally(stage, removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row)));
             }
         }
-        if outcomes.iter().any(|(stage, reached, _)| *stage == "signals" && reached.value(row)) {
-            edit(entry(&mut ledger.tokens, "signals"), n_before, n);
+        if outcomes.iter().any(|(stage, reached, _)| *stage == edits_in && reached.value(row)) {
+            edit(entry(&mut ledger.tokens, edits_in), n_before, n);
         }
         if let Some((q, removed, reached)) = &quality
             && reached.value(row)

@@ -23,7 +23,8 @@ impl Sample {
     pub(super) fn read(shards: &[ShardFiles]) -> Result<Sample> {
         let mut sample = Sample::default();
         for files in shards {
-            let parts = [part(files, "signals", &["doc_id", "bytes"])?, part(files, "tokens", &["reached", "tokens"])?];
+            let parts =
+                [part(files, "paragraph_dedup", &["doc_id", "bytes"])?, part(files, "tokens", &["reached", "tokens"])?];
             for batch in Zip::open(&parts)? {
                 let batch = batch?;
                 let ids = batch.column(0).as_string::<i32>();

@@ -156,6 +156,7 @@ pub const TABLES: &[Table] = &[
     table("dedup", Times::Default, "what holds for every deduplication"),
     table("dedup.exact", Times::Switch, "one document of each text; absent: off"),
     table("dedup.near", Times::Switch, "one document of each cluster of similar texts, by MinHash; absent: off"),
+    table("dedup.paragraphs", Times::Switch, "one copy of each paragraph or line; absent: off"),
     table("tokens", Times::Default, "how tokens are counted"),
     table("quality", Times::Default, "what q(d) is made of"),
     table("budget", Times::Switch, "the model the data is meant for; absent: no loss is predicted"),
@@ -270,6 +271,11 @@ pub const KEYS: &[Key] = &[
     key("dedup.near.max_source_loss", SHARE, "1.0", "greatest share of a source's documents that may go as near-duplicates before the run stops"),
     key("dedup.near.prefer", Kind::Words(&["source_priority", "heuristic", "bytes", "newest"]), r#"["source_priority", "heuristic", "bytes"]"#,
         "what decides which document of a cluster survives, most important first"),
+
+    key("dedup.paragraphs.unit", Kind::Word(&["paragraph", "line"]), r#""paragraph""#, "what is cut out where it stands in an earlier document; paragraph: lines between blank ones"),
+    key("dedup.paragraphs.min_len", integer(1, u32::MAX as u64), "50", "fewest characters of a unit that is compared"),
+    key("dedup.paragraphs.set", Kind::Word(&["exact", "bloom"]), r#""exact""#, "what holds the units so far; exact: up to 21 bytes a unit; bloom: 3.6 bytes at the default rate"),
+    key("dedup.paragraphs.false_positive_rate", Kind::Number { min: 1e-12, max: 0.5 }, "1e-6", "share of new units that the Bloom filter takes for old ones"),
 
     key("tokens.scope", Kind::Word(&["all", "survivors"]), r#""all""#, "documents that are counted; with survivors, earlier stages' tokens are estimates"),
     key("tokens.tokenizer", Kind::Path, r#""embedded""#, "embedded, or the path of a tokenizer.json, relative to the manifest"),

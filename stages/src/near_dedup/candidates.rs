@@ -362,7 +362,9 @@ mod tests {
     #[test]
     fn near_copies_stay_together_in_few_pieces() {
         // Each of 14 buckets lacks a tenth of the documents, and not the same.
-        let lacks = |key: u64, doc: u64| (doc ^ key.wrapping_mul(0x9e37_79b9)).wrapping_mul(0xd134_2543_de82_ef95) >> 32 < (1 << 32) / 10;
+        let lacks = |key: u64, doc: u64| {
+            (doc ^ key.wrapping_mul(0x9e37_79b9)).wrapping_mul(0xd134_2543_de82_ef95) >> 32 < (1 << 32) / 10
+        };
         let bucket = |key| (0..50_000).filter(|doc| !lacks(key, *doc)).map(|doc| [key, doc]).collect::<Vec<_>>();
         let buckets: Vec<Vec<[u64; 2]>> = (0..14).map(bucket).collect();
         let sizes = cut(50_000, 10_000, &buckets);

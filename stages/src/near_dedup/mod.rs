@@ -23,9 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use curate_schemas::manifest::{Cluster, Manifest, NearDedup, Verify};
 use curate_schemas::tables;
-use datafusion::arrow::array::{
-    ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
-};
+use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::error::Result;
 use rayon::prelude::*;
@@ -41,7 +39,8 @@ use crate::signatures::shingles_of;
 use crate::spill::{Spill, records, records_mut};
 use crate::survivor::{self, Preference, id_of, id_text};
 use crate::{
-    Corpus, CorpusStage, Decision, Earlier, Read, Rows, Stage, column, documents, is_reached, own_documents, read, run_of, shard_of,
+    Corpus, CorpusStage, Decision, Earlier, Read, Rows, Stage, column, documents, is_reached, own_documents, read,
+    run_of, shard_of,
 };
 
 mod candidates;
@@ -114,8 +113,12 @@ impl CorpusStage for NearDedupStage {
         let gathered = self.gather(corpus, near, &candidates, &sampled)?;
         let results = Results::new(corpus, Some(near));
         let tally = self.judge(corpus, near, &gathered, &results)?;
-        let measured =
-            sample.measure(near, own_documents(corpus), gathered.sampled.reader(corpus.memory() / 8)?, &results.removed)?;
+        let measured = sample.measure(
+            near,
+            own_documents(corpus),
+            gathered.sampled.reader(corpus.memory() / 8)?,
+            &results.removed,
+        )?;
         let mut notes = candidates_notes(near, &candidates, documents);
         notes.extend(tally_notes(near, &tally, gathered.components.filed()));
         notes.push(measured.note(if near.min_jaccard > 0.0 { near.min_jaccard } else { 0.8 }));
@@ -145,7 +148,13 @@ struct Tally {
 
 impl NearDedupStage {
     /// Moves buckets, ranks, shingle sets and signatures of candidates to the partition of their component.
-    fn gather(&self, corpus: &dyn Corpus, near: &NearDedup, candidates: &Candidates, sampled: &Bits) -> Result<Gathered> {
+    fn gather(
+        &self,
+        corpus: &dyn Corpus,
+        near: &NearDedup,
+        candidates: &Candidates,
+        sampled: &Bits,
+    ) -> Result<Gathered> {
         let by_estimate = near.verify == Verify::Estimate;
         let verified = near.min_jaccard > 0.0 && !by_estimate;
         let members = candidates.members.count();
@@ -240,7 +249,12 @@ impl NearDedupStage {
 }
 
 /// Why the verdicts are refused: a source would lose more than the share of its documents that the manifest allows.
-fn refusal<'a>(near: &NearDedup, of_source: &[u64], lost: &[u64], names: impl Iterator<Item = &'a str>) -> Option<String> {
+fn refusal<'a>(
+    near: &NearDedup,
+    of_source: &[u64],
+    lost: &[u64],
+    names: impl Iterator<Item = &'a str>,
+) -> Option<String> {
     let broken: Vec<String> = names
         .zip(of_source.iter().zip(lost))
         .filter(|(_, (n, lost))| **lost as f64 > near.max_source_loss * **n as f64)
@@ -271,7 +285,8 @@ fn candidates_notes(near: &NearDedup, candidates: &Candidates, documents: u64) -
     }
     if counts.cut > 0 {
         let most = near.max_component;
-        notes.push(format!("{} components of more than {most} documents were cut into blocks of documents", counts.cut));
+        notes
+            .push(format!("{} components of more than {most} documents were cut into blocks of documents", counts.cut));
     }
     notes
 }
@@ -280,7 +295,9 @@ fn tally_notes(near: &NearDedup, tally: &Tally, filed: u64) -> Vec<String> {
     let mut notes = Vec::new();
     if tally.compared > 0 {
         let (compared, removed) = (tally.compared, tally.removed);
-        notes.push(format!("{compared} pairs were compared, {removed} documents have a kept one of min_jaccard or more"));
+        notes.push(format!(
+            "{compared} pairs were compared, {removed} documents have a kept one of min_jaccard or more"
+        ));
     }
     if tally.capped > 0 {
         let (capped, most) = (tally.capped, near.max_comparisons);
@@ -356,7 +373,10 @@ impl Results {
         let tables: [(&'static str, Rows); 2] = [
             ("near_dedup_evidence", Box::new(move |shard| with_evidence.evidence(shard))),
             // Of the corpus as a whole; it stands with the first shard.
-            ("near_dedup_sample", Box::new(move |shard| Ok(if shard == 0 { sample.clone() } else { sample.slice(0, 0) }))),
+            (
+                "near_dedup_sample",
+                Box::new(move |shard| Ok(if shard == 0 { sample.clone() } else { sample.slice(0, 0) })),
+            ),
         ];
         let annotations = Box::new(move |shard| annotated.annotations(shard));
         Decision { annotations, tables: tables.into(), notes, refused: None }
@@ -389,9 +409,8 @@ impl Results {
         let ids = |at: usize| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(rows.iter().map(|row| id_text([row[at], row[at + 1]]))))
         };
-        let counts = |at: usize| -> ArrayRef {
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row[at] as u32)))
-        };
+        let counts =
+            |at: usize| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row[at] as u32))) };
         let ratios = |at: usize| -> ArrayRef {
             let values = rows.iter().map(|row| f64::from_bits(row[at]));
             Arc::new(Float64Array::from_iter(values.map(|value| (!value.is_nan()).then_some(value))))
@@ -399,7 +418,18 @@ impl Results {
         let reason = |row: &&Row| if f64::from_bits(row[9]).is_nan() { self.unverified } else { "verified" };
         let reasons = StringArray::from_iter_values(rows.iter().map(reason));
         let kept_in = StringArray::from_iter(rows.iter().map(|row| run_of(&self.earlier, row[6])));
-        let columns = vec![ids(2), ids(4), counts(1), ids(4), Arc::new(kept_in), counts(8), ratios(11), ratios(9), ratios(10), Arc::new(reasons) as ArrayRef];
+        let columns = vec![
+            ids(2),
+            ids(4),
+            counts(1),
+            ids(4),
+            Arc::new(kept_in),
+            counts(8),
+            ratios(11),
+            ratios(9),
+            ratios(10),
+            Arc::new(reasons) as ArrayRef,
+        ];
         Ok(RecordBatch::try_new(tables::schema("near_dedup_evidence"), columns)?)
     }
 }
@@ -424,7 +454,9 @@ mod tests {
         fn new(near: &NearDedup, texts: Vec<String>, shards: u64, memory: u64) -> Texts {
             let signed = SignaturesStage::sign_all(near, 1, &texts).expect("signatures");
             let n = texts.len();
-            let ids = StringArray::from_iter_values((0..n as u64).map(|doc| id_text([doc.wrapping_mul(0x9e37_79b9_7f4a_7c15), doc])));
+            let ids = StringArray::from_iter_values(
+                (0..n as u64).map(|doc| id_text([doc.wrapping_mul(0x9e37_79b9_7f4a_7c15), doc])),
+            );
             let mut columns: Vec<(&str, ArrayRef)> = vec![
                 ("doc_id", Arc::new(ids)),
                 ("source", Arc::new(StringArray::from_iter_values(std::iter::repeat_n("web", n)))),
@@ -483,7 +515,8 @@ mod tests {
 
     /// Families of texts that share most of their words.
     fn families(n: u64) -> Vec<String> {
-        let word = |family: u64, at: u64| format!("w{:x}", (family << 8 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
+        let word =
+            |family: u64, at: u64| format!("w{:x}", (family << 8 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
         let text = |doc: u64| {
             let (family, cut) = (doc * doc % (n / 3), doc % 7);
             let words = (0..40).map(|at| if at < cut { word(doc + n, at) } else { word(family, at) });

@@ -283,7 +283,10 @@ mod tests {
         let apart: Vec<Pair> = (0..10).map(|n| pair(n, 0.9, n % 2 == 0)).collect();
         // Four pairs that always agree are worth one.
         let (agree, apart) = (band_share(&agree), band_share(&apart));
-        assert!((agree.low - apart.low).abs() < 1e-12 && (agree.high - apart.high).abs() < 1e-12, "{agree:?} {apart:?}");
+        assert!(
+            (agree.low - apart.low).abs() < 1e-12 && (agree.high - apart.high).abs() < 1e-12,
+            "{agree:?} {apart:?}"
+        );
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! The paragraphs or lines of a text, as spans that can be cut out of it, and a hash of what stands in each.
+//!
+//! A line ends with its line feed. A paragraph is a run of lines that are not blank, with the blank lines behind it. White
+//! space at the ends does not count for what a unit holds.
+
+use std::ops::Range;
+
+use memchr::memchr;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What a text is cut into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Lines between blank ones.
+    Paragraph,
+    /// Single lines.
+    Line,
+}
+
+/// A paragraph or line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Its bytes, what separates it from the next one included.
+    pub range: Range<usize>,
+    /// xxh3-64 of its text without white space at the ends: two of 10^8 different ones share it with probability 3e-4.
+    pub hash: u64,
+}
+
+/// The units of `text` that have at least `min_len` code points, in order.
+///
+/// ```
+/// use curate_scorers::paragraphs::{Unit, spans};
+///
+/// let text = "One line\nand another\n\nOne line\n";
+/// let lines: Vec<_> = spans(text, Unit::Line, 1).collect();
+/// assert_eq!((lines.len(), lines[0].hash == lines[2].hash), (3, true));
+/// assert_eq!(&text[spans(text, Unit::Paragraph, 1).next().unwrap().range], "One line\nand another\n\n");
+/// ```
+pub fn spans(text: &str, unit: Unit, min_len: usize) -> impl Iterator<Item = Span> {
+    let mut at = 0;
+    let units = std::iter::from_fn(move || {
+        // Blank lines before the first unit belong to none.
+        while at < text.len() && is_blank(&text[at..line_end(text, at)]) {
+            at = line_end(text, at);
+        }
+        let start = at;
+        if start == text.len() {
+            return None;
+        }
+        at = line_end(text, at);
+        if unit == Unit::Paragraph {
+            while at < text.len() && !is_blank(&text[at..line_end(text, at)]) {
+                at = line_end(text, at);
+            }
+            while at < text.len() && is_blank(&text[at..line_end(text, at)]) {
+                at = line_end(text, at);
+            }
+        }
+        Some(start..at)
+    });
+    units.filter_map(move |range| {
+        let held = text[range.clone()].trim();
+        (held.chars().take(min_len).count() == min_len).then(|| Span { range, hash: xxh3_64(held.as_bytes()) })
+    })
+}
+
+fn line_end(text: &str, at: usize) -> usize {
+    memchr(b'\n', &text.as_bytes()[at..]).map_or(text.len(), |line| at + line + 1)
+}
+
+fn is_blank(line: &str) -> bool {
+    line.trim().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(text: &str, unit: Unit, min_len: usize) -> Vec<&str> {
+        spans(text, unit, min_len).map(|span| &text[span.range]).collect()
+    }
+
+    #[test]
+    fn units_hold_what_separates_them() {
+        let text = "\n \nA first\r\nparagraph.\n\t\n\nA second.\n\n\n";
+        assert_eq!(units(text, Unit::Paragraph, 1), ["A first\r\nparagraph.\n\t\n\n", "A second.\n\n\n"]);
+        assert_eq!(units(text, Unit::Line, 1), ["A first\r\n", "paragraph.\n", "A second.\n"]);
+        for empty in ["", "\n", " \n\u{3000}\n"] {
+            assert_eq!(units(empty, Unit::Line, 0), [""; 0]);
+            assert_eq!(units(empty, Unit::Paragraph, 0), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn short_ones_are_passed_over_and_ends_do_not_count() {
+        assert_eq!(units("äöü\n12\nlonger", Unit::Line, 3), ["äöü\n", "longer"]);
+        let hashes = |text: &str| spans(text, Unit::Paragraph, 1).map(|span| span.hash).collect::<Vec<_>>();
+        assert_eq!(hashes("  same text \r\n\n"), hashes("same text"));
+        assert_ne!(hashes("same text"), hashes("same  text"));
+    }
+
+    #[test]
+    fn all_text_is_in_one_unit_but_leading_blank_lines() {
+        for unit in [Unit::Paragraph, Unit::Line] {
+            let text = "a\n\nb\nc\n\n\nd";
+            let whole: String = units(text, unit, 0).concat();
+            let expected = if unit == Unit::Paragraph {
+                text.to_owned()
+            } else {
+                text.replace("\n\n\n", "\n").replace("\n\n", "\n")
+            };
+            assert_eq!(whole, expected);
+        }
+    }
+}
