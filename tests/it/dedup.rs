@@ -295,7 +295,7 @@ fn paragraphs_that_stand_before_are_cut_out() {
     let lines = ["--set", "dedup.paragraphs.unit=line", "--set", "dedup.paragraphs.min_len=1"];
     run(&manifest, &dir, &lines).exits(0);
     check(&dir, None).exits(0);
-    assert_eq!(query(&dir, fates)[3], "3|None|True|1");
+    assert_eq!(query(&dir, fates)[3], "3|None|True|2");
     let conflict = ["--set", "filter.c4.rewrite=true"];
     run(&manifest, &dir, &conflict).exits(2).says(&["dedup.paragraphs: filter.c4.rewrite is on"]);
 }

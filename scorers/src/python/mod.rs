@@ -109,50 +109,60 @@ fn lower_char(c: char) -> char {
 }
 
 /// `re.findall(r"\w+", text)`, as slices of `text` in order.
+///
+/// Words are found by their ends in a bitmap of the text: a branch a word, not a byte.
 pub fn word_runs(text: &str) -> impl Iterator<Item = &str> {
+    let bits = word_bits(text);
     let mut at = 0;
     std::iter::from_fn(move || {
-        let start = skip(text, at, OTHER);
-        at = skip(text, start, WORD);
-        (at > start).then(|| &text[start..at])
+        let start = next_bit(&bits, at, 0)?;
+        at = next_bit(&bits, start, u64::MAX).map_or(text.len(), |end| end.min(text.len()));
+        Some(&text[start..at])
     })
 }
 
-const OTHER: u8 = 0;
-const WORD: u8 = 1;
-const NOT_ASCII: u8 = 2;
-
-/// What an ASCII byte is; one lookup a byte instead of a chain of comparisons.
-static KINDS: [u8; 256] = {
-    let mut kinds = [NOT_ASCII; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        kinds[byte] = if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_' { WORD } else { OTHER };
-        byte += 1;
-    }
-    kinds
-};
-
-/// The first place from `at` whose character is of another kind, `WORD` or `OTHER`.
-#[inline]
-fn skip(text: &str, mut at: usize, kind: u8) -> usize {
+/// A bit for each byte of the text, set where it is of a word character; none beyond its end.
+fn word_bits(text: &str) -> Vec<u64> {
     let bytes = text.as_bytes();
-    while let Some(&byte) = bytes.get(at) {
-        let found = KINDS[byte as usize];
-        if found == kind {
-            at += 1;
-            continue;
-        }
-        if found != NOT_ASCII {
-            break;
-        }
+    let (blocks, rest) = bytes.as_chunks();
+    let mut bits = Vec::with_capacity(blocks.len() + 1);
+    bits.extend(blocks.iter().map(ascii_word_bits));
+    let mut last = [0; 64];
+    last[..rest.len()].copy_from_slice(rest);
+    bits.push(ascii_word_bits(&last));
+    let mut at = 0;
+    while let Some(offset) = bytes[at..].iter().position(|byte| !byte.is_ascii()) {
+        at += offset;
         let Some(c) = text[at..].chars().next() else { break };
-        if is_word_char(c) != (kind == WORD) {
-            break;
+        if is_word_char(c) {
+            (at..at + c.len_utf8()).for_each(|byte| bits[byte / 64] |= 1 << (byte % 64));
         }
         at += c.len_utf8();
     }
-    at
+    bits
+}
+
+/// The bits of 64 bytes; those that are not ASCII get none.
+fn ascii_word_bits(block: &[u8; 64]) -> u64 {
+    let is_word = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'0') < 10 || byte == b'_';
+    let kinds = block.map(|byte| u8::from(is_word(byte)));
+    let eights = kinds.as_chunks().0.iter().enumerate();
+    // The product gathers the lowest bits of eight bytes in its highest byte.
+    eights.fold(0, |bits, (i, eight)| {
+        bits | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56 << (8 * i)
+    })
+}
+
+/// The first place from `from` whose bit, flipped or not, is set.
+#[inline]
+fn next_bit(bits: &[u64], from: usize, flip: u64) -> Option<usize> {
+    let mut at = from / 64;
+    let mut word = (bits.get(at)? ^ flip) & u64::MAX << (from % 64);
+    while word == 0 {
+        at += 1;
+        word = bits.get(at)? ^ flip;
+    }
+    Some(64 * at + word.trailing_zeros() as usize)
 }
 
 /// `str.splitlines()`: lines without their ends, which are `\n`, `\r`, `\r\n`, `\v`, `\f`, U+001C to U+001E, U+0085,
@@ -220,6 +230,27 @@ mod tests {
         assert_eq!(lower("שלום 😀 ﷺ"), "שלום 😀 ﷺ");
         // Unicode 16 gave U+A7CB a lower case; CPython 3.11 does not know the letter.
         assert_eq!(lower("\u{a7cb}"), "\u{a7cb}");
+    }
+
+    #[test]
+    fn word_runs_are_the_runs_of_word_characters_at_any_place() {
+        let letters = [
+            'a', 'Z', '0', '9', '_', ' ', '-', '@', '[', '`', '{', '/', ':', '\n', 'é', 'ß', '\u{301}', '日', '😀',
+            '\u{7f}',
+        ];
+        let mut state = 1u64;
+        for len in 0..400 {
+            let mut random = |n: usize| {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                (state >> 33) as usize % n
+            };
+            // Mostly letters, so that words cross the bounds of blocks.
+            let text: String =
+                (0..len).map(|_| if random(3) > 0 { letters[random(5)] } else { letters[random(20)] }).collect();
+            let expected: Vec<&str> = text.split(|c| !is_word_char(c)).filter(|word| !word.is_empty()).collect();
+            assert_eq!(word_runs(&text).collect::<Vec<_>>(), expected, "{text:?}");
+        }
+        assert_eq!(word_runs(&"x".repeat(64)).count(), 1);
     }
 
     #[test]
