@@ -53,7 +53,7 @@ impl Spill {
     /// The partition of a key that is no good hash.
     pub(crate) fn partition_of(&self, key: u64) -> usize {
         let mixed = (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (u128::from(mixed) * self.parts.len() as u128 >> 64) as usize
+        ((u128::from(mixed) * self.parts.len() as u128) >> 64) as usize
     }
 
     /// Appends records to a partition; the number of words that were in it before.

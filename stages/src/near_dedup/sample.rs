@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use curate_schemas::manifest::{NearDedup, Verify};
 use curate_schemas::tables;
 use curate_scorers::shingles::jaccard;
-use datafusion::arrow::array::{Array, AsArray, Float64Array, RecordBatch, UInt64Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::error::Result;
 
@@ -182,28 +182,33 @@ impl Measured {
     /// # Errors
     /// If the columns are not those of the schema.
     pub(super) fn table(&self) -> Result<RecordBatch> {
-        let deciles = (0..10).map(|decile| {
-            let pairs: Vec<&Pair> =
-                self.pairs.iter().filter(|pair| ((pair.similarity * 10.0) as usize).min(9) == decile).collect();
-            let found = share(pairs.iter().map(|pair| (*pair, pair.share_band)));
-            let kept = share(pairs.iter().map(|pair| (*pair, pair.both_kept)));
+        let of_decile = |decile: usize| {
+            let pairs = self.pairs.iter().filter(move |pair| ((pair.similarity * 10.0) as usize).min(9) == decile);
+            pairs.collect::<Vec<_>>()
+        };
+        let deciles: Vec<Vec<&Pair>> = (0..10).map(of_decile).collect();
+        let number = |get: &dyn Fn(&[&Pair]) -> Option<f64>| -> ArrayRef {
+            Arc::new(Float64Array::from_iter(deciles.iter().map(|pairs| get(pairs))))
+        };
+        let found = |pairs: &[&Pair]| share(pairs.iter().map(|pair| (*pair, pair.share_band)));
+        let kept = |pairs: &[&Pair]| share(pairs.iter().map(|pair| (*pair, pair.both_kept)));
+        let expected = |pairs: &[&Pair]| {
             let weights: f64 = pairs.iter().map(|pair| pair.weight).sum();
             let expected: f64 = pairs.iter().map(|pair| pair.weight * self.s_curve(pair.similarity)).sum();
-            (decile, pairs.len() as u64, found, (weights > 0.0).then(|| expected / weights), kept)
-        });
-        let rows: Vec<_> = deciles.collect();
-        let numbers = |get: &dyn Fn(&(usize, u64, Option<Share>, Option<f64>, Option<Share>)) -> Option<f64>| {
-            Arc::new(Float64Array::from_iter(rows.iter().map(get))) as Arc<dyn Array>
+            (weights > 0.0).then(|| expected / weights)
+        };
+        let bounds = |above: usize| -> ArrayRef {
+            Arc::new(Float64Array::from_iter_values((above..above + 10).map(|tenths| tenths as f64 / 10.0)))
         };
         let columns = vec![
-            numbers(&|row| Some(row.0 as f64 / 10.0)),
-            numbers(&|row| Some((row.0 + 1) as f64 / 10.0)),
-            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.1))),
-            numbers(&|row| row.2.map(|share| share.value)),
-            numbers(&|row| row.2.map(|share| share.low)),
-            numbers(&|row| row.2.map(|share| share.high)),
-            numbers(&|row| row.3),
-            numbers(&|row| row.4.map(|share| share.value)),
+            bounds(0),
+            bounds(1),
+            Arc::new(UInt64Array::from_iter_values(deciles.iter().map(|pairs| pairs.len() as u64))) as ArrayRef,
+            number(&|pairs| found(pairs).map(|share| share.value)),
+            number(&|pairs| found(pairs).map(|share| share.low)),
+            number(&|pairs| found(pairs).map(|share| share.high)),
+            number(&expected),
+            number(&|pairs| kept(pairs).map(|share| share.value)),
         ];
         Ok(RecordBatch::try_new(tables::schema("near_dedup_sample"), columns)?)
     }
