@@ -58,6 +58,13 @@ bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and
 	.venv/bench/bin/python tests/bench/datatrove_rules.py $(abspath $(CORPUS))
 	sh tests/bench/count_instructions.sh
 
+MODEL := embedded
+bench-score:     ## tokens per CPU second of the model scorer, one thread: make bench-score [MODEL=0.5b | MODEL=/path/to/model]
+	RAYON_NUM_THREADS=1 cargo bench --profile dev --workspace --bench lm -- $(MODEL)
+
+gold-score:      ## a model against reference scores: make gold-score MODEL=/path/to/model REFERENCE=/path/to.jsonl NAME=part-of-its-name
+	cargo bench --profile dev --workspace --bench nll_reference -- $(abspath $(MODEL)) $(abspath $(REFERENCE)) $(NAME)
+
 bench-language:  ## accuracy and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
 	cargo bench --profile dev --workspace --bench language -- $(abspath $(CORPUS))
 
@@ -67,4 +74,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters bench-dedup bench-dedup-sizes bench-rules bench-language clean
+.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters bench-dedup bench-dedup-sizes bench-rules bench-score gold-score bench-language clean

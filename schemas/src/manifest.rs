@@ -39,6 +39,9 @@ pub struct Manifest {
     pub dedup: Dedup,
     /// How tokens are counted.
     pub tokens: Tokens,
+    /// Which models score documents.
+    #[serde(default)]
+    pub score: Score,
     /// What q(d) is made of.
     pub quality: Quality,
     /// The model the data is meant for; `None`: no loss is predicted.
@@ -539,6 +542,31 @@ pub struct Tokens {
 /// The value of `tokens.tokenizer` that names the tokenizer compiled into the binary.
 pub const EMBEDDED_TOKENIZER: &str = "embedded";
 
+/// `[score]`: a model scores if its table is there.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Score {
+    /// The surprise of a causal language model.
+    pub perplexity: Option<Perplexity>,
+}
+
+/// `[score.perplexity]`: which model reads what of a document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Perplexity {
+    /// [`EMBEDDED_MODEL`], or the path of a directory or a GGUF file, as written; relative to the manifest.
+    pub model: String,
+    /// Which tokens are read: `start`, `start+middle` or `all`.
+    pub window: String,
+    /// Where the model runs: `auto`, `cpu`, `cuda`, `cuda:0`, … or `metal`.
+    pub device: String,
+    /// Tokens of a batch, padding included.
+    pub batch_tokens: u32,
+}
+
+/// The value of `score.perplexity.model` that names the model compiled into the binary.
+pub const EMBEDDED_MODEL: &str = "embedded";
+
 /// Which documents are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -693,6 +721,17 @@ impl Default for NearDedup {
             cluster: Cluster::Star,
             max_source_loss: 1.0,
             prefer: vec![Prefer::SourcePriority, Prefer::Heuristic, Prefer::Bytes],
+        }
+    }
+}
+
+impl Default for Perplexity {
+    fn default() -> Self {
+        Self {
+            model: EMBEDDED_MODEL.to_owned(),
+            window: "start".to_owned(),
+            device: "auto".to_owned(),
+            batch_tokens: 8192,
         }
     }
 }

@@ -97,6 +97,7 @@ pub fn tables() -> Vec<Table> {
         near_dedup_sample(),
         paragraph_dedup(),
         tokens(),
+        score(),
         quality(),
         buckets(),
         mix(),
@@ -514,6 +515,35 @@ fn tokens() -> Table {
                 "xxh3-128 of the text that was counted, big-endian",
             )
             .null(),
+        ],
+    )
+}
+
+fn score() -> Table {
+    let value = |name, doc| Column::new(name, DataType::Float64, doc).null();
+    aligned(
+        "score",
+        "how surprised the language model of [score.perplexity] is by each survivor; which model says model_digest",
+        vec![
+            Column::new("text_hash", DataType::FixedSizeBinary(16), "xxh3-128 of the text that was scored, big-endian")
+                .null(),
+            utf8("model", "the model, as the manifest names it; null without a score").null(),
+            utf8("model_digest", "BLAKE3 of the model's weights").null().range("64 hex digits"),
+            count(
+                "n_scored",
+                "tokens",
+                "tokens with a probability, by the model's own tokenizer; null if it did not score",
+            )
+            .null(),
+            value("sum_nll", "-sum of ln p(token | those before it) over the scored tokens")
+                .unit("nats")
+                .range("0 or more"),
+            value("mean_nll", "sum_nll / n_scored").unit("nats per token").range("0 or more"),
+            value("bits_per_byte", "sum_nll / ln 2 / bytes of the scored tokens")
+                .unit("bits per byte")
+                .range("0 or more"),
+            value("perplexity", "exp(mean_nll)").range("1 or more"),
+            utf8("unscored", "why a survivor has no value").null().range("too_short"),
         ],
     )
 }

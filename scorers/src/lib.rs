@@ -13,6 +13,7 @@
 //! | [`normalize`] | hashes for exact deduplication that look past case and punctuation |
 //! | [`paragraphs`] | paragraphs and lines of a text, as spans with a hash |
 //! | [`tokenizer`] | token counts, with the embedded or any other `tokenizer.json` |
+//! | [`lm`] | how surprised a language model is by a text: Qwen2 and Llama, from safetensors or GGUF, in candle |
 //! | [`loss`] | scaling laws: loss of N parameters on D tokens, and what repeated tokens are worth |
 //! | [`python`] | CPython's `\w`, `lower`, `strip`, `splitlines`, for what must agree with Python to the bit |
 
@@ -21,6 +22,7 @@ mod hash_index;
 pub mod datatrove;
 pub mod edits;
 pub mod language;
+pub mod lm;
 pub mod loss;
 pub mod minhash;
 pub mod normalize;

@@ -44,6 +44,7 @@ pub struct Tokenizer {
     name: String,
     digest: String,
     is_cuttable: bool,
+    is_byte_level: bool,
     inner: tokenizers::Tokenizer,
 }
 
@@ -70,7 +71,8 @@ impl Tokenizer {
         let digest = blake3::hash(bytes).to_hex().to_string();
         // A model without an answer to unknown text would stop a run at the first document that has such.
         inner.encode_fast(PROBE, false).map_err(|e| unreadable(format!("it does not know every text: {e}")))?;
-        Ok(Tokenizer { name: name.to_owned(), digest, is_cuttable: is_cuttable(&json), inner })
+        let is_byte_level = json["pre_tokenizer"].to_string().contains("\"ByteLevel\"");
+        Ok(Tokenizer { name: name.to_owned(), digest, is_cuttable: is_cuttable(&json), is_byte_level, inner })
     }
 
     /// The BLAKE3 of the file, in hex: it names what a count was made with.
@@ -93,17 +95,62 @@ impl Tokenizer {
         let mut rest = text;
         let mut tokens = 0;
         while !rest.is_empty() {
-            let (piece, after) = rest.split_at(self.cut(rest));
-            tokens += self.count_piece(piece)?;
+            let (piece, after) = rest.split_at(self.cut(rest, PIECE_BYTES));
+            tokens += self.encode_piece(piece)?.len() as u64;
             rest = after;
         }
         Ok(tokens)
     }
 
-    /// Where the first piece of `text` ends: at the first place after `PIECE_BYTES` where [`is_cut`] holds; without one at
+    /// The ids of the first `most` tokens of `text`, or of all of them: those that [`Tokenizer::count`] counts.
+    ///
+    /// With a tokenizer of a known family little more of the text is read than the tokens asked for.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Failed`]; never with the embedded tokenizer.
+    pub fn encode(&self, text: &str, most: Option<usize>) -> Result<Vec<u32>, TokenizerError> {
+        let most = most.unwrap_or(usize::MAX);
+        // Some four bytes a token: one piece in most cases.
+        let piece_bytes = most.saturating_mul(6).clamp(1 << 10, PIECE_BYTES);
+        let (mut rest, mut ids) = (text, Vec::new());
+        while !rest.is_empty() && ids.len() < most {
+            let (piece, after) = rest.split_at(self.cut(rest, piece_bytes));
+            ids.extend_from_slice(self.encode_piece(piece)?.get_ids());
+            rest = after;
+        }
+        ids.truncate(most);
+        Ok(ids)
+    }
+
+    /// One more than the largest id.
+    pub fn ids(&self) -> usize {
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// The id of a token, special ones included.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// How many bytes of text each token stands for, by id; 0 for ids that no token has.
+    pub fn token_bytes(&self) -> Vec<u16> {
+        let mut bytes = vec![0; self.ids()];
+        let added = self.inner.get_added_tokens_decoder();
+        for (token, id) in self.inner.get_vocab(true) {
+            // A byte-level token is spelt with a character for each byte; others with one of their own for a space.
+            let len = match self.is_byte_level && !added.contains_key(&id) {
+                true => token.chars().count(),
+                false => token.replace('\u{2581}', " ").len(),
+            };
+            bytes[id as usize] = u16::try_from(len).unwrap_or(u16::MAX);
+        }
+        bytes
+    }
+
+    /// Where the first piece of `text` ends: at the first place after `piece_bytes` where [`is_cut`] holds; without one at
     /// `PIECE_BYTES_MAX`.
-    fn cut(&self, text: &str) -> usize {
-        let (from, most) = (text.floor_char_boundary(PIECE_BYTES), text.floor_char_boundary(PIECE_BYTES_MAX));
+    fn cut(&self, text: &str, piece_bytes: usize) -> usize {
+        let (from, most) = (text.floor_char_boundary(piece_bytes), text.floor_char_boundary(PIECE_BYTES_MAX));
         let mut before = None;
         for (i, after) in text[from..most].char_indices().take_while(|_| self.is_cuttable) {
             if before.is_some_and(|before| is_cut(before, after)) {
@@ -114,9 +161,9 @@ impl Tokenizer {
         most
     }
 
-    fn count_piece(&self, text: &str) -> Result<u64, TokenizerError> {
+    fn encode_piece(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
         let failed = |e: tokenizers::Error| TokenizerError::Failed { name: self.name.clone(), reason: e.to_string() };
-        Ok(self.inner.encode_fast(text, false).map_err(failed)?.len() as u64)
+        self.inner.encode_fast(text, false).map_err(failed)
     }
 }
 
@@ -141,7 +188,7 @@ fn is_cut(before: char, after: char) -> bool {
 }
 
 /// The patterns of Qwen2 and Llama 3. Each part that they make depends on the text from its start on, and on no more.
-const PATTERNS: [&str; 2] = [
+pub(crate) const PATTERNS: [&str; 2] = [
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
@@ -251,7 +298,9 @@ mod tests {
         let text: String = (0..90_000).map(|_| parts[next(parts.len())]).collect();
         assert!(text.len() > 3 * PIECE_BYTES);
         for tokenizer in PATTERNS.map(with_pattern) {
-            let count = |text: &str| tokenizer.count_piece(text).expect("a byte-level tokenizer knows every text");
+            let count = |text: &str| {
+                tokenizer.encode_piece(text).expect("a byte-level tokenizer knows every text").len() as u64
+            };
             assert!(tokenizer.is_cuttable);
             assert_eq!(tokenizer.count(&text).expect("as above"), count(&text));
             // Every single place where a cut may be.

@@ -11,6 +11,7 @@
 //! | [`near_dedup`] | MinHash candidates, verified, star clusters | corpus |
 //! | [`paragraph_dedup`] | paragraphs or lines that stand in an earlier document | corpus |
 //! | [`tokens`] | token counts | shard |
+//! | [`score`] | how surprised a language model is | shard |
 //! | [`quality`] | q and its terms | shard |
 //! | [`mix`] | epochs per bucket, draws per document | corpus |
 //!
@@ -18,6 +19,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use curate_schemas::manifest::Manifest;
 use curate_schemas::tables;
@@ -42,6 +44,7 @@ pub mod near_dedup;
 pub mod paragraph_dedup;
 pub mod quality;
 pub mod rules;
+pub mod score;
 pub mod signals;
 pub mod signatures;
 mod sketch;
@@ -249,6 +252,7 @@ pub fn stages(
     tokenizer: tokens::Counter,
     lists: &Lists,
     against: Option<String>,
+    model: Option<Arc<score::LoadedModel>>,
 ) -> Vec<AnyStage> {
     vec![
         AnyStage::Shard(Box::new(language::LanguageStage::new(manifest))),
@@ -259,6 +263,7 @@ pub fn stages(
         AnyStage::Corpus(Box::new(near_dedup::NearDedupStage::new(manifest, against))),
         AnyStage::Corpus(Box::new(paragraph_dedup::ParagraphDedupStage::new(manifest))),
         AnyStage::Shard(Box::new(tokens::TokensStage::new(manifest, tokenizer))),
+        AnyStage::Shard(Box::new(score::ScoreStage::new(manifest, model))),
         AnyStage::Shard(Box::new(quality::QualityStage::new(manifest))),
     ]
 }
@@ -274,6 +279,7 @@ pub const STAGES: &[&str] = &[
     "near_dedup",
     "paragraph_dedup",
     "tokens",
+    "score",
     "quality",
 ];
 
@@ -305,7 +311,7 @@ fn may_remove(table: &str) -> bool {
 pub fn bytes_read(stage: &str) -> Read {
     match stage {
         "documents" | "language" | "signals" => read("documents", "bytes"),
-        "tokens" | "quality" => read("paragraph_dedup", "bytes"),
+        "tokens" | "score" | "quality" => read("paragraph_dedup", "bytes"),
         _ => read("signals", "bytes"),
     }
 }

@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::support::{Place, STAGES, assert_same, corpus, curate, files, run, tree};
 
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "documents",
     "quarantine",
     "language",
@@ -23,6 +23,7 @@ const TABLES: [&str; 16] = [
     "near_dedup_sample",
     "paragraph_dedup",
     "tokens",
+    "score",
     "quality",
     "buckets",
     "mix",

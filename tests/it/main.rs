@@ -10,6 +10,7 @@
 //! | `incremental` | what changed is redone with what follows, and nothing else |
 //! | `bad_input` | strangers' files end in quarantine, mistakes in a message that names the place |
 //! | `rules` | rules that judge, rules that rewrite, lists, profiles |
+//! | `score` | model scores: values, what is copied, what is refused |
 //! | `verify` | one bit anywhere is found |
 //! | `cli`, `layers` | subcommands, and the direction of dependencies |
 
@@ -25,5 +26,6 @@ mod incremental;
 mod layers;
 mod resume;
 mod rules;
+mod score;
 mod support;
 mod verify;

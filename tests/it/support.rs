@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// The row-aligned stages, in order.
-pub const STAGES: [&str; 10] = [
+pub const STAGES: [&str; 11] = [
     "documents",
     "language",
     "signals",
@@ -21,6 +21,7 @@ pub const STAGES: [&str; 10] = [
     "near_dedup",
     "paragraph_dedup",
     "tokens",
+    "score",
     "quality",
 ];
 

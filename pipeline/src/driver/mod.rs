@@ -13,11 +13,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
-use curate_schemas::manifest::{EMBEDDED_TOKENIZER, Manifest};
+use curate_schemas::manifest::{EMBEDDED_MODEL, EMBEDDED_TOKENIZER, Manifest};
+use curate_scorers::lm::LmError;
+use curate_scorers::lm::model::Model;
 use curate_scorers::rules::bad_words::BadWords;
 use curate_scorers::rules::url_rules::Blocklist;
 use curate_scorers::tokenizer::Tokenizer;
 use curate_stages::lists::{List, Lists};
+use curate_stages::score::LoadedModel;
 use curate_stages::{AnyStage, STAGES, stages};
 
 pub use documents::{InputState, input_states};
@@ -171,9 +174,21 @@ pub fn load_stages(manifest: &Manifest) -> Result<Vec<AnyStage>> {
         let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
         Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?
     };
-    let stages = stages(manifest, Arc::new(tokenizer), &load_lists(manifest)?, earlier::digest(manifest)?);
+    let (lists, against, model) = (load_lists(manifest)?, earlier::digest(manifest)?, open_model(manifest)?);
+    let stages = stages(manifest, Arc::new(tokenizer), &lists, against, model);
     earlier::check(manifest, &stages)?;
     Ok(stages)
+}
+
+/// The model that scores, its weights digested but not loaded.
+fn open_model(manifest: &Manifest) -> Result<Option<Arc<LoadedModel>>> {
+    let Some(settings) = manifest.score.perplexity.clone() else { return Ok(None) };
+    let model = match settings.model.as_str() {
+        EMBEDDED_MODEL => Model::embedded(),
+        name => Model::open(&manifest.base.join(name)),
+    };
+    let usage = |error: LmError| Failure::new(Exit::Usage, format!("score.perplexity.model: {error}"));
+    Ok(Some(Arc::new(LoadedModel::new(model.map_err(usage)?, settings))))
 }
 
 /// The lists that rules look things up in.

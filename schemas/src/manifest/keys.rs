@@ -158,6 +158,7 @@ pub const TABLES: &[Table] = &[
     table("dedup.near", Times::Switch, "one document of each cluster of similar texts, by MinHash; absent: off"),
     table("dedup.paragraphs", Times::Switch, "one copy of each paragraph or line; absent: off"),
     table("tokens", Times::Default, "how tokens are counted"),
+    table("score.perplexity", Times::Switch, "how surprised a language model is by each survivor; absent: off"),
     table("quality", Times::Default, "what q(d) is made of"),
     table("budget", Times::Switch, "the model the data is meant for; absent: no loss is predicted"),
     table("mixture", Times::Any, "one training mixture to export"),
@@ -279,6 +280,11 @@ pub const KEYS: &[Key] = &[
 
     key("tokens.scope", Kind::Word(&["all", "survivors"]), r#""all""#, "documents that are counted; with survivors, earlier stages' tokens are estimates"),
     key("tokens.tokenizer", Kind::Path, r#""embedded""#, "embedded, or the path of a tokenizer.json, relative to the manifest"),
+
+    key("score.perplexity.model", Kind::Path, r#""embedded""#, "embedded: 3.7 million parameters, compiled in; else a directory with config.json, tokenizer.json and safetensors, or a GGUF file, relative to the manifest"),
+    key("score.perplexity.window", Kind::Word(&["start", "start+middle", "all"]), r#""start""#, "which tokens are read; start: the first min(512, context); start+middle: as many again from the middle; all: every one"),
+    key("score.perplexity.device", Kind::Word(&["auto", "cpu", "cuda", "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6", "cuda:7", "metal"]), r#""auto""#, "where the model runs; all but cpu need a build with the feature of that name"),
+    key("score.perplexity.batch_tokens", integer(1, 1 << 24), "8192", "tokens of a batch, padding included; it moves the last digits of a score"),
 
     key("quality.terms", Kind::Weights(&["heuristic", "language_confidence"]), "{ heuristic = 1.0 }", "weight of each term of q(d)"),
 
