@@ -172,7 +172,7 @@ pub trait Corpus: Send + Sync {
     fn earlier(&self) -> &[Earlier];
 
     /// Calls `visit` with the number of a batch's first document, and with the batch: the named narrow columns and what
-    /// [`is_reached`] needs, of all shards, from several threads in no defined order.
+    /// `is_reached` needs, of all shards, from several threads in no defined order.
     ///
     /// # Errors
     /// If a file cannot be read, or the first that `visit` returns.

@@ -8,10 +8,10 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`candidates`] | which documents share a band key, and the components that this connects |
-//! | [`components`] | moves what is known of candidates to their component, and loads it |
-//! | [`stars`] | who is removed for whom |
-//! | [`sample`] | how many pairs the banding missed, on every run |
+//! | `candidates` | which documents share a band key, and the components that this connects |
+//! | `components` | moves what is known of candidates to their component, and loads it |
+//! | `stars` | who is removed for whom |
+//! | `sample` | how many pairs the banding missed, on every run |
 //!
 //! Cost: two scans over the band keys, one over what the preference looks at, one over the texts of candidates. In memory stay
 //! 4 bytes a document (8 for a moment) and 3 bits; everything else goes through partitions that spill. A partition holds at
