@@ -120,7 +120,7 @@ impl CorpusStage for NearDedupStage {
             &results.removed,
         )?;
         let mut notes = candidates_notes(near, &candidates, documents);
-        notes.extend(tally_notes(near, &tally, gathered.components.filed()));
+        notes.extend(tally_notes(near, &tally, documents, gathered.components.filed()));
         notes.push(measured.note(if near.min_jaccard > 0.0 { near.min_jaccard } else { 0.8 }));
         let refused = refusal(near, &gathered.of_source, &tally.lost, self.preference.sources());
         Ok(Decision { refused, ..results.decision(measured.table()?, notes) })
@@ -291,7 +291,7 @@ fn candidates_notes(near: &NearDedup, candidates: &Candidates, documents: u64) -
     notes
 }
 
-fn tally_notes(near: &NearDedup, tally: &Tally, filed: u64) -> Vec<String> {
+fn tally_notes(near: &NearDedup, tally: &Tally, documents: u64, filed: u64) -> Vec<String> {
     let mut notes = Vec::new();
     if tally.compared > 0 {
         let (compared, removed) = (tally.compared, tally.removed);
@@ -303,9 +303,12 @@ fn tally_notes(near: &NearDedup, tally: &Tally, filed: u64) -> Vec<String> {
         let (capped, most) = (tally.capped, near.max_comparisons);
         notes.push(format!("{capped} documents met max_comparisons = {most} before a match"));
     }
-    if filed > 0 {
-        notes.push(format!("{} MiB of candidates were spilled", filed >> 20));
-    }
+    // The forest, once more while it is flattened, and the bits of three sets.
+    let held = documents * (4 + 4) + 3 * documents.div_ceil(8);
+    let (held, spilled) = (held >> 10, filed >> 10);
+    notes.push(format!(
+        "clustering held 8.4 bytes a document, {held} KiB, beside run.memory; {spilled} KiB were spilled"
+    ));
     notes
 }
 
@@ -552,9 +555,9 @@ mod tests {
         let near = NearDedup { keep_signatures: true, ..NearDedup::default() };
         let (expected, notes) = decide(&near, 3, 1 << 30);
         assert!(expected.matches("near_dedup.cluster").count() > 1_000, "{notes:?}");
-        assert!(!notes.iter().any(|note| note.contains("spilled")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.ends_with("; 0 KiB were spilled")), "{notes:?}");
         let (found, notes) = decide(&near, 3, 1 << 14);
-        assert!(notes.iter().any(|note| note.contains("spilled")), "{notes:?}");
+        assert!(!notes.iter().any(|note| note.ends_with("; 0 KiB were spilled")), "{notes:?}");
         assert!(found == expected, "16 KiB of memory decide otherwise");
     }
 }
