@@ -263,6 +263,7 @@ fn mixed(probe: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::arrow::array::{ListBuilder, UInt64Builder};
 
     fn pair(value: u64, similarity: f64, share_band: bool) -> Pair {
         Pair { value, similarity, weight: 1.0 / similarity, share_band, both_kept: true }
@@ -303,6 +304,43 @@ mod tests {
         assert!((measured.s_curve(0.8) - 0.923_55).abs() < 1e-4);
         let table = measured.table().expect("ten rows");
         assert_eq!((table.num_rows(), table.column(2).as_primitive::<UInt64Type>().value(9)), (10, 1));
+    }
+
+    #[test]
+    fn a_sample_counts_the_pairs_of_the_corpus_whatever_their_similarity() {
+        const PAIRS: u64 = 3_000;
+        let shingle = |n: u64| (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n << 7;
+        // Pair n has the documents 2n and 2n + 1; of 60 shingles the even pairs share 20, the odd ones 57.
+        let set = |doc: u64| {
+            let common = if (doc / 2).is_multiple_of(2) { 20 } else { 57 };
+            let mut set: Vec<u64> =
+                (0..60).map(|at| shingle(1_000 * (if at < common { doc / 2 * 2 } else { doc }) + at)).collect();
+            set.sort_unstable();
+            set
+        };
+        let probes: UInt64Array = (0..2 * PAIRS).map(|doc| curate_scorers::minhash::probe(&set(doc))).collect();
+        let mut bands = ListBuilder::new(UInt64Builder::new());
+        (0..2 * PAIRS).for_each(|doc| bands.append_value([Some(doc / 2)]));
+        let columns: [(&str, ArrayRef); 2] = [("probe", Arc::new(probes)), ("bands", Arc::new(bands.finish()))];
+        let sample = Sample::new(1);
+        sample.add(0, &RecordBatch::try_from_iter(columns).expect("a batch")).expect("both columns");
+        let words = |doc, buffer: &mut Vec<u64>| {
+            *buffer = set(doc);
+            Ok(true)
+        };
+        let measured = sample.measure(&NearDedup::default(), 2 * PAIRS, words, &Bits::new(2 * PAIRS)).expect("sets");
+        for (similarity, drawn) in [(20.0 / 100.0, 0.2), (57.0 / 63.0, 0.9)] {
+            let like: Vec<&Pair> =
+                measured.pairs.iter().filter(|pair| (pair.similarity - similarity).abs() < 1e-9).collect();
+            let weight: f64 = like.iter().map(|pair| pair.weight).sum();
+            let expected = PAIRS as f64 / 2.0;
+            assert!((like.len() as f64 / expected - drawn).abs() < 0.05, "{} of {expected} drawn", like.len());
+            assert!(
+                (weight / expected - 1.0).abs() < 0.15,
+                "similarity {similarity}: {weight} pairs, there are {expected}"
+            );
+            assert!(like.iter().all(|pair| pair.share_band && pair.both_kept));
+        }
     }
 
     #[test]
