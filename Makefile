@@ -43,6 +43,11 @@ gold-clusters: build setup ## components against datatrove's clusters: make gold
 	  --set 'source.corpus.path="$(abspath $(DOCS))"' > /dev/null
 	$(PYTHON) tests/bench/gold_clusters.py runs/gold-clusters $(abspath $(CLUSTERS))
 
+gold-signatures: build setup ## MinHash values against datatrove's: make gold-signatures DOCS=/path/to.jsonl.zst LABELS=/path/to.parquet
+	rm -rf runs/gold-signatures && $(CURATE) run manifests/parity.toml --run-dir runs/gold-signatures --until signatures \
+	  --set dedup.near.keep_signatures=true --set 'source.corpus.path="$(abspath $(DOCS))"' > /dev/null
+	$(PYTHON) tests/bench/gold_signatures.py runs/gold-signatures $(abspath $(LABELS))
+
 bench-dedup: build .venv/bench ## speed and memory beside datatrove and rensa: make bench-dedup CORPUS=/path/to/docs.jsonl.zst
 	.venv/bench/bin/python tests/bench/dedup.py $(CURATE) $(abspath $(CORPUS))
 
@@ -74,4 +79,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters bench-dedup bench-dedup-sizes bench-rules bench-score gold-score bench-language clean
+.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score gold-score bench-language clean
