@@ -249,6 +249,7 @@ fn schema(name: Option<&str>, out: &mut impl Write) -> Result<ExitCode> {
 
 fn print_column(column: &tables::Column, depth: usize, out: &mut impl Write) -> std::io::Result<()> {
     let data_type = match (&column.data_type, column.children.is_empty()) {
+        (DataType::Map(..), _) => "Map(Utf8 to Float64)".to_owned(),
         (_, true) => column.data_type.to_string(),
         (DataType::List(_), false) => "List(Struct)".to_owned(),
         (_, false) => "Struct".to_owned(),

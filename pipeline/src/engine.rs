@@ -180,7 +180,7 @@ impl CorpusFiles {
 pub fn parts(files: &ShardFiles, reads: &[Read]) -> Result<Vec<Part>> {
     let mut parts: Vec<(&str, Part)> = Vec::new();
     for read in reads {
-        let column = (read.column.to_owned(), read.name.to_owned());
+        let column = (read.column.to_owned(), read.name.to_string());
         if let Some((_, part)) = parts.iter_mut().find(|(table, _)| *table == read.table) {
             part.columns.push(column);
             continue;
@@ -198,6 +198,32 @@ impl Corpus for CorpusFiles {
 
     fn earlier(&self) -> &[Earlier] {
         &self.earlier
+    }
+
+    fn own_shards(&self) -> usize {
+        self.own_shards
+    }
+
+    fn shard(
+        &self,
+        shard: usize,
+        reads: &[Read],
+        visit: &mut dyn FnMut(u64, &RecordBatch) -> datafusion::error::Result<()>,
+    ) -> datafusion::error::Result<()> {
+        let mut read = || -> Result<()> {
+            let mut all = reached_reads(self.follows);
+            all.extend_from_slice(reads);
+            let mut doc = self.firsts[shard];
+            for batch in Zip::open(&parts(&self.shards[shard], &all)?)? {
+                interrupt::check()?;
+                let batch = batch?;
+                visit(doc, &batch)?;
+                doc += batch.num_rows() as u64;
+            }
+            ensure!(doc == self.firsts[shard + 1], "shard {shard} has other rows than its commit says");
+            Ok(())
+        };
+        read().map_err(|error| DataFusionError::External(error.into()))
     }
 
     fn scan(

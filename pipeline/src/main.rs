@@ -7,6 +7,7 @@
 //! | [`ingest`] | raw files to the table `documents` |
 //! | [`driver`] | which shards are missing; runs and commits them |
 //! | [`engine`], [`zip`], [`writer`] | plans over shards, row-aligned reading, Parquet writing |
+//! | [`hub`] | models fetched by name |
 //! | [`run_dir`], [`key`] | the run directory, durable writes, keys |
 //! | [`export`] | a mixture's text in training order |
 //! | [`report`], [`views`] | `run.json`, the funnel, `views.sql` |
@@ -18,6 +19,7 @@ mod driver;
 mod engine;
 mod error;
 mod export;
+mod hub;
 mod ingest;
 mod interrupt;
 mod key;

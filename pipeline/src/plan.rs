@@ -26,7 +26,7 @@ pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     let run = dir.join(".curate/run.json").exists().then(|| RunDir::open(dir)).transpose()?;
     let states = input_states(manifest, run.as_ref())?;
     // Settings that a run would refuse are refused here, too.
-    let loaded = load_stages(manifest)?;
+    let loaded = load_stages(manifest, 1)?;
     let new: Vec<_> = states.iter().filter(|(_, state)| matches!(state, InputState::New)).collect();
     let files: usize = new.iter().map(|(unit, _)| unit.files.len()).sum();
     let bytes: u64 = new.iter().flat_map(|(unit, _)| &unit.files).map(|file| file.size).sum();

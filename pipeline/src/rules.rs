@@ -103,7 +103,7 @@ fn default_of(rule: &Rule) -> Option<String> {
             let path = format!("filter.{}.{key}", rule.family);
             match KEYS.iter().find(|key| key.path == path)?.absent {
                 Absent::Default(default) => Some(default.to_owned()),
-                Absent::Refused(_) | Absent::Nothing(_) => None,
+                Absent::Refused(_) | Absent::Nothing(_) | Absent::OneOf(_) => None,
             }
         }
     }

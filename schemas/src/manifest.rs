@@ -7,7 +7,6 @@
 //! Thresholds are those of Rae et al. 2021 (Gopher, arXiv:2112.11446), section A1.1 and table A1. Bands, rows and shingle length
 //! are FineWeb's (Penedo et al. 2024, arXiv:2406.17557): 14 bands of 8 hashes over word 5-grams.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -554,14 +553,30 @@ pub struct Score {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Perplexity {
-    /// [`EMBEDDED_MODEL`], or the path of a directory or a GGUF file, as written; relative to the manifest.
+    /// [`EMBEDDED_MODEL`], the path of a directory or a GGUF file, as written, relative to the manifest, or `hf://…`.
     pub model: String,
+    /// BLAKE3 of the model's weights, in hex; another digest is refused.
+    pub digest: Option<String>,
     /// Which tokens are read: `start`, `start+middle` or `all`.
     pub window: String,
     /// Where the model runs: `auto`, `cpu`, `cuda`, `cuda:0`, … or `metal`.
     pub device: String,
-    /// Tokens of a batch, padding included.
-    pub batch_tokens: u32,
+    /// Tokens of a batch, padding included; absent: as the device likes it.
+    pub batch_tokens: Option<u32>,
+    /// Share of survivors that are scored, chosen by hash.
+    pub sample: f64,
+    /// Which scores remove a document.
+    pub drop: Option<Band>,
+}
+
+/// The tails of a distribution within a language and domain: they go.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Band {
+    /// Share of documents in the lower tail.
+    pub below: f64,
+    /// Share of documents below the upper tail.
+    pub above: f64,
 }
 
 /// The value of `score.perplexity.model` that names the model compiled into the binary.
@@ -578,22 +593,101 @@ pub enum TokenScope {
     Survivors,
 }
 
-/// `[quality]`: what q(d) is made of.
+/// `[quality]`: what q(d) is made of, and who goes before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
-    /// Weight of each term, above 0; never empty.
-    pub terms: BTreeMap<QualityTerm, f64>,
+    /// How terms become q.
+    pub combine: Combine,
+    /// The constant of [`Combine::Logistic`].
+    pub intercept: f64,
+    /// The terms; without any q is 1.
+    #[serde(default)]
+    pub term: Vec<Term>,
+    /// What removes a document.
+    #[serde(default)]
+    pub veto: Vec<Veto>,
 }
 
-/// A term of q(d).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// How terms become q.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum QualityTerm {
-    /// The heuristic score.
-    Heuristic,
-    /// Confidence of the language identification.
-    LanguageConfidence,
+pub enum Combine {
+    /// Π t^(w / Σ w).
+    #[default]
+    WeightedGeometric,
+    /// Σ w·t / Σ w.
+    Mean,
+    /// The least.
+    Min,
+    /// The greatest of the terms' twentieths, rounded up: of percentiles the ensemble of Nemotron-CC (Su et al. 2024).
+    Max,
+    /// 1 / (1 + e^−(intercept + Σ w·t)).
+    Logistic,
+}
+
+/// `[[quality.term]]`: a column and how it counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Term {
+    /// `table.column`, `table.column.field`, or `meta.field`.
+    pub column: String,
+    /// Its weight, or its coefficient in [`Combine::Logistic`].
+    pub weight: f64,
+    /// How its value becomes a term.
+    pub calibration: Calibrated,
+    /// Whether small values are the better ones, for [`Calibrated::Percentile`].
+    pub prefer: PreferEnd,
+    /// Share of tokens below the middle, for [`Calibrated::TwoSided`].
+    pub low: f64,
+    /// Share of tokens below the end of the middle, for [`Calibrated::TwoSided`].
+    pub high: f64,
+    /// The value of one half, for [`Calibrated::Logistic`].
+    pub midpoint: f64,
+    /// How fast it rises, per unit of the value, for [`Calibrated::Logistic`].
+    pub slope: f64,
+    /// File with the points, for [`Calibrated::Isotonic`].
+    pub file: Option<String>,
+}
+
+/// How a value becomes a term in (0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calibrated {
+    /// It is one.
+    #[default]
+    Identity,
+    /// By a logistic curve.
+    Logistic,
+    /// The share of tokens of its language and domain with a worse value.
+    Percentile,
+    /// 1 in the middle of its language and domain, less in either tail.
+    TwoSided,
+    /// By points from a file.
+    Isotonic,
+}
+
+/// Which end of a column is the better one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PreferEnd {
+    /// Great values.
+    #[default]
+    High,
+    /// Small values.
+    Low,
+}
+
+/// `[[quality.veto]]`: values of a column that remove a document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Veto {
+    /// `table.column`, `table.column.field`, or `meta.field`.
+    pub column: String,
+    /// Smaller values remove.
+    pub below: Option<f64>,
+    /// Greater values remove.
+    pub above: Option<f64>,
 }
 
 /// `[budget]`: the model the data is meant for.
@@ -729,9 +823,12 @@ impl Default for Perplexity {
     fn default() -> Self {
         Self {
             model: EMBEDDED_MODEL.to_owned(),
+            digest: None,
             window: "start".to_owned(),
             device: "auto".to_owned(),
-            batch_tokens: 8192,
+            batch_tokens: None,
+            sample: 1.0,
+            drop: None,
         }
     }
 }
@@ -750,6 +847,24 @@ impl Default for Tokens {
 
 impl Default for Quality {
     fn default() -> Self {
-        Self { terms: BTreeMap::from([(QualityTerm::Heuristic, 1.0)]) }
+        let term = vec![Term::of("signals.heuristic")];
+        Self { combine: Combine::default(), intercept: 0.0, term, veto: Vec::new() }
+    }
+}
+
+impl Term {
+    /// A column whose values are terms already.
+    pub fn of(column: &str) -> Term {
+        Term {
+            column: column.to_owned(),
+            weight: 1.0,
+            calibration: Calibrated::Identity,
+            prefer: PreferEnd::High,
+            low: 0.25,
+            high: 0.75,
+            midpoint: 0.0,
+            slope: 1.0,
+            file: None,
+        }
     }
 }

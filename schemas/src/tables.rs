@@ -53,6 +53,45 @@ impl Column {
     }
 }
 
+/// A column of numbers or of yes and no in a row-aligned table, or a field of a record's own `meta`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measure {
+    /// The table.
+    pub table: &'static str,
+    /// Its column.
+    pub column: &'static str,
+    /// What of the column: a column inside a struct, or a field of `meta`, dots going into nested ones.
+    pub field: Option<String>,
+}
+
+impl Measure {
+    /// What the manifest calls it.
+    pub fn name(&self) -> String {
+        match &self.field {
+            Some(field) if self.column == "meta" => format!("meta.{field}"),
+            Some(field) => format!("{}.{}.{field}", self.table, self.column),
+            None => format!("{}.{}", self.table, self.column),
+        }
+    }
+}
+
+/// The measure called `table.column`, `table.column.field` or `meta.field`; `None` if there is no such column with numbers.
+pub fn measure(name: &str) -> Option<Measure> {
+    if let Some(field) = name.strip_prefix("meta.") {
+        return Some(Measure { table: "documents", column: "meta", field: Some(field.to_owned()) });
+    }
+    let (table, column) = name.split_once('.')?;
+    let (column, field) = column.split_once('.').map_or((column, None), |(column, field)| (column, Some(field)));
+    let table = tables().into_iter().find(|known| known.name == table && known.shape == Shape::Aligned)?;
+    let column = table.columns.into_iter().find(|known| known.name == column)?;
+    let measured = match field {
+        None => &column,
+        Some(field) => column.children.iter().find(|known| known.name == field)?,
+    };
+    let is_number = measured.data_type.is_numeric() || measured.data_type == DataType::Boolean;
+    is_number.then(|| Measure { table: table.name, column: column.name, field: field.map(str::to_owned) })
+}
+
 /// How a table's rows relate to those of `documents`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -99,6 +138,7 @@ pub fn tables() -> Vec<Table> {
         tokens(),
         score(),
         quality(),
+        quality_calibration(),
         buckets(),
         mix(),
         mixture(),
@@ -543,7 +583,7 @@ fn score() -> Table {
                 .unit("bits per byte")
                 .range("0 or more"),
             value("perplexity", "exp(mean_nll)").range("1 or more"),
-            utf8("unscored", "why a survivor has no value").null().range("too_short"),
+            utf8("unscored", "why a survivor has no value").null().range("too_short, not_sampled"),
         ],
     )
 }
@@ -557,19 +597,40 @@ fn quality() -> Table {
             Column::new("q", DataType::Float64, "quality: what a token of this document is worth")
                 .null()
                 .range("(0, 1]"),
-            Column::group(
+            Column::new(
                 "terms",
-                vec![
-                    Column::new("heuristic", DataType::Float64, "the study-note score").null().range("(0, 1]"),
-                    Column::new("language_confidence", DataType::Float64, "confidence of the language label")
-                        .null()
-                        .range("(0, 1]"),
-                ],
-                "the terms of q after their calibration; null where the manifest does not name them",
+                DataType::Map(Arc::new(Field::new_struct("entries", term_fields(), false)), false),
+                "the terms of q after their calibration, by the column they are made of",
             )
-            .null(),
+            .null()
+            .range("(0, 1]; any number with combine = \"logistic\""),
         ],
     )
+}
+
+/// What an entry of the map `terms` holds.
+fn term_fields() -> Vec<Field> {
+    vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Float64, false)]
+}
+
+fn quality_calibration() -> Table {
+    Table {
+        name: "quality_calibration",
+        doc: "what values of a column meant in `quality`, by language and domain: knots of percentiles, and cuts of bands",
+        shape: Shape::Own,
+        columns: vec![
+            utf8("measure", "the column that was looked at, as the manifest names it"),
+            utf8("kind", "what the row says of it").range("percentile, drop_below, drop_above"),
+            utf8("language", "language of the group; empty where none could be told"),
+            utf8("domain", "domain label of the group"),
+            count("documents", "documents", "documents of the group that have a value"),
+            Column::new("value", DataType::Float64, "a value of the column, to 2^-16 of it"),
+            unit_interval(
+                "share",
+                "of the group's tokens, those of smaller values and half of those that share its bin; of its documents, for a cut",
+            ),
+        ],
+    }
 }
 
 fn buckets() -> Table {

@@ -19,6 +19,7 @@
 
 mod hash_index;
 
+pub mod calibration;
 pub mod datatrove;
 pub mod edits;
 pub mod language;

@@ -84,7 +84,7 @@ impl Stage for ExactDedupStage {
 }
 
 impl CorpusStage for ExactDedupStage {
-    fn decide(&self, corpus: &dyn Corpus) -> Result<Decision> {
+    fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
         let firsts = corpus.firsts().to_vec();
         let documents = documents(corpus);
         let removed = Removed {

@@ -12,11 +12,12 @@
 //! | [`paragraph_dedup`] | paragraphs or lines that stand in an earlier document | corpus |
 //! | [`tokens`] | token counts | shard |
 //! | [`score`] | how surprised a language model is | shard |
-//! | [`quality`] | q and its terms | shard |
+//! | [`quality`] | vetoes and tails of model scores, q and its terms | corpus |
 //! | [`mix`] | epochs per bucket, draws per document | corpus |
 //!
 //! [`rules`] lists every rule of `filter`; [`edits`] says what text the stages behind `signals` see.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,12 +61,12 @@ pub struct Read {
     /// The column in the table.
     pub column: &'static str,
     /// Its name in the plan.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
 }
 
 /// A column read under its own name.
 pub const fn read(table: &'static str, column: &'static str) -> Read {
-    Read { table, column, name: column }
+    Read { table, column, name: Cow::Borrowed(column) }
 }
 
 const UP_REACHED: &str = "up_reached";
@@ -112,6 +113,11 @@ pub trait ShardStage: Stage {
         None
     }
 
+    /// What a person wants to know of how the stage ran, once its shards are there.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether a row that needs a value has none in the former output: `rows` has `doc_id`, what says who reaches the stage,
     /// and the columns of [`Reuse`] with [`KNOWN`] before their names.
     fn lacks(&self, _rows: &RecordBatch) -> bool {
@@ -144,15 +150,15 @@ pub trait CorpusStage: Stage {
     ///
     /// # Errors
     /// If a file cannot be read or written.
-    fn decide(&self, corpus: &dyn Corpus) -> Result<Decision>;
+    fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>>;
 }
 
 /// A corpus stage's result. Rows are handed out shard by shard, so that they need not be in memory together.
-pub struct Decision {
+pub struct Decision<'a> {
     /// Of a shard: `doc` (UInt64, ascending) and the stage's own columns, for documents where one of them is not null.
-    pub annotations: Box<dyn Fn(usize) -> Result<RecordBatch> + Send + Sync>,
+    pub annotations: Rows<'a>,
     /// Of a shard: its rows of a further table, by the table's name.
-    pub tables: BTreeMap<&'static str, Rows>,
+    pub tables: BTreeMap<&'static str, Rows<'a>>,
     /// What a reader should know, for the log.
     pub notes: Vec<String>,
     /// Why nothing of it may be committed, where a limit of the manifest is broken.
@@ -160,7 +166,7 @@ pub struct Decision {
 }
 
 /// Rows that belong to a shard.
-pub type Rows = Box<dyn Fn(usize) -> Result<RecordBatch> + Send + Sync>;
+pub type Rows<'a> = Box<dyn Fn(usize) -> Result<RecordBatch> + Send + Sync + 'a>;
 
 /// All shards, as a corpus stage may see them. A document is its number in the corpus, called `doc`: shards in their order,
 /// rows in theirs; behind this run's shards stand those of earlier runs, of which only kept documents reach any stage.
@@ -170,6 +176,17 @@ pub trait Corpus: Send + Sync {
 
     /// The earlier runs, in the order of their documents.
     fn earlier(&self) -> &[Earlier];
+
+    /// How many shards are of this run; they come first.
+    fn own_shards(&self) -> usize;
+
+    /// Calls `visit` with the number of a batch's first document, and with the batch, of one shard of this run, in order: the
+    /// named columns and what `is_reached` needs.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or the first that `visit` returns.
+    fn shard(&self, shard: usize, reads: &[Read], visit: &mut dyn FnMut(u64, &RecordBatch) -> Result<()>)
+    -> Result<()>;
 
     /// Calls `visit` with the number of a batch's first document, and with the batch: the named narrow columns and what
     /// `is_reached` needs, of all shards, from several threads in no defined order.
@@ -264,7 +281,7 @@ pub fn stages(
         AnyStage::Corpus(Box::new(paragraph_dedup::ParagraphDedupStage::new(manifest))),
         AnyStage::Shard(Box::new(tokens::TokensStage::new(manifest, tokenizer))),
         AnyStage::Shard(Box::new(score::ScoreStage::new(manifest, model))),
-        AnyStage::Shard(Box::new(quality::QualityStage::new(manifest))),
+        AnyStage::Corpus(Box::new(quality::QualityStage::new(manifest, lists))),
     ]
 }
 
@@ -296,9 +313,9 @@ pub fn reached_reads(follows: &'static str) -> Vec<Read> {
     if follows == "documents" {
         return Vec::new();
     }
-    let mut reads = vec![Read { table: follows, column: "reached", name: UP_REACHED }];
+    let mut reads = vec![Read { table: follows, column: "reached", name: UP_REACHED.into() }];
     if may_remove(follows) {
-        reads.push(Read { table: follows, column: "removed_by", name: UP_REMOVED_BY });
+        reads.push(Read { table: follows, column: "removed_by", name: UP_REMOVED_BY.into() });
     }
     reads
 }

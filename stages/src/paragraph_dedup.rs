@@ -71,7 +71,7 @@ impl Stage for ParagraphDedupStage {
 }
 
 impl CorpusStage for ParagraphDedupStage {
-    fn decide(&self, corpus: &dyn Corpus) -> Result<Decision> {
+    fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
         let own = own_documents(corpus);
         let by_shard = |share: u64| Spill::new(corpus.spill(), corpus.firsts().len() - 1, corpus.memory() / share);
         let (lengths, reached) = (by_shard(16), Bits::new(own));

@@ -310,6 +310,9 @@ pub const OTHER_REMOVALS: &[(&str, &str)] = &[
     ("exact_dedup.url", "the URL is that of a document that is kept"),
     ("near_dedup.cluster", "the text is a near-duplicate of a document that is kept"),
     ("paragraph_dedup.nothing_left", "every paragraph or line stands in an earlier document"),
+    ("veto.<column>", "the value is one that a [[quality.veto]] removes"),
+    ("perplexity.low", "nats per token or bits per byte are in the lower tail of the language and domain"),
+    ("perplexity.high", "nats per token or bits per byte are in the upper tail of the language and domain"),
 ];
 
 #[cfg(test)]

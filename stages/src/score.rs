@@ -6,14 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use curate_schemas::manifest::{Manifest, Perplexity};
 use curate_schemas::tables;
 use curate_scorers::lm::LmError;
 use curate_scorers::lm::decoder::{Decoder, Options};
-use curate_scorers::lm::device::DeviceChoice;
+use curate_scorers::lm::device::{DeviceChoice, free_bytes, name};
+use curate_scorers::lm::memory::{Demand, MemoryPlan};
 use curate_scorers::lm::model::{Description, Model};
-use curate_scorers::lm::score::{DocScore, Scorer};
+use curate_scorers::lm::score::{DocScore, ScoreStats, Scorer};
 use curate_scorers::lm::window::WindowKind;
 use datafusion::arrow::array::{
     Array, ArrayRef, FixedSizeBinaryBuilder, Float64Builder, RecordBatch, StringBuilder, StructArray, UInt64Builder,
@@ -25,7 +27,7 @@ use datafusion::logical_expr::{Expr, col, lit, when};
 use datafusion::prelude::DataFrame;
 use datafusion::scalar::ScalarValue;
 use serde_json::{Value, json};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use crate::edits::TextColumns;
 use crate::function::{Function, text};
@@ -34,6 +36,7 @@ use crate::{Read, Reuse, ShardStage, Stage, is_reached, select_table};
 /// The stage `score`.
 pub struct ScoreStage {
     perplexity: Option<(Perplexity, Arc<LoadedModel>)>,
+    seed: u64,
     text: TextColumns,
 }
 
@@ -44,13 +47,75 @@ pub struct LoadedModel {
     model: Mutex<Option<Model>>,
     ready: OnceLock<(Description, Scorer<Decoder>)>,
     settings: Perplexity,
+    options: Options,
+    plan: MemoryPlan,
+    done: Mutex<Done>,
+}
+
+/// What scoring took, over all shards.
+#[derive(Debug, Default)]
+struct Done {
+    documents: u64,
+    stats: ScoreStats,
+    /// Of all threads together.
+    busy: Duration,
+}
+
+/// What a model may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Bytes of memory on the CPU.
+    pub memory: u64,
+    /// Shards that are scored at once.
+    pub threads: usize,
 }
 
 impl LoadedModel {
-    /// A model whose weights are read later.
-    pub fn new(model: Model, settings: Perplexity) -> LoadedModel {
-        let digest = model.digest.clone();
-        LoadedModel { digest, model: Mutex::new(Some(model)), ready: OnceLock::new(), settings }
+    /// A model whose weights are read later. Opens its device and plans its memory.
+    ///
+    /// # Errors
+    /// [`LmError::Device`]; [`LmError::NoRoom`] if not even one window fits.
+    pub fn new(model: Model, mut settings: Perplexity, room: Room) -> Result<LoadedModel, LmError> {
+        let device = DeviceChoice::parse(&settings.device)?.open()?;
+        let kind = WindowKind::parse(&settings.window)?;
+        let positions = model.description.windowing(kind).positions();
+        let free = free_bytes(&device)?;
+        let options = Options::on(device, positions);
+        let memory = match free {
+            // The driver, cuBLAS and fragmentation want some.
+            Some(free) => free - free / 10,
+            None => room.memory,
+        };
+        let threads = if options.device.is_cpu() { room.threads } else { 1 };
+        let plan = MemoryPlan::new(&model.description.config, Demand::of(&options), memory, threads as u64);
+        if plan.batch_tokens == 0 {
+            return Err(LmError::NoRoom {
+                needed: plan.total(positions as u64),
+                memory,
+                device: name(&options.device),
+            });
+        }
+        let by_device = if options.device.is_cpu() { CPU_BATCH_TOKENS } else { GPU_BATCH_TOKENS };
+        settings.batch_tokens.get_or_insert(by_device);
+        Ok(LoadedModel {
+            digest: model.digest.clone(),
+            model: Mutex::new(Some(model)),
+            ready: OnceLock::new(),
+            settings,
+            options,
+            plan,
+            done: Mutex::default(),
+        })
+    }
+
+    /// Device class and dtype, which scores depend on.
+    fn arithmetic(&self) -> String {
+        let device = name(&self.options.device);
+        format!("{}/{}", device.split(':').next().unwrap_or_default(), self.options.dtype.as_str())
+    }
+
+    fn batch_tokens(&self) -> u32 {
+        self.settings.batch_tokens.unwrap_or(CPU_BATCH_TOKENS)
     }
 
     fn ready(&self) -> Result<&(Description, Scorer<Decoder>), LmError> {
@@ -58,24 +123,55 @@ impl LoadedModel {
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = model.take() {
             let kind = WindowKind::parse(&self.settings.window)?;
-            let device = DeviceChoice::parse(&self.settings.device)?.open()?;
-            let positions = model.description.windowing(kind).positions();
-            let (description, decoder) = model.load(Options::on(device, positions))?;
-            let scorer = description.scorer(decoder, kind, self.settings.batch_tokens as usize);
-            _ = self.ready.set((description, scorer));
+            let (description, decoder) = model.load(self.options.clone())?;
+            let scorer = description.scorer(decoder, kind, self.batch_tokens() as usize);
+            _ = self.ready.set((description, scorer.limited_to(self.plan.batch_tokens as usize)));
         }
         self.ready.get().ok_or_else(|| LmError::Unsupported { what: "a model that failed to load before".to_owned() })
     }
 
     fn score(&self, texts: &[&str]) -> Result<Vec<DocScore>, DataFusionError> {
         let external = |error: LmError| DataFusionError::External(error.into());
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
         let (description, scorer) = self.ready().map_err(external)?;
+        let start = Instant::now();
         let most = scorer.windowing().tokens_needed();
         let ids: Result<Vec<Vec<u32>>, _> = texts.iter().map(|text| description.tokenizer.encode(text, most)).collect();
         let ids = ids.map_err(|error| DataFusionError::External(error.into()))?;
-        Ok(scorer.score(&ids).map_err(external)?.0)
+        let (scores, stats) = scorer.score(&ids).map_err(external)?;
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.documents += texts.len() as u64;
+        done.stats.add(stats);
+        done.busy += start.elapsed();
+        Ok(scores)
+    }
+
+    /// How the model ran, if it was needed: what a person wants to see of a stage that takes days.
+    fn notes(&self) -> Vec<String> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.documents == 0 {
+            return Vec::new();
+        }
+        let ScoreStats { padding, batches, halved } = done.stats;
+        let rate = padding.tokens as f64 / done.busy.as_secs_f64().max(1e-3);
+        vec![
+            format!("{} on {}, {}", self.settings.model, name(&self.options.device), self.plan),
+            format!(
+                "{} documents scored, {} tokens in {batches} batches, {rate:.0} tokens a second and thread; {:.1} % of padded batches would be padding; {halved} batches halved",
+                done.documents,
+                padding.tokens,
+                100.0 * padding.share(),
+            ),
+        ]
     }
 }
+
+/// Tokens of a batch where the manifest does not say: enough rows for matrix products to be worth their packing on a CPU, and
+/// for a GPU to be busy.
+const CPU_BATCH_TOKENS: u32 = 8192;
+const GPU_BATCH_TOKENS: u32 = 1 << 16;
 
 const COLUMNS: [&str; 9] = [
     "text_hash",
@@ -92,7 +188,9 @@ const COLUMNS: [&str; 9] = [
 impl ScoreStage {
     /// The stage as the manifest sets it, with the model that it names; without `[score.perplexity]` there are no values.
     pub fn new(manifest: &Manifest, model: Option<Arc<LoadedModel>>) -> Self {
-        ScoreStage { perplexity: manifest.score.perplexity.clone().zip(model), text: TextColumns::last(manifest) }
+        // What goes for its score is decided in `quality`: a changed band scores nothing again.
+        let perplexity = manifest.score.perplexity.clone().map(|settings| Perplexity { drop: None, ..settings });
+        ScoreStage { perplexity: perplexity.zip(model), seed: manifest.run.seed, text: TextColumns::last(manifest) }
     }
 }
 
@@ -102,15 +200,23 @@ impl Stage for ScoreStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn config(&self) -> Value {
-        json!({ "perplexity": self.perplexity.as_ref().map(|(settings, _)| settings) })
+        let settings = self.perplexity.as_ref().map(|(settings, model)| Perplexity {
+            // What the device is stands beside the model's digest, whatever it was called.
+            device: String::new(),
+            batch_tokens: Some(model.batch_tokens()),
+            ..settings.clone()
+        });
+        let seed = settings.as_ref().filter(|settings| settings.sample < 1.0).map(|_| self.seed);
+        json!({ "perplexity": settings, "seed": seed })
     }
 
     fn resources(&self) -> BTreeMap<&'static str, String> {
-        self.perplexity.iter().map(|(_, model)| ("model", model.digest.clone())).collect()
+        let of_model = |model: &LoadedModel| [("model", model.digest.clone()), ("device", model.arithmetic())];
+        self.perplexity.iter().flat_map(|(_, model)| of_model(model)).collect()
     }
 
     fn follows(&self) -> &'static str {
@@ -128,7 +234,7 @@ impl ShardStage for ScoreStage {
         let (has_known, has_text) = (has("known_n_scored"), has("text"));
         let schema = tables::schema("score");
         let mut plan = input;
-        let Some((_, model)) = &self.perplexity else {
+        let Some((settings, model)) = &self.perplexity else {
             for column in COLUMNS {
                 let none = ScalarValue::try_from(schema.field_with_name(column)?.data_type())?;
                 plan = plan.with_column(column, lit(none))?;
@@ -140,7 +246,10 @@ impl ShardStage for ScoreStage {
                 true => col("reached").and(col("known_n_scored").is_null()),
                 false => col("reached"),
             };
-            plan = plan.with_column("scored", when(missing, score(self.text.text(), model)).end()?)?;
+            plan = plan.with_column(
+                "scored",
+                when(missing, score(self.text.text(), model, (self.seed, settings.sample))).end()?,
+            )?;
         }
         for column in COLUMNS {
             let known = || col(format!("known_{column}"));
@@ -159,10 +268,14 @@ impl ShardStage for ScoreStage {
     fn reuses(&self) -> Option<Reuse> {
         self.perplexity.as_ref()?;
         let parts: &[&str] = match self.text {
-            TextColumns::Edited("paragraph_dedup") => &["documents", "paragraph_dedup", "config", "model"],
-            _ => &["documents", "signals", "config", "model"],
+            TextColumns::Edited("paragraph_dedup") => &["documents", "paragraph_dedup", "config", "model", "device"],
+            _ => &["documents", "signals", "config", "model", "device"],
         };
         Some(Reuse { columns: &COLUMNS, parts, spares: &["text", "edits"] })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.perplexity.iter().flat_map(|(_, model)| model.notes()).collect()
     }
 
     fn lacks(&self, rows: &RecordBatch) -> bool {
@@ -171,27 +284,40 @@ impl ShardStage for ScoreStage {
     }
 }
 
-/// `score(text, model digest) -> {text_hash, …}`.
-fn score(text_column: Expr, model: &Arc<LoadedModel>) -> Expr {
+/// `score(text, doc_id, model digest, seed, sample) -> {text_hash, …}`.
+fn score(text_column: Expr, model: &Arc<LoadedModel>, (seed, sample): (u64, f64)) -> Expr {
     let schema = tables::schema("score");
     let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
     let output = fields.clone();
-    let digest = lit(model.digest.as_str());
+    let arguments = vec![text_column, col("doc_id"), lit(model.digest.as_str()), lit(seed), lit(sample)];
     let model = Arc::clone(model);
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let texts: Vec<&str> = text(columns, 0)?.iter().map(Option::unwrap_or_default).collect();
-        let scores = model.score(&texts)?;
+        let sampled: Vec<bool> =
+            text(columns, 1)?.iter().map(|id| is_sampled(seed, sample, id.unwrap_or_default())).collect();
+        let chosen: Vec<&str> =
+            texts.iter().zip(&sampled).filter(|(_, sampled)| **sampled).map(|(text, _)| *text).collect();
+        let mut scores = model.score(&chosen)?.into_iter();
+        let scores: Vec<Option<DocScore>> =
+            sampled.iter().map(|sampled| if *sampled { scores.next() } else { None }).collect();
         Ok(Arc::new(StructArray::try_new(output.clone(), arrays(&model, &texts, &scores)?, None)?))
     };
-    Function::new("score", DataType::Struct(fields), kernel).call(vec![text_column, digest])
+    Function::new("score", DataType::Struct(fields), kernel).call(arguments)
+}
+
+/// Whether a document is in a sample of that share: the same ones are in every greater sample.
+fn is_sampled(seed: u64, sample: f64, doc_id: &str) -> bool {
+    let place = xxh3_64_with_seed(doc_id.as_bytes(), seed) as f64 / u64::MAX as f64;
+    sample >= 1.0 || place < sample
 }
 
 /// In the order of [`COLUMNS`].
-fn arrays(model: &LoadedModel, texts: &[&str], scores: &[DocScore]) -> Result<Vec<ArrayRef>> {
+fn arrays(model: &LoadedModel, texts: &[&str], scores: &[Option<DocScore>]) -> Result<Vec<ArrayRef>> {
     let (mut hashes, mut counts) = (FixedSizeBinaryBuilder::new(16), UInt64Builder::new());
     let (mut names, mut digests, mut reasons) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
     let mut values: [Float64Builder; 4] = Default::default();
-    for (text, score) in texts.iter().zip(scores) {
+    for (text, found) in texts.iter().zip(scores) {
+        let score = found.unwrap_or_default();
         hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
         names.append_value(&model.settings.model);
         digests.append_value(&model.digest);
@@ -199,7 +325,8 @@ fn arrays(model: &LoadedModel, texts: &[&str], scores: &[DocScore]) -> Result<Ve
         let sum = (score.n_scored > 0).then_some(score.sum_nll);
         let all = [sum, score.mean_nll(), score.bits_per_byte(), score.perplexity()];
         values.iter_mut().zip(all).for_each(|(column, value)| column.append_option(value));
-        reasons.append_option((score.n_scored == 0).then_some("too_short"));
+        let reason = if found.is_some() { "too_short" } else { "not_sampled" };
+        reasons.append_option((score.n_scored == 0).then_some(reason));
     }
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(hashes.finish()),

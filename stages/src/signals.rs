@@ -114,7 +114,7 @@ impl Stage for SignalsStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        let bytes = Read { table: "documents", column: "bytes", name: "document_bytes" };
+        let bytes = Read { table: "documents", column: "bytes", name: "document_bytes".into() };
         match self.settings {
             Some(_) => vec![read("documents", "text"), bytes, read("language", "language")],
             None => vec![bytes],

@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::support::{Place, STAGES, assert_same, corpus, curate, files, run, tree};
 
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 18] = [
     "documents",
     "quarantine",
     "language",
@@ -25,6 +25,7 @@ const TABLES: [&str; 17] = [
     "tokens",
     "score",
     "quality",
+    "quality_calibration",
     "buckets",
     "mix",
     "mixture",
@@ -85,6 +86,7 @@ fn files_have_the_columns_that_schema_prints() {
             let data_type = match field.data_type() {
                 DataType::Struct(_) => "Struct".to_owned(),
                 DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)) => "List(Struct)".to_owned(),
+                DataType::Map(..) => "Map(Utf8 to Float64)".to_owned(),
                 other => other.to_string(),
             };
             (field.name().clone(), data_type, field.is_nullable())

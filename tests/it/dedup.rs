@@ -226,8 +226,9 @@ fn a_run_that_only_deduplicates_computes_nothing_else() {
     assert_eq!(query(&dir, nothing), ["0|True"]);
     // Without a term every token counts in full.
     assert_eq!(query(&dir, "SELECT DISTINCT q FROM quality WHERE reached"), ["1.0"]);
-    let set = ["--set", "filter.gopher_quality={}", "--set", "quality.terms.heuristic=1"];
-    let says = ["filter.gopher_quality: its values are not computed", "quality.terms: heuristic is not computed"];
+    let set = ["--set", "filter.gopher_quality={}", "--set", "quality.term=[{ column = 'signals.heuristic' }]"];
+    let says =
+        ["filter.gopher_quality: its values are not computed", "quality.term: \"signals.heuristic\" is not computed"];
     run(&manifest, &dir, &set).exits(2).says(&says);
 }
 

@@ -74,7 +74,11 @@ fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
     const SIGNED: [&str; 2] = ["dedup.near.verify=estimate", "dedup.near.keep_signatures=true"];
     const TO_QUALITY: [&str; 6] = ["--until", "quality", SET, SIGNED[0], SET, SIGNED[1]];
     let place = Place::new();
-    let (manifest, dir, fresh) = (corpus(&place, 40), place.path("run"), place.path("fresh"));
+    // Without a model, which reads the texts of documents that come back.
+    let text = fs::read_to_string(corpus(&place, 40)).unwrap();
+    let (start, end) = (text.find("[score.perplexity]").unwrap(), text.find("[[quality.veto]]").unwrap());
+    let manifest = place.write("manifest.toml", [&text[..start], &text[end..]].concat());
+    let (dir, fresh) = (place.path("run"), place.path("fresh"));
     run(&manifest, &dir, &TO_QUALITY).exits(0);
     let first = tree(&dir);
     spoil_text(&dir);

@@ -10,6 +10,8 @@
 //! | `incremental` | what changed is redone with what follows, and nothing else |
 //! | `bad_input` | strangers' files end in quarantine, mistakes in a message that names the place |
 //! | `rules` | rules that judge, rules that rewrite, lists, profiles |
+//! | `quality` | terms, vetoes and tails: q as DuckDB computes it, and what a changed band redoes |
+//! | `hub` | models fetched by name, from a hub on this machine |
 //! | `score` | model scores: values, what is copied, what is refused |
 //! | `verify` | one bit anywhere is found |
 //! | `cli`, `layers` | subcommands, and the direction of dependencies |
@@ -22,8 +24,10 @@ mod dedup;
 mod determinism;
 mod duckdb;
 mod gold;
+mod hub;
 mod incremental;
 mod layers;
+mod quality;
 mod resume;
 mod rules;
 mod score;

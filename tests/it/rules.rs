@@ -270,7 +270,10 @@ fn what_contradicts_itself_is_a_mistake_in_the_manifest() {
         ("[filter.c4]\nrewrite = true\n[filter.lines]\nrewrite = true\n", "only one of them can rewrite"),
         ("[language]\nengine = \"whichlang\"\nmin_confidence = 0.5\n", "whichlang\" has no confidence"),
         ("[language]\nengine = \"whichlang\"\nkeep = [\"eng\", \"cat\"]\n", "does not know \"cat\""),
-        ("[language]\nengine = \"whichlang\"\n[quality.terms]\nlanguage_confidence = 1\n", "language_confidence"),
+        (
+            "[language]\nengine = \"whichlang\"\n[[quality.term]]\ncolumn = \"language.confidence\"\n",
+            "language.confidence",
+        ),
         ("[dedup.near]\ncluster = \"component\"\n", "a component is never verified"),
         ("[filter]\nc4 = true\n", "expected the table [filter.c4], found boolean"),
         ("[filter]\nprofile = \"gopher\"\n", "filter.profile: unknown word \"gopher\""),

@@ -77,7 +77,7 @@ fn models_that_cannot_be_trusted_are_refused() {
     let weights = model.join("model.safetensors");
     let whole = fs::read(&weights).unwrap();
     let refused = |says: &str| {
-        run(&manifest, &place.path("refused"), &[]).exits(2).says(&["score.perplexity.model: ", says]);
+        run(&manifest, &place.path("refused"), &[]).exits(2).says(&["score.perplexity.model model: ", says]);
     };
     fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
     refused("model.safetensors");

@@ -141,7 +141,8 @@ pub fn corpus(place: &Place, records: usize) -> PathBuf {
     }
     place.write("data/web/copies.jsonl", copies(&fixture_lines("web-000.jsonl.zst", 0..records.min(16))));
     place.write("data/notes.jsonl.gz", fs::read(fixture("notes.jsonl.gz")).unwrap());
-    place.write("manifest.toml", CORPUS)
+    let model = repository().join("fixtures/lm/tiny_qwen2/tied");
+    place.write("manifest.toml", CORPUS.replace("MODEL", model.to_str().unwrap()))
 }
 
 /// The records of other ids, every second one with a longer text.
@@ -195,6 +196,23 @@ min_alpha_word_ratio = 0.6
 [dedup.exact]
 
 [dedup.near]
+
+[score.perplexity]
+model = "MODEL"
+drop = { below = 0.05, above = 0.9 }
+
+[[quality.term]]
+column = "signals.heuristic"
+
+[[quality.term]]
+column = "score.mean_nll"
+weight = 0.5
+calibration = "percentile"
+prefer = "low"
+
+[[quality.veto]]
+column = "signals.gopher_quality.n_words"
+above = 20000
 
 [budget]
 params = 7e9

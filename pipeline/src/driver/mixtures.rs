@@ -11,7 +11,7 @@ use curate_schemas::manifest::Mixture;
 use curate_schemas::tables;
 use curate_stages::edits::TextColumns;
 use curate_stages::mix::{self, Bucket, Document};
-use curate_stages::{Read, read};
+use curate_stages::read;
 
 use super::expect::{Existing, Expected, Keys, corpus_digest};
 use super::shards::publish;
@@ -53,7 +53,7 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         read("paragraph_dedup", "bytes"),
         read("tokens", "tokens"),
         read("quality", "reached"),
-        Read { table: "quality", column: "removed_by", name: "removed_by" },
+        read("quality", "removed_by"),
         read("quality", "q"),
     ];
     let mut pool = Pooled::default();

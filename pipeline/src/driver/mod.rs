@@ -14,13 +14,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
 use curate_schemas::manifest::{EMBEDDED_MODEL, EMBEDDED_TOKENIZER, Manifest};
+use curate_scorers::calibration::Knots;
 use curate_scorers::lm::LmError;
 use curate_scorers::lm::model::Model;
 use curate_scorers::rules::bad_words::BadWords;
 use curate_scorers::rules::url_rules::Blocklist;
 use curate_scorers::tokenizer::Tokenizer;
 use curate_stages::lists::{List, Lists};
-use curate_stages::score::LoadedModel;
+use curate_stages::score::{LoadedModel, Room};
 use curate_stages::{AnyStage, STAGES, stages};
 
 pub use documents::{InputState, input_states};
@@ -30,6 +31,7 @@ pub use shards::{count, edit, edited_bytes};
 
 use crate::engine::Engine;
 use crate::error::{Exit, Failure};
+use crate::hub;
 use crate::key;
 use crate::progress;
 use crate::run_dir::RunDir;
@@ -61,7 +63,7 @@ impl Driver {
     /// If the tokenizer cannot be loaded.
     pub fn new(manifest: Manifest, run: RunDir, threads: usize) -> Result<Driver> {
         let engine = Engine::new(threads, manifest.run.memory, run.spill())?;
-        let stages = load_stages(&manifest)?;
+        let stages = load_stages(&manifest, threads)?;
         Ok(Driver { manifest, run, engine, stages })
     }
 
@@ -164,7 +166,7 @@ struct Contents {
 ///
 /// # Errors
 /// Exit 2 if the tokenizer's file cannot be read or is none.
-pub fn load_stages(manifest: &Manifest) -> Result<Vec<AnyStage>> {
+pub fn load_stages(manifest: &Manifest, threads: usize) -> Result<Vec<AnyStage>> {
     let name = &manifest.tokens.tokenizer;
     let tokenizer = if name == EMBEDDED_TOKENIZER {
         Tokenizer::embedded().context("the embedded tokenizer")?
@@ -174,24 +176,38 @@ pub fn load_stages(manifest: &Manifest) -> Result<Vec<AnyStage>> {
         let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
         Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?
     };
-    let (lists, against, model) = (load_lists(manifest)?, earlier::digest(manifest)?, open_model(manifest)?);
+    let (lists, against, model) = (load_lists(manifest)?, earlier::digest(manifest)?, open_model(manifest, threads)?);
     let stages = stages(manifest, Arc::new(tokenizer), &lists, against, model);
     earlier::check(manifest, &stages)?;
     Ok(stages)
 }
 
 /// The model that scores, its weights digested but not loaded.
-fn open_model(manifest: &Manifest) -> Result<Option<Arc<LoadedModel>>> {
+fn open_model(manifest: &Manifest, threads: usize) -> Result<Option<Arc<LoadedModel>>> {
     let Some(settings) = manifest.score.perplexity.clone() else { return Ok(None) };
+    let usage = |error: LmError| {
+        let failure = Failure::new(Exit::Usage, format!("score.perplexity.model {}: {error}", settings.model));
+        match error {
+            LmError::NoRoom { .. } => failure.hint("raise run.memory, or read shorter windows"),
+            _ => failure,
+        }
+    };
     let model = match settings.model.as_str() {
         EMBEDDED_MODEL => Model::embedded(),
+        name if name.starts_with(hub::SCHEME) => Model::open(&hub::fetch(name)?),
         name => Model::open(&manifest.base.join(name)),
     };
-    let usage = |error: LmError| Failure::new(Exit::Usage, format!("score.perplexity.model: {error}"));
-    Ok(Some(Arc::new(LoadedModel::new(model.map_err(usage)?, settings))))
+    let model = model.map_err(usage)?;
+    if let Some(digest) = settings.digest.as_ref().filter(|digest| **digest != model.digest) {
+        let message =
+            format!("score.perplexity.model {}: its digest is {}, expected {digest}", settings.model, model.digest);
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    let room = Room { memory: manifest.run.memory, threads };
+    Ok(Some(Arc::new(LoadedModel::new(model, settings.clone(), room).map_err(usage)?)))
 }
 
-/// The lists that rules look things up in.
+/// What stages look up in files.
 fn load_lists(manifest: &Manifest) -> Result<Lists> {
     let read = |key: &str, name: &String| -> Result<(String, String)> {
         let path = manifest.base.join(name);
@@ -217,6 +233,14 @@ fn load_lists(manifest: &Manifest) -> Result<Lists> {
         let (text, digest) = read("filter.c4_bad_words.file", &words.file)?;
         let list = BadWords::new(&text, &words.language).with_context(|| words.file.clone())?;
         lists.bad_words = Some((Arc::new(list), digest));
+    }
+    for name in manifest.quality.term.iter().filter_map(|term| term.file.as_ref()) {
+        let (text, digest) = read("quality.term.file", name)?;
+        let usage = |what: String| Failure::new(Exit::Usage, format!("quality.term.file {name}: {what}"));
+        let points =
+            serde_json::from_str(&text).map_err(|error| usage(format!("expected [[value, term], …], {error}")))?;
+        let knots = Knots::isotonic(points).map_err(|error| usage(error.to_string()))?;
+        lists.isotonic.insert(name.clone(), (knots, digest));
     }
     Ok(lists)
 }

@@ -72,6 +72,9 @@ impl Driver {
             }
         }
         self.commit(base.name(), base.version(), contents)?;
+        if let AnyStage::Shard(stage) = stage {
+            stage.notes().iter().for_each(|note| progress.note(note));
+        }
         progress.finish();
         Ok(true)
     }

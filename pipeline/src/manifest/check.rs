@@ -9,12 +9,14 @@ use curate_scorers::language::Engine;
 
 use super::diagnose::{At, Problem, closest, did_you_mean, line, list, quoted};
 use super::tree::{Entries, Entry, Node, Value, parse};
-use super::value;
+use super::{terms, value};
 
 /// Pairs of keys of which the first must not exceed the second.
 const ORDERED: &[(&str, &str)] = &[
     ("filter.gopher_quality.min_words", "filter.gopher_quality.max_words"),
     ("filter.gopher_quality.min_avg_word_len", "filter.gopher_quality.max_avg_word_len"),
+    ("score.perplexity.drop.below", "score.perplexity.drop.above"),
+    ("quality.term.low", "quality.term.high"),
 ];
 
 /// Checks a whole manifest, which `text` is the file of; what it returns fits the types of
@@ -33,6 +35,7 @@ pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem
         }
     }
     check.conflicts(manifest, &out);
+    check.problems.extend(terms::problems(manifest, &out));
     (out, check.problems)
 }
 
@@ -126,7 +129,7 @@ impl Check<'_> {
         }
         for key in keys(table).filter(|key| !entries.contains_key(last(key.path))) {
             match key.absent {
-                Absent::Nothing(_) => {}
+                Absent::Nothing(_) | Absent::OneOf(_) => {}
                 Absent::Default(written) => {
                     out.extend(default(key, written).map(|value| (last(key.path).to_owned(), value)))
                 }
@@ -211,16 +214,12 @@ impl Check<'_> {
             let message = format!("{path}: its values are not computed, signals.values is \"none\"");
             self.problem(place(entries, &path), message, None);
         }
-        let heuristic = |path: &str| match value_at(out, path) {
-            Some(toml::Value::Array(words)) => words.iter().any(|word| word.as_str() == Some("heuristic")),
-            Some(toml::Value::Table(weights)) => weights.contains_key("heuristic"),
-            _ => false,
-        };
-        for path in ["dedup.near.prefer", "quality.terms"] {
-            if heuristic(path) && is_written(entries, path) {
-                let message = format!("{path}: heuristic is not computed, signals.values is \"none\"");
-                self.problem(place(entries, path), message, None);
-            }
+        let path = "dedup.near.prefer";
+        let words = value_at(out, path).and_then(toml::Value::as_array);
+        let prefers = words.is_some_and(|words| words.iter().any(|word| word.as_str() == Some("heuristic")));
+        if prefers && is_written(entries, path) {
+            let message = format!("{path}: heuristic is not computed, signals.values is \"none\"");
+            self.problem(place(entries, path), message, None);
         }
     }
 
@@ -230,10 +229,6 @@ impl Check<'_> {
         if confident.is_some_and(|least| least > 0.0) {
             let message = format!("language.min_confidence: language.engine = \"{engine}\" has no confidence");
             self.problem(place(entries, "language.min_confidence"), message, None);
-        }
-        if value_at(out, "quality.terms.language_confidence").is_some() {
-            let message = format!("quality.terms: language_confidence, but language.engine = \"{engine}\" has none");
-            self.problem(place(entries, "quality.terms"), message, None);
         }
         let known = if engine == "none" { &[] } else { Engine::Whichlang.languages() };
         for code in value_at(out, "language.keep").and_then(toml::Value::as_array).into_iter().flatten() {
@@ -270,7 +265,7 @@ impl Check<'_> {
     fn missing_table(&mut self, table: &Table) {
         let needed = keys(table).filter_map(|key| match key.absent {
             Absent::Refused(example) => Some(format!("{} = {example}", last(key.path))),
-            Absent::Default(_) | Absent::Nothing(_) => None,
+            Absent::Default(_) | Absent::Nothing(_) | Absent::OneOf(_) => None,
         });
         let hint = format!("for example {} with {}", header(table), needed.collect::<Vec<_>>().join(" and "));
         self.problem(At::File(0), format!("missing table {}", header(table)), Some(hint));
@@ -315,7 +310,7 @@ impl Check<'_> {
 }
 
 /// The checked value of a key or table, if it is there.
-fn value_at<'t>(out: &'t toml::Table, path: &str) -> Option<&'t toml::Value> {
+pub(super) fn value_at<'t>(out: &'t toml::Table, path: &str) -> Option<&'t toml::Value> {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     let value = out.get(first)?;
     rest.map_or(Some(value), |rest| value_at(value.as_table()?, rest))

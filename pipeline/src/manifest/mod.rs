@@ -8,6 +8,7 @@ mod check;
 mod diagnose;
 mod reference;
 mod size;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -17,7 +18,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use curate_schemas::manifest::Manifest;
+use curate_schemas::manifest::{Manifest, Term};
 use serde::Deserialize;
 
 pub(crate) use diagnose::closest;
@@ -133,10 +134,10 @@ fn derive(manifest: &mut toml::Table) {
         let name = name_of(source);
         source.entry("domain").or_insert(toml::Value::String(name));
     }
-    if manifest.get("signals").and_then(|signals| signals.get("values")?.as_str()) == Some("none") {
-        let quality = manifest.get_mut("quality").and_then(|quality| quality.get_mut("terms"));
-        if let Some(terms) = quality.and_then(toml::Value::as_table_mut) {
-            terms.remove("heuristic");
-        }
+    let has_signals = manifest.get("signals").and_then(|signals| signals.get("values")?.as_str()) != Some("none");
+    let quality = manifest.get_mut("quality").and_then(toml::Value::as_table_mut);
+    if let Some(quality) = quality.filter(|quality| !quality.contains_key("term") && has_signals) {
+        let heuristic = toml::Value::try_from(Term::of("signals.heuristic")).expect("plain data");
+        quality.insert("term".to_owned(), toml::Value::Array(vec![heuristic]));
     }
 }

@@ -47,6 +47,7 @@ fn line(key: &Key) -> String {
     let (mark, value, required) = match key.absent {
         Absent::Refused(example) => ("", example, "required "),
         Absent::Default(default) => ("", default, ""),
+        Absent::OneOf(example) => ("", example, "one of several, "),
         Absent::Nothing(example) => ("# ", example, ""),
     };
     let written = format!("{mark}{} = {value}", last(key.path));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use curate_schemas::manifest::{
     Absent, C4, Clean, Dedup, Filter, FineWeb, Format, GopherQuality, GopherRepetition, KEYS, Kind, Language,
-    LossConstants, NearDedup, Prefer, Profile, Quality, QualityTerm, TABLES, TokenScope, Tokens, Words,
+    LossConstants, NearDedup, Prefer, Profile, Quality, TABLES, Term, TokenScope, Tokens, Words,
 };
 
 use super::check::keys;
@@ -57,8 +57,14 @@ fn overrides_replace_add_and_make_tables() {
     assert_eq!(manifest.filter.gopher_quality, Some(GopherQuality { min_words: 80, ..Default::default() }));
     let dotted = good(&SMALL.replace("\"web\"", "\"web.v1\""), &["source.web.v1.path=[\"x\", \"y\"]"]);
     assert_eq!(dotted.source[0].path, ["x", "y"]);
-    let switched = good(SMALL, &["dedup.exact={}", "quality.terms.language_confidence=2", "quality.terms.heuristic=1"]);
-    assert_eq!((switched.dedup.exact.is_some(), switched.quality.terms.len()), (true, 2));
+    let switched = good(
+        SMALL,
+        &[
+            "dedup.exact={}",
+            "quality.term=[{ column = 'language.confidence' }, { column = 'signals.heuristic', weight = 2 }]",
+        ],
+    );
+    assert_eq!((switched.dedup.exact.is_some(), switched.quality.term.len()), (true, 2));
     assert_eq!(good("", &["run.name=a", "source=[{name = 'b', path = 'c'}]"]).source[0].name, "b");
     assert_eq!(good(&SMALL.replace("\"a\"", "3"), &["run.name=repaired", "run.name=again"]).run.name, "again");
 }
@@ -87,6 +93,8 @@ fn empty_tables_mean_the_types_defaults() {
         .map(|table| match table.path {
             "budget" => "[budget]\nparams = 1\n".to_owned(),
             "filter.c4_bad_words" => "[filter.c4_bad_words]\nfile = \"words.txt\"\n".to_owned(),
+            "quality.term" => "[[quality.term]]\ncolumn = \"signals.heuristic\"\n".to_owned(),
+            "quality.veto" => "[[quality.veto]]\ncolumn = \"meta.toxicity\"\nabove = 1\n".to_owned(),
             path => format!("[{path}]\n"),
         })
         .collect();
@@ -97,7 +105,11 @@ fn empty_tables_mean_the_types_defaults() {
     assert_eq!((manifest.filter.c4, manifest.filter.fineweb), (Some(C4::default()), Some(FineWeb::default())));
     assert_eq!((manifest.filter.profile, manifest.filter.words), (Profile::default(), Words::default()));
     assert_eq!((manifest.dedup.exact, manifest.dedup.near), (Some(Default::default()), Some(NearDedup::default())));
-    assert_eq!((manifest.tokens, manifest.quality), (Tokens::default(), Quality::default()));
+    assert_eq!((manifest.tokens, manifest.quality.veto.len()), (Tokens::default(), 1));
+    assert_eq!(
+        (manifest.quality.term, manifest.quality.combine),
+        (Quality::default().term, Quality::default().combine)
+    );
     let budget = manifest.budget.expect("it was given");
     assert_eq!((budget.params, budget.constants, budget.represents), (1.0, LossConstants::default(), 1.0));
     let mixture = &good(&format!("{SMALL}[[mixture]]\nname = \"m\"\ntokens = 3e11\n"), &[]).mixture[0];
@@ -121,7 +133,8 @@ fn every_key_has_a_table_a_line_and_a_good_value() {
         assert_eq!(TABLES.iter().filter(|table| keys(table).any(|own| own == key)).count(), 1, "{}", key.path);
         assert_eq!(KEYS.iter().filter(|other| other.path == key.path).count(), 1, "{}", key.path);
         assert!(!key.doc.is_empty() && !key.doc.ends_with('.') && !key.doc.contains('\n'), "{}", key.path);
-        let (Absent::Refused(written) | Absent::Default(written) | Absent::Nothing(written)) = key.absent;
+        let (Absent::Refused(written) | Absent::Default(written) | Absent::Nothing(written) | Absent::OneOf(written)) =
+            key.absent;
         let entries = parse(&format!("v = {written}")).unwrap_or_else(|error| panic!("{}: {error}", key.path));
         assert!(value::read(key.path, key.kind, &entries["v"].node).is_ok(), "{} = {written}", key.path);
     }
@@ -135,19 +148,20 @@ fn every_key_has_a_table_a_line_and_a_good_value() {
 fn every_word_loads() {
     let header = |path: &str| TABLES.iter().find(|table| keys(table).any(|key| key.path == path)).map(check::header);
     for key in KEYS {
-        let (Kind::Word(words) | Kind::Words(words) | Kind::Weights(words)) = key.kind else {
+        let (Kind::Word(words) | Kind::Words(words)) = key.kind else {
             continue;
         };
         for word in words {
             let value = match key.kind {
                 Kind::Word(_) => format!("\"{word}\""),
-                Kind::Words(_) => format!("[\"{word}\"]"),
-                _ => format!("{{ {word} = 1 }}"),
+                _ => format!("[\"{word}\"]"),
             };
             let table = header(key.path).filter(|header| header != "[[source]]").unwrap_or_default();
             // What else must be there for it to make sense.
             let more = match (table.as_str(), *word) {
                 ("[budget]", _) => "params = 1\n",
+                ("[[quality.term]]", "isotonic") => "column = 'signals.heuristic'\nfile = 'curve.json'\n",
+                ("[[quality.term]]", _) => "column = 'signals.heuristic'\n",
                 (_, "component") => "min_jaccard = 0\n",
                 (_, "estimate") => "keep_signatures = true\n",
                 _ => "",
@@ -209,7 +223,7 @@ fn parts_serialise_stably() {
     assert!(text.ends_with("prefer = [\"newest\", \"source_priority\"]\n"), "{text}");
     let manifest = good(QUICKSTART, &["source.notes.format=jsonl", "tokens.scope=survivors"]);
     assert_eq!((manifest.source[3].format, manifest.tokens.scope), (Some(Format::Jsonl), TokenScope::Survivors));
-    assert_eq!(manifest.quality.terms.get(&QualityTerm::Heuristic), Some(&1.0));
+    assert_eq!(manifest.quality.term, [Term::of("signals.heuristic")]);
     let written = toml::to_string(&manifest).expect("plain data");
     assert_eq!(good(&written, &[]), manifest, "a serialised manifest is a manifest");
 }

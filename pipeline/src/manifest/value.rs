@@ -8,7 +8,7 @@ use curate_schemas::manifest::{Kind, NO_MAX};
 
 use super::diagnose::{Problem, did_you_mean, list, quoted};
 use super::size::{parse_size, size_text};
-use super::tree::{Entries, Node, Value};
+use super::tree::{Node, Value};
 
 /// The value of `node` as [`Manifest`](curate_schemas::manifest::Manifest) wants it, or all that is wrong with it; `path`
 /// is its key.
@@ -16,7 +16,6 @@ pub(super) fn read(path: &str, kind: Kind, node: &Node) -> Result<toml::Value, V
     match (kind, &node.value) {
         (Kind::Words(known), Value::List(items)) => words(path, known, items),
         (Kind::Languages, Value::List(items)) => languages(path, items),
-        (Kind::Weights(known), Value::Table(entries)) => weights(path, known, entries, node),
         (Kind::Paths, Value::List(items)) => paths(path, items, node),
         (Kind::Paths, _) => paths(path, std::slice::from_ref(node), node),
         _ => scalar(kind, &node.value).map_err(|fault| vec![fault.at(path, node)]),
@@ -171,27 +170,6 @@ fn languages(path: &str, items: &[Node]) -> Result<toml::Value, Vec<Problem>> {
     Ok(toml::Value::Array(codes))
 }
 
-fn weights(path: &str, known: &[&str], entries: &Entries, node: &Node) -> Result<toml::Value, Vec<Problem>> {
-    let (mut out, mut problems) = (toml::Table::new(), Vec::new());
-    if entries.is_empty() {
-        problems.push(Problem::new(
-            node.at,
-            format!("{path}: expected at least one of {}, found none", list(known.iter().copied())),
-        ));
-    }
-    for (name, entry) in entries {
-        if let Err(fault) = word(known, name) {
-            problems.push(Problem::new(entry.at, format!("{path}: {}", fault.message)).hint(fault.hint));
-            continue;
-        }
-        match scalar(Kind::Positive { max: f64::INFINITY }, &entry.node.value) {
-            Ok(weight) => drop(out.insert(name.clone(), weight)),
-            Err(fault) => problems.push(fault.at(&format!("{path}.{name}"), &entry.node)),
-        }
-    }
-    if problems.is_empty() { Ok(toml::Value::Table(out)) } else { Err(problems) }
-}
-
 /// A type in words, for "expected …".
 pub(super) fn type_name(kind: Kind) -> String {
     match kind {
@@ -205,7 +183,6 @@ pub(super) fn type_name(kind: Kind) -> String {
         Kind::Word(known) => one_of(known),
         Kind::Words(known) => format!("a list of {}", list(known.iter().copied())),
         Kind::Languages => r#"a list of language codes such as ["eng"]"#.to_owned(),
-        Kind::Weights(known) => format!("a table of weights such as {{ {} = 1.0 }}", known.first().unwrap_or(&"")),
     }
 }
 
@@ -217,7 +194,8 @@ pub(super) fn range(kind: Kind) -> String {
         Kind::Integer { min, max } => format!("between {min} and {max}"),
         Kind::Count => "at least 1 and below 2^63".to_owned(),
         Kind::Number { min, max } if max.is_finite() => format!("between {min} and {max}"),
-        Kind::Number { min, .. } => format!("at least {min} and finite"),
+        Kind::Number { min, .. } if min.is_finite() => format!("at least {min} and finite"),
+        Kind::Number { .. } => "finite".to_owned(),
         Kind::Positive { max } if max.is_finite() => format!("above 0 and at most {max}"),
         Kind::Positive { .. } => "above 0 and finite".to_owned(),
         Kind::Size { min, max: NO_MAX } => format!("at least {}", size_text(min)),
@@ -226,7 +204,6 @@ pub(super) fn range(kind: Kind) -> String {
         Kind::Label => "1 to 64 characters, none a control character".to_owned(),
         Kind::Field => "field names joined by dots".to_owned(),
         Kind::Path | Kind::Paths => "a path, not empty and without NUL".to_owned(),
-        Kind::Weights(_) => "above 0 and finite".to_owned(),
         Kind::Bool | Kind::Word(_) | Kind::Words(_) | Kind::Languages => String::new(),
     }
 }

@@ -48,6 +48,8 @@ pub enum Absent {
     Default(&'static str),
     /// What the key's line says; with an example.
     Nothing(&'static str),
+    /// Nothing, if another of the table's keys of this kind is there; with an example.
+    OneOf(&'static str),
 }
 
 /// The type of a key and the range of its values. Bounds are inclusive.
@@ -66,7 +68,7 @@ pub enum Kind {
     Count,
     /// A finite integer or float.
     Number {
-        /// Least value.
+        /// Least value; infinite: none.
         min: f64,
         /// Greatest value; infinite: none.
         max: f64,
@@ -99,8 +101,6 @@ pub enum Kind {
     Words(&'static [&'static str]),
     /// A list of ISO 639-3 or 639-1 codes.
     Languages,
-    /// A table of at least one of these words, each with a number above 0.
-    Weights(&'static [&'static str]),
 }
 
 /// The greatest integer that TOML must carry; as a bound it stands for none.
@@ -111,6 +111,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const SHARE: Kind = Kind::Number { min: 0.0, max: 1.0 };
 const NOT_NEGATIVE: Kind = Kind::Number { min: 0.0, max: f64::INFINITY };
+const ANY_NUMBER: Kind = Kind::Number { min: f64::NEG_INFINITY, max: f64::INFINITY };
 const WORD_COUNT: Kind = integer(0, u32::MAX as u64);
 
 const fn integer(min: u64, max: u64) -> Kind {
@@ -131,6 +132,10 @@ const fn required(path: &'static str, kind: Kind, example: &'static str, doc: &'
 
 const fn optional(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
     Key { path, kind, absent: Absent::Nothing(example), doc }
+}
+
+const fn one_of(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, absent: Absent::OneOf(example), doc }
 }
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -159,7 +164,14 @@ pub const TABLES: &[Table] = &[
     table("dedup.paragraphs", Times::Switch, "one copy of each paragraph or line; absent: off"),
     table("tokens", Times::Default, "how tokens are counted"),
     table("score.perplexity", Times::Switch, "how surprised a language model is by each survivor; absent: off"),
-    table("quality", Times::Default, "what q(d) is made of"),
+    table(
+        "score.perplexity.drop",
+        Times::Switch,
+        "the tails of a language and domain, by nats per token or by bits per byte, go; absent: nothing goes",
+    ),
+    table("quality", Times::Default, "how q(d) is made of its terms"),
+    table("quality.term", Times::Any, "a column that counts in q(d); absent: signals.heuristic"),
+    table("quality.veto", Times::Any, "values of a column that remove a document, before q"),
     table("budget", Times::Switch, "the model the data is meant for; absent: no loss is predicted"),
     table("mixture", Times::Any, "one training mixture to export"),
 ];
@@ -281,12 +293,33 @@ pub const KEYS: &[Key] = &[
     key("tokens.scope", Kind::Word(&["all", "survivors"]), r#""all""#, "documents that are counted; with survivors, earlier stages' tokens are estimates"),
     key("tokens.tokenizer", Kind::Path, r#""embedded""#, "embedded, or the path of a tokenizer.json, relative to the manifest"),
 
-    key("score.perplexity.model", Kind::Path, r#""embedded""#, "embedded: 3.7 million parameters, compiled in; else a directory with config.json, tokenizer.json and safetensors, or a GGUF file, relative to the manifest"),
+    key("score.perplexity.model", Kind::Path, r#""embedded""#, "embedded: 3.7 million parameters, compiled in; else a directory with config.json, tokenizer.json and safetensors, a GGUF file, relative to the manifest, or hf://owner/name@commit"),
+    optional("score.perplexity.digest", Kind::Name, r#""af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262""#, "BLAKE3 of the model's weights, 64 hex digits as the log shows them; others are refused"),
     key("score.perplexity.window", Kind::Word(&["start", "start+middle", "all"]), r#""start""#, "which tokens are read; start: the first min(512, context); start+middle: as many again from the middle; all: every one"),
     key("score.perplexity.device", Kind::Word(&["auto", "cpu", "cuda", "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6", "cuda:7", "metal"]), r#""auto""#, "where the model runs; all but cpu need a build with the feature of that name"),
-    key("score.perplexity.batch_tokens", integer(1, 1 << 24), "8192", "tokens of a batch, padding included; it moves the last digits of a score"),
+    optional("score.perplexity.batch_tokens", integer(1, 1 << 24), "8192", "tokens of a batch, padding included; absent: 8,192 on a CPU, 65,536 on a GPU; it moves the last digits of a score"),
 
-    key("quality.terms", Kind::Weights(&["heuristic", "language_confidence"]), "{ heuristic = 1.0 }", "weight of each term of q(d)"),
+    key("score.perplexity.sample", Kind::Number { min: 0.0, max: 1.0 }, "1.0", "share of survivors that are scored, chosen by a hash of seed and doc_id"),
+
+    key("score.perplexity.drop.below", SHARE, "0.0", "share of a group's documents that may go as the least surprising"),
+    key("score.perplexity.drop.above", SHARE, "1.0", "share of a group's documents below the most surprising, which go"),
+
+    key("quality.combine", Kind::Word(&["weighted_geometric", "mean", "min", "max", "logistic"]), r#""weighted_geometric""#, "how terms become q; max: of twentieths, as Nemotron-CC's ensemble; logistic: 1 / (1 + e^-(intercept + Σ weight·term))"),
+    key("quality.intercept", ANY_NUMBER, "0.0", "the constant of combine = \"logistic\""),
+
+    required("quality.term.column", Kind::Field, r#""signals.heuristic""#, "table.column, table.column.field, or meta.field for a field of the record"),
+    key("quality.term.weight", ANY_NUMBER, "1.0", "its weight, above 0; with combine = \"logistic\" its coefficient"),
+    key("quality.term.calibration", Kind::Word(&["identity", "logistic", "percentile", "two_sided", "isotonic"]), r#""identity""#, "how a value becomes a term in (0, 1]; percentiles are of tokens, within language and domain"),
+    key("quality.term.prefer", Kind::Word(&["high", "low"]), r#""high""#, "which values are the better ones, for percentile"),
+    key("quality.term.low", SHARE, "0.25", "share below which two_sided falls"),
+    key("quality.term.high", SHARE, "0.75", "share above which two_sided falls"),
+    key("quality.term.midpoint", ANY_NUMBER, "0.0", "value at which logistic is one half"),
+    key("quality.term.slope", ANY_NUMBER, "1.0", "how fast logistic rises, per unit of the value"),
+    optional("quality.term.file", Kind::Path, r#""curve.json""#, "for isotonic: a JSON list of [value, term], both ascending, relative to the manifest"),
+
+    required("quality.veto.column", Kind::Field, r#""meta.toxicity""#, "table.column, table.column.field, or meta.field for a field of the record"),
+    one_of("quality.veto.below", ANY_NUMBER, "0.2", "smaller values remove the document; absent: none does"),
+    one_of("quality.veto.above", ANY_NUMBER, "0.8", "greater values remove the document; absent: none does"),
 
     required("budget.params", Kind::Positive { max: f64::INFINITY }, "7e9", "parameters of the model"),
     key("budget.constants", Kind::Word(&["besiroglu2024", "besiroglu2024_full", "hoffmann2022_rounded", "hoffmann2022", "muennighoff2023"]), r#""besiroglu2024""#,

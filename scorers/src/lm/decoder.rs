@@ -7,10 +7,14 @@
 //! that no `[tokens, vocabulary]` matrix ever exists.
 //! Cost: 2 × parameters FLOPs a token, embedding excluded and output layer included, plus attention.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{D, DType, Device, Storage, Tensor};
 
 use crate::lm::LmError;
 use crate::lm::config::Config;
+#[cfg(feature = "cuda")]
+use crate::lm::cuda;
 use crate::lm::load::{Loader, check_tensors};
 use crate::lm::ops::{AddAssign, CausalAttention, Heads, LogSumExp, SwigluInto, add_logits};
 use crate::lm::weights::TensorSource;
@@ -59,8 +63,8 @@ pub(super) struct Layer {
     pub(super) bias_values: Vec<f32>,
     pub(super) output: Tensor,
     pub(super) mlp_norm: Tensor,
-    pub(super) gate: Tensor,
-    pub(super) up: Tensor,
+    /// Gates above ups.
+    pub(super) gate_up: Tensor,
     pub(super) down: Tensor,
 }
 
@@ -72,11 +76,39 @@ pub struct Decoder {
     layers: Vec<Layer>,
     norm: Tensor,
     head: Tensor,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-    /// Loops on slices, or the tensor library's operations. The latter can be had on the CPU for tests.
-    uses_loops: bool,
+    /// Cosines and sines, `[positions, head_dim / 2]`: in f32 throughout, as transformers computes them.
+    angles: [Vec<f32>; 2],
+    /// The same on the device.
+    angles_there: [Tensor; 2],
+    operations: Operations,
+    /// One batch at a time on a device of its own: two would need memory for two, and take as long.
+    turn: Mutex<()>,
 }
+
+/// What is done between matrix products, by what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operations {
+    /// Loops on slices: f32 on the CPU.
+    Loops,
+    /// Kernels of our own on CUDA.
+    #[cfg(feature = "cuda")]
+    Kernels,
+    /// The tensor library's, on any device.
+    Tensors,
+}
+
+impl Operations {
+    fn of(options: &Options) -> Operations {
+        match (&options.device, options.dtype) {
+            (Device::Cpu, DType::F32) => Operations::Loops,
+            #[cfg(feature = "cuda")]
+            (device, dtype) if cuda::serves(device, dtype) => Operations::Kernels,
+            _ => Operations::Tensors,
+        }
+    }
+}
+
+type AttentionOf<'a> = dyn Fn(&'a Layer, Tensor) -> candle_core::Result<Tensor> + 'a;
 
 /// Rows of a batch that go through the feed-forward layers at a time on the CPU, and columns of its inner width: what is
 /// held stays in the cache, and rows are enough to pay for the packing of the weights.
@@ -102,10 +134,13 @@ impl Decoder {
         };
         let norm = loader.vector("model.norm.weight")?;
         let layers = (0..config.num_layers).map(|i| loader.layer(i)).collect::<Result<_, _>>()?;
-        let (cos, sin) = rotation(&config, positions);
-        let uses_loops = options.device.is_cpu() && options.dtype == DType::F32;
+        let angles = rotation(&config, positions);
+        let there = |values: &Vec<f32>| Tensor::from_slice(values, (positions, config.head_dim / 2), &options.device);
+        let angles_there = [there(&angles[0])?, there(&angles[1])?];
+        let operations = Operations::of(&options);
         let options = Options { positions, ..options };
-        Ok(Decoder { config, options, embedding, layers, norm, head, cos, sin, uses_loops })
+        let turn = Mutex::new(());
+        Ok(Decoder { config, options, embedding, layers, norm, head, angles, angles_there, operations, turn })
     }
 
     /// The model's shape.
@@ -119,9 +154,8 @@ impl Decoder {
     }
 
     #[cfg(test)]
-    pub(crate) fn without_loops(mut self) -> Decoder {
-        self.uses_loops = false;
-        self
+    pub(crate) fn by_tensors(self) -> Decoder {
+        Decoder { operations: Operations::Tensors, ..self }
     }
 
     /// For each input, `ln p(t_i | t_<i)` in nats for i from `first_scored` on, in order.
@@ -131,6 +165,8 @@ impl Decoder {
     /// too narrow for it, [`LmError::Backend`] for what the device cannot do, out of memory among it.
     pub fn log_probs(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, LmError> {
         self.check(inputs)?;
+        let is_shared = self.options.device.is_cpu();
+        let _turn = (!is_shared).then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         let inputs_scored: Vec<&Input> = inputs.iter().filter(|input| !scored(input).is_empty()).collect();
         let mut flat = Vec::new().into_iter();
         if !inputs_scored.is_empty() {
@@ -163,24 +199,22 @@ impl Decoder {
         let windows: Vec<usize> = inputs.iter().map(|input| input.tokens.len()).collect();
         let ids = Tensor::from_vec(ids, windows.iter().sum::<usize>(), &self.options.device)?;
         let mut x = self.embedding.index_select(&ids, 0)?;
-        let padding = if self.uses_loops { None } else { Some(Padding::new(self, &windows)?) };
-        let rows = if self.uses_loops { CPU_ROWS } else { x.dim(0)? };
-        let inner = (rows.min(x.dim(0)?), self.config.intermediate_size);
-        let inner = if self.uses_loops { Some(Tensor::zeros(inner, DType::F32, &Device::Cpu)?) } else { None };
+        let attention = self.attention(&windows)?;
+        let inner = (CPU_ROWS.min(x.dim(0)?), self.config.intermediate_size);
+        let inner = match self.operations {
+            Operations::Loops => Some(Tensor::zeros(inner, DType::F32, &Device::Cpu)?),
+            _ => None,
+        };
         for layer in &self.layers {
             let normed = self.normed(&x, &layer.attention_norm)?;
             let qkv = normed.matmul(&layer.qkv.t()?)?;
-            let mixed = match &padding {
-                None => self.attention_by_loops(layer, &qkv, &windows)?,
-                Some(padding) => self.attention_by_tensors(layer, qkv, padding)?,
-            };
+            let mixed = attention(layer, qkv)?;
             x = self.add(x, &mixed.matmul(&layer.output.t()?)?)?;
             let normed = self.normed(&x, &layer.mlp_norm)?;
             x = match &inner {
                 Some(inner) => mlp_by_loops(layer, x, &normed, inner)?,
                 None => {
-                    let gate = normed.matmul(&layer.gate.t()?)?.silu()?;
-                    let inner = (gate * normed.matmul(&layer.up.t()?)?)?;
+                    let inner = self.swiglu(&normed.matmul(&layer.gate_up.t()?)?)?;
                     (x + inner.matmul(&layer.down.t()?)?)?
                 }
             };
@@ -193,20 +227,44 @@ impl Decoder {
     }
 
     fn add(&self, x: Tensor, y: &Tensor) -> candle_core::Result<Tensor> {
-        if !self.uses_loops {
-            return x + y;
+        match self.operations {
+            Operations::Loops => x.inplace_op2(y, &AddAssign).map(|()| x),
+            _ => x + y,
         }
-        x.inplace_op2(y, &AddAssign)?;
-        Ok(x)
+    }
+
+    /// silu(gate) · up, off the loops of the CPU.
+    fn swiglu(&self, gate_up: &Tensor) -> candle_core::Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if self.operations == Operations::Kernels {
+            return cuda::swiglu(gate_up);
+        }
+        let width = self.config.intermediate_size;
+        gate_up.narrow(1, 0, width)?.silu()? * gate_up.narrow(1, width, width)?
     }
 
     fn heads(&self) -> Heads {
         Heads { query: self.config.num_heads, kv: self.config.num_kv_heads, dim: self.config.head_dim }
     }
 
-    fn attention_by_loops(&self, layer: &Layer, qkv: &Tensor, windows: &[usize]) -> candle_core::Result<Tensor> {
-        let (heads, bias) = (self.heads(), layer.bias_values.as_slice());
-        qkv.apply_op1_no_bwd(&CausalAttention { heads, bias, cos: &self.cos, sin: &self.sin, windows })
+    /// From a layer's q, k and v, without biases, to its mixed values, for windows of these lengths.
+    fn attention<'a>(&'a self, windows: &'a [usize]) -> candle_core::Result<Box<AttentionOf<'a>>> {
+        let heads = self.heads();
+        Ok(match self.operations {
+            Operations::Loops => Box::new(move |layer, qkv| {
+                let (bias, [cos, sin]) = (layer.bias_values.as_slice(), &self.angles);
+                qkv.apply_op1_no_bwd(&CausalAttention { heads, bias, cos, sin, windows })
+            }),
+            #[cfg(feature = "cuda")]
+            Operations::Kernels => {
+                let windows = cuda::Windows::new(windows, &self.angles_there, heads.query, self.options.chunk_bytes)?;
+                Box::new(move |layer, qkv| cuda::attention(&qkv, layer.bias.as_ref(), heads, &windows))
+            }
+            Operations::Tensors => {
+                let padding = Padding::new(self, windows)?;
+                Box::new(move |layer, qkv| self.attention_by_tensors(layer, qkv, &padding))
+            }
+        })
     }
 
     /// Attention in the tensor library's operations: windows padded on the right to the longest, where no position sees the
@@ -256,18 +314,19 @@ impl Decoder {
             first += input.tokens.len() as u32;
         }
         let vocab = self.config.vocab_size;
-        let rows_max = match self.uses_loops {
-            true => CPU_ROWS,
-            false => (self.options.chunk_bytes / (4 * vocab)).max(1),
+        let rows_max = match self.operations {
+            Operations::Loops => CPU_ROWS,
+            _ => (self.options.chunk_bytes / (4 * vocab)).max(1),
         };
         let mut out = Vec::with_capacity(rows.len());
         for (rows, targets) in rows.chunks(rows_max).zip(targets.chunks(rows_max)) {
             let index = Tensor::new(rows, &self.options.device)?;
             let hidden = hidden.index_select(&index, 0)?;
-            if self.uses_loops {
-                self.log_probs_by_loops(&hidden, targets, &mut out)?;
-            } else {
-                out.extend(self.log_probs_by_tensors(&hidden, targets)?);
+            match self.operations {
+                Operations::Loops => self.log_probs_by_loops(&hidden, targets, &mut out)?,
+                #[cfg(feature = "cuda")]
+                Operations::Kernels => out.extend(cuda::log_probs(&hidden, &self.head, targets)?),
+                Operations::Tensors => out.extend(self.log_probs_by_tensors(&hidden, targets)?),
             }
         }
         Ok(out)
@@ -308,8 +367,8 @@ fn mlp_by_loops(layer: &Layer, x: Tensor, normed: &Tensor, inner: &Tensor) -> ca
         let (normed, inner) = (normed.narrow(0, start, rows)?, inner.narrow(0, 0, rows)?);
         for first in (0..width).step_by(CPU_COLUMNS) {
             let columns = CPU_COLUMNS.min(width - first);
-            let gate = normed.matmul(&layer.gate.narrow(0, first, columns)?.t()?)?;
-            let up = normed.matmul(&layer.up.narrow(0, first, columns)?.t()?)?;
+            let gate = normed.matmul(&layer.gate_up.narrow(0, first, columns)?.t()?)?;
+            let up = normed.matmul(&layer.gate_up.narrow(0, width + first, columns)?.t()?)?;
             inner.inplace_op3(&gate, &up, &SwigluInto { first })?;
         }
         x.narrow(0, start, rows)?.inplace_op2(&inner.matmul(&layer.down.t()?)?, &AddAssign)?;
@@ -338,7 +397,7 @@ struct Padding {
 
 impl Padding {
     fn new(decoder: &Decoder, windows: &[usize]) -> candle_core::Result<Padding> {
-        let (device, half) = (&decoder.options.device, decoder.config.head_dim / 2);
+        let device = &decoder.options.device;
         let longest = windows.iter().copied().max().unwrap_or(0);
         let (mut scatter, mut gather, mut first) = (Vec::new(), Vec::new(), 0);
         for (i, &len) in windows.iter().enumerate() {
@@ -353,7 +412,7 @@ impl Padding {
         let is_seen = |i: usize| i % columns <= longest + i / columns;
         let mask = (0..chunk_rows * columns).map(|i| if is_seen(i) { 0.0 } else { f32::NEG_INFINITY }).collect();
         let mask = Tensor::from_vec::<_, f32>(mask, (chunk_rows, columns), device)?;
-        let table = |values: &[f32]| Tensor::new(&values[..longest * half], device)?.reshape((longest, half));
+        let [cos, sin] = decoder.angles_there.each_ref().map(|table| table.narrow(0, 0, longest));
         Ok(Padding {
             windows: windows.len(),
             longest,
@@ -361,16 +420,15 @@ impl Padding {
             gather: Tensor::new(gather, device)?,
             chunk_rows,
             mask,
-            cos: table(&decoder.cos)?,
-            sin: table(&decoder.sin)?,
+            cos: cos?,
+            sin: sin?,
         })
     }
 }
 
-/// Cosines and sines, `[positions, head_dim / 2]`: in f32 throughout, as transformers computes them.
-fn rotation(config: &Config, positions: usize) -> (Vec<f32>, Vec<f32>) {
+fn rotation(config: &Config, positions: usize) -> [Vec<f32>; 2] {
     let frequency = |i: usize| (config.rope_theta as f32).powf((2 * i) as f32 / config.head_dim as f32).recip();
     let frequencies: Vec<f32> = (0..config.head_dim / 2).map(frequency).collect();
     let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
-    angles.map(|angle| (angle.cos(), angle.sin())).unzip()
+    angles.map(|angle| (angle.cos(), angle.sin())).unzip().into()
 }

@@ -47,10 +47,30 @@ impl DeviceChoice {
         let fail = |device: String, error: candle_core::Error| LmError::Device { device, reason: error.to_string() };
         match self {
             DeviceChoice::Cpu => Ok(Device::Cpu),
-            DeviceChoice::Cuda(n) => Device::new_cuda(n).map_err(|e| fail(format!("cuda:{n}"), e)),
+            DeviceChoice::Cuda(n) => open_cuda(n).map_err(|e| fail(format!("cuda:{n}"), e)),
             DeviceChoice::Metal => Device::new_metal(0).map_err(|e| fail("metal".to_owned(), e)),
-            DeviceChoice::Auto => Ok(Device::new_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu)),
+            DeviceChoice::Auto => Ok(open_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu)),
         }
+    }
+}
+
+#[cfg(feature = "cuda")]
+use crate::lm::cuda::open as open_cuda;
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(ordinal: usize) -> candle_core::Result<Device> {
+    Device::new_cuda(ordinal)
+}
+
+/// Bytes of memory that are free on a device of its own; `None` on the CPU and where the device does not say.
+///
+/// # Errors
+/// [`LmError::Backend`] if the driver fails.
+pub fn free_bytes(device: &Device) -> Result<Option<u64>, LmError> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => Ok(Some(crate::lm::cuda::free_bytes(device)?)),
+        _ => Ok(None),
     }
 }
 

@@ -39,8 +39,7 @@ impl Loader<'_> {
             bias_values,
             output: self.matrix(&[&name("self_attn.o_proj.weight")], &[hidden_size], q)?,
             mlp_norm: self.vector(&name("post_attention_layernorm.weight"))?,
-            gate: self.matrix(&[&gate], &[intermediate_size], hidden_size)?,
-            up: self.matrix(&[&up], &[intermediate_size], hidden_size)?,
+            gate_up: self.matrix(&[&gate, &up], &[intermediate_size; 2], hidden_size)?,
             down: self.matrix(&[&down], &[hidden_size], intermediate_size)?,
         })
     }

@@ -4,7 +4,10 @@
 //! and the widened layer of each token; one chunk of logits and one of attention scores. The caches of keys and values that
 //! generation would need are reported for comparison; scoring has none.
 
+use candle_core::DType;
+
 use crate::lm::config::Config;
+use crate::lm::decoder::Options;
 
 /// Bytes of keys and values for `batch` sequences of `tokens`: 2 · b · L · layers · KV heads · head dimensions · bytes.
 pub fn kv_bytes(config: &Config, batch: u64, tokens: u64, bytes: u64) -> u64 {
@@ -20,8 +23,20 @@ pub struct Demand {
     pub window_tokens: u64,
     /// Bytes of logits and of attention scores held at a time.
     pub chunk_bytes: u64,
-    /// Whether the loops of the CPU run, which widen a few rows at a time, or the tensor library's operations.
+    /// Whether the loops of the CPU run, which widen a few rows at a time, or operations on a whole batch.
     pub uses_loops: bool,
+}
+
+impl Demand {
+    /// Of a decoder with these options, for windows of up to its positions.
+    pub fn of(options: &Options) -> Demand {
+        Demand {
+            dtype_bytes: options.dtype.size_in_bytes() as u64,
+            window_tokens: options.positions as u64,
+            chunk_bytes: options.chunk_bytes as u64,
+            uses_loops: options.device.is_cpu() && options.dtype == DType::F32,
+        }
+    }
 }
 
 /// Bytes, by what they are for.
@@ -42,8 +57,8 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// The plan for a model in `memory_bytes`.
-    pub fn new(config: &Config, demand: Demand, memory_bytes: u64) -> MemoryPlan {
+    /// The plan for a model in `memory_bytes`, of which so many batches run at once.
+    pub fn new(config: &Config, demand: Demand, memory_bytes: u64, batches: u64) -> MemoryPlan {
         let Demand { dtype_bytes, window_tokens, chunk_bytes, uses_loops } = demand;
         let (hidden, ffn) = (config.hidden_size as u64, config.intermediate_size as u64);
         let (q, kv) = ((config.num_heads * config.head_dim) as u64, (config.num_kv_heads * config.head_dim) as u64);
@@ -57,8 +72,8 @@ impl MemoryPlan {
         let logits = 4 * chunk_bytes.max(4 * if uses_loops { 1 } else { config.vocab_size as u64 });
         let attention = 4 * chunk_bytes.max(4 * config.num_heads as u64 * window_tokens);
         let weights = config.parameters() * dtype_bytes;
-        let left = memory_bytes.saturating_sub(weights + logits + attention + fixed_rows);
-        let batch_tokens = left / activations_per_token;
+        let left = memory_bytes.saturating_sub(weights) / batches.max(1);
+        let batch_tokens = left.saturating_sub(logits + attention + fixed_rows) / activations_per_token;
         MemoryPlan {
             weights,
             activations_per_token,
@@ -134,10 +149,12 @@ mod tests {
     fn batches_grow_with_memory() {
         let config = config(24, 896, 4864, (14, 2, 64), 151_936);
         let demand = Demand { dtype_bytes: 2, window_tokens: 512, chunk_bytes: 256 << 20, uses_loops: false };
-        let plan = |gib: u64| MemoryPlan::new(&config, demand, gib << 30);
+        let plan = |gib: u64| MemoryPlan::new(&config, demand, gib << 30, 1);
         assert_eq!(plan(1).batch_tokens, 0);
         assert!(plan(8).batch_tokens > 10_000 && plan(80).batch_tokens > 10 * plan(8).batch_tokens);
         assert!(plan(8).total(plan(8).batch_tokens) <= 8 << 30);
+        let shared = MemoryPlan::new(&config, demand, 8 << 30, 2);
+        assert!(2 * shared.total(shared.batch_tokens) - shared.weights <= 8 << 30, "{shared}");
         assert!(plan(8).to_string().starts_with("weights 942 MiB, logits chunk 1024 MiB"), "{}", plan(8));
     }
 }

@@ -14,6 +14,8 @@
 
 pub mod batch;
 pub mod config;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod decoder;
 pub mod device;
 pub mod gguf;
@@ -129,6 +131,16 @@ pub enum LmError {
         documents: usize,
         /// Tokens in it.
         tokens: usize,
+    },
+    /// Not even one window fits into the memory there is.
+    #[error("the model needs {needed_mib} MiB on {device}, {memory_mib} MiB are there", needed_mib = needed.div_ceil(1 << 20), memory_mib = memory >> 20)]
+    NoRoom {
+        /// Bytes for weights and one window.
+        needed: u64,
+        /// Bytes that may be used.
+        memory: u64,
+        /// The device.
+        device: String,
     },
     /// The device named does not exist, or this build cannot use it.
     #[error("device {device}: {reason}")]

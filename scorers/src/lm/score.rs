@@ -80,6 +80,15 @@ pub struct ScoreStats {
     pub halved: u64,
 }
 
+impl ScoreStats {
+    /// Adds another's.
+    pub fn add(&mut self, other: ScoreStats) {
+        self.padding.add(other.padding);
+        self.batches += other.batches;
+        self.halved += other.halved;
+    }
+}
+
 /// Scores documents in batches.
 pub struct Scorer<F> {
     forward: F,
@@ -102,6 +111,11 @@ impl<F: Forward> Scorer<F> {
     /// it, so this changes what is in memory and only the last digits of a score.
     pub fn limited_to(self, batch_tokens: usize) -> Scorer<F> {
         Scorer { fits_tokens: AtomicUsize::new(batch_tokens), ..self }
+    }
+
+    /// What scores the batches.
+    pub fn into_forward(self) -> F {
+        self.forward
     }
 
     /// How documents are cut.

@@ -101,7 +101,7 @@ impl CorpusStage for NearDedupStage {
         &["near_dedup_evidence", "near_dedup_sample"]
     }
 
-    fn decide(&self, corpus: &dyn Corpus) -> Result<Decision> {
+    fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
         let Some(near) = &self.near else {
             let results = Results::new(corpus, None);
             return Ok(results.decision(RecordBatch::new_empty(tables::schema("near_dedup_sample")), Vec::new()));
@@ -370,7 +370,7 @@ impl Results {
         Ok(())
     }
 
-    fn decision(self, sample: RecordBatch, notes: Vec<String>) -> Decision {
+    fn decision(self, sample: RecordBatch, notes: Vec<String>) -> Decision<'static> {
         let annotated = Arc::new(self);
         let with_evidence = Arc::clone(&annotated);
         let tables: [(&'static str, Rows); 2] = [
@@ -484,6 +484,20 @@ mod tests {
 
         fn earlier(&self) -> &[Earlier] {
             &[]
+        }
+
+        fn own_shards(&self) -> usize {
+            self.firsts.len() - 1
+        }
+
+        fn shard(
+            &self,
+            shard: usize,
+            _: &[Read],
+            visit: &mut dyn FnMut(u64, &RecordBatch) -> Result<()>,
+        ) -> Result<()> {
+            let (first, end) = (self.firsts[shard] as usize, self.firsts[shard + 1] as usize);
+            visit(first as u64, &self.columns.slice(first, end - first))
         }
 
         fn scan(&self, _: &[Read], visit: &(dyn Fn(u64, &RecordBatch) -> Result<()> + Sync)) -> Result<()> {

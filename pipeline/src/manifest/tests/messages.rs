@@ -54,8 +54,18 @@ fn wrong_types_and_ranges_are_named() {
         ("[filter.gopher_quality]", "max_words = 10", "filter.gopher_quality.min_words: must be at most max_words = 10, found 50"),
         ("[dedup.near]", "bands = 257", "dedup.near.bands: must be between 1 and 256, found 257"),
         ("[dedup.near]", "prefer = [\"bytes\", \"bytes\"]", "dedup.near.prefer: \"bytes\" is listed twice"),
-        ("[quality]", "terms = {}", "quality.terms: expected at least one of \"heuristic\", \"language_confidence\", found none"),
-        ("[quality]", "terms = { heuristic = 0 }", "quality.terms.heuristic: must be above 0 and finite, found 0"),
+        ("[[quality.term]]", "column = \"signals.heuristic\"\nweight = 0", "quality.term: weight must be above 0, found 0\n  hint: only combine = \"logistic\" takes others"),
+        ("[[quality.term]]", "column = \"signals.heuristic\"\nweight = inf", "quality.term.weight: must be finite, found inf"),
+        ("[[quality.term]]", "column = \"signals.heuristic\"\nhigh = 0.1", "quality.term.low: must be at most high = 0.1, found 0.25"),
+        ("[[quality.term]]", "column = \"signals.heuristic\"\n[[quality.term]]\ncolumn = \"signals.heuristic\"", "quality.term: \"signals.heuristic\" is a term already"),
+        ("[[quality.term]]", "column = \"signals.heuristics\"", "quality.term: \"signals.heuristics\" is no column of numbers\n  hint: name table.column as `curate schema` lists them, or meta.field for a field of the record"),
+        ("[[quality.term]]", "column = \"quality.q\"", "quality.term: \"quality.q\" is no column of numbers\n  hint: name table.column as `curate schema` lists them, or meta.field for a field of the record"),
+        ("[[quality.term]]", "column = \"score.mean_nll\"", "quality.term: \"score.mean_nll\" is not computed, there is no [score.perplexity]"),
+        ("[[quality.term]]", "column = \"signals.heuristic\"\ncalibration = \"isotonic\"", "quality.term: calibration = \"isotonic\" needs a file\n  hint: write file = \"curve.json\""),
+        ("[[quality.term]]", "column = \"signals.heuristic\"\nfile = \"x\"", "quality.term: calibration = \"identity\" has no file"),
+        ("[[quality.veto]]", "column = \"meta.toxicity\"", "quality.veto: \"meta.toxicity\" has no bound\n  hint: write below or above"),
+        ("[score.perplexity]", "sample = 0.5\ndrop = { above = 0.9 }", "score.perplexity.drop: only a sample is scored, and the rest cannot be judged"),
+        ("[score.perplexity]", "drop = { below = 0.5, above = 0.4 }", "score.perplexity.drop.below: must be at most above = 0.4, found 0.5"),
         ("[budget]", "params = 1e400", "budget.params: must be above 0 and finite, found inf"),
         ("[budget]", "params = 1\nrepresents = 0.5", "budget.represents: must be at least 1 and finite, found 0.5"),
         ("[[mixture]]", "name = \"m\"\ntokens = 0", "mixture.tokens: must be at least 1 and below 2^63, found 0"),
@@ -85,7 +95,7 @@ fn unknown_words_get_a_hint() {
         ("[mixture]", "name = \"m\"", "expected the table [[mixture]], found a table\n  hint: write [[mixture]] on a line of its own"),
         ("[language]", "keep = [\"eng\", \"enq\"]", "language.keep: unknown language \"enq\"\n  hint: languages go by their ISO 639-3 code, such as \"eng\", or ISO 639-1, such as \"en\""),
         ("[language]", "keep = \"eng\"", "language.keep: expected a list of language codes such as [\"eng\"], found string \"eng\"\n  hint: write [\"eng\"]"),
-        ("[quality]", "terms = { heuristics = 1 }", "quality.terms: unknown word \"heuristics\", expected one of \"heuristic\", \"language_confidence\"\n  hint: did you mean \"heuristic\"?"),
+        ("[quality]", "combine = \"means\"", "quality.combine: unknown word \"means\", expected one of \"weighted_geometric\", \"mean\", \"min\", \"max\", \"logistic\"\n  hint: did you mean \"mean\"?"),
     ];
     for (table, line, message) in cases {
         assert_eq!(fault(table, line), message, "{line}");
@@ -182,7 +192,7 @@ fn mistakes_in_overrides_quote_them() {
         ("source.web=2", "expected source.<name>.<key>=value, found source.web"),
         ("mixture.general.tokens=2", "no [[mixture]] is called \"general\""),
         ("run.name.x=1", "\"name\" is not a table"),
-        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [[source]], [clean], [language], [signals], [filter], [filter.url], [filter.gopher_repetition], [filter.gopher_quality], [filter.c4], [filter.c4_paragraphs], [filter.c4_bad_words], [filter.fineweb], [filter.lines], [dedup], [dedup.exact], [dedup.near], [dedup.paragraphs], [tokens], [score.perplexity], [quality], [budget], [[mixture]]"),
+        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [[source]], [clean], [language], [signals], [filter], [filter.url], [filter.gopher_repetition], [filter.gopher_quality], [filter.c4], [filter.c4_paragraphs], [filter.c4_bad_words], [filter.fineweb], [filter.lines], [dedup], [dedup.exact], [dedup.near], [dedup.paragraphs], [tokens], [score.perplexity], [score.perplexity.drop], [quality], [[quality.term]], [[quality.veto]], [budget], [[mixture]]"),
         ("budget.represents=2", "missing key \"params\" in [budget]\n  hint: for example params = 7e9"),
     ];
     for (set, message) in cases {

@@ -39,7 +39,7 @@ fn padding_is_not_seen_on_a_device() {
     let documents = documents();
     let scorer = |decoder, budget| Scorer::new(decoder, tiny_windowing(WindowKind::All), budget, Vec::new());
     let (expected, _) = scorer(tiny("tied"), 1).score(&documents).expect("scores");
-    let (found, _) = scorer(tiny("tied").without_loops(), 1 << 20).score(&documents).expect("scores");
+    let (found, _) = scorer(tiny("tied").by_tensors(), 1 << 20).score(&documents).expect("scores");
     for (found, expected) in found.iter().zip(&expected) {
         assert!((found.sum_nll - expected.sum_nll).abs() <= 1e-4 * found.n_scored as f64);
     }

@@ -27,7 +27,7 @@ fn parity_of_the_tensor_operations() {
             let mut source = SafeTensors::from_dir(&fixtures().join("tiny_qwen2").join(form)).expect("weights");
             let options = Options { chunk_bytes, ..Options::cpu(512) };
             let decoder = Decoder::load(tiny_config(form, "config.json"), &mut source, options).expect("a model");
-            let found = decoder.without_loops().log_probs(&inputs(&cases[..9])).expect("scores");
+            let found = decoder.by_tensors().log_probs(&inputs(&cases[..9])).expect("scores");
             let most = difference(&found, &cases[..9]);
             assert!(most <= 1e-4, "{form}, {chunk_bytes} bytes: {most}");
         }
@@ -147,7 +147,7 @@ fn loops_and_tensors_agree_on_odd_shapes() {
     let input =
         |n: u32| Input { tokens: (0..n).map(|i| (i * 7919 + n) % 1511).collect(), first_scored: 1 + n as usize / 7 };
     let inputs: Vec<Input> = [101, 1, 2, 15, 16, 17, 23, 24, 25, 48, 49, 100, 101, 99, 98, 64].map(input).to_vec();
-    let expected = load(1 << 20).without_loops().log_probs(&inputs).expect("scores");
+    let expected = load(1 << 20).by_tensors().log_probs(&inputs).expect("scores");
     for chunk_bytes in [1, 1 << 12, 1 << 21] {
         let found = load(chunk_bytes).log_probs(&inputs).expect("scores");
         for (found, expected) in found.iter().zip(&expected) {

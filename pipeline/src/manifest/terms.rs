@@ -1,0 +1,99 @@
+//! Terms and vetoes of `quality`: do their columns exist, are they computed, and does each say what it needs?
+
+use curate_schemas::tables;
+
+use super::check::value_at;
+use super::diagnose::{At, Problem, quoted};
+use super::tree::{Entries, Node, Value};
+
+/// Everything that is wrong with `[[quality.term]]`, `[[quality.veto]]` and bands, in a manifest whose keys are right.
+pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let logistic = value_at(out, "quality.combine").and_then(toml::Value::as_str) == Some("logistic");
+    let mut seen: Vec<&str> = Vec::new();
+    for (kind, item, at) in items(entries, out) {
+        let path = format!("quality.{kind}");
+        let text = |key: &str| item.get(key).and_then(toml::Value::as_str);
+        let Some(column) = text("column") else { continue };
+        let mut problem = |message: String, hint: Option<String>| {
+            problems.push(Problem::new(at, format!("{path}: {message}")).hint(hint));
+        };
+        if let Some((message, hint)) = unusable(column, out) {
+            problem(format!("{} {message}", quoted(column)), hint);
+        }
+        if kind == "veto" {
+            if !item.contains_key("below") && !item.contains_key("above") {
+                problem(format!("{} has no bound", quoted(column)), Some("write below or above".to_owned()));
+            }
+            continue;
+        }
+        if seen.contains(&column) {
+            problem(format!("{} is a term already", quoted(column)), None);
+        }
+        seen.push(column);
+        let weight = item.get("weight").and_then(toml::Value::as_float).unwrap_or(1.0);
+        if !logistic && weight <= 0.0 {
+            let hint = "only combine = \"logistic\" takes others".to_owned();
+            problem(format!("weight must be above 0, found {weight}"), Some(hint));
+        }
+        match (text("calibration"), text("file")) {
+            (Some("isotonic"), None) => {
+                problem(
+                    "calibration = \"isotonic\" needs a file".to_owned(),
+                    Some("write file = \"curve.json\"".to_owned()),
+                );
+            }
+            (Some(other), Some(_)) if other != "isotonic" => {
+                problem(format!("calibration = {} has no file", quoted(other)), None);
+            }
+            _ => {}
+        }
+    }
+    let sample = value_at(out, "score.perplexity.sample").and_then(toml::Value::as_float);
+    if sample.is_some_and(|share| share < 1.0) && value_at(out, "score.perplexity.drop").is_some() {
+        let message = "score.perplexity.drop: only a sample is scored, and the rest cannot be judged".to_owned();
+        problems.push(Problem::new(At::File(0), message));
+    }
+    problems
+}
+
+/// Why a column cannot be used, with a hint.
+fn unusable(column: &str, out: &toml::Table) -> Option<(String, Option<String>)> {
+    let Some(measure) = tables::measure(column).filter(|measure| measure.table != "quality") else {
+        let hint =
+            "name table.column as `curate schema` lists them, or meta.field for a field of the record".to_owned();
+        return Some(("is no column of numbers".to_owned(), Some(hint)));
+    };
+    let word = |path: &str| value_at(out, path).and_then(toml::Value::as_str);
+    let sample = value_at(out, "score.perplexity.sample").and_then(toml::Value::as_float);
+    let why = match (measure.table, measure.column) {
+        ("signals", _) if word("signals.values") == Some("none") => "is not computed, signals.values is \"none\"",
+        ("score", _) if value_at(out, "score.perplexity").is_none() => {
+            "is not computed, there is no [score.perplexity]"
+        }
+        ("score", _) if sample.is_some_and(|share| share < 1.0) => "is there for a sample only",
+        ("language", "confidence") if matches!(word("language.engine"), Some("whichlang" | "none")) => {
+            "is not computed: only language.engine = \"whatlang\" has a confidence"
+        }
+        _ => return None,
+    };
+    Some((why.to_owned(), None))
+}
+
+/// Each term and veto with its kind and its place.
+fn items<'t>(entries: &Entries, out: &'t toml::Table) -> Vec<(&'static str, &'t toml::Table, At)> {
+    let mut all = Vec::new();
+    for kind in ["term", "veto"] {
+        let nodes: &[Node] = match entries.get("quality").map(|entry| &entry.node.value) {
+            Some(Value::Table(quality)) => match quality.get(kind).map(|entry| &entry.node.value) {
+                Some(Value::List(nodes)) => nodes,
+                _ => &[],
+            },
+            _ => &[],
+        };
+        let tables = value_at(out, &format!("quality.{kind}")).and_then(toml::Value::as_array);
+        let tables = tables.into_iter().flatten().filter_map(toml::Value::as_table);
+        all.extend(tables.zip(nodes).map(|(table, node)| (kind, table, node.at)));
+    }
+    all
+}

@@ -1,0 +1,338 @@
+//! The decoder's operations on CUDA: matrix products by cuBLAS, and between them one kernel of `kernels.cu` where the tensor
+//! library takes a pass over memory for each step.
+//!
+//! Scores of attention and logits leave cuBLAS in f32 whatever the dtype of the weights, so that bf16 costs precision in
+//! weights and activations only. The kernels are compiled to PTX when curate is built (`build.rs`); the driver compiles them
+//! for the card at hand.
+//! Cost beside the products, in bf16, by bytes that must move: 2 × 5 hidden widths and 5 inner widths a token and layer, 12
+//! bytes for each pair of positions and head, 8 for each logit.
+
+#![expect(unsafe_code, reason = "a kernel and cuBLAS are handed addresses of memory on the device")]
+
+use candle_core::cuda_backend::cudarc::cublas::{result, sys};
+use candle_core::cuda_backend::cudarc::driver::{
+    DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, result as driver, sys as driver_sys,
+};
+use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
+use candle_core::op::BackpropOp;
+use candle_core::{DType, Device, Result, Storage, Tensor, bail};
+
+use crate::lm::ops::Heads;
+
+const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+const MODULE: &str = "curate_lm";
+
+/// A dtype of weights that the kernels are there for.
+trait Element: CudaDType + DeviceRepr {
+    const SUFFIX: &'static str;
+    const TYPE: sys::cudaDataType_t;
+}
+
+impl Element for f32 {
+    const SUFFIX: &'static str = "f32";
+    const TYPE: sys::cudaDataType_t = sys::cudaDataType_t::CUDA_R_32F;
+}
+
+impl Element for half::bf16 {
+    const SUFFIX: &'static str = "bf16";
+    const TYPE: sys::cudaDataType_t = sys::cudaDataType_t::CUDA_R_16BF;
+}
+
+/// A device with one stream of its own, whatever thread uses it, which keeps memory that is given back for the next batch.
+pub(in crate::lm) fn open(ordinal: usize) -> Result<Device> {
+    let device = Device::new_cuda_with_stream(ordinal)?;
+    let cuda = device.as_cuda_device()?;
+    let mut keep = u64::MAX;
+    // SAFETY: one stream orders all work, so no event has to; the pool is the device's own, and its attribute is a u64.
+    unsafe {
+        cuda.disable_event_tracking();
+        let pool = driver::device::get_default_mem_pool(cuda.cuda_stream().context().cu_device()).w()?;
+        let threshold = driver_sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        driver::mem_pool::set_attribute(pool, threshold, (&raw mut keep).cast()).w()?;
+    }
+    Ok(device)
+}
+
+/// Bytes of a device's memory that nobody has.
+pub(in crate::lm) fn free_bytes(device: &CudaDevice) -> Result<u64> {
+    Ok(device.cuda_stream().context().mem_get_info().w()?.0 as u64)
+}
+
+/// Whether there are kernels for the device and dtype.
+pub(in crate::lm) fn serves(device: &Device, dtype: DType) -> bool {
+    device.is_cuda() && matches!(dtype, DType::F32 | DType::BF16)
+}
+
+/// Windows that lie one after the other, for attention: where each begins, and the table of angles.
+pub(in crate::lm) struct Windows {
+    firsts: Tensor,
+    lens: Tensor,
+    batch: usize,
+    /// The longest, rounded up so that rows of scores are aligned for the tensor cores.
+    longest: usize,
+    tokens: usize,
+    chunk_rows: usize,
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Windows {
+    /// `cos` and `sin` are `[positions, dim / 2]`; `chunk_bytes` bounds the scores of a chunk of rows.
+    pub(in crate::lm) fn new(
+        lens: &[usize],
+        [cos, sin]: &[Tensor; 2],
+        heads: usize,
+        chunk_bytes: usize,
+    ) -> Result<Windows> {
+        const ALIGNED: usize = 16;
+        let mut tokens = 0;
+        let first = |&len: &usize| {
+            tokens += len;
+            (tokens - len) as u32
+        };
+        let firsts: Vec<u32> = lens.iter().map(first).collect();
+        let longest = lens.iter().copied().max().unwrap_or(0).next_multiple_of(ALIGNED);
+        let rows = chunk_bytes / (4 * lens.len() * heads * longest).max(1);
+        let chunk_rows = if rows >= ALIGNED { rows / ALIGNED * ALIGNED } else { rows.max(1) }.min(longest);
+        let lens: Vec<u32> = lens.iter().map(|&len| len as u32).collect();
+        Ok(Windows {
+            batch: lens.len(),
+            firsts: Tensor::new(firsts, cos.device())?,
+            lens: Tensor::new(lens, cos.device())?,
+            longest,
+            tokens,
+            chunk_rows,
+            cos: cos.clone(),
+            sin: sin.clone(),
+        })
+    }
+}
+
+/// Causal attention over `qkv`, `[tokens, (query + 2 kv) · dim]`, with biases and rotation: `[tokens, query · dim]`.
+pub(in crate::lm) fn attention(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, windows: &Windows) -> Result<Tensor> {
+    match qkv.dtype() {
+        DType::BF16 => attention_in::<half::bf16>(qkv, bias, heads, windows),
+        _ => attention_in::<f32>(qkv, bias, heads, windows),
+    }
+}
+
+fn attention_in<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, windows: &Windows) -> Result<Tensor> {
+    let Heads { query, kv, dim } = heads;
+    let Windows { batch, longest, .. } = *windows;
+    let split = split_heads::<T>(qkv, bias, heads, windows)?;
+    let block = batch * longest * dim;
+    let q = split.narrow(0, 0, query * block)?.reshape((kv * batch, query / kv, longest, dim))?;
+    let k = split.narrow(0, query * block, kv * block)?.reshape((kv * batch, longest, dim))?;
+    let v = split.narrow(0, (query + kv) * block, kv * block)?.reshape((kv * batch, longest, dim))?;
+    // Every row of every window is written, and windows are all there is.
+    let out = uninitialised::<T>(qkv, &[windows.tokens, query * dim])?;
+    for start in (0..longest).step_by(windows.chunk_rows) {
+        let rows = windows.chunk_rows.min(longest - start);
+        let q = q.narrow(2, start, rows)?.reshape((kv * batch, query / kv * rows, dim))?;
+        let scores = product_f32::<T>(&q, &k.narrow(1, 0, start + rows)?)?;
+        let weights = causal_softmax::<T>(&scores, (dim as f32).sqrt().recip(), rows, start)?;
+        let mixed = weights.matmul(&v.narrow(1, 0, start + rows)?)?;
+        merge_heads::<T>(&mixed, heads, windows, (rows, start), &out)?;
+    }
+    Ok(out)
+}
+
+/// As the kernel says: `[kv, batch, query / kv, longest, dim]`, then k and v, as one run of values.
+fn split_heads<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, windows: &Windows) -> Result<Tensor> {
+    let Heads { query, kv, dim } = heads;
+    let Windows { batch, longest, .. } = *windows;
+    let out = uninitialised::<T>(qkv, &[(query + 2 * kv) * dim * batch * longest])?;
+    let counts = [batch, longest, query, kv, dim].map(|count| Argument::Count(count as u32));
+    let mut arguments = vec![
+        address::<T>(qkv)?,
+        bias.map_or(Ok(Argument::Address(0)), address::<T>)?,
+        Argument::Count(u32::from(bias.is_some())),
+        address::<f32>(&windows.cos)?,
+        address::<f32>(&windows.sin)?,
+        address::<u32>(&windows.firsts)?,
+        address::<u32>(&windows.lens)?,
+    ];
+    arguments.extend(counts);
+    arguments.push(address::<T>(&out)?);
+    launch(&device(qkv)?, &format!("split_heads_{}", T::SUFFIX), (batch * longest, 256), &arguments)?;
+    Ok(out)
+}
+
+/// Scores `[batch, heads · rows, seen]` to weights of the same shape.
+fn causal_softmax<T: Element>(scores: &Tensor, scale: f32, rows: usize, start: usize) -> Result<Tensor> {
+    const WARPS: usize = 8;
+    let (batch, in_batch, seen) = scores.dims3()?;
+    let lines = batch * in_batch;
+    let out = uninitialised::<T>(scores, &[batch, in_batch, seen])?;
+    let counts = [rows, start, seen].map(|count| Argument::Count(count as u32));
+    let mut arguments = vec![address::<f32>(scores)?, Argument::Factor(scale), Argument::Many(lines as u64)];
+    arguments.extend(counts);
+    arguments.push(address::<T>(&out)?);
+    let name = format!("causal_softmax_{}", T::SUFFIX);
+    launch(&device(scores)?, &name, (lines.div_ceil(WARPS), 32 * WARPS), &arguments)?;
+    Ok(out)
+}
+
+/// Writes a chunk of rows where it belongs in `out`.
+fn merge_heads<T: Element>(
+    mixed: &Tensor,
+    heads: Heads,
+    windows: &Windows,
+    (rows, start): (usize, usize),
+    out: &Tensor,
+) -> Result<()> {
+    let counts = [windows.batch, rows, start, heads.query, heads.kv, heads.dim];
+    let mut arguments = vec![address::<T>(mixed)?, address::<u32>(&windows.firsts)?, address::<u32>(&windows.lens)?];
+    arguments.extend(counts.map(|count| Argument::Count(count as u32)));
+    arguments.push(address::<T>(out)?);
+    launch(&device(out)?, &format!("merge_heads_{}", T::SUFFIX), (windows.batch * rows, 256), &arguments)
+}
+
+/// silu(gate) · up of `[tokens, 2 · width]`, where a row is its gates and then its ups: `[tokens, width]`.
+pub(in crate::lm) fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
+    let (tokens, width) = (gate_up.dim(0)?, gate_up.dim(1)? / 2);
+    let values = tokens * width;
+    let (out, name, values) = match gate_up.dtype() {
+        DType::BF16 => {
+            let out = uninitialised::<half::bf16>(gate_up, &[tokens, width])?;
+            let in_pairs = width % 2 == 0;
+            (
+                out,
+                if in_pairs { "swiglu_pairs_bf16" } else { "swiglu_bf16" },
+                if in_pairs { values / 2 } else { values },
+            )
+        }
+        _ => (uninitialised::<f32>(gate_up, &[tokens, width])?, "swiglu_f32", values),
+    };
+    let at = |tensor: &Tensor| match tensor.dtype() {
+        DType::BF16 => address::<half::bf16>(tensor),
+        _ => address::<f32>(tensor),
+    };
+    let arguments = [at(gate_up)?, Argument::Many(values as u64), Argument::Count(width as u32), at(&out)?];
+    launch(&device(gate_up)?, name, (values.div_ceil(256), 256), &arguments)?;
+    Ok(out)
+}
+
+/// `ln p` of each row's target under a softmax over the vocabulary: hidden `[rows, hidden]`, head `[vocab, hidden]`.
+pub(in crate::lm) fn log_probs(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Vec<f32>> {
+    let (hidden, head) = (hidden.unsqueeze(0)?, head.unsqueeze(0)?);
+    let logits = match hidden.dtype() {
+        DType::BF16 => product_f32::<half::bf16>(&hidden, &head)?,
+        _ => product_f32::<f32>(&hidden, &head)?,
+    };
+    let (_, rows, vocab) = logits.dims3()?;
+    let targets = Tensor::new(targets, logits.device())?;
+    let out = uninitialised::<f32>(&logits, &[rows])?;
+    let vocab = Argument::Count(vocab as u32);
+    let arguments = [address::<f32>(&logits)?, address::<u32>(&targets)?, vocab, address::<f32>(&out)?];
+    launch(&device(&logits)?, "log_probs_f32", (rows, 256), &arguments)?;
+    out.to_vec1()
+}
+
+/// a · bᵀ in f32, of `[batch, m, k]` and `[batch, n, k]`: `[batch, m, n]`. Matrices are contiguous; those of b may lie apart.
+fn product_f32<T: Element>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let ((batch, m, k), (_, n, _)) = (a.dims3()?, b.dims3()?);
+    let out = uninitialised::<f32>(a, &[batch, m, n])?;
+    let device = device(a)?;
+    let [Argument::Address(to), Argument::Address(from_a), Argument::Address(from_b)] =
+        [address::<f32>(&out)?, address::<T>(a)?, address_of_parts::<T>(b)?]
+    else {
+        bail!("addresses are addresses");
+    };
+    let (alpha, beta) = (1f32, 0f32);
+    // cuBLAS counts columns first: it computes the transpose, b · aᵀ.
+    // SAFETY: the tensors are alive until the work is queued, have the sizes given, and `out` is nobody else's.
+    unsafe {
+        result::gemm_strided_batched_ex(
+            *device.cublas_handle().handle(),
+            sys::cublasOperation_t::CUBLAS_OP_T,
+            sys::cublasOperation_t::CUBLAS_OP_N,
+            n as i32,
+            m as i32,
+            k as i32,
+            (&raw const alpha).cast(),
+            from_b as *const _,
+            T::TYPE,
+            k as i32,
+            b.stride()[0] as i64,
+            from_a as *const _,
+            T::TYPE,
+            k as i32,
+            (m * k) as i64,
+            (&raw const beta).cast(),
+            to as *mut _,
+            sys::cudaDataType_t::CUDA_R_32F,
+            n as i32,
+            (m * n) as i64,
+            batch as i32,
+            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP,
+        )
+    }
+    .w()?;
+    Ok(out)
+}
+
+/// What a kernel is handed.
+#[derive(Clone, Copy)]
+enum Argument {
+    Address(u64),
+    Count(u32),
+    Many(u64),
+    Factor(f32),
+}
+
+/// Queues a kernel. Everything on a device is queued on one stream, so what it reads is written before, and memory that is
+/// given back is reused after.
+fn launch(device: &CudaDevice, name: &str, (blocks, threads): (usize, usize), arguments: &[Argument]) -> Result<()> {
+    let function = device.get_or_load_custom_func(name, MODULE, PTX)?;
+    let mut launch = function.builder();
+    for argument in arguments {
+        match argument {
+            Argument::Address(value) | Argument::Many(value) => launch.arg(value),
+            Argument::Count(value) => launch.arg(value),
+            Argument::Factor(value) => launch.arg(value),
+        };
+    }
+    let Some(blocks) = u32::try_from(blocks).ok().filter(|blocks| *blocks <= i32::MAX as u32) else {
+        bail!("{name}: {blocks} blocks are more than a grid has");
+    };
+    let grid = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (threads as u32, 1, 1), shared_mem_bytes: 0 };
+    // SAFETY: each caller hands over what the kernel of that name takes, in its order, with tensors of the sizes that the counts
+    // say; token ids were checked to be in the vocabulary.
+    unsafe { launch.launch(grid) }.w()?;
+    Ok(())
+}
+
+fn device(tensor: &Tensor) -> Result<CudaDevice> {
+    Ok(tensor.device().as_cuda_device()?.clone())
+}
+
+/// A tensor whose values are whatever was there: the next kernel writes all of them.
+fn uninitialised<T: Element>(like: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    let device = device(like)?;
+    // SAFETY: all bit patterns are numbers, and a kernel writes them before one reads them.
+    let slice = unsafe { device.alloc::<T>(shape.iter().product())? };
+    let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, device));
+    Ok(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
+}
+
+/// Where a contiguous tensor's values begin.
+fn address<T: CudaDType + DeviceRepr>(tensor: &Tensor) -> Result<Argument> {
+    if !tensor.is_contiguous() {
+        bail!("a kernel reads contiguous tensors, this one has strides {:?}", tensor.stride());
+    }
+    address_of_parts::<T>(tensor)
+}
+
+/// Where a tensor's values begin, however they lie.
+fn address_of_parts<T: CudaDType + DeviceRepr>(tensor: &Tensor) -> Result<Argument> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cuda(storage) = &*storage else {
+        bail!("the tensor is not on a CUDA device");
+    };
+    let slice = storage.as_cuda_slice::<T>()?.slice(layout.start_offset()..);
+    let stream = storage.device.cuda_stream();
+    let (address, _guard) = slice.device_ptr(&stream);
+    Ok(Argument::Address(address))
+}

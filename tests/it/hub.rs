@@ -1,0 +1,130 @@
+//! Models fetched by name, from a hub on this machine.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::{Outcome, Place, outcome, query, repository};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// Serves the files of a folder as a hub does, one request a connection, until the test ends.
+struct Hub {
+    address: String,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Hub {
+    fn of(folder: PathBuf) -> Hub {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                counter.fetch_add(1, Ordering::Relaxed);
+                _ = answer(stream, &folder);
+            }
+        });
+        Hub { address, requests }
+    }
+}
+
+fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
+    let (mut reader, mut line) = (BufReader::new(stream.try_clone()?), String::new());
+    reader.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut range = None;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header)?;
+        if header.trim().is_empty() {
+            break;
+        }
+        if let Some(bytes) = header.to_ascii_lowercase().strip_prefix("range: bytes=") {
+            let (from, to) = bytes.trim().split_once('-').unwrap();
+            range = Some((from.parse::<usize>().unwrap(), to.parse::<usize>().ok()));
+        }
+    }
+    let file = path.strip_prefix(&format!("/someone/tiny/resolve/{COMMIT}/"));
+    let Some(bytes) = file.and_then(|file| fs::read(folder.join(file)).ok()) else {
+        return write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    };
+    let (from, to) = range.unwrap_or((0, None));
+    let to = to.map_or(bytes.len(), |to| bytes.len().min(to + 1));
+    write!(
+        stream,
+        "HTTP/1.1 206 Partial Content\r\nX-Repo-Commit: {COMMIT}\r\nETag: \"{:x}\"\r\nContent-Range: bytes {from}-{}/{}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        bytes.len(),
+        to.saturating_sub(1),
+        bytes.len(),
+        to - from
+    )?;
+    stream.write_all(&bytes[from..to])
+}
+
+/// A run with a model from a hub, whose cache is in the test's folder.
+fn run(place: &Place, endpoint: &str, dir: &Path, more: &[&str]) -> Outcome {
+    let manifest = place.path("manifest.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_curate"));
+    command.arg("run").arg(manifest).arg("--run-dir").arg(dir).args(["--until", "score"]).args(more);
+    for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(proxy);
+    }
+    outcome(command.env("HF_ENDPOINT", endpoint).env("HF_HOME", place.path("cache")))
+}
+
+fn manifest(place: &Place, model: &str) {
+    let text = "The committee met on Tuesday to discuss the budget for the coming year, and adjourned at noon.";
+    place.write("docs.jsonl", format!("{}\n", serde_json::json!({ "text": text })));
+    let head = "[run]\nname = \"hub\"\n[[source]]\nname = \"docs\"\npath = \"docs.jsonl\"\n";
+    place.write("manifest.toml", format!("{head}[score.perplexity]\nmodel = \"{model}\"\n"));
+}
+
+#[test]
+fn a_model_is_fetched_once() {
+    let place = Place::new();
+    let hub = Hub::of(repository().join("fixtures/lm/tiny_qwen2/tied"));
+    manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
+    let dir = place.path("run");
+    run(&place, &hub.address, &dir, &[]).exits(0).says(&["fetching model.safetensors of hf://someone/tiny@"]);
+    let fetched = hub.requests.load(Ordering::Relaxed);
+    assert!(fetched >= 3, "{fetched} requests");
+    let digest = query(
+        &dir,
+        "SELECT model_digest FROM score WHERE model = 'hf://someone/tiny@0123456789abcdef0123456789abcdef01234567'",
+    );
+    // The same files in a folder are the same model.
+    let local = place.path("local");
+    let fixture = repository().join("fixtures/lm/tiny_qwen2/tied");
+    manifest(&place, fixture.to_str().unwrap());
+    run(&place, &hub.address, &local, &[]).exits(0);
+    assert_eq!(query(&local, "SELECT model_digest FROM score"), digest);
+    // Without a network, from the cache.
+    manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
+    let nowhere = "http://127.0.0.1:9";
+    run(&place, nowhere, &place.path("again"), &["--set", &format!("score.perplexity.digest={}", digest[0])]).exits(0);
+    assert_eq!(hub.requests.load(Ordering::Relaxed), fetched);
+    run(&place, nowhere, &dir, &["--set", "score.perplexity.digest=00"])
+        .exits(2)
+        .says(&["its digest is ", "expected 00"]);
+}
+
+#[test]
+fn what_a_hub_cannot_give_is_named() {
+    let place = Place::new();
+    let hub = Hub::of(place.path("empty"));
+    let dir = place.path("run");
+    manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
+    run(&place, &hub.address, &dir, &[]).exits(2).says(&["the hub has no config.json at this revision"]);
+    let unreachable = run(&place, "http://127.0.0.1:9", &dir, &[]).exits(74);
+    unreachable.says(&["cannot fetch config.json", "hint: without a network"]);
+    manifest(&place, "hf://someone/tiny@main");
+    run(&place, &hub.address, &dir, &[]).exits(2).says(&["40 hex digits", "hint: write hf://owner/name@commit"]);
+    assert!(!dir.join("documents").exists(), "nothing is read before the model is there");
+}
