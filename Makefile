@@ -70,6 +70,9 @@ bench-score:     ## tokens per CPU second of the model scorer, one thread: make 
 gold-score:      ## a model against reference scores: make gold-score MODEL=/path/to/model REFERENCE=/path/to.jsonl NAME=part-of-its-name
 	cargo bench --profile dev --workspace --bench nll_reference -- $(abspath $(MODEL)) $(abspath $(REFERENCE)) $(NAME)
 
+check-gpu:       ## parity, out of memory and speed of the model scorer on a GPU; see docs/gpu.md for what the build needs
+	cargo bench --profile dev --workspace --features curate/cuda,curate-scorers/cuda --bench gpu -- cuda:0
+
 bench-language:  ## accuracy and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
 	cargo bench --profile dev --workspace --bench language -- $(abspath $(CORPUS))
 
@@ -79,4 +82,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score gold-score bench-language clean
+.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score gold-score check-gpu bench-language clean

@@ -1,5 +1,7 @@
 //! What holds on a GPU: parity with the references, a forced out-of-memory, and speed. Fails with exit code 1 if a number is beyond
-//! its tolerance. `cargo bench --features cuda --bench gpu -- [cuda:0] [peak TFLOP/s of bf16, default 989.4: an H100]`.
+//! its tolerance. `make check-gpu`, or the bench with
+//! `[cuda:0] [peak TFLOP/s of bf16, default 989.4: an H100] [profile]`: with the last
+//! word, only two batches of the 0.5B's shape, for a profiler.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,6 +42,12 @@ fn main() -> Outcome<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let device = DeviceChoice::parse(args.first().map_or("cuda:0", String::as_str))?.open()?;
     let peak: f64 = args.get(1).map_or(Ok(989.4), |text| text.parse())?;
+    if args.get(2).is_some_and(|mode| mode == "profile") {
+        let config = half_billion()?;
+        let decoder = Decoder::load(config.clone(), &mut Random(config), options(&device, DType::BF16, 512))?;
+        speed("random 0.5B BF16", decoder, 512, 64, 1 << 15)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut checks = Checks { failed: 0 };
     for form in ["tied", "untied"] {
         tiny(&mut checks, &device, form)?;

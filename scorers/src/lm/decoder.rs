@@ -47,11 +47,11 @@ impl Options {
         Options { device: Device::Cpu, dtype: DType::F32, positions, chunk_bytes: 2 << 20 }
     }
 
-    /// The dtype of the device, with 256 MiB of logits at a time off the CPU.
+    /// The dtype of the device, with 1 GiB of logits at a time off the CPU.
     pub fn on(device: Device, positions: usize) -> Options {
         match device {
             Device::Cpu => Options::cpu(positions),
-            _ => Options { dtype: crate::lm::device::dtype(&device), device, positions, chunk_bytes: 256 << 20 },
+            _ => Options { dtype: crate::lm::device::dtype(&device), device, positions, chunk_bytes: 1 << 30 },
         }
     }
 }
@@ -205,32 +205,48 @@ impl Decoder {
             Operations::Loops => Some(Tensor::zeros(inner, DType::F32, &Device::Cpu)?),
             _ => None,
         };
-        for layer in &self.layers {
-            let normed = self.normed(&x, &layer.attention_norm)?;
-            let qkv = normed.matmul(&layer.qkv.t()?)?;
-            let mixed = attention(layer, qkv)?;
-            x = self.add(x, &mixed.matmul(&layer.output.t()?)?)?;
-            let normed = self.normed(&x, &layer.mlp_norm)?;
-            x = match &inner {
-                Some(inner) => mlp_by_loops(layer, x, &normed, inner)?,
+        let Some(first) = self.layers.first() else { return Ok(self.normed(&x, &self.norm)?) };
+        let mut normed = self.normed(&x, &first.attention_norm)?;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let mixed = attention(layer, normed.matmul(&layer.qkv.t()?)?)?;
+            (x, normed) = self.add_norm(x, &mixed.matmul(&layer.output.t()?)?, &layer.mlp_norm)?;
+            let next = self.layers.get(i + 1).map_or(&self.norm, |layer| &layer.attention_norm);
+            (x, normed) = match &inner {
+                Some(inner) => {
+                    let x = mlp_by_loops(layer, x, &normed, inner)?;
+                    let normed = self.normed(&x, next)?;
+                    (x, normed)
+                }
                 None => {
                     let inner = self.swiglu(&normed.matmul(&layer.gate_up.t()?)?)?;
-                    (x + inner.matmul(&layer.down.t()?)?)?
+                    self.add_norm(x, &inner.matmul(&layer.down.t()?)?, next)?
                 }
             };
         }
-        Ok(self.normed(&x, &self.norm)?)
+        Ok(normed)
     }
 
     fn normed(&self, x: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if self.operations == Operations::Kernels {
+            return cuda::add_norm(x, None, weight, self.config.rms_norm_eps);
+        }
         candle_nn::ops::rms_norm(x, weight, self.config.rms_norm_eps as f32)
     }
 
-    fn add(&self, x: Tensor, y: &Tensor) -> candle_core::Result<Tensor> {
-        match self.operations {
-            Operations::Loops => x.inplace_op2(y, &AddAssign).map(|()| x),
-            _ => x + y,
-        }
+    /// The residual stream with what a layer adds to it, and its norm.
+    fn add_norm(&self, x: Tensor, y: &Tensor, weight: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        let x = match self.operations {
+            Operations::Loops => x.inplace_op2(y, &AddAssign).map(|()| x)?,
+            #[cfg(feature = "cuda")]
+            Operations::Kernels => {
+                let normed = cuda::add_norm(&x, Some(y), weight, self.config.rms_norm_eps)?;
+                return Ok((x, normed));
+            }
+            Operations::Tensors => (x + y)?,
+        };
+        let normed = self.normed(&x, weight)?;
+        Ok((x, normed))
     }
 
     /// silu(gate) · up, off the loops of the CPU.
@@ -318,18 +334,27 @@ impl Decoder {
             Operations::Loops => CPU_ROWS,
             _ => (self.options.chunk_bytes / (4 * vocab)).max(1),
         };
-        let mut out = Vec::with_capacity(rows.len());
-        for (rows, targets) in rows.chunks(rows_max).zip(targets.chunks(rows_max)) {
-            let index = Tensor::new(rows, &self.options.device)?;
-            let hidden = hidden.index_select(&index, 0)?;
-            match self.operations {
-                Operations::Loops => self.log_probs_by_loops(&hidden, targets, &mut out)?,
-                #[cfg(feature = "cuda")]
-                Operations::Kernels => out.extend(cuda::log_probs(&hidden, &self.head, targets)?),
-                Operations::Tensors => out.extend(self.log_probs_by_tensors(&hidden, targets)?),
+        let hidden = hidden.index_select(&Tensor::new(rows, &self.options.device)?, 0)?;
+        if self.operations == Operations::Loops {
+            let mut out = Vec::with_capacity(targets.len());
+            for (at, targets) in (0..).step_by(rows_max).zip(targets.chunks(rows_max)) {
+                self.log_probs_by_loops(&hidden.narrow(0, at, targets.len())?, targets, &mut out)?;
             }
+            return Ok(out);
         }
-        Ok(out)
+        // One copy to the device and one back: each waits for all that is queued.
+        let all = Tensor::new(targets, &self.options.device)?;
+        let mut chunks = Vec::new();
+        for at in (0..all.dim(0)?).step_by(rows_max) {
+            let rows = rows_max.min(all.dim(0)? - at);
+            let (hidden, targets) = (hidden.narrow(0, at, rows)?, all.narrow(0, at, rows)?);
+            chunks.push(match self.operations {
+                #[cfg(feature = "cuda")]
+                Operations::Kernels => cuda::log_probs(&hidden, &self.head, &targets)?,
+                _ => self.log_probs_by_tensors(&hidden, &targets)?,
+            });
+        }
+        Ok(Tensor::cat(&chunks, 0)?.to_vec1()?)
     }
 
     fn log_probs_by_loops(&self, hidden: &Tensor, targets: &[u32], out: &mut Vec<f32>) -> candle_core::Result<()> {
@@ -349,13 +374,12 @@ impl Decoder {
         Ok(())
     }
 
-    fn log_probs_by_tensors(&self, hidden: &Tensor, targets: &[u32]) -> candle_core::Result<Vec<f32>> {
+    fn log_probs_by_tensors(&self, hidden: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
         let logits = hidden.matmul(&self.head.t()?)?.to_dtype(DType::F32)?;
-        let targets = Tensor::new(targets, &self.options.device)?.unsqueeze(1)?;
-        let target = logits.gather(&targets, 1)?;
+        let target = logits.gather(&targets.unsqueeze(1)?, 1)?;
         let max = logits.max_keepdim(D::Minus1)?;
         let sum = logits.broadcast_sub(&max)?.exp()?.sum_keepdim(D::Minus1)?.log()?;
-        (target - (max + sum)?)?.squeeze(1)?.to_vec1()
+        (target - (max + sum)?)?.squeeze(1)
     }
 }
 

@@ -44,7 +44,9 @@ impl DeviceChoice {
     /// # Errors
     /// [`LmError::Device`] if this build has no support for it or it cannot be opened; never for `auto` and `cpu`.
     pub fn open(self) -> Result<Device, LmError> {
-        let fail = |device: String, error: candle_core::Error| LmError::Device { device, reason: error.to_string() };
+        // Behind its first line an error may have a backtrace.
+        let reason = |error: candle_core::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
+        let fail = |device: String, error: candle_core::Error| LmError::Device { device, reason: reason(error) };
         match self {
             DeviceChoice::Cpu => Ok(Device::Cpu),
             DeviceChoice::Cuda(n) => open_cuda(n).map_err(|e| fail(format!("cuda:{n}"), e)),

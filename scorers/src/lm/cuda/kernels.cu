@@ -1,49 +1,120 @@
 // What the decoder does between matrix products, each in one pass over memory. bf16 is read and written by its bits, so that
-// no header is needed; all arithmetic is f32. T is the dtype of weights and activations.
+// no header is needed; all arithmetic is f32. T is the dtype of weights and activations, V how many values a thread takes at
+// once: 8, or 1 where a width is no multiple of 8.
 
 typedef unsigned short bf16;
 
-__device__ inline float load(const float *p) { return *p; }
-__device__ inline float load(const bf16 *p) { return __uint_as_float(((unsigned)*p) << 16); }
-__device__ inline void store(float *p, float x) { *p = x; }
-__device__ inline void store(bf16 *p, float x) {
+__device__ inline float wide(bf16 x) { return __uint_as_float(((unsigned)x) << 16); }
+__device__ inline bf16 narrow(float x) {
     // To the nearest, ties to even; a NaN stays one.
-    unsigned bits = __float_as_uint(x);
-    *p = x != x ? 0x7fff : (bf16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+    const unsigned bits = __float_as_uint(x);
+    return x != x ? 0x7fff : (bf16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+template <unsigned V> __device__ inline void load(const float *p, float (&x)[V]) {
+    if (V % 4 == 0) {
+        for (unsigned i = 0; i < V; i += 4) {
+            const float4 four = *(const float4 *)(p + i);
+            x[i] = four.x, x[i + 1] = four.y, x[i + 2] = four.z, x[i + 3] = four.w;
+        }
+    } else {
+        for (unsigned i = 0; i < V; ++i) x[i] = p[i];
+    }
+}
+template <unsigned V> __device__ inline void load(const bf16 *p, float (&x)[V]) {
+    if (V == 8) {
+        const uint4 eight = *(const uint4 *)p;
+        const unsigned pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+        for (unsigned i = 0; i < V; ++i) x[i] = wide((bf16)(pairs[i / 2] >> (i % 2 * 16)));
+    } else {
+        for (unsigned i = 0; i < V; ++i) x[i] = wide(p[i]);
+    }
+}
+template <unsigned V> __device__ inline void store(float *p, const float (&x)[V]) {
+    if (V % 4 == 0) {
+        for (unsigned i = 0; i < V; i += 4) *(float4 *)(p + i) = make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
+    } else {
+        for (unsigned i = 0; i < V; ++i) p[i] = x[i];
+    }
+}
+template <unsigned V> __device__ inline void store(bf16 *p, const float (&x)[V]) {
+    for (unsigned i = 0; i < V; ++i) p[i] = narrow(x[i]);
+}
+__device__ inline unsigned pair(float low, float high) { return narrow(low) | (unsigned)narrow(high) << 16; }
+template <> __device__ inline void store(bf16 *p, const float (&x)[4]) {
+    *(uint2 *)p = make_uint2(pair(x[0], x[1]), pair(x[2], x[3]));
+}
+template <> __device__ inline void store(bf16 *p, const float (&x)[8]) {
+    *(uint4 *)p = make_uint4(pair(x[0], x[1]), pair(x[2], x[3]), pair(x[4], x[5]), pair(x[6], x[7]));
+}
+
+__device__ inline float sum_of_warp(float x) {
+    for (unsigned d = 16; d > 0; d /= 2) x += __shfl_xor_sync(0xffffffff, x, d);
+    return x;
+}
+__device__ inline float max_of_warp(float x) {
+    for (unsigned d = 16; d > 0; d /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, d));
+    return x;
+}
+
+// Places of `items` threads each, several to a block where they fit: which place, and this thread's first item of it.
+struct Share {
+    unsigned long long place;
+    unsigned item;
+    bool is_idle;
+    __device__ Share(unsigned items, unsigned long long places) {
+        const unsigned in_block = items < blockDim.x ? blockDim.x / items : 1;
+        const unsigned own = items < blockDim.x ? threadIdx.x / items : 0;
+        place = blockIdx.x * (unsigned long long)in_block + own;
+        item = items < blockDim.x ? threadIdx.x % items : threadIdx.x;
+        is_idle = own >= in_block || place >= places;
+    }
+};
+
 // Adds biases, rotates q and k, and lays windows of one batch side by side, padded with zeros on the right:
-// qkv [tokens, (heads + 2 kv) · dim] -> q [kv, batch, heads / kv, longest, dim], k and v [kv, batch, longest, dim].
-// A block for each place of a window; cos and sin are [positions, dim / 2].
-template <typename T>
+// qkv [tokens, (heads + 2 kv) · dim] -> q, k and v, one behind the other. k and v are [kv, batch, longest, dim]; q is cut into
+// chunks of `rows` places, each [kv, batch, heads / kv, places, dim]. cos and sin are [positions, dim / 2].
+template <typename T, unsigned V>
 __device__ void split_heads(const T *qkv, const T *bias, unsigned has_bias, const float *cos, const float *sin,
                             const unsigned *firsts, const unsigned *lens, unsigned batch, unsigned longest,
-                            unsigned heads, unsigned kv, unsigned dim, T *out) {
-    const unsigned long long b = blockIdx.x / longest, place = blockIdx.x % longest;
-    const unsigned half = dim / 2, group = heads / kv;
+                            unsigned rows, unsigned heads, unsigned kv, unsigned dim, T *out) {
+    const unsigned half = dim / 2, group = heads / kv, items = (heads + 2 * kv) * half / V;
+    const Share share(items, (unsigned long long)batch * longest);
+    if (share.is_idle) return;
+    const unsigned b = share.place / longest, place = share.place % longest;
     const bool is_padding = place >= lens[b];
     const T *row = qkv + (unsigned long long)(firsts[b] + (is_padding ? 0 : place)) * (heads + 2 * kv) * dim;
-    for (unsigned pair = threadIdx.x; pair < (heads + 2 * kv) * half; pair += blockDim.x) {
-        const unsigned head = pair / half, i = pair % half, at = head * dim + i;
-        float x = 0, y = 0;
+    const unsigned start = place / rows * rows, places = min(rows, longest - start);
+    for (unsigned item = share.item; item < items; item += blockDim.x) {
+        const unsigned head = item / (half / V), i = item % (half / V) * V, at = head * dim + i;
+        float x[V] = {}, y[V] = {};
         if (!is_padding) {
-            x = load(row + at);
-            y = load(row + at + half);
+            load(row + at, x);
+            load(row + at + half, y);
             if (has_bias) {
-                x += load(bias + at);
-                y += load(bias + at + half);
+                float more[V];
+                load(bias + at, more);
+                for (unsigned j = 0; j < V; ++j) x[j] += more[j];
+                load(bias + at + half, more);
+                for (unsigned j = 0; j < V; ++j) y[j] += more[j];
             }
             if (head < heads + kv) {
-                const float c = cos[place * half + i], s = sin[place * half + i], x0 = x;
-                x = x0 * c - y * s;
-                y = y * c + x0 * s;
+                float c[V], s[V];
+                load(cos + place * half + i, c);
+                load(sin + place * half + i, s);
+                for (unsigned j = 0; j < V; ++j) {
+                    const float x0 = x[j];
+                    x[j] = x0 * c[j] - y[j] * s[j];
+                    y[j] = y[j] * c[j] + x0 * s[j];
+                }
             }
         }
         unsigned long long to;
         if (head < heads) {
-            to = (((head / group) * (unsigned long long)batch + b) * group + head % group) * longest + place;
+            const unsigned long long of_heads = ((unsigned long long)(head / group) * batch + b) * group + head % group;
+            to = (unsigned long long)heads * batch * start + of_heads * places + (place - start);
         } else {
-            to = (heads * (unsigned long long)batch + (head - heads) * (unsigned long long)batch + b) * longest + place;
+            to = ((unsigned long long)heads * batch + (unsigned long long)(head - heads) * batch + b) * longest + place;
         }
         store(out + to * dim + i, x);
         store(out + to * dim + i + half, y);
@@ -51,155 +122,190 @@ __device__ void split_heads(const T *qkv, const T *bias, unsigned has_bias, cons
 }
 
 // Softmax of scaled scores over the columns that a row may see: scores [lines, seen] -> weights [lines, seen], where line r
-// is row start + r % rows of its window and sees as many columns and one. A warp for each line.
+// is row start + r % rows of its window and sees as many columns and one. `seen` is a multiple of 4. A warp for each line,
+// which holds it in registers if it has up to 512 columns.
 template <typename T>
 __device__ void causal_softmax(const float *scores, float scale, unsigned long long lines, unsigned rows,
                                unsigned start, unsigned seen, T *out) {
     const unsigned long long line = blockIdx.x * (unsigned long long)(blockDim.x / 32) + threadIdx.x / 32;
-    if (line >= lines) {
-        return;
-    }
+    if (line >= lines) return;
     const unsigned lane = threadIdx.x % 32, columns = min(seen, start + (unsigned)(line % rows) + 1);
     const float *row = scores + line * seen;
     T *to = out + line * seen;
-    float most = __int_as_float(0xff800000);
-    for (unsigned j = lane; j < columns; j += 32) {
-        most = fmaxf(most, row[j]);
+    const float lowest = __int_as_float(0xff800000);
+    if (seen <= 512) {
+        float x[4][4], most = lowest, sum = 0;
+#pragma unroll
+        for (unsigned n = 0; n < 4; ++n) {
+            const unsigned at = (n * 32 + lane) * 4;
+            if (at < columns) load(row + at, x[n]);
+            for (unsigned j = 0; j < 4; ++j) {
+                if (at + j >= columns) x[n][j] = lowest;
+                most = fmaxf(most, x[n][j]);
+            }
+        }
+        most = max_of_warp(most);
+#pragma unroll
+        for (unsigned n = 0; n < 4; ++n) {
+            // Beyond the columns that are seen it is e^-inf.
+            for (unsigned j = 0; j < 4; ++j) sum += x[n][j] = __expf((x[n][j] - most) * scale);
+        }
+        const float inverse = 1 / sum_of_warp(sum);
+#pragma unroll
+        for (unsigned n = 0; n < 4; ++n) {
+            const unsigned at = (n * 32 + lane) * 4;
+            for (unsigned j = 0; j < 4; ++j) x[n][j] *= inverse;
+            if (at < seen) store(to + at, x[n]);
+        }
+        return;
     }
-    for (unsigned d = 16; d > 0; d /= 2) {
-        most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, d));
-    }
-    float sum = 0;
-    for (unsigned j = lane; j < columns; j += 32) {
-        sum += __expf((row[j] - most) * scale);
-    }
-    for (unsigned d = 16; d > 0; d /= 2) {
-        sum += __shfl_xor_sync(0xffffffff, sum, d);
-    }
-    const float inverse = 1 / sum;
+    float most = lowest, sum = 0;
+    for (unsigned j = lane; j < columns; j += 32) most = fmaxf(most, row[j]);
+    most = max_of_warp(most);
+    for (unsigned j = lane; j < columns; j += 32) sum += __expf((row[j] - most) * scale);
+    const float inverse = 1 / sum_of_warp(sum);
     for (unsigned j = lane; j < seen; j += 32) {
-        store(to + j, j < columns ? __expf((row[j] - most) * scale) * inverse : 0);
+        const float x[1] = {j < columns ? __expf((row[j] - most) * scale) * inverse : 0};
+        store(to + j, x);
     }
 }
 
-// Brings a chunk of rows back: mixed [kv, batch, heads / kv, rows, dim] -> out [tokens, heads · dim]. A block for each row.
-template <typename T>
+// Brings a chunk of rows back: mixed [kv, batch, heads / kv, rows, dim] -> out [tokens, heads · dim].
+template <typename T, unsigned V>
 __device__ void merge_heads(const T *mixed, const unsigned *firsts, const unsigned *lens, unsigned batch,
                             unsigned rows, unsigned start, unsigned heads, unsigned kv, unsigned dim, T *out) {
-    const unsigned long long b = blockIdx.x / rows, row = blockIdx.x % rows;
-    if (start + row >= lens[b]) {
-        return;
-    }
-    const unsigned group = heads / kv;
-    T *to = out + (firsts[b] + start + row) * heads * dim;
-    for (unsigned at = threadIdx.x; at < heads * dim; at += blockDim.x) {
-        const unsigned head = at / dim;
-        const unsigned long long from = (((head / group) * (unsigned long long)batch + b) * group + head % group) * rows + row;
-        to[at] = mixed[from * dim + at % dim];
+    const unsigned group = heads / kv, items = heads * dim / V;
+    const Share share(items, (unsigned long long)batch * rows);
+    if (share.is_idle) return;
+    const unsigned b = share.place / rows, row = share.place % rows;
+    if (start + row >= lens[b]) return;
+    T *to = out + (unsigned long long)(firsts[b] + start + row) * heads * dim;
+    for (unsigned item = share.item; item < items; item += blockDim.x) {
+        const unsigned at = item * V, head = at / dim;
+        const unsigned long long of_heads = ((unsigned long long)(head / group) * batch + b) * group + head % group;
+        float x[V];
+        load(mixed + (of_heads * rows + row) * dim + at % dim, x);
+        store(to + at, x);
     }
 }
 
-// silu(gate) · up: [tokens, 2 · width] -> [tokens, width].
-template <typename T>
-__device__ void swiglu(const T *gate_up, unsigned long long values, unsigned width, T *out) {
-    const unsigned long long at = blockIdx.x * (unsigned long long)blockDim.x + threadIdx.x;
-    if (at >= values) {
-        return;
+// x += y if there is a y, and the RMS norm of x times weight: x, y [rows, width] -> out. A warp for each row.
+template <typename T, unsigned V>
+__device__ void add_norm(T *x, const T *y, unsigned has_y, const T *weight, unsigned rows, unsigned width, float eps,
+                         T *out) {
+    const unsigned row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (row >= rows) return;
+    const unsigned long long first = (unsigned long long)row * width;
+    float squares = 0;
+    for (unsigned at = lane * V; at < width; at += 32 * V) {
+        float a[V];
+        load(x + first + at, a);
+        if (has_y) {
+            float b[V];
+            load(y + first + at, b);
+            for (unsigned j = 0; j < V; ++j) a[j] += b[j];
+            store(x + first + at, a);
+            // As it is stored, so that the norm is of what the next layer adds to.
+            load(x + first + at, a);
+        }
+        for (unsigned j = 0; j < V; ++j) squares += a[j] * a[j];
     }
-    const unsigned long long from = at / width * 2 * width + at % width;
-    const float gate = load(gate_up + from);
-    store(out + at, gate / (1 + __expf(-gate)) * load(gate_up + from + width));
+    const float scale = rsqrtf(sum_of_warp(squares) / width + eps);
+    for (unsigned at = lane * V; at < width; at += 32 * V) {
+        float a[V], w[V];
+        load(x + first + at, a);
+        load(weight + at, w);
+        for (unsigned j = 0; j < V; ++j) a[j] *= scale * w[j];
+        store(out + first + at, a);
+    }
 }
 
-// The same, two values of bf16 at a time, for an even width; values counts pairs.
-__device__ void swiglu_pairs(const unsigned *gate_up, unsigned long long values, unsigned width, unsigned *out) {
-    const unsigned long long at = blockIdx.x * (unsigned long long)blockDim.x + threadIdx.x;
-    if (at >= values) {
-        return;
+// silu(gate) · up: [tokens, 2 · width] -> [tokens, width]. A block for each token.
+template <typename T, unsigned V>
+__device__ void swiglu(const T *gate_up, unsigned width, T *out) {
+    const T *row = gate_up + (unsigned long long)blockIdx.x * 2 * width;
+    T *to = out + (unsigned long long)blockIdx.x * width;
+    for (unsigned at = threadIdx.x * V; at < width; at += blockDim.x * V) {
+        float gate[V], up[V];
+        load(row + at, gate);
+        load(row + at + width, up);
+        for (unsigned j = 0; j < V; ++j) gate[j] = gate[j] / (1 + __expf(-gate[j])) * up[j];
+        store(to + at, gate);
     }
-    const unsigned pairs = width / 2;
-    const unsigned long long from = at / pairs * 2 * pairs + at % pairs;
-    const unsigned gates = gate_up[from], ups = gate_up[from + pairs];
-    unsigned both = 0;
-    for (unsigned shift = 0; shift < 32; shift += 16) {
-        const bf16 gate = gates >> shift, up = ups >> shift;
-        bf16 one;
-        store(&one, load(&gate) / (1 + __expf(-load(&gate))) * load(&up));
-        both |= (unsigned)one << shift;
-    }
-    out[at] = both;
 }
 
-// ln p of each row's target: logits [rows, vocab] -> [rows]. A block of 256 threads for each row.
+// ln p of each row's target: logits [rows, vocab] -> [rows]. A block for each row, of up to 32 warps.
+template <unsigned V>
 __device__ void log_probs(const float *logits, const unsigned *targets, unsigned vocab, float *out) {
-    __shared__ float shared_most[8], shared_sum[8];
+    __shared__ float shared_most[32], shared_sum[32];
     const float *row = logits + blockIdx.x * (unsigned long long)vocab;
     const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const float lowest = __int_as_float(0xff800000);
     float most = lowest, sum = 0;
-    for (unsigned j = threadIdx.x; j < vocab; j += blockDim.x) {
-        const float x = row[j];
-        if (x > most) {
-            sum = sum * __expf(most - x) + 1;
-            most = x;
-        } else {
-            // A NaN comes here and stays.
-            sum += __expf(x - most);
+    for (unsigned at = threadIdx.x * V; at < vocab; at += blockDim.x * V) {
+        float x[V], highest = lowest;
+        load(row + at, x);
+        for (unsigned j = 0; j < V; ++j) highest = fmaxf(highest, x[j]);
+        if (highest > most) {
+            sum *= __expf(most - highest);
+            most = highest;
         }
+        // A NaN is no maximum, comes into the sum and stays.
+        for (unsigned j = 0; j < V; ++j) sum += __expf(x[j] - most);
     }
-    for (unsigned d = 16; d > 0; d /= 2) {
-        const float other_most = __shfl_xor_sync(0xffffffff, most, d), other_sum = __shfl_xor_sync(0xffffffff, sum, d);
-        const float higher = fmaxf(most, other_most);
-        // Of threads that saw no column both are empty, and −∞ − −∞ is no number.
-        sum = (most == lowest ? sum : sum * __expf(most - higher)) +
-              (other_most == lowest ? other_sum : other_sum * __expf(other_most - higher));
-        most = higher;
-    }
+    const float higher = max_of_warp(most);
+    // A thread that saw no column has no maximum, and −∞ − −∞ is no number.
+    sum = sum_of_warp(most == lowest ? sum : sum * __expf(most - higher));
     if (lane == 0) {
-        shared_most[warp] = most;
+        shared_most[warp] = higher;
         shared_sum[warp] = sum;
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        float higher = lowest;
+        float highest = lowest;
         double total = 0;
+        for (unsigned w = 0; w < blockDim.x / 32; ++w) highest = fmaxf(highest, shared_most[w]);
         for (unsigned w = 0; w < blockDim.x / 32; ++w) {
-            higher = fmaxf(higher, shared_most[w]);
+            total += shared_most[w] == lowest ? shared_sum[w] : shared_sum[w] * (double)expf(shared_most[w] - highest);
         }
-        for (unsigned w = 0; w < blockDim.x / 32; ++w) {
-            total += shared_most[w] == lowest ? shared_sum[w] : shared_sum[w] * (double)expf(shared_most[w] - higher);
-        }
-        out[blockIdx.x] = (float)((double)row[targets[blockIdx.x]] - higher - log(total));
+        out[blockIdx.x] = (float)((double)row[targets[blockIdx.x]] - highest - log(total));
     }
 }
 
-#define FOR_DTYPE(NAME, T)                                                                                             \
+#define FOR_WIDTH(NAME, T, V)                                                                                          \
     extern "C" __global__ void split_heads_##NAME(                                                                     \
         const T *qkv, const T *bias, unsigned has_bias, const float *cos, const float *sin, const unsigned *firsts,    \
-        const unsigned *lens, unsigned batch, unsigned longest, unsigned heads, unsigned kv, unsigned dim, T *out) {    \
-        split_heads(qkv, bias, has_bias, cos, sin, firsts, lens, batch, longest, heads, kv, dim, out);                 \
-    }                                                                                                                  \
-    extern "C" __global__ void causal_softmax_##NAME(const float *scores, float scale, unsigned long long lines,       \
-                                                     unsigned rows, unsigned start, unsigned seen, T *out) {           \
-        causal_softmax(scores, scale, lines, rows, start, seen, out);                                                  \
+        const unsigned *lens, unsigned batch, unsigned longest, unsigned rows, unsigned heads, unsigned kv,            \
+        unsigned dim, T *out) {                                                                                        \
+        split_heads<T, V>(qkv, bias, has_bias, cos, sin, firsts, lens, batch, longest, rows, heads, kv, dim, out);     \
     }                                                                                                                  \
     extern "C" __global__ void merge_heads_##NAME(const T *mixed, const unsigned *firsts, const unsigned *lens,        \
                                                   unsigned batch, unsigned rows, unsigned start, unsigned heads,       \
                                                   unsigned kv, unsigned dim, T *out) {                                 \
-        merge_heads(mixed, firsts, lens, batch, rows, start, heads, kv, dim, out);                                     \
+        merge_heads<T, V>(mixed, firsts, lens, batch, rows, start, heads, kv, dim, out);                               \
     }                                                                                                                  \
-    extern "C" __global__ void swiglu_##NAME(const T *gate_up, unsigned long long values, unsigned width, T *out) {    \
-        swiglu(gate_up, values, width, out);                                                                           \
+    extern "C" __global__ void add_norm_##NAME(T *x, const T *y, unsigned has_y, const T *weight, unsigned rows,       \
+                                               unsigned width, float eps, T *out) {                                    \
+        add_norm<T, V>(x, y, has_y, weight, rows, width, eps, out);                                                    \
+    }                                                                                                                  \
+    extern "C" __global__ void swiglu_##NAME(const T *gate_up, unsigned width, T *out) {                               \
+        swiglu<T, V>(gate_up, width, out);                                                                             \
+    }
+
+#define FOR_DTYPE(NAME, T)                                                                                             \
+    FOR_WIDTH(NAME##_1, T, 1)                                                                                          \
+    FOR_WIDTH(NAME##_8, T, 8)                                                                                          \
+    extern "C" __global__ void causal_softmax_##NAME(const float *scores, float scale, unsigned long long lines,       \
+                                                     unsigned rows, unsigned start, unsigned seen, T *out) {           \
+        causal_softmax<T>(scores, scale, lines, rows, start, seen, out);                                               \
     }
 
 FOR_DTYPE(bf16, bf16)
 FOR_DTYPE(f32, float)
 
-extern "C" __global__ void swiglu_pairs_bf16(const unsigned *gate_up, unsigned long long values, unsigned width,
-                                             unsigned *out) {
-    swiglu_pairs(gate_up, values, width, out);
+extern "C" __global__ void log_probs_1(const float *logits, const unsigned *targets, unsigned vocab, float *out) {
+    log_probs<1>(logits, targets, vocab, out);
 }
-
-extern "C" __global__ void log_probs_f32(const float *logits, const unsigned *targets, unsigned vocab, float *out) {
-    log_probs(logits, targets, vocab, out);
+extern "C" __global__ void log_probs_8(const float *logits, const unsigned *targets, unsigned vocab, float *out) {
+    log_probs<8>(logits, targets, vocab, out);
 }

@@ -4,8 +4,8 @@
 //! Scores of attention and logits leave cuBLAS in f32 whatever the dtype of the weights, so that bf16 costs precision in
 //! weights and activations only. The kernels are compiled to PTX when curate is built (`build.rs`); the driver compiles them
 //! for the card at hand.
-//! Cost beside the products, in bf16, by bytes that must move: 2 × 5 hidden widths and 5 inner widths a token and layer, 12
-//! bytes for each pair of positions and head, 8 for each logit.
+//! Cost beside the products, in bf16: a token and layer moves 14 hidden widths and 3 inner widths, each head 8 bytes for each
+//! position that is computed, of which half and half a chunk are; a logit is 8 bytes.
 
 #![expect(unsafe_code, reason = "a kernel and cuBLAS are handed addresses of memory on the device")]
 
@@ -24,18 +24,23 @@ const MODULE: &str = "curate_lm";
 
 /// A dtype of weights that the kernels are there for.
 trait Element: CudaDType + DeviceRepr {
-    const SUFFIX: &'static str;
+    const NAME: &'static str;
     const TYPE: sys::cudaDataType_t;
 }
 
 impl Element for f32 {
-    const SUFFIX: &'static str = "f32";
+    const NAME: &'static str = "f32";
     const TYPE: sys::cudaDataType_t = sys::cudaDataType_t::CUDA_R_32F;
 }
 
 impl Element for half::bf16 {
-    const SUFFIX: &'static str = "bf16";
+    const NAME: &'static str = "bf16";
     const TYPE: sys::cudaDataType_t = sys::cudaDataType_t::CUDA_R_16BF;
+}
+
+/// The kernel for a dtype and a width: 8 values at a time where that divides it.
+fn kernel<T: Element>(name: &str, width: usize) -> String {
+    format!("{name}_{}_{}", T::NAME, if width % 8 == 0 { 8 } else { 1 })
 }
 
 /// A device with one stream of its own, whatever thread uses it, which keeps memory that is given back for the next batch.
@@ -63,6 +68,12 @@ pub(in crate::lm) fn serves(device: &Device, dtype: DType) -> bool {
     device.is_cuda() && matches!(dtype, DType::F32 | DType::BF16)
 }
 
+/// Rows of scores at a time: of fewer, products are small; of more, half of what is computed is not seen.
+const CHUNK_ROWS: usize = 128;
+
+/// What lengths of windows and chunks are rounded up to, for the tensor cores and for reading four values at a time.
+const ALIGNED: usize = 16;
+
 /// Windows that lie one after the other, for attention: where each begins, and the table of angles.
 pub(in crate::lm) struct Windows {
     firsts: Tensor,
@@ -84,7 +95,6 @@ impl Windows {
         heads: usize,
         chunk_bytes: usize,
     ) -> Result<Windows> {
-        const ALIGNED: usize = 16;
         let mut tokens = 0;
         let first = |&len: &usize| {
             tokens += len;
@@ -92,7 +102,7 @@ impl Windows {
         };
         let firsts: Vec<u32> = lens.iter().map(first).collect();
         let longest = lens.iter().copied().max().unwrap_or(0).next_multiple_of(ALIGNED);
-        let rows = chunk_bytes / (4 * lens.len() * heads * longest).max(1);
+        let rows = (chunk_bytes / (4 * lens.len() * heads * longest).max(1)).min(CHUNK_ROWS);
         let chunk_rows = if rows >= ALIGNED { rows / ALIGNED * ALIGNED } else { rows.max(1) }.min(longest);
         let lens: Vec<u32> = lens.iter().map(|&len| len as u32).collect();
         Ok(Windows {
@@ -121,28 +131,30 @@ fn attention_in<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, w
     let Windows { batch, longest, .. } = *windows;
     let split = split_heads::<T>(qkv, bias, heads, windows)?;
     let block = batch * longest * dim;
-    let q = split.narrow(0, 0, query * block)?.reshape((kv * batch, query / kv, longest, dim))?;
     let k = split.narrow(0, query * block, kv * block)?.reshape((kv * batch, longest, dim))?;
     let v = split.narrow(0, (query + kv) * block, kv * block)?.reshape((kv * batch, longest, dim))?;
     // Every row of every window is written, and windows are all there is.
     let out = uninitialised::<T>(qkv, &[windows.tokens, query * dim])?;
     for start in (0..longest).step_by(windows.chunk_rows) {
         let rows = windows.chunk_rows.min(longest - start);
-        let q = q.narrow(2, start, rows)?.reshape((kv * batch, query / kv * rows, dim))?;
-        let scores = product_f32::<T>(&q, &k.narrow(1, 0, start + rows)?)?;
+        let q = split.narrow(0, query * batch * start * dim, query * batch * rows * dim)?;
+        let q = q.reshape((kv * batch, query / kv * rows, dim))?;
+        // No more than `longest`, which is aligned.
+        let seen = (start + rows).next_multiple_of(ALIGNED);
+        let scores = product_f32::<T>(&q, &k.narrow(1, 0, seen)?)?;
         let weights = causal_softmax::<T>(&scores, (dim as f32).sqrt().recip(), rows, start)?;
-        let mixed = weights.matmul(&v.narrow(1, 0, start + rows)?)?;
+        let mixed = weights.matmul(&v.narrow(1, 0, seen)?)?;
         merge_heads::<T>(&mixed, heads, windows, (rows, start), &out)?;
     }
     Ok(out)
 }
 
-/// As the kernel says: `[kv, batch, query / kv, longest, dim]`, then k and v, as one run of values.
+/// As the kernel says: q in chunks of rows, then k and v, as one run of values.
 fn split_heads<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, windows: &Windows) -> Result<Tensor> {
     let Heads { query, kv, dim } = heads;
-    let Windows { batch, longest, .. } = *windows;
+    let Windows { batch, longest, chunk_rows, .. } = *windows;
     let out = uninitialised::<T>(qkv, &[(query + 2 * kv) * dim * batch * longest])?;
-    let counts = [batch, longest, query, kv, dim].map(|count| Argument::Count(count as u32));
+    let counts = [batch, longest, chunk_rows, query, kv, dim].map(|count| Argument::Count(count as u32));
     let mut arguments = vec![
         address::<T>(qkv)?,
         bias.map_or(Ok(Argument::Address(0)), address::<T>)?,
@@ -154,11 +166,13 @@ fn split_heads<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, wi
     ];
     arguments.extend(counts);
     arguments.push(address::<T>(&out)?);
-    launch(&device(qkv)?, &format!("split_heads_{}", T::SUFFIX), (batch * longest, 256), &arguments)?;
+    let name = kernel::<T>("split_heads", dim / 2);
+    let items = (query + 2 * kv) * dim / 2 / if name.ends_with('8') { 8 } else { 1 };
+    launch(&device(qkv)?, &name, shares(batch * longest, items), &arguments)?;
     Ok(out)
 }
 
-/// Scores `[batch, heads · rows, seen]` to weights of the same shape.
+/// Scores `[batch, heads · rows, seen]` to weights of the same shape; `seen` is aligned.
 fn causal_softmax<T: Element>(scores: &Tensor, scale: f32, rows: usize, start: usize) -> Result<Tensor> {
     const WARPS: usize = 8;
     let (batch, in_batch, seen) = scores.dims3()?;
@@ -168,7 +182,7 @@ fn causal_softmax<T: Element>(scores: &Tensor, scale: f32, rows: usize, start: u
     let mut arguments = vec![address::<f32>(scores)?, Argument::Factor(scale), Argument::Many(lines as u64)];
     arguments.extend(counts);
     arguments.push(address::<T>(&out)?);
-    let name = format!("causal_softmax_{}", T::SUFFIX);
+    let name = format!("causal_softmax_{}", T::NAME);
     launch(&device(scores)?, &name, (lines.div_ceil(WARPS), 32 * WARPS), &arguments)?;
     Ok(out)
 }
@@ -185,48 +199,74 @@ fn merge_heads<T: Element>(
     let mut arguments = vec![address::<T>(mixed)?, address::<u32>(&windows.firsts)?, address::<u32>(&windows.lens)?];
     arguments.extend(counts.map(|count| Argument::Count(count as u32)));
     arguments.push(address::<T>(out)?);
-    launch(&device(out)?, &format!("merge_heads_{}", T::SUFFIX), (windows.batch * rows, 256), &arguments)
+    let name = kernel::<T>("merge_heads", heads.dim);
+    let items = heads.query * heads.dim / if name.ends_with('8') { 8 } else { 1 };
+    launch(&device(out)?, &name, shares(windows.batch * rows, items), &arguments)
+}
+
+/// Blocks and threads for places of some items each, see `Share` in the kernels.
+fn shares(places: usize, items: usize) -> (usize, usize) {
+    const THREADS: usize = 256;
+    (places.div_ceil((THREADS / items).max(1)), THREADS)
+}
+
+/// x += y, in place, and the RMS norm of x: x, y `[rows, width]`. Without y, x stays as it is.
+pub(in crate::lm) fn add_norm(x: &Tensor, y: Option<&Tensor>, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    match x.dtype() {
+        DType::BF16 => add_norm_in::<half::bf16>(x, y, weight, eps),
+        _ => add_norm_in::<f32>(x, y, weight, eps),
+    }
+}
+
+fn add_norm_in<T: Element>(x: &Tensor, y: Option<&Tensor>, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    const WARPS: usize = 8;
+    let (rows, width) = x.dims2()?;
+    let out = uninitialised::<T>(x, &[rows, width])?;
+    let arguments = [
+        address::<T>(x)?,
+        y.map_or(Ok(Argument::Address(0)), address::<T>)?,
+        Argument::Count(u32::from(y.is_some())),
+        address::<T>(weight)?,
+        Argument::Count(rows as u32),
+        Argument::Count(width as u32),
+        Argument::Factor(eps as f32),
+        address::<T>(&out)?,
+    ];
+    launch(&device(x)?, &kernel::<T>("add_norm", width), (rows.div_ceil(WARPS), 32 * WARPS), &arguments)?;
+    Ok(out)
 }
 
 /// silu(gate) · up of `[tokens, 2 · width]`, where a row is its gates and then its ups: `[tokens, width]`.
 pub(in crate::lm) fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
+    match gate_up.dtype() {
+        DType::BF16 => swiglu_in::<half::bf16>(gate_up),
+        _ => swiglu_in::<f32>(gate_up),
+    }
+}
+
+fn swiglu_in<T: Element>(gate_up: &Tensor) -> Result<Tensor> {
     let (tokens, width) = (gate_up.dim(0)?, gate_up.dim(1)? / 2);
-    let values = tokens * width;
-    let (out, name, values) = match gate_up.dtype() {
-        DType::BF16 => {
-            let out = uninitialised::<half::bf16>(gate_up, &[tokens, width])?;
-            let in_pairs = width % 2 == 0;
-            (
-                out,
-                if in_pairs { "swiglu_pairs_bf16" } else { "swiglu_bf16" },
-                if in_pairs { values / 2 } else { values },
-            )
-        }
-        _ => (uninitialised::<f32>(gate_up, &[tokens, width])?, "swiglu_f32", values),
-    };
-    let at = |tensor: &Tensor| match tensor.dtype() {
-        DType::BF16 => address::<half::bf16>(tensor),
-        _ => address::<f32>(tensor),
-    };
-    let arguments = [at(gate_up)?, Argument::Many(values as u64), Argument::Count(width as u32), at(&out)?];
-    launch(&device(gate_up)?, name, (values.div_ceil(256), 256), &arguments)?;
+    let out = uninitialised::<T>(gate_up, &[tokens, width])?;
+    let arguments = [address::<T>(gate_up)?, Argument::Count(width as u32), address::<T>(&out)?];
+    let threads = (width / 8).next_multiple_of(32).clamp(32, 1024);
+    launch(&device(gate_up)?, &kernel::<T>("swiglu", width), (tokens, threads), &arguments)?;
     Ok(out)
 }
 
 /// `ln p` of each row's target under a softmax over the vocabulary: hidden `[rows, hidden]`, head `[vocab, hidden]`.
-pub(in crate::lm) fn log_probs(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Vec<f32>> {
+pub(in crate::lm) fn log_probs(hidden: &Tensor, head: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let (hidden, head) = (hidden.unsqueeze(0)?, head.unsqueeze(0)?);
     let logits = match hidden.dtype() {
         DType::BF16 => product_f32::<half::bf16>(&hidden, &head)?,
         _ => product_f32::<f32>(&hidden, &head)?,
     };
     let (_, rows, vocab) = logits.dims3()?;
-    let targets = Tensor::new(targets, logits.device())?;
     let out = uninitialised::<f32>(&logits, &[rows])?;
+    let name = if vocab % 8 == 0 { "log_probs_8" } else { "log_probs_1" };
     let vocab = Argument::Count(vocab as u32);
-    let arguments = [address::<f32>(&logits)?, address::<u32>(&targets)?, vocab, address::<f32>(&out)?];
-    launch(&device(&logits)?, "log_probs_f32", (rows, 256), &arguments)?;
-    out.to_vec1()
+    let arguments = [address::<f32>(&logits)?, address::<u32>(targets)?, vocab, address::<f32>(&out)?];
+    launch(&device(&logits)?, name, (rows, 512), &arguments)?;
+    Ok(out)
 }
 
 /// a · bᵀ in f32, of `[batch, m, k]` and `[batch, n, k]`: `[batch, m, n]`. Matrices are contiguous; those of b may lie apart.
