@@ -58,14 +58,44 @@ bench-dedup-sizes: build .venv/bench $(SIZES:%=runs/synthetic/%) ## cost by size
 runs/synthetic/%:
 	cargo bench --profile dev --workspace --bench synthetic -- $* $(abspath $@).part && mv $@.part $@
 
+.venv/formats: tests/bench/requirements-formats.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-formats.txt && touch $@
+
+check-formats: run .venv/formats ## an export of the quickstart's mixture, read by datasets, huggingface_hub and, where installed, megatron-core
+	rm -rf runs/export && $(CURATE) export runs/quickstart general -o runs/export --format parquet,jsonl,megatron --end '<|endoftext|>'
+	.venv/formats/bin/python tests/it/check_formats.py runs/export --tokenizer scorers/data/embedded_tokenizer.json --end 0
+
 bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and an instruction count: make bench-rules CORPUS=…
 	cargo bench --profile dev --workspace --bench rules -- $(abspath $(CORPUS))
 	.venv/bench/bin/python tests/bench/datatrove_rules.py $(abspath $(CORPUS))
 	sh tests/bench/count_instructions.sh
 
 MODEL := embedded
-bench-score:     ## tokens per CPU second of the model scorer, one thread: make bench-score [MODEL=0.5b | MODEL=/path/to/model]
-	RAYON_NUM_THREADS=1 cargo bench --profile dev --workspace --bench lm -- $(MODEL)
+TOKENS := 256
+DOCS := 64
+bench-score:     ## tokens per CPU second of the model scorer, one thread: make bench-score [MODEL=0.5b | MODEL=/path/to/model DOCS=16]
+	RAYON_NUM_THREADS=1 cargo bench --profile dev --workspace --bench lm -- $(MODEL) $(TOKENS) $(DOCS)
+
+bench-score-peers: bench-score .venv/lm ## the same, and transformers and llama.cpp one document at a time in the same run
+	.venv/lm/bin/python tests/bench/lm_peers.py $(MODEL) --tokens $(TOKENS) --documents $(DOCS)
+
+gate: build setup ## what a model is worth as a gate against bad text: make gate CORPUS="/a.jsonl.zst /b.jsonl.zst"
+	mkdir -p runs && $(PYTHON) tests/bench/gate.py make $(CORPUS) runs/gate.jsonl
+	$(CURATE) run tests/bench/gate.toml --until score > /dev/null && $(PYTHON) tests/bench/gate.py report runs/gate
+
+.venv/lm: tests/bench/requirements-lm.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-lm.txt && touch $@
+
+# Builds KenLM from source: needs CMake and a C++ compiler.
+.venv/kenlm: tests/bench/requirements-kenlm.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-kenlm.txt && touch $@
+
+ngram-kenlm: build .venv/kenlm ## the n-gram model beside KenLM's reader: make ngram-kenlm CORPUS=/path/to.jsonl.zst
+	mkdir -p runs && rm -rf runs/ngram && $(CURATE) run manifests/measure.toml --run-dir runs/ngram --until documents \
+	  --set 'source.corpus.path="$(abspath $(CORPUS))"' > /dev/null
+	$(CURATE) train ngram runs/ngram -o runs/ngram.ngram --arpa runs/ngram.arpa
+	cargo bench --profile dev --workspace --bench ngram -- runs/ngram.ngram $(abspath $(CORPUS)) runs/ngram.txt runs/ngram.tsv
+	.venv/kenlm/bin/python tests/bench/ngram_kenlm.py runs/ngram.arpa runs/ngram.txt runs/ngram.tsv
 
 gold-score:      ## a model against reference scores: make gold-score MODEL=/path/to/model REFERENCE=/path/to.jsonl NAME=part-of-its-name
 	cargo bench --profile dev --workspace --bench nll_reference -- $(abspath $(MODEL)) $(abspath $(REFERENCE)) $(NAME)
@@ -82,4 +112,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score gold-score check-gpu bench-language clean
+.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats gold-score check-gpu bench-language clean

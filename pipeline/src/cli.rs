@@ -7,15 +7,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::datatypes::DataType;
 use clap::{Args, Parser, Subcommand};
-use curate_schemas::manifest::{Budget, Manifest};
+use curate_schemas::manifest::Manifest;
 use curate_schemas::tables;
-use curate_scorers::loss::LAWS;
 use curate_stages::STAGES;
 
 use crate::driver::Driver;
 use crate::error::{Exit, Failure};
 use crate::run_dir::RunDir;
-use crate::{interrupt, manifest, plan, progress, report, rules, trace, verify, views};
+use crate::{budget, drift, formats, interrupt, manifest, plan, progress, report, rules, trace, train, verify, views};
 
 const EXIT_CODES: &str = "Exit codes:
   0        done
@@ -64,6 +63,37 @@ enum Command {
         #[arg(long, value_name = "RUN")]
         agreement: Option<PathBuf>,
     },
+    /// Learn a model from the documents that a run kept
+    Train {
+        #[command(subcommand)]
+        model: Train,
+    },
+    /// Compare a run's scores and verdicts with a baseline's; exit 1 names what drifted, documents and PSI; example:
+    /// curate drift runs/today --baseline baseline.json
+    Drift(drift::DriftRequest),
+    /// Write the distributions of a run's scores into a small file for `drift`; example:
+    /// curate baseline runs/reference -o baseline.json
+    Baseline(drift::BaselineRequest),
+    /// Write a mixture of a run as a folder that trainers read: Parquet, JSON lines, Megatron-LM's .bin and .idx with blend files, and a
+    /// dataset card; example: curate export runs/quickstart general -o general --format parquet,jsonl
+    Export {
+        /// Run directory
+        run: PathBuf,
+        /// Name of the mixture
+        mixture: String,
+        /// Folder to be made
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        /// Formats
+        #[arg(long = "format", value_name = "FORMAT,…", value_delimiter = ',', default_value = "parquet")]
+        formats: Vec<formats::export::Format>,
+        /// A tokenizer.json for token ids instead of the tokenizer that is compiled in
+        #[arg(long, value_name = "FILE")]
+        tokenizer: Option<PathBuf>,
+        /// Token that ends each document of token ids, as in <|endoftext|>
+        #[arg(long, value_name = "TOKEN")]
+        end: Option<String>,
+    },
     /// Show what so many tokens of a quality are worth to a model, without a run
     Budget(BudgetArgs),
     /// Describe the manifest's keys, or a table's columns: manifest, documents, language, signals, …
@@ -106,20 +136,61 @@ struct RunDirArgs {
     run: PathBuf,
 }
 
+#[derive(Debug, Subcommand)]
+enum Train {
+    /// An n-gram model, interpolated modified Kneser-Ney, for [score.ngram]; example:
+    /// curate train ngram runs/reference -o reference.ngram
+    Ngram {
+        /// Run directory, of which the last stage that ran says what is kept
+        run: PathBuf,
+        /// File of the model
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// File of the same model in ARPA form, for KenLM
+        #[arg(long, value_name = "FILE")]
+        arpa: Option<PathBuf>,
+        /// A tokenizer.json instead of the tokenizer that is compiled in
+        #[arg(long, value_name = "FILE")]
+        tokenizer: Option<PathBuf>,
+        /// Longest n-gram, in tokens, 1 to 6
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        order: usize,
+        /// Drop n-grams that occur this often or less, from unigrams on; the last number holds for all further orders
+        #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0,0,1")]
+        prune: Vec<u64>,
+        /// Memory for counting, as in 1GiB; the n-grams that are kept come on top, 70 bytes each
+        #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = manifest::size)]
+        memory: u64,
+    },
+}
+
 #[derive(Debug, Args)]
 struct BudgetArgs {
     /// Parameters of the model, as in 7e9
     #[arg(long, value_name = "N", value_parser = positive)]
-    params: f64,
-    /// Tokens, as in 18e12
+    params: Option<f64>,
+    /// Tokens, repeats counted, as in 18e12
     #[arg(long, value_name = "D", value_parser = positive)]
-    tokens: f64,
+    tokens: Option<f64>,
+    /// How many of the tokens are different; default: all
+    #[arg(long, value_name = "U", value_parser = positive)]
+    unique: Option<f64>,
     /// Token-weighted mean quality, above 0 and at most 1
     #[arg(long, value_name = "Q", value_parser = quality, default_value = "1")]
     quality: f64,
-    /// Constants of the loss law
-    #[arg(long, value_name = "NAME", value_parser = LAWS.iter().map(|law| law.name).collect::<Vec<_>>(), default_value = "besiroglu2024")]
+    /// Constants of the loss law: besiroglu2024, besiroglu2024_full, hoffmann2022_rounded, hoffmann2022, muennighoff2023, or a
+    /// JSON file with e, a, b, alpha, beta and perhaps covariance, a list of five lists
+    #[arg(long, value_name = "NAME", default_value = "besiroglu2024")]
     constants: String,
+    /// What it takes to reach this loss with --params, nats per token
+    #[arg(long, value_name = "L", value_parser = positive)]
+    target_loss: Option<f64>,
+    /// The best parameters and tokens for this compute, FLOPs, as in 5.76e23
+    #[arg(long, value_name = "C", value_parser = positive)]
+    flops: Option<f64>,
+    /// Print what keys and values take: for the sizes of qwen2.5, or of a config.json
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "qwen2.5")]
+    memory_plan: Option<String>,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -150,7 +221,22 @@ pub fn run() -> Result<ExitCode> {
                 (None, None) => rules::list(out),
             }
         }
-        Command::Budget(args) => budget(&args),
+        Command::Train { model: Train::Ngram { run, output, arpa, tokenizer, order, prune, memory } } => {
+            let request = train::Request { run, output, arpa, tokenizer, order, prune, memory };
+            train::ngram(&request, &mut std::io::stdout().lock())
+        }
+        Command::Drift(request) => drift::print(&request, &mut std::io::stdout().lock()),
+        Command::Baseline(request) => drift::write_baseline(&request, &mut std::io::stdout().lock()),
+        Command::Export { run, mixture, output, formats, tokenizer, end } => {
+            let request = formats::export::Request { run, mixture, output, formats, tokenizer, end };
+            formats::export::export(&request, &mut std::io::stdout().lock())
+        }
+        Command::Budget(args) => {
+            let BudgetArgs { params, tokens, unique, quality, constants, target_loss, flops, memory_plan } = args;
+            let question =
+                budget::Question { params, tokens, unique, quality, constants, target_loss, flops, memory_plan };
+            budget::answer(&question, &mut std::io::stdout().lock())
+        }
         Command::Schema { name } => schema(name.as_deref(), &mut std::io::stdout().lock()),
     }
 }
@@ -210,14 +296,6 @@ fn status(root: &Path) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
     let report = report::build(&run, &run.manifest()?)?;
     report::print(&report, &mut std::io::stdout().lock())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn budget(args: &BudgetArgs) -> Result<ExitCode> {
-    let constants =
-        serde_json::from_value(args.constants.as_str().into()).context("a law's name is one in the manifest")?;
-    let budget = Budget { params: args.params, constants, represents: 1.0 };
-    report::print_budget(&budget, args.tokens, args.quality, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -49,8 +49,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The place of a draw in the global order.
-    fn order(&self, doc_id: &str, draw: u32) -> u128 {
-        xxh3_128_with_seed(format!("{}\0{doc_id}\0{draw}", self.name).as_bytes(), self.seed)
+    fn order(&self, doc_id: u128, draw: u32) -> u128 {
+        xxh3_128_with_seed(format!("{}\0{doc_id:032x}\0{draw}", self.name).as_bytes(), self.seed)
     }
 
     /// Parts are equal ranges of the order, so that the order is global.
@@ -90,7 +90,7 @@ pub fn spill(
                 doc += 1;
                 let Some((at, draws)) = plan.drawn.get(&(doc - 1)) else { continue };
                 for draw in 0..*draws {
-                    let order = plan.order(&plan.pool.documents[*at].doc_id, draw);
+                    let order = plan.order(plan.pool.documents[*at].doc_id, draw);
                     let part = plan.part_of(order);
                     let Some(buffer) = &mut buffers[part] else { continue };
                     append(buffer, order, *at as u64, draw, text.unwrap_or_default());
@@ -167,7 +167,7 @@ fn batch(plan: &Plan, rows: &[Drawn]) -> Result<RecordBatch> {
     let documents = || rows.iter().map(|row| &plan.pool.documents[row.at]);
     let origins = || documents().map(|document| &plan.pool.origins[document.origin as usize]);
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(documents().map(|document| &document.doc_id))),
+        Arc::new(StringArray::from_iter_values(documents().map(|document| format!("{:032x}", document.doc_id)))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.draw))),
         Arc::new(StringArray::from_iter_values(origins().map(|origin| &origin.0))),
         Arc::new(StringArray::from_iter_values(origins().map(|origin| &origin.1))),

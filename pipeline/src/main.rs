@@ -2,6 +2,7 @@
 //!
 //! | module | what happens there |
 //! |---|---|
+//! | [`budget`] | what tokens are worth, without a run |
 //! | [`cli`] | arguments, and a function a subcommand |
 //! | [`manifest`] | `manifest.toml` to types, every problem with its place |
 //! | [`ingest`] | raw files to the table `documents` |
@@ -10,15 +11,21 @@
 //! | [`hub`] | models fetched by name |
 //! | [`run_dir`], [`key`] | the run directory, durable writes, keys |
 //! | [`export`] | a mixture's text in training order |
+//! | [`formats`] | a mixture as trainers read it: JSON lines, Megatron-LM, blend files, a dataset card |
 //! | [`report`], [`views`] | `run.json`, the funnel, `views.sql` |
 //! | [`verify`], [`trace`], [`plan`] | questions about a run |
+//! | [`drift`] | whether scores and verdicts are still a baseline's |
+//! | [`train`] | an n-gram model of what a run kept |
 //! | [`rules`] | the rules by name, and how far their profiles agree |
 
+mod budget;
 mod cli;
+mod drift;
 mod driver;
 mod engine;
 mod error;
 mod export;
+mod formats;
 mod hub;
 mod ingest;
 mod interrupt;
@@ -30,6 +37,7 @@ mod report;
 mod rules;
 mod run_dir;
 mod trace;
+mod train;
 mod verify;
 mod views;
 mod writer;

@@ -80,11 +80,10 @@ fn stages(
     if !complete {
         return Ok(());
     }
-    let seed = manifest.run.seed;
-    let mut mixtures = vec![mixture_expected("buckets", None, seed, &keys)?];
+    let mut mixtures = vec![mixture_expected("buckets", None, manifest, &keys)?];
     for mixture in &manifest.mixture {
         for folder in ["mix", "mixture"] {
-            mixtures.push(mixture_expected(&format!("{folder}/{}", mixture.name), Some(mixture), seed, &keys)?);
+            mixtures.push(mixture_expected(&format!("{folder}/{}", mixture.name), Some(mixture), manifest, &keys)?);
         }
     }
     for file in mixtures {

@@ -48,6 +48,9 @@ pub struct Manifest {
     /// The mixtures to export, in the order of the manifest.
     #[serde(default)]
     pub mixture: Vec<Mixture>,
+    /// What bounds sources in mixtures.
+    #[serde(default)]
+    pub mixture_source: Vec<MixtureSource>,
     /// Directory of the manifest, which `source.path` and `tokens.tokenizer` are relative to; empty: the working directory.
     #[serde(skip)]
     pub base: PathBuf,
@@ -547,6 +550,40 @@ pub const EMBEDDED_TOKENIZER: &str = "embedded";
 pub struct Score {
     /// The surprise of a causal language model.
     pub perplexity: Option<Perplexity>,
+    /// The surprise of an n-gram model.
+    pub ngram: Option<Ngram>,
+}
+
+/// `[score.ngram]`: which n-gram model, and what makes tokens for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ngram {
+    /// A file of `curate train ngram`, or an ARPA file, relative to the manifest.
+    pub model: String,
+    /// [`EMBEDDED_TOKENIZER`], `words` for what is between white space, or a tokenizer.json, relative to the manifest.
+    #[serde(default = "embedded_tokenizer")]
+    pub tokenizer: String,
+    /// What is done to a line before.
+    #[serde(default)]
+    pub normalize: Normalize,
+    /// Which scores remove a document.
+    #[serde(default)]
+    pub drop: Option<Band>,
+}
+
+fn embedded_tokenizer() -> String {
+    EMBEDDED_TOKENIZER.to_owned()
+}
+
+/// How a line is written before an n-gram model sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// As it is.
+    #[default]
+    None,
+    /// As CCNet's models were trained: lower case, no accents, digits 0, plain punctuation.
+    Ccnet,
 }
 
 /// `[score.perplexity]`: which model reads what of a document.
@@ -729,8 +766,52 @@ pub struct Mixture {
     pub tokens: u64,
     /// Most epochs over any bucket.
     pub max_epochs: f64,
+    /// How epochs are chosen.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// τ of [`Strategy::Temperature`].
+    pub temperature: f64,
+    /// Share of tokens that [`Strategy::QualityCurve`] leaves out.
+    pub discard: f64,
     /// Text in one exported file before compression, bytes.
     pub part_size: u64,
+}
+
+/// How the epochs of a mixture are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Those that are worth the most effective tokens.
+    #[default]
+    Effective,
+    /// Sources in proportion to their unique tokens.
+    Natural,
+    /// Sources alike, as far as their epochs go (Chung et al. 2023).
+    Unimax,
+    /// Sources in proportion to U^(1/τ).
+    Temperature,
+    /// The shares of `[[mixture_source]]`.
+    Fixed,
+    /// Better bins more often, within each source (Olmo 3).
+    QualityCurve,
+}
+
+/// `[[mixture_source]]`: bounds of one source in one mixture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixtureSource {
+    /// The mixture.
+    pub mixture: String,
+    /// The source.
+    pub source: String,
+    /// Least share of the mixture's tokens.
+    pub min_share: f64,
+    /// Greatest share of the mixture's tokens.
+    pub max_share: f64,
+    /// Its share with `strategy = "fixed"`.
+    pub share: Option<f64>,
+    /// Most epochs over its buckets, instead of the mixture's.
+    pub max_epochs: Option<f64>,
 }
 
 impl Default for GopherQuality {

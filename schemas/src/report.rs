@@ -67,6 +67,8 @@ pub struct SourceReport {
     pub repeated_ids: u64,
     /// What is left after `quality`; absent until then.
     pub pool: Option<Pool>,
+    /// Loss that a billion more tokens of its quality, not seen before, would save the pool; absent without `[budget]`.
+    pub next_billion: Option<f64>,
 }
 
 /// How tokens were counted.
@@ -122,8 +124,31 @@ pub struct MixtureReport {
     pub d_repeat: f64,
     /// Whether q was calibrated against losses.
     pub q_calibrated: bool,
+    /// How its epochs were chosen.
+    pub strategy: String,
+    /// The constraints without which it would be worth more, with `strategy = "effective"`.
+    pub held_by: Vec<String>,
+    /// What every strategy would make of the same request; those that cannot say why.
+    pub compared: Vec<StrategyReport>,
     /// Loss at `budget.params`, absent without `[budget]`.
     pub loss: Option<LossReport>,
+}
+
+/// A strategy beside others, before documents are drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StrategyReport {
+    /// Its name.
+    pub strategy: String,
+    /// Tokens seen at least once.
+    pub unique_tokens: f64,
+    /// D′ with q ≡ 1.
+    pub d_repeat: f64,
+    /// D_eff, uncalibrated.
+    pub d_eff: f64,
+    /// Mean epochs over what is seen.
+    pub epochs: f64,
+    /// Why it cannot be had; the numbers are 0 then.
+    pub infeasible: Option<String>,
 }
 
 /// Loss of a token count and of its effective tokens, nats per token.
@@ -141,6 +166,8 @@ pub struct LossReport {
     pub loss_d_eff: f64,
     /// ΔL = L(N, D_eff) − L(N, |D|), 0 or more.
     pub delta_loss: f64,
+    /// Its 95 % interval from the errors of the constants, where they are published: taken as independent, so rather wide.
+    pub delta_loss_interval: Option<(f64, f64)>,
     /// Whether N, |D| and D_eff all lie within the range the constants were fitted on.
     pub in_fitted_range: bool,
 }

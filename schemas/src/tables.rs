@@ -136,6 +136,7 @@ pub fn tables() -> Vec<Table> {
         near_dedup_sample(),
         paragraph_dedup(),
         tokens(),
+        ngram(),
         score(),
         quality(),
         quality_calibration(),
@@ -559,6 +560,40 @@ fn tokens() -> Table {
     )
 }
 
+fn ngram() -> Table {
+    aligned(
+        "ngram",
+        "how surprised the n-gram model of [score.ngram] is by each survivor; which model says model_digest",
+        vec![
+            Column::new("text_hash", DataType::FixedSizeBinary(16), "xxh3-128 of the text that was scored, big-endian")
+                .null(),
+            utf8("model", "the model, as the manifest names it; null without a score").null(),
+            utf8("model_digest", "BLAKE3 that names the model").null().range("64 hex digits"),
+            count(
+                "n_tokens",
+                "tokens",
+                "tokens that were scored, ends of lines apart; null if the model did not score",
+            )
+            .null(),
+            count("n_unknown", "tokens", "tokens that the model does not know; null likewise").null(),
+            Column::new(
+                "log10_sum",
+                DataType::Float64,
+                "sum of log10 p over tokens and ends of lines; null without tokens",
+            )
+            .null()
+            .range("0 or less"),
+            Column::new(
+                "perplexity",
+                DataType::Float64,
+                "10^(-log10_sum / (n_tokens + lines)), as in CCNet (Wenzek et al. 2020)",
+            )
+            .null()
+            .range("1 or more"),
+        ],
+    )
+}
+
 fn score() -> Table {
     let value = |name, doc| Column::new(name, DataType::Float64, doc).null();
     aligned(
@@ -604,6 +639,12 @@ fn quality() -> Table {
             )
             .null()
             .range("(0, 1]; any number with combine = \"logistic\""),
+            utf8(
+                "ccnet",
+                "third of the document's language by the n-gram model's perplexity, as in CCNet; null without a score",
+            )
+            .null()
+            .range("head: below its 30th percentile, middle: below its 60th, tail"),
         ],
     )
 }
@@ -620,9 +661,10 @@ fn quality_calibration() -> Table {
         shape: Shape::Own,
         columns: vec![
             utf8("measure", "the column that was looked at, as the manifest names it"),
-            utf8("kind", "what the row says of it").range("percentile, drop_below, drop_above"),
+            utf8("kind", "what the row says of it")
+                .range("percentile, drop_below, drop_above; head_below, tail_above: CCNet's, of a language"),
             utf8("language", "language of the group; empty where none could be told"),
-            utf8("domain", "domain label of the group"),
+            utf8("domain", "domain label of the group; empty for a whole language"),
             count("documents", "documents", "documents of the group that have a value"),
             Column::new("value", DataType::Float64, "a value of the column, to 2^-16 of it"),
             unit_interval(

@@ -153,10 +153,7 @@ impl Knots {
     /// The function's result; `None` without points.
     pub fn at(&self, value: f64) -> Option<f64> {
         let after = self.points.partition_point(|point| point.0 <= value);
-        let Some(&(from, low)) = after.checked_sub(1).map_or(self.points.first(), |before| self.points.get(before))
-        else {
-            return None;
-        };
+        let &(from, low) = after.checked_sub(1).map_or(self.points.first(), |before| self.points.get(before))?;
         match self.points.get(after) {
             Some(&(to, high)) if value > from => Some(low + (high - low) * ((value - from) / (to - from))),
             _ => Some(low),

@@ -14,6 +14,9 @@
 //! | [`paragraphs`] | paragraphs and lines of a text, as spans with a hash |
 //! | [`tokenizer`] | token counts, with the embedded or any other `tokenizer.json` |
 //! | [`lm`] | how surprised a language model is by a text: Qwen2 and Llama, from safetensors or GGUF, in candle |
+//! | [`ngram`] | how surprised an n-gram model is by a text: training, a mapped file, ARPA, CCNet's perplexity |
+//! | [`calibration`] | from a raw value to a term of q, and where the tails of a distribution begin |
+//! | [`drift`] | how far two samples of scores are apart, and whether that is more than noise |
 //! | [`loss`] | scaling laws: loss of N parameters on D tokens, and what repeated tokens are worth |
 //! | [`python`] | CPython's `\w`, `lower`, `strip`, `splitlines`, for what must agree with Python to the bit |
 
@@ -21,11 +24,13 @@ mod hash_index;
 
 pub mod calibration;
 pub mod datatrove;
+pub mod drift;
 pub mod edits;
 pub mod language;
 pub mod lm;
 pub mod loss;
 pub mod minhash;
+pub mod ngram;
 pub mod normalize;
 pub mod paragraphs;
 pub mod python;

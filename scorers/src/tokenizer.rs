@@ -127,6 +127,12 @@ impl Tokenizer {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
+    /// The name of each token, by id; an id that no token has is called `<nothing N>` without the space.
+    pub fn pieces(&self) -> Vec<String> {
+        let name = |id: u32| self.inner.id_to_token(id).unwrap_or_else(|| format!("<nothing{id}>"));
+        (0..self.ids() as u32).map(name).collect()
+    }
+
     /// The id of a token, special ones included.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

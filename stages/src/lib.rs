@@ -11,6 +11,7 @@
 //! | [`near_dedup`] | MinHash candidates, verified, star clusters | corpus |
 //! | [`paragraph_dedup`] | paragraphs or lines that stand in an earlier document | corpus |
 //! | [`tokens`] | token counts | shard |
+//! | [`ngram`] | how surprised an n-gram model is | shard |
 //! | [`score`] | how surprised a language model is | shard |
 //! | [`quality`] | vetoes and tails of model scores, q and its terms | corpus |
 //! | [`mix`] | epochs per bucket, draws per document | corpus |
@@ -42,6 +43,7 @@ pub mod language;
 pub mod lists;
 pub mod mix;
 pub mod near_dedup;
+pub mod ngram;
 pub mod paragraph_dedup;
 pub mod quality;
 pub mod rules;
@@ -269,7 +271,7 @@ pub fn stages(
     tokenizer: tokens::Counter,
     lists: &Lists,
     against: Option<String>,
-    model: Option<Arc<score::LoadedModel>>,
+    models: Models,
 ) -> Vec<AnyStage> {
     vec![
         AnyStage::Shard(Box::new(language::LanguageStage::new(manifest))),
@@ -280,9 +282,19 @@ pub fn stages(
         AnyStage::Corpus(Box::new(near_dedup::NearDedupStage::new(manifest, against))),
         AnyStage::Corpus(Box::new(paragraph_dedup::ParagraphDedupStage::new(manifest))),
         AnyStage::Shard(Box::new(tokens::TokensStage::new(manifest, tokenizer))),
-        AnyStage::Shard(Box::new(score::ScoreStage::new(manifest, model))),
+        AnyStage::Shard(Box::new(ngram::NgramStage::new(manifest, models.ngram))),
+        AnyStage::Shard(Box::new(score::ScoreStage::new(manifest, models.perplexity))),
         AnyStage::Corpus(Box::new(quality::QualityStage::new(manifest, lists))),
     ]
+}
+
+/// The models that a manifest names, opened.
+#[derive(Default)]
+pub struct Models {
+    /// Of `[score.perplexity]`.
+    pub perplexity: Option<Arc<score::LoadedModel>>,
+    /// Of `[score.ngram]`.
+    pub ngram: Option<Arc<ngram::NgramScorer>>,
 }
 
 /// Names of the row-aligned stages, `documents` first, in the order they run.
@@ -296,6 +308,7 @@ pub const STAGES: &[&str] = &[
     "near_dedup",
     "paragraph_dedup",
     "tokens",
+    "ngram",
     "score",
     "quality",
 ];
@@ -328,7 +341,7 @@ fn may_remove(table: &str) -> bool {
 pub fn bytes_read(stage: &str) -> Read {
     match stage {
         "documents" | "language" | "signals" => read("documents", "bytes"),
-        "tokens" | "score" | "quality" => read("paragraph_dedup", "bytes"),
+        "tokens" | "ngram" | "score" | "quality" => read("paragraph_dedup", "bytes"),
         _ => read("signals", "bytes"),
     }
 }

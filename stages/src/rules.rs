@@ -311,6 +311,8 @@ pub const OTHER_REMOVALS: &[(&str, &str)] = &[
     ("near_dedup.cluster", "the text is a near-duplicate of a document that is kept"),
     ("paragraph_dedup.nothing_left", "every paragraph or line stands in an earlier document"),
     ("veto.<column>", "the value is one that a [[quality.veto]] removes"),
+    ("ngram.low", "the n-gram model's perplexity is in the lower tail of the language and domain"),
+    ("ngram.high", "the n-gram model's perplexity is in the upper tail of the language and domain"),
     ("perplexity.low", "nats per token or bits per byte are in the lower tail of the language and domain"),
     ("perplexity.high", "nats per token or bits per byte are in the upper tail of the language and domain"),
 ];

@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::support::{Place, STAGES, assert_same, corpus, curate, files, run, tree};
 
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 19] = [
     "documents",
     "quarantine",
     "language",
@@ -23,6 +23,7 @@ const TABLES: [&str; 18] = [
     "near_dedup_sample",
     "paragraph_dedup",
     "tokens",
+    "ngram",
     "score",
     "quality",
     "quality_calibration",

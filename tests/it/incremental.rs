@@ -84,7 +84,7 @@ fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
     spoil_text(&dir);
     let before = times(&dir);
     let changed = [&TO_QUALITY[..], &["--set", "filter.gopher_quality.min_words=120"]].concat();
-    let redone = "filter, exact_dedup, near_dedup, paragraph_dedup, tokens, score, quality";
+    let redone = "filter, exact_dedup, near_dedup, paragraph_dedup, tokens, ngram, score, quality";
     computes(run(&manifest, &dir, &changed), redone, "documents, language, signals, signatures");
     for (name, time) in times(&dir) {
         let kept = ["documents", "language", "signals", "signatures"].iter().any(|stage| name.starts_with(stage));

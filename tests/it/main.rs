@@ -11,8 +11,12 @@
 //! | `bad_input` | strangers' files end in quarantine, mistakes in a message that names the place |
 //! | `rules` | rules that judge, rules that rewrite, lists, profiles |
 //! | `quality` | terms, vetoes and tails: q as DuckDB computes it, and what a changed band redoes |
+//! | `export` | formats of trainers, read back by others |
+//! | `mixture` | shares, strategies, budgets |
+//! | `ngram` | a model learnt from one run scores another |
 //! | `hub` | models fetched by name, from a hub on this machine |
 //! | `score` | model scores: values, what is copied, what is refused |
+//! | `drift` | silent on equal runs, and by name on what moved |
 //! | `verify` | one bit anywhere is found |
 //! | `cli`, `layers` | subcommands, and the direction of dependencies |
 
@@ -22,11 +26,15 @@ mod bad_input;
 mod cli;
 mod dedup;
 mod determinism;
+mod drift;
 mod duckdb;
+mod export;
 mod gold;
 mod hub;
 mod incremental;
 mod layers;
+mod mixture;
+mod ngram;
 mod quality;
 mod resume;
 mod rules;

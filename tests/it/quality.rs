@@ -40,16 +40,16 @@ fn q_follows_from_its_columns() {
     let tails = query(
         &dir,
         "WITH groups AS (
-            SELECT count(*) AS n, count(*) FILTER (removed_by = 'perplexity.low') AS low,
-            count(*) FILTER (removed_by = 'perplexity.high') AS high
+            SELECT count(*) AS n, count(*) FILTER (quality.removed_by = 'perplexity.low') AS low,
+            count(*) FILTER (quality.removed_by = 'perplexity.high') AS high
             FROM quality JOIN language USING (doc_id) JOIN documents USING (doc_id)
-            WHERE quality.reached AND NOT starts_with(coalesce(removed_by, ''), 'veto') GROUP BY language, domain)
+            WHERE quality.reached AND NOT starts_with(coalesce(quality.removed_by, ''), 'veto') GROUP BY language, domain)
         SELECT bool_and(low <= 2 * 0.05 * n AND high <= 2 * (1 - 0.9) * n + 2), sum(low) > 0, sum(high) > 0 FROM groups",
     );
     assert_eq!(tails, ["True|True|True"]);
     let ends = query(
         &dir,
-        "SELECT bool_and(CASE removed_by WHEN 'perplexity.low' THEN mean_nll < l.nats OR bits_per_byte < l.bits
+        "SELECT bool_and(CASE q.removed_by WHEN 'perplexity.low' THEN mean_nll < l.nats OR bits_per_byte < l.bits
             WHEN 'perplexity.high' THEN mean_nll >= h.nats OR bits_per_byte >= h.bits
             ELSE NOT coalesce(mean_nll < l.nats OR bits_per_byte < l.bits OR mean_nll >= h.nats OR bits_per_byte >= h.bits, false) END)
         FROM quality q JOIN score USING (doc_id) JOIN language USING (doc_id) JOIN documents USING (doc_id)
@@ -57,7 +57,7 @@ fn q_follows_from_its_columns() {
             ON measure IN ('mean_nll' AS nats, 'bits_per_byte' AS bits) USING first(value) GROUP BY language, domain) l USING (language, domain)
         LEFT JOIN (PIVOT (SELECT * REPLACE (replace(measure, 'score.', '') AS measure) FROM quality_calibration WHERE kind = 'drop_above')
             ON measure IN ('mean_nll' AS nats, 'bits_per_byte' AS bits) USING first(value) GROUP BY language, domain) h USING (language, domain)
-        WHERE q.reached AND NOT starts_with(coalesce(removed_by, ''), 'veto')",
+        WHERE q.reached AND NOT starts_with(coalesce(q.removed_by, ''), 'veto')",
     );
     assert_eq!(ends, ["True"]);
 }
@@ -77,7 +77,7 @@ fn vetoes_come_before_everything_else() {
     let groups =
         "SELECT (SELECT sum(documents) FROM (SELECT DISTINCT language, domain, documents FROM quality_calibration
         WHERE measure = 'score.mean_nll')) = (SELECT count(*) FROM quality JOIN score USING (doc_id)
-        WHERE quality.reached AND mean_nll IS NOT NULL AND NOT starts_with(coalesce(removed_by, ''), 'veto'))";
+        WHERE quality.reached AND mean_nll IS NOT NULL AND NOT starts_with(coalesce(quality.removed_by, ''), 'veto'))";
     assert_eq!(query(&dir, groups), ["True"]);
 }
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// The row-aligned stages, in order.
-pub const STAGES: [&str; 11] = [
+pub const STAGES: [&str; 12] = [
     "documents",
     "language",
     "signals",
@@ -21,6 +21,7 @@ pub const STAGES: [&str; 11] = [
     "near_dedup",
     "paragraph_dedup",
     "tokens",
+    "ngram",
     "score",
     "quality",
 ];
@@ -329,7 +330,7 @@ pub fn query(run: &Path, sql: &str) -> Vec<String> {
 }
 
 /// The Python that has DuckDB.
-fn python() -> Command {
+pub fn python() -> Command {
     let python = repository().join(".venv/bin/python");
     assert!(python.exists(), "{} is missing: run `make setup`", python.display());
     Command::new(python)

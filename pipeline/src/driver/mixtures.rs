@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
 use curate_schemas::commit::FileEntry;
-use curate_schemas::manifest::Mixture;
+use curate_schemas::manifest::{Manifest, Mixture, MixtureSource, Strategy};
 use curate_schemas::tables;
 use curate_stages::edits::TextColumns;
-use curate_stages::mix::{self, Bucket, Document};
+use curate_stages::mix::{self, Bucket, Document, Method, Request, SourceBounds, parse_doc_id};
 use curate_stages::read;
 
 use super::expect::{Existing, Expected, Keys, corpus_digest};
@@ -27,7 +27,7 @@ use crate::writer::TableWriter;
 use crate::zip::{Part, Zip};
 
 /// Version of bucketing, mixing and exporting: raised when their output changes.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The documents that `quality` kept, in the documents' order.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ pub struct Pooled {
 /// Draws of each document of a pool, in its order.
 pub type Draws = Vec<u32>;
 
-/// Reads the pool: about 120 bytes of memory a document.
+/// Reads the pool: 64 bytes of memory a document.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -57,7 +57,9 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         read("quality", "q"),
     ];
     let mut pool = Pooled::default();
-    let mut numbers: BTreeMap<(String, String), u32> = BTreeMap::new();
+    // Looked up by reference, so that a row makes no string.
+    let mut numbers: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+    let mut known = 0;
     for (shard, files) in shards.iter().enumerate() {
         let mut doc = (shard as u64) << 32;
         for batch in Zip::open(&parts(files, &reads)?)? {
@@ -75,12 +77,11 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
                 if !reached.value(row) || removed.is_valid(row) {
                     continue;
                 }
-                let origin = (sources.value(row).to_owned(), domains.value(row).to_owned());
-                let next = numbers.len() as u32;
-                let origin = *numbers.entry(origin).or_insert(next);
+                let origin = origin(&mut numbers, &mut known, sources.value(row), domains.value(row));
+                let doc_id = ids.value(row);
                 pool.documents.push(Document {
                     doc: doc - 1,
-                    doc_id: ids.value(row).to_owned(),
+                    doc_id: parse_doc_id(doc_id).with_context(|| format!("\"{doc_id}\" is no doc_id"))?,
                     origin,
                     tokens: tokens.value(row),
                     bytes: bytes.value(row),
@@ -90,13 +91,27 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         }
     }
     // Numbered by name, not by first appearance, so that shard layout has no say.
-    let order: BTreeMap<u32, u32> =
-        numbers.values().enumerate().map(|(sorted, &first)| (first, sorted as u32)).collect();
-    for document in &mut pool.documents {
-        document.origin = order[&document.origin];
+    let mut order = vec![0; known as usize];
+    for (source, domains) in numbers {
+        for (domain, first) in domains {
+            order[first as usize] = pool.origins.len() as u32;
+            pool.origins.push((source.clone(), domain));
+        }
     }
-    pool.origins = numbers.into_keys().collect();
+    for document in &mut pool.documents {
+        document.origin = order[document.origin as usize];
+    }
     Ok(pool)
+}
+
+/// The number of a (source, domain) pair, the next one where it is new.
+fn origin(numbers: &mut BTreeMap<String, BTreeMap<String, u32>>, known: &mut u32, source: &str, domain: &str) -> u32 {
+    if let Some(&number) = numbers.get(source).and_then(|domains| domains.get(domain)) {
+        return number;
+    }
+    *known += 1;
+    numbers.entry(source.to_owned()).or_default().insert(domain.to_owned(), *known - 1);
+    *known - 1
 }
 
 /// The draws that a committed mix holds, in the pool's order.
@@ -116,8 +131,9 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
             let batch = batch?;
             let counts = batch.column(1).as_primitive::<UInt32Type>();
             for (doc_id, count) in batch.column(0).as_string::<i32>().iter().zip(counts.values()) {
+                let number = doc_id.and_then(parse_doc_id);
                 // Both are in the documents' order, so this is a merge.
-                while at < draws.len() && Some(pool.documents[at].doc_id.as_str()) != doc_id {
+                while at < draws.len() && Some(pool.documents[at].doc_id) != number {
                     at += 1;
                 }
                 ensure!(at < draws.len(), "mix/{name} names a document that is not in the pool: {doc_id:?}");
@@ -132,12 +148,14 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
 ///
 /// # Errors
 /// If a stage has not run.
-pub fn mixture_expected(table: &str, mixture: Option<&Mixture>, seed: u64, keys: &Keys) -> Result<Expected> {
+pub fn mixture_expected(table: &str, mixture: Option<&Mixture>, manifest: &Manifest, keys: &Keys) -> Result<Expected> {
     let corpus = corpus_digest(&["documents", "signals", "tokens", "quality"], keys)?;
     let mut parts: BTreeMap<String, String> = [("corpus".to_owned(), corpus)].into();
     if let Some(mixture) = mixture {
         let mut config = serde_json::json!({
-            "name": mixture.name, "tokens": mixture.tokens, "max_epochs": mixture.max_epochs, "seed": seed,
+            "name": mixture.name, "tokens": mixture.tokens, "max_epochs": mixture.max_epochs, "seed": manifest.run.seed,
+            "strategy": mixture.strategy, "temperature": mixture.temperature, "discard": mixture.discard,
+            "sources": bounds(manifest, mixture),
         });
         if table.starts_with("mixture/") {
             config["part_size"] = mixture.part_size.into();
@@ -152,12 +170,11 @@ impl Driver {
     /// Brings buckets, mixes and mixtures up to date; says for each whether anything was computed.
     pub(super) fn run_mixtures(&self) -> Result<Vec<(String, bool)>> {
         let keys = self.keys()?;
-        let seed = self.manifest.run.seed;
-        let mut wanted = vec![(mixture_expected("buckets", None, seed, &keys)?, None)];
+        let mut wanted = vec![(mixture_expected("buckets", None, &self.manifest, &keys)?, None)];
         for mixture in &self.manifest.mixture {
             for folder in ["mix", "mixture"] {
                 let table = format!("{folder}/{}", mixture.name);
-                wanted.push((mixture_expected(&table, Some(mixture), seed, &keys)?, Some(mixture)));
+                wanted.push((mixture_expected(&table, Some(mixture), &self.manifest, &keys)?, Some(mixture)));
             }
         }
         let is_current = |file: &Expected| -> Result<bool> {
@@ -224,13 +241,17 @@ impl Driver {
     }
 
     fn draw(&self, mixture: &Mixture, pool: &Pooled, buckets: &[Bucket]) -> Result<Draws> {
-        let epochs = mix::epochs(buckets, mixture.tokens, mixture.max_epochs).map_err(|infeasible| {
+        let request = request(&self.manifest, mixture, pool);
+        let epochs = mix::baseline(&method(&self.manifest, mixture), buckets, &request).map_err(|infeasible| {
             let message = format!("mixture \"{}\" cannot be had: {infeasible}", mixture.name);
-            let hint = format!("ask for {} tokens or fewer, or raise max_epochs", infeasible.feasible);
-            Failure::new(Exit::No, message).hint(hint)
+            let failure = Failure::new(Exit::No, message);
+            match infeasible.feasible {
+                0 => failure.hint("change the shares of [[mixture_source]]"),
+                most => failure.hint(format!("ask for {most} tokens or fewer, or raise max_epochs")),
+            }
         })?;
-        let draws =
-            mix::draws(&pool.documents, buckets, &epochs, mixture.max_epochs, self.manifest.run.seed, &mixture.name);
+        let caps = request.caps(buckets);
+        let draws = mix::draws(&pool.documents, buckets, &epochs, &caps, self.manifest.run.seed, &mixture.name);
         let drawn: u64 = pool.documents.iter().zip(&draws).map(|(document, n)| document.tokens * u64::from(*n)).sum();
         let longest = pool.documents.iter().map(|document| document.tokens).max().unwrap_or(0);
         if drawn.abs_diff(mixture.tokens) > longest {
@@ -285,6 +306,47 @@ impl Driver {
     }
 }
 
+/// What bounds the sources of a mixture.
+fn bounds<'m>(manifest: &'m Manifest, mixture: &Mixture) -> Vec<&'m MixtureSource> {
+    manifest.mixture_source.iter().filter(|bounds| bounds.mixture == mixture.name).collect()
+}
+
+/// What a mixture asks of a pool: the manifest's sources, each with its bounds.
+pub fn request(manifest: &Manifest, mixture: &Mixture, pool: &Pooled) -> Request {
+    let bounds = bounds(manifest, mixture);
+    let source = |name: &str| match bounds.iter().find(|bounds| bounds.source == name) {
+        None => SourceBounds::free(name),
+        Some(MixtureSource { min_share, max_share, max_epochs, .. }) => SourceBounds {
+            name: name.to_owned(),
+            min_share: *min_share,
+            max_share: *max_share,
+            max_epochs: *max_epochs,
+        },
+    };
+    let place = |name: &String| manifest.source.iter().position(|source| source.name == *name).unwrap_or(0) as u32;
+    Request {
+        sources: manifest.source.iter().map(|declared| source(&declared.name)).collect(),
+        source_of: pool.origins.iter().map(|(name, _)| place(name)).collect(),
+        ..Request::new(mixture.tokens, mixture.max_epochs)
+    }
+}
+
+/// How a mixture's epochs are chosen.
+pub fn method(manifest: &Manifest, mixture: &Mixture) -> Method {
+    let share = |name: &str| {
+        let bounds = bounds(manifest, mixture).into_iter().find(|bounds| bounds.source == name);
+        bounds.and_then(|bounds| bounds.share).unwrap_or(0.0)
+    };
+    match mixture.strategy {
+        Strategy::Effective => Method::Solved,
+        Strategy::Natural => Method::Natural,
+        Strategy::Unimax => Method::Unimax,
+        Strategy::Temperature => Method::Temperature(mixture.temperature),
+        Strategy::Fixed => Method::Fixed(manifest.source.iter().map(|source| share(&source.name)).collect()),
+        Strategy::QualityCurve => Method::QualityCurve { discard: mixture.discard },
+    }
+}
+
 fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
     let names = |get: fn(&(String, String)) -> &String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(buckets.iter().map(|bucket| get(&pool.origins[bucket.origin as usize]))))
@@ -305,7 +367,7 @@ fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
 
 fn mix_rows(pool: &Pooled, draws: &Draws) -> Result<RecordBatch> {
     let drawn = || pool.documents.iter().zip(draws).filter(|(_, draws)| **draws > 0);
-    let ids = StringArray::from_iter_values(drawn().map(|(document, _)| &document.doc_id));
+    let ids = StringArray::from_iter_values(drawn().map(|(document, _)| format!("{:032x}", document.doc_id)));
     let counts = UInt32Array::from_iter_values(drawn().map(|(_, draws)| *draws));
     Ok(RecordBatch::try_new(tables::schema("mix"), vec![Arc::new(ids), Arc::new(counts)])?)
 }

@@ -17,16 +17,18 @@ use curate_schemas::manifest::{EMBEDDED_MODEL, EMBEDDED_TOKENIZER, Manifest};
 use curate_scorers::calibration::Knots;
 use curate_scorers::lm::LmError;
 use curate_scorers::lm::model::Model;
+use curate_scorers::ngram::{self, read_arpa};
 use curate_scorers::rules::bad_words::BadWords;
 use curate_scorers::rules::url_rules::Blocklist;
 use curate_scorers::tokenizer::Tokenizer;
 use curate_stages::lists::{List, Lists};
+use curate_stages::ngram::NgramScorer;
 use curate_stages::score::{LoadedModel, Room};
-use curate_stages::{AnyStage, STAGES, stages};
+use curate_stages::{AnyStage, Models, STAGES, stages};
 
 pub use documents::{InputState, input_states};
 pub use expect::{Existing, Expected, Keys, expected, number};
-pub use mixtures::{Draws, Pooled, gather_pool, mixture_expected, read_draws};
+pub use mixtures::{Draws, Pooled, gather_pool, method, mixture_expected, read_draws, request};
 pub use shards::{count, edit, edited_bytes};
 
 use crate::engine::Engine;
@@ -167,20 +169,49 @@ struct Contents {
 /// # Errors
 /// Exit 2 if the tokenizer's file cannot be read or is none.
 pub fn load_stages(manifest: &Manifest, threads: usize) -> Result<Vec<AnyStage>> {
-    let name = &manifest.tokens.tokenizer;
-    let tokenizer = if name == EMBEDDED_TOKENIZER {
-        Tokenizer::embedded().context("the embedded tokenizer")?
-    } else {
-        let path = manifest.base.join(name);
-        let usage = |what: String| Failure::new(Exit::Usage, format!("tokens.tokenizer {}: {what}", path.display()));
-        let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
-        Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?
-    };
-    let (lists, against, model) = (load_lists(manifest)?, earlier::digest(manifest)?, open_model(manifest, threads)?);
-    let stages = stages(manifest, Arc::new(tokenizer), &lists, against, model);
+    let tokenizer = open_tokenizer(manifest, "tokens.tokenizer", &manifest.tokens.tokenizer)?;
+    let (lists, against) = (load_lists(manifest)?, earlier::digest(manifest)?);
+    let models = Models { perplexity: open_model(manifest, threads)?, ngram: open_ngram(manifest)? };
+    let stages = stages(manifest, Arc::new(tokenizer), &lists, against, models);
     earlier::check(manifest, &stages)?;
     Ok(stages)
 }
+
+fn open_tokenizer(manifest: &Manifest, key: &str, name: &str) -> Result<Tokenizer> {
+    if name == EMBEDDED_TOKENIZER {
+        return Tokenizer::embedded().context("the embedded tokenizer");
+    }
+    let path = manifest.base.join(name);
+    let usage = |what: String| Failure::new(Exit::Usage, format!("{key} {}: {what}", path.display()));
+    let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
+    Ok(Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?)
+}
+
+/// The n-gram model: a file of ours is mapped and its digest checked, an ARPA file is read into memory.
+fn open_ngram(manifest: &Manifest) -> Result<Option<Arc<NgramScorer>>> {
+    let Some(settings) = manifest.score.ngram.clone() else { return Ok(None) };
+    let usage = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::Usage, format!("score.ngram.model {}: {error}", settings.model))
+    };
+    let path = manifest.base.join(&settings.model);
+    let model = match path.extension().is_some_and(|extension| extension == "arpa") {
+        true => {
+            let file = fs::File::open(&path).map_err(|error| usage(&error))?;
+            read_arpa(std::io::BufReader::new(file), &settings.tokenizer)
+        }
+        false => ngram::Model::open(&path).and_then(|model| model.verify().map(|()| model)),
+    };
+    let model = model.map_err(|error| usage(&error))?;
+    let tokenizer = match settings.tokenizer.as_str() {
+        WORDS => None,
+        name => Some(open_tokenizer(manifest, "score.ngram.tokenizer", name)?),
+    };
+    let scorer = NgramScorer::new(model, tokenizer, settings.clone()).map_err(|error| usage(&error))?;
+    Ok(Some(Arc::new(scorer)))
+}
+
+/// The value of `score.ngram.tokenizer` for words between white space.
+const WORDS: &str = "words";
 
 /// The model that scores, its weights digested but not loaded.
 fn open_model(manifest: &Manifest, threads: usize) -> Result<Option<Arc<LoadedModel>>> {

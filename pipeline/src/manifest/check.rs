@@ -15,6 +15,8 @@ use super::{terms, value};
 const ORDERED: &[(&str, &str)] = &[
     ("filter.gopher_quality.min_words", "filter.gopher_quality.max_words"),
     ("filter.gopher_quality.min_avg_word_len", "filter.gopher_quality.max_avg_word_len"),
+    ("mixture_source.min_share", "mixture_source.max_share"),
+    ("score.ngram.drop.below", "score.ngram.drop.above"),
     ("score.perplexity.drop.below", "score.perplexity.drop.above"),
     ("quality.term.low", "quality.term.high"),
 ];
@@ -82,6 +84,29 @@ impl Check<'_> {
         let mut out = self.table(table, &own, at);
         out.extend(self.group(table.path, &below));
         out
+    }
+
+    /// Bounds are of a mixture and a source that are there, each pair once.
+    fn mixture_sources(&mut self, entries: &Entries, out: &toml::Table) {
+        let list = |path: &str| value_at(out, path).and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        let text =
+            |item: &toml::Value, key: &str| item.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        let mut seen: Vec<(String, String)> = Vec::new();
+        for item in list("mixture_source") {
+            let pair = (text(&item, "mixture"), text(&item, "source"));
+            let at = place(entries, "mixture_source");
+            for (kind, name) in [("mixture", &pair.0), ("source", &pair.1)] {
+                if list(kind).iter().all(|known| text(known, "name") != *name) {
+                    let message = format!("mixture_source.{kind}: no [[{kind}]] is called {}", quoted(name));
+                    self.problem(at, message, None);
+                }
+            }
+            if seen.contains(&pair) {
+                let message = format!("mixture_source: {} in {} is bounded twice", quoted(&pair.1), quoted(&pair.0));
+                self.problem(at, message, None);
+            }
+            seen.push(pair);
+        }
     }
 
     fn not_a_table(&mut self, header: &str, node: &Node) -> Option<toml::Value> {
@@ -191,6 +216,7 @@ impl Check<'_> {
         if word("signals.values") == Some("none") {
             self.without_signals(entries, out);
         }
+        self.mixture_sources(entries, out);
         let seed = value_at(out, "run.seed").and_then(toml::Value::as_integer).unwrap_or(0);
         if word("dedup.near.family") == Some("datatrove-0.10") && seed > i64::from(u32::MAX) {
             let message =

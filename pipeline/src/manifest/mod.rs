@@ -122,6 +122,15 @@ fn syntax(error: &toml::de::Error) -> Problem {
     Problem::new(At::File(start), message)
 }
 
+/// A size of the command line, such as `1GiB`.
+///
+/// # Errors
+/// What is expected instead.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let bytes = size::parse_size(text).and_then(|bytes| u64::try_from(bytes).ok());
+    bytes.ok_or_else(|| "expected a size such as 1GiB".to_owned())
+}
+
 /// Fills in what other keys decide: the run directory, each source's domain, and what q is without signals.
 fn derive(manifest: &mut toml::Table) {
     let name_of = |table: &toml::Table| table.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();

@@ -68,6 +68,7 @@ fn unusable(column: &str, out: &toml::Table) -> Option<(String, Option<String>)>
     let sample = value_at(out, "score.perplexity.sample").and_then(toml::Value::as_float);
     let why = match (measure.table, measure.column) {
         ("signals", _) if word("signals.values") == Some("none") => "is not computed, signals.values is \"none\"",
+        ("ngram", _) if value_at(out, "score.ngram").is_none() => "is not computed, there is no [score.ngram]",
         ("score", _) if value_at(out, "score.perplexity").is_none() => {
             "is not computed, there is no [score.perplexity]"
         }

@@ -93,6 +93,8 @@ fn empty_tables_mean_the_types_defaults() {
         .map(|table| match table.path {
             "budget" => "[budget]\nparams = 1\n".to_owned(),
             "filter.c4_bad_words" => "[filter.c4_bad_words]\nfile = \"words.txt\"\n".to_owned(),
+            "mixture_source" => String::new(),
+            "score.ngram" => "[score.ngram]\nmodel = \"reference.ngram\"\n".to_owned(),
             "quality.term" => "[[quality.term]]\ncolumn = \"signals.heuristic\"\n".to_owned(),
             "quality.veto" => "[[quality.veto]]\ncolumn = \"meta.toxicity\"\nabove = 1\n".to_owned(),
             path => format!("[{path}]\n"),
@@ -160,6 +162,8 @@ fn every_word_loads() {
             // What else must be there for it to make sense.
             let more = match (table.as_str(), *word) {
                 ("[budget]", _) => "params = 1\n",
+                ("[[mixture]]", _) => "name = 'm'\ntokens = 5\n",
+                ("[score.ngram]", _) => "model = 'reference.ngram'\n",
                 ("[[quality.term]]", "isotonic") => "column = 'signals.heuristic'\nfile = 'curve.json'\n",
                 ("[[quality.term]]", _) => "column = 'signals.heuristic'\n",
                 (_, "component") => "min_jaccard = 0\n",

@@ -12,16 +12,18 @@ use arrow::array::AsArray;
 use curate_schemas::commit::Commit;
 use curate_schemas::manifest::{Budget, Manifest, Mixture, TokenScope};
 use curate_schemas::report::{
-    BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, TokenizerReport, VERSION,
+    BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, StrategyReport, TokenizerReport,
+    VERSION,
 };
 use curate_scorers::loss::{LossLaw, law};
-use curate_stages::{STAGES, mix};
+use curate_stages::STAGES;
+use curate_stages::mix::{self, Active, Method, Request};
 
-use crate::driver::{Draws, Pooled, gather_pool, read_draws};
+use crate::driver::{Draws, Pooled, gather_pool, method, read_draws, request};
 use crate::run_dir::{RunDir, ShardFiles};
 use crate::zip::{Zip, part};
 use ledger::{Ledger, entry, read_ledger};
-pub use print::{print, print_budget};
+pub use print::{grouped, print, print_worth};
 use sample::Sample;
 
 /// Builds the report from what is committed.
@@ -76,14 +78,23 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
             quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
             repeated_ids,
             pool: has("quality").then(|| ledger.by_source.get(&source.name).copied().unwrap_or_default().pool()),
+            next_billion: None,
         });
     }
     if has("quality") && !manifest.mixture.is_empty() {
         let pool = gather_pool(&shards)?;
+        let buckets = mix::buckets(&pool.documents);
         for mixture in &manifest.mixture {
             if let Some(draws) = read_draws(run, &mixture.name, &pool)? {
-                report.mixtures.push(mixture_report(mixture, manifest.budget.as_ref(), &pool, &draws));
+                report.mixtures.push(mixture_report(mixture, manifest, &pool, &buckets, &draws));
             }
+        }
+    }
+    if let (Some(budget), Some(pool)) = (&manifest.budget, report.pool) {
+        let d_eff = pool.d_eff * budget.represents;
+        for source in report.sources.iter_mut().filter(|_| d_eff > 0.0) {
+            let q = source.pool.filter(|pool| pool.tokens > 0).map(|pool| pool.q);
+            source.next_billion = q.map(|q| law_of(budget).delta_loss(d_eff, d_eff + q * 1e9));
         }
     }
     warn(&mut report, documents);
@@ -148,11 +159,18 @@ fn repeated_ids(shards: &[ShardFiles]) -> Result<BTreeMap<String, u64>> {
     Ok(hashes.into_iter().map(|(source, hashes)| (source, repeated(hashes))).collect())
 }
 
-fn mixture_report(mixture: &Mixture, budget: Option<&Budget>, pool: &Pooled, draws: &Draws) -> MixtureReport {
+fn mixture_report(
+    mixture: &Mixture,
+    manifest: &Manifest,
+    pool: &Pooled,
+    buckets: &[mix::Bucket],
+    draws: &Draws,
+) -> MixtureReport {
     let drawn = || pool.documents.iter().zip(draws).filter(|(_, draws)| **draws > 0);
     let tokens: u64 = drawn().map(|(document, draws)| document.tokens * u64::from(*draws)).sum();
     let unique_tokens: u64 = drawn().map(|(document, _)| document.tokens).sum();
-    let (d_eff, d_repeat) = mix::effective_tokens(&pool.documents, &mix::buckets(&pool.documents), draws);
+    let (d_eff, d_repeat) = mix::effective_tokens(&pool.documents, buckets, draws);
+    let (request, method) = (request(manifest, mixture, pool), method(manifest, mixture));
     MixtureReport {
         name: mixture.name.clone(),
         docs: drawn().count() as u64,
@@ -165,8 +183,60 @@ fn mixture_report(mixture: &Mixture, budget: Option<&Budget>, pool: &Pooled, dra
         d_eff,
         d_repeat,
         q_calibrated: false,
-        loss: budget.and_then(|budget| loss(budget, tokens as f64, d_eff)),
+        strategy: method.name(),
+        held_by: held_by(&method, &request, buckets, pool),
+        compared: mix::compare(buckets, &request, &methods(manifest, mixture))
+            .into_iter()
+            .map(strategy_report)
+            .collect(),
+        loss: manifest.budget.as_ref().and_then(|budget| loss(budget, tokens as f64, d_eff)),
     }
+}
+
+/// Every strategy that the manifest has the settings of.
+fn methods(manifest: &Manifest, mixture: &Mixture) -> Vec<Method> {
+    let own = method(manifest, mixture);
+    let others = [
+        Method::Solved,
+        Method::Natural,
+        Method::Unimax,
+        Method::Temperature(mixture.temperature),
+        Method::QualityCurve { discard: mixture.discard },
+    ];
+    let fixed = matches!(own, Method::Fixed(_)).then_some(own);
+    others.into_iter().chain(fixed).collect()
+}
+
+fn strategy_report(compared: mix::Compared) -> StrategyReport {
+    let (worth, infeasible) = match compared.worth {
+        Ok(worth) => (Some(worth), None),
+        Err(infeasible) => (None, Some(infeasible.to_string())),
+    };
+    StrategyReport {
+        strategy: compared.name,
+        unique_tokens: worth.map_or(0.0, |worth| worth.unique),
+        d_repeat: worth.map_or(0.0, |worth| worth.d_repeat),
+        d_eff: worth.map_or(0.0, |worth| worth.d_eff),
+        epochs: worth.map_or(0.0, |worth| worth.epochs),
+        infeasible,
+    }
+}
+
+/// The constraints that bind the best mixture, in words.
+fn held_by(method: &Method, request: &Request, buckets: &[mix::Bucket], pool: &Pooled) -> Vec<String> {
+    let Some(solution) = (*method == Method::Solved).then(|| mix::solve(buckets, request).ok()).flatten() else {
+        return Vec::new();
+    };
+    let source = |at: usize| request.sources.get(at).map_or("", |source| source.name.as_str());
+    let words = |active: &Active| match *active {
+        Active::MinShare { source: at } => format!("least share of {}", source(at)),
+        Active::MaxShare { source: at } => format!("greatest share of {}", source(at)),
+        Active::MaxEpochs { bucket } => {
+            let (source, domain) = &pool.origins[buckets[bucket].origin as usize];
+            format!("epochs of {source}/{domain}, bin {}", buckets[bucket].bin)
+        }
+    };
+    solution.active.iter().map(words).collect()
 }
 
 fn budget_report(budget: &Budget, pool: Option<LossReport>) -> BudgetReport {
@@ -189,19 +259,22 @@ pub fn loss(budget: &Budget, tokens: f64, d_eff: f64) -> Option<LossReport> {
     if tokens <= 0.0 || d_eff <= 0.0 {
         return None;
     }
-    let law = law_of(budget);
-    let (tokens, d_eff) = (tokens * budget.represents, d_eff * budget.represents);
-    let (plain, effective) = (law.loss(budget.params, tokens), law.loss(budget.params, d_eff));
-    let in_range = law.in_fitted_range(budget.params, tokens) && law.in_fitted_range(budget.params, d_eff);
-    Some(LossReport {
+    let scaled = |tokens: f64| tokens * budget.represents;
+    Some(loss_under(law_of(budget), budget.params, scaled(tokens), scaled(d_eff)))
+}
+
+/// The loss of `params` parameters under a law, of tokens and of effective tokens.
+pub fn loss_under(law: &LossLaw, params: f64, tokens: f64, d_eff: f64) -> LossReport {
+    LossReport {
         tokens,
         d_eff,
         d_eff_ratio: d_eff / tokens,
-        loss: plain,
-        loss_d_eff: effective,
-        delta_loss: effective - plain,
-        in_fitted_range: in_range,
-    })
+        loss: law.loss(params, tokens),
+        loss_d_eff: law.loss(params, d_eff),
+        delta_loss: law.delta_loss(d_eff, tokens),
+        delta_loss_interval: law.delta_loss_interval(d_eff, tokens).map(|interval| (interval.low, interval.high)),
+        in_fitted_range: law.in_fitted_range(params, tokens) && law.in_fitted_range(params, d_eff),
+    }
 }
 
 /// `run.json` as bytes.

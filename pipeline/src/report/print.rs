@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use curate_schemas::manifest::Budget;
 use curate_schemas::report::{BudgetReport, LossReport, MixtureReport, Report};
+use curate_scorers::loss::LossLaw;
 
-use super::{budget_report, loss};
+use super::loss_under;
 
 /// Prints the funnel and what the result is worth.
 ///
@@ -50,20 +50,73 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         print_mixture(mixture, out)?;
         print_loss(report.budget.as_ref(), mixture.loss.as_ref(), out)?;
     }
+    print_sentence(report, out)?;
+    if !report.warnings.is_empty() {
+        writeln!(out)?;
+    }
     for warning in &report.warnings {
         writeln!(out, "note: {warning}")?;
     }
     Ok(())
 }
 
-/// Prints what `tokens` of mean quality `q` are worth, without a run.
+/// What a lead wants to know, in one sentence.
+fn print_sentence(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+    let (Some(pool), Some(budget)) = (&report.pool, &report.budget) else { return Ok(()) };
+    let raw = report.stages.first().and_then(|stage| stage.tokens.as_ref()).map(|tokens| tokens.kept as f64);
+    let (Some(raw), Some(loss)) = (raw, &budget.pool) else { return Ok(()) };
+    let scaled = |tokens: f64| short(tokens * budget.represents);
+    write!(
+        out,
+        "\n{} tokens raw → {} kept → {} effective (q uncalibrated); at N = {} that costs ΔL = {:+.4} against {} tokens of q = 1",
+        scaled(raw),
+        scaled(pool.tokens as f64),
+        scaled(pool.d_eff),
+        short(budget.params),
+        loss.delta_loss,
+        scaled(pool.tokens as f64)
+    )?;
+    for mixture in report.mixtures.iter().filter(|mixture| mixture.tokens > 0) {
+        let times = mixture.d_eff / mixture.tokens as f64 / pool.q;
+        write!(out, "; per token mixture {} is worth {times:.2}× the pool", mixture.name)?;
+    }
+    let saved = |source: &&curate_schemas::report::SourceReport| source.next_billion.unwrap_or(0.0);
+    if let Some(best) =
+        report.sources.iter().max_by(|a, b| saved(a).total_cmp(&saved(b))).filter(|best| saved(best) > 0.0)
+    {
+        write!(out, "; the next 1 B tokens are worth most from {} (ΔL = −{:.2e})", best.name, saved(&best))?;
+    }
+    writeln!(out)
+}
+
+/// 1.2 T, 3.4 B, 5.6 M, 789 K or 12.
+fn short(n: f64) -> String {
+    let units = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")];
+    let unit = units.into_iter().find(|(size, _)| n >= *size);
+    unit.map_or(format!("{n:.0}"), |(size, name)| format!("{:.3} {name}", n / size))
+}
+
+/// Prints what `tokens` of mean quality `q` are worth under a law, without a run.
 ///
 /// # Errors
 /// If `out` cannot be written.
-pub fn print_budget(budget: &Budget, tokens: f64, q: f64, out: &mut impl Write) -> std::io::Result<()> {
-    let loss = loss(budget, tokens, q * tokens);
-    writeln!(out, "{}", worth(tokens as u64, q, q * tokens).trim_start())?;
-    print_loss(Some(&budget_report(budget, None)), loss.as_ref(), out)
+pub fn print_worth(
+    law: &LossLaw,
+    params: f64,
+    tokens: f64,
+    q: f64,
+    d_eff: f64,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    writeln!(out, "{}", worth(tokens as u64, q, d_eff).trim_start())?;
+    let budget = BudgetReport {
+        params,
+        constants: law.name.to_owned(),
+        source: law.source.to_owned(),
+        represents: 1.0,
+        pool: None,
+    };
+    print_loss(Some(&budget), Some(&loss_under(law, params, tokens, d_eff)), out)
 }
 
 fn worth(tokens: u64, q: f64, d_eff: f64) -> String {
@@ -80,8 +133,34 @@ fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Resu
         mixture.epochs,
         grouped(mixture.tokens_asked),
         worth(mixture.tokens, mixture.q, mixture.d_eff).trim_start()
-    )
+    )?;
+    if !mixture.held_by.is_empty() {
+        let more = mixture.held_by.len().saturating_sub(HELD_SHOWN);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let shown = &mixture.held_by[..mixture.held_by.len().min(HELD_SHOWN)];
+        writeln!(out, "  held back by {}{rest}", shown.join("; "))?;
+    }
+    writeln!(out, "  {:<17}{:>14}{:>9}{:>16}{:>14}", "strategy", "unique", "epochs", "D' (q = 1)", "D_eff")?;
+    for other in &mixture.compared {
+        let mark = if other.strategy == mixture.strategy { "*" } else { " " };
+        match &other.infeasible {
+            Some(why) => writeln!(out, " {mark}{:<17}{why}", other.strategy)?,
+            None => writeln!(
+                out,
+                " {mark}{:<17}{:>14}{:>9.2}{:>16}{:>14}",
+                other.strategy,
+                grouped(other.unique_tokens.round() as u64),
+                other.epochs,
+                grouped(other.d_repeat.round() as u64),
+                grouped(other.d_eff.round() as u64)
+            )?,
+        }
+    }
+    Ok(())
 }
+
+/// Constraints that are printed; `run.json` has all.
+const HELD_SHOWN: usize = 3;
 
 fn print_loss(budget: Option<&BudgetReport>, loss: Option<&LossReport>, out: &mut impl Write) -> std::io::Result<()> {
     let (Some(budget), Some(loss)) = (budget, loss) else { return Ok(()) };
@@ -90,19 +169,23 @@ fn print_loss(budget: Option<&BudgetReport>, loss: Option<&LossReport>, out: &mu
         times => format!(" = {times:e} times this run's"),
     };
     let range = if loss.in_fitted_range { "" } else { ", outside the fitted range" };
+    let interval = match loss.delta_loss_interval {
+        Some((low, high)) => format!(" [{low:.4}, {high:.4}]"),
+        None => String::new(),
+    };
     writeln!(
         out,
-        "  D_eff/D = {:.4}, ΔL = {:+.4} nats per token at N = {:.3e}, D = {:.3e}{scaled} ({}, L = {:.4} to {:.4}{range})",
+        "  D_eff/D = {:.4}, ΔL = {:+.4}{interval} nats per token at N = {:.3e}, D = {:.3e}{scaled} ({}, L = {:.4} to {:.4}{range})",
         loss.d_eff_ratio, loss.delta_loss, budget.params, loss.tokens, budget.constants, loss.loss, loss.loss_d_eff
     )
 }
 
-/// 1234567 as 1,234,567.
 fn signed(n: i64) -> String {
     format!("{}{}", if n < 0 { "-" } else { "" }, grouped(n.unsigned_abs()))
 }
 
-fn grouped(n: u64) -> String {
+/// 1234567 as 1,234,567.
+pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

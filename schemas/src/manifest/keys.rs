@@ -169,11 +169,18 @@ pub const TABLES: &[Table] = &[
         Times::Switch,
         "the tails of a language and domain, by nats per token or by bits per byte, go; absent: nothing goes",
     ),
+    table("score.ngram", Times::Switch, "how surprised an n-gram model is by each survivor; absent: off"),
+    table(
+        "score.ngram.drop",
+        Times::Switch,
+        "the tails of a language and domain, by perplexity, go; absent: nothing goes",
+    ),
     table("quality", Times::Default, "how q(d) is made of its terms"),
     table("quality.term", Times::Any, "a column that counts in q(d); absent: signals.heuristic"),
     table("quality.veto", Times::Any, "values of a column that remove a document, before q"),
     table("budget", Times::Switch, "the model the data is meant for; absent: no loss is predicted"),
     table("mixture", Times::Any, "one training mixture to export"),
+    table("mixture_source", Times::Any, "bounds of one source in one mixture"),
 ];
 
 /// Every key of a manifest, in the order of the reference.
@@ -304,6 +311,13 @@ pub const KEYS: &[Key] = &[
     key("score.perplexity.drop.below", SHARE, "0.0", "share of a group's documents that may go as the least surprising"),
     key("score.perplexity.drop.above", SHARE, "1.0", "share of a group's documents below the most surprising, which go"),
 
+    required("score.ngram.model", Kind::Path, r#""reference.ngram""#, "a file of `curate train ngram`, or an ARPA file (*.arpa), relative to the manifest"),
+    key("score.ngram.tokenizer", Kind::Path, r#""embedded""#, "embedded; words: what is between white space; or the path of a tokenizer.json, relative to the manifest"),
+    key("score.ngram.normalize", Kind::Word(&["none", "ccnet"]), r#""none""#, "ccnet: lower case, no accents, digits 0, plain punctuation, as CCNet's models want lines"),
+
+    key("score.ngram.drop.below", SHARE, "0.0", "share of a group's documents that may go as the least surprising"),
+    key("score.ngram.drop.above", SHARE, "1.0", "share of a group's documents below the most surprising, which go"),
+
     key("quality.combine", Kind::Word(&["weighted_geometric", "mean", "min", "max", "logistic"]), r#""weighted_geometric""#, "how terms become q; max: of twentieths, as Nemotron-CC's ensemble; logistic: 1 / (1 + e^-(intercept + Σ weight·term))"),
     key("quality.intercept", ANY_NUMBER, "0.0", "the constant of combine = \"logistic\""),
 
@@ -329,5 +343,16 @@ pub const KEYS: &[Key] = &[
     required("mixture.name", Kind::Name, r#""general""#, "name of the mixture, unique"),
     required("mixture.tokens", Kind::Count, "300_000", "tokens to draw, repeats counted"),
     key("mixture.max_epochs", Kind::Positive { max: 1000.0 }, "4.0", "most epochs over any bucket"),
+    key("mixture.strategy", Kind::Word(&["effective", "natural", "unimax", "temperature", "fixed", "quality_curve"]), r#""effective""#,
+        "how epochs are chosen; effective: the most effective tokens; the others are baselines: by unique tokens, sources alike, by U^(1/temperature), by given shares, Olmo 3's curve"),
+    key("mixture.temperature", Kind::Positive { max: 1e6 }, "3.3", "for temperature: 1 is natural, more makes sources more alike"),
+    key("mixture.discard", SHARE, "0.4", "for quality_curve: share of each source's tokens, the worst, that is left out"),
     key("mixture.part_size", size(MIB, 4 * GIB), r#""256MiB""#, "text in one exported file before compression, bytes"),
+
+    required("mixture_source.mixture", Kind::Name, r#""general""#, "the mixture"),
+    required("mixture_source.source", Kind::Name, r#""web""#, "the source"),
+    key("mixture_source.min_share", SHARE, "0.0", "least share of the mixture's tokens"),
+    key("mixture_source.max_share", SHARE, "1.0", "greatest share of the mixture's tokens"),
+    optional("mixture_source.share", SHARE, "0.5", "its share with strategy = \"fixed\""),
+    optional("mixture_source.max_epochs", Kind::Positive { max: 1000.0 }, "8.0", "most epochs over its buckets; absent: the mixture's"),
 ];

@@ -29,7 +29,7 @@ use crate::lists::Lists;
 use crate::{Corpus, CorpusStage, Decision, Read, Rows, Stage, column, is_reached, read};
 
 mod combine;
-mod values;
+pub mod values;
 
 /// The stage `quality`.
 pub struct QualityStage {
@@ -37,6 +37,8 @@ pub struct QualityStage {
     terms: Vec<(Measure, Calibration)>,
     vetoes: Vec<Measure>,
     bands: Vec<TwoTails>,
+    /// What CCNet's thirds of a language are of, with an n-gram model.
+    thirds_of: Option<Measure>,
     /// Digests of the files of isotonic terms.
     files: BTreeMap<&'static str, String>,
 }
@@ -58,16 +60,20 @@ impl QualityStage {
         let measure = |name: &str| tables::measure(name).expect("the manifest was checked");
         let term = |term: &Term| (measure(&term.column), calibration(term, lists));
         let digests: Vec<&str> = lists.isotonic.values().map(|(_, digest)| digest.as_str()).collect();
+        let tails = |family, band: Option<Band>, columns: &[&str]| {
+            band.map(|band| TwoTails { family, band, columns: columns.iter().map(|name| measure(name)).collect() })
+        };
+        let ngram = manifest.score.ngram.as_ref().and_then(|ngram| ngram.drop);
         let perplexity = manifest.score.perplexity.as_ref().and_then(|perplexity| perplexity.drop);
-        let bands = perplexity.map(|band| TwoTails {
-            family: "perplexity",
-            band,
-            columns: ["score.mean_nll", "score.bits_per_byte"].map(measure).to_vec(),
-        });
+        let bands = [
+            tails("ngram", ngram, &["ngram.perplexity"]),
+            tails("perplexity", perplexity, &["score.mean_nll", "score.bits_per_byte"]),
+        ];
         QualityStage {
             terms: quality.term.iter().map(term).collect(),
             vetoes: quality.veto.iter().map(|veto| measure(&veto.column)).collect(),
-            bands: bands.into_iter().collect(),
+            bands: bands.into_iter().flatten().collect(),
+            thirds_of: manifest.score.ngram.as_ref().map(|_| measure("ngram.perplexity")),
             files: if digests.is_empty() { [].into() } else { [("isotonic", digests.join(","))].into() },
             quality,
         }
@@ -78,7 +84,8 @@ impl QualityStage {
         let relative =
             self.terms.iter().filter(|(_, calibration)| calibration.is_relative()).map(|(measure, _)| measure);
         let mut all: Vec<&Measure> = Vec::new();
-        for measure in relative.chain(self.bands.iter().flat_map(|band| &band.columns)) {
+        let thirds_of = self.thirds_of.iter();
+        for measure in relative.chain(self.bands.iter().flat_map(|band| &band.columns)).chain(thirds_of) {
             if !all.contains(&measure) {
                 all.push(measure);
             }
@@ -123,6 +130,11 @@ impl QualityStage {
                     for (counts, values) in counts.iter_mut().zip(&columns).filter(|(_, values)| values.is_valid(row)) {
                         counts.add(values.value(row), tokens.value(row));
                     }
+                    let thirds_of = self.thirds_of.as_ref().and_then(|of| studied.iter().position(|it| *it == of));
+                    if let Some(at) = thirds_of.filter(|at| columns[*at].is_valid(row)) {
+                        let whole = own.entry(origin.language().to_owned()).or_insert_with(none);
+                        whole[at].add(columns[at].value(row), tokens.value(row));
+                    }
                 }
                 Ok(())
             })?;
@@ -133,11 +145,16 @@ impl QualityStage {
             }
             Ok::<(), DataFusionError>(())
         })?;
-        let of_group = |counts: Vec<Counts>| -> Vec<Distribution> {
-            studied.iter().zip(counts).map(|(measure, counts)| self.distribution(measure, &counts)).collect()
+        let of_group = |origin: &str, counts: Vec<Counts>| -> Vec<Distribution> {
+            let of = |(measure, counts): (&&Measure, Counts)| match origin.ends_with(SEPARATOR) {
+                true => Distribution::thirds(&counts),
+                false => self.distribution(measure, &counts),
+            };
+            studied.iter().zip(counts).map(of).collect()
         };
         let counted = all.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let groups = counted.into_iter().map(|(origin, counts)| (origin, of_group(counts))).collect();
+        let groups = counted.into_iter().map(|(origin, counts)| (of_group(&origin, counts), origin));
+        let groups = groups.map(|(group, origin)| (origin, group)).collect();
         Ok(Groups { studied: studied.into_iter().cloned().collect(), groups })
     }
 
@@ -165,8 +182,11 @@ impl QualityStage {
             let mut origin = Origin::of(batch)?;
             let (mut docs, mut removed, mut q) = (Vec::new(), StringBuilder::new(), Float64Builder::new());
             let mut terms = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+            let mut thirds = StringBuilder::new();
             for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
                 docs.push(first + row as u64);
+                origin.name(row);
+                thirds.append_option(self.third(groups, origin.language(), &studied, row));
                 let group = if vetoed[row].is_none() { groups.groups.get(origin.name(row)) } else { None };
                 let reason = match vetoed[row] {
                     Some(veto) => Some(format!("veto.{}", self.quality.veto[veto].column)),
@@ -197,12 +217,29 @@ impl QualityStage {
             let terms =
                 RecordBatch::try_from_iter_with_nullable([("terms", Arc::new(terms.finish()) as ArrayRef, true)])?;
             let terms = cast(terms.column(0), schema.field(3).data_type())?;
-            let columns: Vec<ArrayRef> =
-                vec![Arc::new(UInt64Array::from(docs)), Arc::new(removed.finish()), Arc::new(q.finish()), terms];
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(UInt64Array::from(docs)),
+                Arc::new(removed.finish()),
+                Arc::new(q.finish()),
+                terms,
+                Arc::new(thirds.finish()),
+            ];
             batches.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
             Ok(())
         })?;
         Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// CCNet's third of a language that a document is in.
+    fn third(&self, groups: &Groups, language: &str, studied: &[Float64Array], row: usize) -> Option<&'static str> {
+        let at = groups.place(self.thirds_of.as_ref()?)?;
+        let group = &groups.groups.get(language)?[at];
+        let value = studied[at].is_valid(row).then(|| studied[at].value(row))?;
+        Some(match (group.low, group.high) {
+            (Some((_, cut)), _) if value < cut => "head",
+            (_, Some((_, cut))) if value >= cut => "tail",
+            _ => "middle",
+        })
     }
 
     /// `family.low` or `family.high` if a score lies in a tail of its group.
@@ -250,9 +287,14 @@ impl<'b> Origin<'b> {
         self.name.push_str(self.domains.value(row));
         &self.name
     }
+
+    /// The name of the whole language of the row that [`Self::name`] was asked for last.
+    fn language(&self) -> &str {
+        &self.name[..=self.name.find(SEPARATOR).unwrap_or_default()]
+    }
 }
 
-/// Between language and domain; no control character is in either.
+/// Between language and domain, and behind a language that is meant as a whole; no control character is in either.
 const SEPARATOR: char = '\0';
 
 /// What the values of a column mean in a group.
@@ -263,6 +305,18 @@ struct Distribution {
     low: Option<(f64, f64)>,
     /// The share that stays, and the value from which on the rest goes.
     high: Option<(f64, f64)>,
+}
+
+impl Distribution {
+    /// The thirds of CCNet (Wenzek et al. 2020): head below the 30th percentile of documents, tail from the 60th on.
+    fn thirds(counts: &Counts) -> Distribution {
+        Distribution {
+            documents: counts.documents(),
+            percentiles: Knots::default(),
+            low: counts.low_cut(0.3).map(|cut| (0.3, cut)),
+            high: counts.high_cut(0.6).map(|cut| (0.6, cut)),
+        }
+    }
 }
 
 /// The studied columns, and what they are like in each group.
@@ -285,8 +339,11 @@ impl Groups {
                 let (language, domain) = origin.split_once(SEPARATOR).unwrap_or_default();
                 let found = &group[at];
                 let knots = found.percentiles.points().iter().map(|&(value, share)| ("percentile", value, share));
-                let low = found.low.map(|(share, value)| ("drop_below", value, share));
-                let high = found.high.map(|(share, value)| ("drop_above", value, share));
+                let is_language = origin.ends_with(SEPARATOR);
+                let (below, above) =
+                    if is_language { ("head_below", "tail_above") } else { ("drop_below", "drop_above") };
+                let low = found.low.map(|(share, value)| (below, value, share));
+                let high = found.high.map(|(share, value)| (above, value, share));
                 for (kind, value, share) in knots.chain(low).chain(high) {
                     let name = measure.name();
                     for (column, text) in texts.iter_mut().zip([name.as_str(), kind, language, domain]) {
@@ -331,12 +388,12 @@ impl Stage for QualityStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn config(&self) -> Value {
         let bands: BTreeMap<&str, Band> = self.bands.iter().map(|band| (band.family, band.band)).collect();
-        json!({ "quality": self.quality, "drop": bands })
+        json!({ "quality": self.quality, "drop": bands, "thirds": self.thirds_of.is_some() })
     }
 
     fn resources(&self) -> BTreeMap<&'static str, String> {
@@ -349,7 +406,7 @@ impl Stage for QualityStage {
 
     fn reads(&self) -> Vec<Read> {
         let mut reads = vec![read("language", "language"), read("documents", "domain"), read("tokens", "tokens")];
-        let terms = self.terms.iter().map(|(measure, _)| measure);
+        let terms = self.terms.iter().map(|(measure, _)| measure).chain(&self.thirds_of);
         for measure in terms.chain(&self.vetoes).chain(self.bands.iter().flat_map(|band| &band.columns)) {
             let read = read_of(measure);
             if !reads.contains(&read) {

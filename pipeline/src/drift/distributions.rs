@@ -1,0 +1,125 @@
+//! The distributions of a run's columns against a baseline's: one comparison a column, group and weight, judged together.
+
+use anyhow::Result;
+use curate_schemas::tables::Measure;
+use curate_scorers::drift::{
+    Bins, DriftError, Gates, Settings, Summary, Tally, Verdict, Weight, benjamini_hochberg, compare, verdict,
+};
+
+use super::baseline::{Baseline, Column};
+use super::gather::Reader;
+use super::groups::{Group, Groups};
+use super::{Check, Missing};
+
+/// All distributions, judged together, and what one side lacks; `asks_all`: also columns that are not in the baseline.
+///
+/// # Errors
+/// If a file cannot be read or the baseline is malformed.
+pub fn distributions(
+    baseline: &Baseline,
+    run: &Reader,
+    asks_all: bool,
+    gates: &Gates,
+    settings: &Settings,
+) -> Result<(Vec<Check>, Vec<Missing>)> {
+    let (mut checks, mut missing) = (Vec::new(), Vec::new());
+    let measures = baseline.measures()?;
+    for measure in &measures {
+        compare_measure(baseline, run, measure, settings, &mut checks, &mut missing)?;
+    }
+    let p_values: Vec<f64> = checks.iter().map(|check| check.comparison.psi_p).collect();
+    for (check, adjusted_p) in checks.iter_mut().zip(benjamini_hochberg(&p_values)) {
+        check.adjusted_p = adjusted_p;
+        check.verdict = verdict(&check.comparison, adjusted_p, gates, settings.confidence);
+    }
+    for measure in &measures {
+        show(baseline, run, measure, &mut checks)?;
+    }
+    if asks_all {
+        for measure in run.measures().into_iter().filter(|measure| !measures.contains(measure)) {
+            if run.has_values(&measure)? {
+                let documents = run.documents.rows;
+                missing.push(Missing { group: None, what: "new", measure: measure.name(), documents });
+            }
+        }
+    }
+    missing.sort();
+    Ok((checks, missing))
+}
+
+fn compare_measure(
+    baseline: &Baseline,
+    run: &Reader,
+    measure: &Measure,
+    settings: &Settings,
+    checks: &mut Vec<Check>,
+    missing: &mut Vec<Missing>,
+) -> Result<()> {
+    let name = measure.name();
+    let lacks = |what, group: Group, documents| Missing { group: Some(group), what, measure: name.clone(), documents };
+    let (tallies, others) = match run.has_table(measure.table) {
+        true => run.tally(measure, &baseline.bins(&name))?,
+        false => Default::default(),
+    };
+    missing.extend(others.into_iter().map(|(group, documents)| lacks("new", group, documents)));
+    for Column { group, summary, .. } in baseline.of_measure(&name) {
+        let Some(tally) = tallies.get(&group.source, &group.language) else {
+            missing.push(lacks("gone", group.clone(), summary.counts.total(Weight::Documents)));
+            continue;
+        };
+        for weight in [Weight::Documents, Weight::Tokens] {
+            let comparison = match compare(summary, tally, weight, settings) {
+                Ok(comparison) => comparison,
+                // Documents that are there have no tokens where none were counted.
+                Err(DriftError::Empty { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let (measure, group, adjusted_p) = (name.clone(), group.clone(), 1.0);
+            let (verdict, examples, gained) = (Verdict::Pass, Vec::new(), gained(summary, tally, weight));
+            checks.push(Check { measure, group, verdict, adjusted_p, comparison, examples, gained });
+        }
+    }
+    Ok(())
+}
+
+/// The cells of the bin whose share grew most.
+fn gained(was: &Summary, is: &Tally, weight: Weight) -> Vec<bool> {
+    let bins = was.bins.bins();
+    let is = is.summary(&was.bins);
+    let [before, now] = [&was.counts, &is.counts].map(|counts| {
+        let total = counts.total(weight).max(1) as f64;
+        let mut shares = vec![0.0; bins.last().map_or(0, |last| last + 1)];
+        bins.iter().zip(counts.by(weight)).for_each(|(&bin, &own)| shares[bin] += own as f64 / total);
+        shares
+    });
+    let gain = |bin: &usize| now[*bin] - before[*bin];
+    let most = (0..now.len()).max_by(|a, b| gain(a).total_cmp(&gain(b)));
+    bins.into_iter().map(|bin| Some(bin) == most).collect()
+}
+
+/// Finds examples for what drifted of a column, once a group.
+fn show(baseline: &Baseline, run: &Reader, measure: &Measure, checks: &mut [Check]) -> Result<()> {
+    let (name, bins) = (measure.name(), baseline.bins(&measure.name()));
+    let mut wanted: Groups<(Bins, Vec<bool>)> = Groups::default();
+    let mut drifted: Vec<&mut Check> = Vec::new();
+    for check in checks.iter_mut().filter(|check| check.measure == name && is_drift(check.verdict)) {
+        let Group { source, language } = &check.group;
+        let Some(bins) = bins.get(source, language).filter(|_| wanted.get(source, language).is_none()) else {
+            continue;
+        };
+        wanted.entry(source, language, || (bins.clone(), check.gained.clone()));
+        drifted.push(check);
+    }
+    if drifted.is_empty() {
+        return Ok(());
+    }
+    let examples = run.examples(measure, &wanted)?;
+    for check in drifted {
+        check.examples = examples.get(&check.group.source, &check.group.language).cloned().unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn is_drift(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Warn | Verdict::Fail)
+}

@@ -1,0 +1,51 @@
+//! Drift: whether scores and verdicts still are what they were, and whether there are enough documents to say so.
+//!
+//! Two questions, two methods. Same frozen input, changed code: [`paired`] checks, where one flip is a change. New input:
+//! [`compare()`] its distribution with a [`Summary`] of the baseline, over bins frozen from the baseline, and let [`verdict()`] hold the
+//! PSI's interval against gates.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`bins`] | edges from the baseline's exact quantiles, counts over them, the summary that a repository keeps |
+//! | [`metrics`] | PSI, Jensen–Shannon distance, Wasserstein, Kolmogorov–Smirnov |
+//! | [`mod@compare`] | their values with intervals from a bootstrap over hosts, p-values |
+//! | [`mod@verdict`] | pass, warn, fail or too few documents; Benjamini–Hochberg |
+//! | [`paired`] | flips, score changes, Kendall's τ |
+//! | [`special`] | tails of χ², Kolmogorov's and the binomial distribution |
+
+pub mod bins;
+pub mod compare;
+pub mod metrics;
+pub mod paired;
+pub mod special;
+pub mod verdict;
+
+pub use bins::{Bins, Counts, Summary, Tally, Weight, cluster};
+pub use compare::{Comparison, Estimate, Settings, compare};
+pub use paired::{Flips, ScoreChange, kendall_tau, score_change};
+pub use verdict::{Gates, Verdict, benjamini_hochberg, verdict};
+
+/// Why two distributions cannot be compared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DriftError {
+    /// Edges, centres and cuts of a summary do not fit each other: the file was edited or damaged.
+    #[error("bins with {edges} edges are malformed: edges, centers and cuts must ascend and fit each other")]
+    Bins {
+        /// Edges found.
+        edges: usize,
+    },
+    /// Counts were made over other bins.
+    #[error("counts over {found} cells do not belong to bins with {expected}")]
+    Cells {
+        /// Cells of the bins, with that of what is not scored.
+        expected: usize,
+        /// Cells that were counted.
+        found: usize,
+    },
+    /// There is nothing to compare: a group is new, gone, or has no tokens.
+    #[error("the {side} has no documents, or no tokens, in this group")]
+    Empty {
+        /// `baseline` or `run`.
+        side: &'static str,
+    },
+}

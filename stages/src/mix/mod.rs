@@ -1,0 +1,27 @@
+//! How many epochs each bucket of the pool contributes to a mixture, and which documents make up the fractions.
+//!
+//! Buckets are source × domain × quality bin. A mixture's worth is `Σ q_b · D′(U_b, R_b)`, effective tokens with the
+//! repetition discount of Muennighoff et al. 2023 (arXiv:2305.16264).
+//!
+//! | where | what |
+//! |---|---|
+//! | [`Document`], [`Bucket`], [`buckets`] | the pool and its buckets |
+//! | [`Request`], [`SourceBounds`], [`Infeasible`] | what is asked for, and why it cannot be had |
+//! | [`solve()`] | the epochs that are worth most |
+//! | [`Method`], [`baseline`], [`compare`] | the epochs that others would choose, side by side |
+//! | [`draws()`], [`effective_tokens`] | the documents drawn, and what they are worth |
+
+mod baselines;
+mod draws;
+mod pool;
+mod request;
+mod solve;
+
+pub use baselines::{Compared, Method, Worth, baseline, compare, worth};
+pub use draws::{draws, effective_tokens};
+pub use pool::{BINS, Bucket, Document, buckets, fixed_point, mean_q, parse_doc_id, ratio};
+pub use request::{Constraint, Infeasible, Request, SourceBounds};
+pub use solve::{Active, Solution, SourceShare, epochs, solve};
+
+#[cfg(test)]
+mod tests;
