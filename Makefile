@@ -24,6 +24,12 @@ test: setup      ## every test
 run: build       ## the quickstart manifest on the sample corpus
 	$(CURATE) run manifests/quickstart.toml
 
+drift: run       ## the quickstart's scores and verdicts against the baseline in fixtures/
+	$(CURATE) drift runs/quickstart --baseline fixtures/baseline.json
+
+baseline: run    ## a new baseline for `make drift`, after a change that was meant
+	$(CURATE) baseline runs/quickstart -o fixtures/baseline.json
+
 look: setup      ## the quickstart's funnel, in DuckDB
 	cd runs/quickstart && ../../$(PYTHON) -c "import duckdb; c = duckdb.connect(); c.execute(open('views.sql').read()); print(c.sql('FROM funnel'))"
 
@@ -64,6 +70,9 @@ runs/synthetic/%:
 check-formats: run .venv/formats ## an export of the quickstart's mixture, read by datasets, huggingface_hub and, where installed, megatron-core
 	rm -rf runs/export && $(CURATE) export runs/quickstart general -o runs/export --format parquet,jsonl,megatron --end '<|endoftext|>'
 	.venv/formats/bin/python tests/it/check_formats.py runs/export --tokenizer scorers/data/embedded_tokenizer.json --end 0
+
+bench-mix:       ## mixing ten million documents again, up to the export
+	cargo bench --profile dev --workspace --bench mix
 
 bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and an instruction count: make bench-rules CORPUS=…
 	cargo bench --profile dev --workspace --bench rules -- $(abspath $(CORPUS))
@@ -112,4 +121,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats gold-score check-gpu bench-language clean
+.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix drift baseline gold-score check-gpu bench-language clean

@@ -67,6 +67,10 @@ fn stages(
     let mut keys: Keys = [(STAGES[0].to_owned(), documents.iter().map(|file| file.key.clone()).collect())].into();
     for stage in loaded {
         let name = stage.stage().name();
+        // What the stages before keep is known from the last run, until they have run again.
+        if let Some(commit) = run.commit(stage.stage().follows())? {
+            stage.stage().arrive(commit.counts.docs.kept);
+        }
         let wanted = expected(stage, documents, &keys)?;
         let own = wanted.iter().filter(|file| file.table == name);
         keys.insert(name.to_owned(), own.map(|file| file.key.clone()).collect());

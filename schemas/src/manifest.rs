@@ -602,6 +602,8 @@ pub struct Perplexity {
     pub batch_tokens: Option<u32>,
     /// Share of survivors that are scored, chosen by hash.
     pub sample: f64,
+    /// Tokens that are read at the most: a smaller share is scored where windows of all survivors could hold more.
+    pub max_tokens: Option<u64>,
     /// Which scores remove a document.
     pub drop: Option<Band>,
 }
@@ -909,6 +911,7 @@ impl Default for Perplexity {
             device: "auto".to_owned(),
             batch_tokens: None,
             sample: 1.0,
+            max_tokens: None,
             drop: None,
         }
     }

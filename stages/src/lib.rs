@@ -98,6 +98,9 @@ pub trait Stage: Send + Sync {
         false
     }
 
+    /// Tells how many documents the stage it follows kept, before its key is asked for.
+    fn arrive(&self, _documents: u64) {}
+
     /// The columns it reads, beside `doc_id` and what says which documents reach it.
     fn reads(&self) -> Vec<Read>;
 }

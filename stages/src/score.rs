@@ -5,6 +5,7 @@
 //! copied.
 
 use std::collections::BTreeMap;
+use std::ops::Not;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ use curate_scorers::lm::model::{Description, Model};
 use curate_scorers::lm::score::{DocScore, ScoreStats, Scorer};
 use curate_scorers::lm::window::WindowKind;
 use datafusion::arrow::array::{
-    Array, ArrayRef, FixedSizeBinaryBuilder, Float64Builder, RecordBatch, StringBuilder, StructArray, UInt64Builder,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float64Builder, RecordBatch, StringBuilder,
+    StructArray, UInt64Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::error::{DataFusionError, Result};
@@ -38,6 +40,8 @@ pub struct ScoreStage {
     perplexity: Option<(Perplexity, Arc<LoadedModel>)>,
     seed: u64,
     text: TextColumns,
+    /// Survivors that arrive, known once the stages before are done.
+    arrived: OnceLock<u64>,
 }
 
 /// A model that is opened, and loaded once it is needed.
@@ -190,7 +194,24 @@ impl ScoreStage {
     pub fn new(manifest: &Manifest, model: Option<Arc<LoadedModel>>) -> Self {
         // What goes for its score is decided in `quality`: a changed band scores nothing again.
         let perplexity = manifest.score.perplexity.clone().map(|settings| Perplexity { drop: None, ..settings });
-        ScoreStage { perplexity: perplexity.zip(model), seed: manifest.run.seed, text: TextColumns::last(manifest) }
+        ScoreStage {
+            perplexity: perplexity.zip(model),
+            seed: manifest.run.seed,
+            text: TextColumns::last(manifest),
+            arrived: OnceLock::new(),
+        }
+    }
+
+    /// Share of survivors that are scored: the manifest's, or less where the windows of all could hold more tokens than it allows.
+    fn share(&self) -> f64 {
+        let Some((settings, model)) = &self.perplexity else { return 1.0 };
+        let windows = self.arrived.get().copied().unwrap_or(0).saturating_mul(model.options.positions as u64);
+        let allowed = settings.max_tokens.map_or(1.0, |most| most as f64 / windows.max(1) as f64);
+        settings.sample.min(allowed)
+    }
+
+    fn is_sampled(&self) -> Expr {
+        sampled(self.seed, self.share())
     }
 }
 
@@ -200,7 +221,11 @@ impl Stage for ScoreStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
+    }
+
+    fn arrive(&self, documents: u64) {
+        _ = self.arrived.set(documents);
     }
 
     fn config(&self) -> Value {
@@ -208,14 +233,20 @@ impl Stage for ScoreStage {
             // What the device is stands beside the model's digest, whatever it was called.
             device: String::new(),
             batch_tokens: Some(model.batch_tokens()),
+            // Which documents are scored is a part of its own, so that a greater sample keeps what it has.
+            sample: 1.0,
+            max_tokens: None,
             ..settings.clone()
         });
-        let seed = settings.as_ref().filter(|settings| settings.sample < 1.0).map(|_| self.seed);
-        json!({ "perplexity": settings, "seed": seed })
+        json!({ "perplexity": settings })
     }
 
     fn resources(&self) -> BTreeMap<&'static str, String> {
-        let of_model = |model: &LoadedModel| [("model", model.digest.clone()), ("device", model.arithmetic())];
+        let of_model = |model: &LoadedModel| {
+            let seed = if self.share() < 1.0 { self.seed } else { 0 };
+            let sample = format!("{} {seed}", self.share().min(1.0));
+            [("model", model.digest.clone()), ("device", model.arithmetic()), ("sample", sample)]
+        };
         self.perplexity.iter().flat_map(|(_, model)| of_model(model)).collect()
     }
 
@@ -234,7 +265,7 @@ impl ShardStage for ScoreStage {
         let (has_known, has_text) = (has("known_n_scored"), has("text"));
         let schema = tables::schema("score");
         let mut plan = input;
-        let Some((settings, model)) = &self.perplexity else {
+        let Some((_, model)) = &self.perplexity else {
             for column in COLUMNS {
                 let none = ScalarValue::try_from(schema.field_with_name(column)?.data_type())?;
                 plan = plan.with_column(column, lit(none))?;
@@ -242,24 +273,27 @@ impl ShardStage for ScoreStage {
             return select_table(plan, "score");
         };
         if has_text {
-            let missing = match has_known {
-                true => col("reached").and(col("known_n_scored").is_null()),
-                false => col("reached"),
-            };
-            plan = plan.with_column(
-                "scored",
-                when(missing, score(self.text.text(), model, (self.seed, settings.sample))).end()?,
-            )?;
+            let wanted = col("reached").and(self.is_sampled());
+            let missing = if has_known { wanted.and(is_known().not()) } else { wanted };
+            plan = plan.with_column("scored", when(missing, score(self.text.text(), model)).end()?)?;
         }
         for column in COLUMNS {
             let known = || col(format!("known_{column}"));
             let scored = || get_field(col("scored"), column);
             let value = match (has_known, has_text) {
                 (true, false) => known(),
-                (true, true) => when(col("known_n_scored").is_not_null(), known()).otherwise(scored())?,
+                (true, true) => when(is_known(), known()).otherwise(scored())?,
                 (false, _) => scored(),
             };
+            let unsampled = match column {
+                "model" => lit(model.settings.model.as_str()),
+                "model_digest" => lit(model.digest.as_str()),
+                "n_scored" => lit(0u64),
+                "unscored" => lit(NOT_SAMPLED),
+                _ => lit(ScalarValue::try_from(schema.field_with_name(column)?.data_type())?),
+            };
             // What a former run scored of others is not carried along: equal keys, equal bytes.
+            let value = when(self.is_sampled(), value).otherwise(unsampled)?;
             plan = plan.with_column(column, when(col("reached"), value).end()?)?;
         }
         select_table(plan, "score")
@@ -279,27 +313,51 @@ impl ShardStage for ScoreStage {
     }
 
     fn lacks(&self, rows: &RecordBatch) -> bool {
-        let known = rows.column_by_name("known_n_scored");
-        known.is_none_or(|known| (0..rows.num_rows()).any(|row| known.is_null(row) && is_reached(rows, row)))
+        let column = |name: &str| rows.column_by_name(name);
+        let (Some(known), Some(why), Some(ids)) =
+            (column("known_n_scored"), column("known_unscored"), column("doc_id"))
+        else {
+            return true;
+        };
+        let (why, ids, share) = (why.as_string::<i32>(), ids.as_string::<i32>(), self.share());
+        let is_missing = |row: usize| known.is_null(row) || why.is_valid(row) && why.value(row) == NOT_SAMPLED;
+        (0..rows.num_rows())
+            .any(|row| is_reached(rows, row) && is_missing(row) && is_sampled(self.seed, share, ids.value(row)))
     }
 }
 
-/// `score(text, doc_id, model digest, seed, sample) -> {text_hash, …}`.
-fn score(text_column: Expr, model: &Arc<LoadedModel>, (seed, sample): (u64, f64)) -> Expr {
+/// Why a survivor has no score that could have one.
+const NOT_SAMPLED: &str = "not_sampled";
+
+/// Whether a former output has what the model says of a row.
+fn is_known() -> Expr {
+    let why = || col("known_unscored");
+    col("known_n_scored").is_not_null().and(why().is_null().or(why().not_eq(lit(NOT_SAMPLED))))
+}
+
+/// `is_sampled(doc_id, seed, share) -> bool`.
+fn sampled(seed: u64, share: f64) -> Expr {
+    if share >= 1.0 {
+        return lit(true);
+    }
+    let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
+        let ids = text(columns, 0)?;
+        let of = |id: Option<&str>| Some(is_sampled(seed, share, id.unwrap_or_default()));
+        Ok(Arc::new(ids.iter().map(of).collect::<BooleanArray>()))
+    };
+    Function::new("is_sampled", DataType::Boolean, kernel).call(vec![col("doc_id"), lit(seed), lit(share)])
+}
+
+/// `score(text, model digest) -> {text_hash, …}`.
+fn score(text_column: Expr, model: &Arc<LoadedModel>) -> Expr {
     let schema = tables::schema("score");
     let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
     let output = fields.clone();
-    let arguments = vec![text_column, col("doc_id"), lit(model.digest.as_str()), lit(seed), lit(sample)];
+    let arguments = vec![text_column, lit(model.digest.as_str())];
     let model = Arc::clone(model);
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let texts: Vec<&str> = text(columns, 0)?.iter().map(Option::unwrap_or_default).collect();
-        let sampled: Vec<bool> =
-            text(columns, 1)?.iter().map(|id| is_sampled(seed, sample, id.unwrap_or_default())).collect();
-        let chosen: Vec<&str> =
-            texts.iter().zip(&sampled).filter(|(_, sampled)| **sampled).map(|(text, _)| *text).collect();
-        let mut scores = model.score(&chosen)?.into_iter();
-        let scores: Vec<Option<DocScore>> =
-            sampled.iter().map(|sampled| if *sampled { scores.next() } else { None }).collect();
+        let scores = model.score(&texts)?;
         Ok(Arc::new(StructArray::try_new(output.clone(), arrays(&model, &texts, &scores)?, None)?))
     };
     Function::new("score", DataType::Struct(fields), kernel).call(arguments)
@@ -312,12 +370,11 @@ fn is_sampled(seed: u64, sample: f64, doc_id: &str) -> bool {
 }
 
 /// In the order of [`COLUMNS`].
-fn arrays(model: &LoadedModel, texts: &[&str], scores: &[Option<DocScore>]) -> Result<Vec<ArrayRef>> {
+fn arrays(model: &LoadedModel, texts: &[&str], scores: &[DocScore]) -> Result<Vec<ArrayRef>> {
     let (mut hashes, mut counts) = (FixedSizeBinaryBuilder::new(16), UInt64Builder::new());
     let (mut names, mut digests, mut reasons) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
     let mut values: [Float64Builder; 4] = Default::default();
-    for (text, found) in texts.iter().zip(scores) {
-        let score = found.unwrap_or_default();
+    for (text, score) in texts.iter().zip(scores) {
         hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
         names.append_value(&model.settings.model);
         digests.append_value(&model.digest);
@@ -325,8 +382,7 @@ fn arrays(model: &LoadedModel, texts: &[&str], scores: &[Option<DocScore>]) -> R
         let sum = (score.n_scored > 0).then_some(score.sum_nll);
         let all = [sum, score.mean_nll(), score.bits_per_byte(), score.perplexity()];
         values.iter_mut().zip(all).for_each(|(column, value)| column.append_option(value));
-        let reason = if found.is_some() { "too_short" } else { "not_sampled" };
-        reasons.append_option((score.n_scored == 0).then_some(reason));
+        reasons.append_option((score.n_scored == 0).then_some("too_short"));
     }
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(hashes.finish()),

@@ -92,3 +92,74 @@ fn models_that_cannot_be_trusted_are_refused() {
     fs::remove_dir_all(&model).unwrap();
     refused("cannot read");
 }
+
+#[test]
+fn a_greater_sample_keeps_what_it_has() {
+    let place = Place::new();
+    let lines: Vec<String> = (0..60)
+        .map(|n| serde_json::json!({ "text": format!("{PROSE} And so it was, {n} times.") }).to_string())
+        .collect();
+    place.write("docs.jsonl", lines.join("\n"));
+    let fixture = crate::support::repository().join("fixtures/lm/tiny_qwen2/tied");
+    let head = "[run]\nname = \"sample\"\nseed = 4\n[[source]]\nname = \"docs\"\npath = \"docs.jsonl\"\n";
+    let model = fixture.display();
+    let manifest = place.write("sample.toml", format!("{head}[score.perplexity]\nmodel = \"{model}\"\nsample = 0.3\n"));
+    let dir = place.path("run");
+    let scored = |outcome: &crate::support::Outcome| -> usize {
+        let line = outcome.stderr.lines().find(|line| line.contains(" documents scored, "));
+        line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
+    };
+    let count = || query(&dir, "SELECT count(mean_nll), count(*) FILTER (unscored = 'not_sampled') FROM score");
+    let until = |set: &str| run(&manifest, &dir, &["--until", "score", "--set", set]).exits(0);
+    let small = scored(&until("run.seed=4"));
+    assert_eq!(count(), [format!("{small}|{}", 60 - small)]);
+    assert!((8..30).contains(&small), "{small}");
+    // More: only those are scored, and all is as in one go. Less: nothing is.
+    let more = scored(&until("score.perplexity.sample=0.8"));
+    assert_eq!(count(), [format!("{}|{}", small + more, 60 - small - more)]);
+    let fresh = place.path("fresh");
+    run(&manifest, &fresh, &["--until", "score", "--set", "score.perplexity.sample=0.8"]).exits(0);
+    let same = format!(
+        "SELECT count(*) FROM score a JOIN read_parquet('{}/score/*.parquet') b USING (doc_id)
+        WHERE (a.unscored IS NOT DISTINCT FROM b.unscored) AND (a.mean_nll IS NULL OR abs(a.mean_nll - b.mean_nll) < 1e-4)",
+        fresh.display()
+    );
+    assert_eq!(query(&dir, &same), ["60"]);
+    assert_eq!(scored(&until("score.perplexity.sample=0.3")), 0);
+    assert_eq!(count(), [format!("{small}|{}", 60 - small)]);
+    // So many tokens at the most: a window of this model has 512.
+    let manifest_text = fs::read_to_string(&manifest).unwrap().replace("sample = 0.3", "max_tokens = 10_240");
+    let capped = place.write("capped.toml", manifest_text);
+    run(&capped, &dir, &["--until", "score"]).exits(0);
+    let tokens = query(&dir, "SELECT sum(n_scored) <= 10240, count(mean_nll) BETWEEN 8 AND 32 FROM score");
+    assert_eq!(tokens, ["True|True"]);
+    let judged = ["--set", "score.perplexity.drop={above=0.9}"];
+    run(&capped, &dir, &judged).exits(2).says(&["only a sample is scored"]);
+}
+
+#[test]
+fn a_shard_that_is_scored_is_not_scored_again() {
+    let place = Place::new();
+    let (manifest, dir) = (crate::support::corpus(&place, 40), place.path("run"));
+    let mut child = crate::support::start(&manifest, &dir, &["--threads", "1"]);
+    let receipts = dir.join(".curate/receipts/score");
+    let arrived = |receipt: fs::DirEntry| -> u64 {
+        let text = fs::read_to_string(receipt.path()).unwrap_or_default();
+        let entry: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        entry["counts"]["docs"]["arrived"].as_u64().unwrap_or(0)
+    };
+    // Documents of shards that have a receipt: what stands there is kept.
+    let receipted = || -> u64 { fs::read_dir(&receipts).into_iter().flatten().flatten().map(arrived).sum() };
+    while child.try_wait().unwrap().is_none() && receipted() == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (is_done, kept) = (dir.join("score/_commit.json").exists(), receipted());
+    let again = run(&manifest, &dir, &[]).exits(0);
+    let line = again.stderr.lines().find(|line| line.contains(" documents scored, "));
+    let scored: u64 = line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap());
+    let survivors: u64 = query(&dir, "SELECT count(*) FROM score WHERE reached")[0].parse().unwrap();
+    assert!(is_done || kept > 0, "killed before the first shard");
+    assert_eq!(scored, if is_done { 0 } else { survivors - kept }, "{kept} documents were scored before");
+}

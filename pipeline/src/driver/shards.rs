@@ -45,6 +45,7 @@ impl Driver {
             AnyStage::Corpus(corpus) => corpus.tables(),
         };
         let documents = self.committed("documents")?;
+        base.arrive(self.committed(base.follows())?.counts.docs.kept);
         let wanted = expected(stage, &documents.files, &self.keys()?)?;
         let existing = Existing::load(&self.run, base.name(), further)?;
         let missing: Vec<&Expected> = wanted.iter().filter(|file| existing.get(&file.key).is_none()).collect();

@@ -49,12 +49,17 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
             _ => {}
         }
     }
-    let sample = value_at(out, "score.perplexity.sample").and_then(toml::Value::as_float);
-    if sample.is_some_and(|share| share < 1.0) && value_at(out, "score.perplexity.drop").is_some() {
+    if is_sampled(out) && value_at(out, "score.perplexity.drop").is_some() {
         let message = "score.perplexity.drop: only a sample is scored, and the rest cannot be judged".to_owned();
         problems.push(Problem::new(At::File(0), message));
     }
     problems
+}
+
+/// Whether some survivors may have no model score.
+fn is_sampled(out: &toml::Table) -> bool {
+    let sample = value_at(out, "score.perplexity.sample").and_then(toml::Value::as_float);
+    sample.is_some_and(|share| share < 1.0) || value_at(out, "score.perplexity.max_tokens").is_some()
 }
 
 /// Why a column cannot be used, with a hint.
@@ -65,14 +70,13 @@ fn unusable(column: &str, out: &toml::Table) -> Option<(String, Option<String>)>
         return Some(("is no column of numbers".to_owned(), Some(hint)));
     };
     let word = |path: &str| value_at(out, path).and_then(toml::Value::as_str);
-    let sample = value_at(out, "score.perplexity.sample").and_then(toml::Value::as_float);
     let why = match (measure.table, measure.column) {
         ("signals", _) if word("signals.values") == Some("none") => "is not computed, signals.values is \"none\"",
         ("ngram", _) if value_at(out, "score.ngram").is_none() => "is not computed, there is no [score.ngram]",
         ("score", _) if value_at(out, "score.perplexity").is_none() => {
             "is not computed, there is no [score.perplexity]"
         }
-        ("score", _) if sample.is_some_and(|share| share < 1.0) => "is there for a sample only",
+        ("score", _) if is_sampled(out) => "is there for a sample only",
         ("language", "confidence") if matches!(word("language.engine"), Some("whichlang" | "none")) => {
             "is not computed: only language.engine = \"whatlang\" has a confidence"
         }
