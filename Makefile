@@ -103,7 +103,7 @@ ngram-kenlm: build .venv/kenlm ## the n-gram model beside KenLM's reader: make n
 	mkdir -p runs && rm -rf runs/ngram && $(CURATE) run manifests/measure.toml --run-dir runs/ngram --until documents \
 	  --set 'source.corpus.path="$(abspath $(CORPUS))"' > /dev/null
 	$(CURATE) train ngram runs/ngram -o runs/ngram.ngram --arpa runs/ngram.arpa
-	cargo bench --profile dev --workspace --bench ngram -- runs/ngram.ngram $(abspath $(CORPUS)) runs/ngram.txt runs/ngram.tsv
+	cargo bench --profile dev --workspace --bench ngram -- $(abspath runs/ngram.ngram) $(abspath $(CORPUS)) $(abspath runs/ngram.txt runs/ngram.tsv)
 	.venv/kenlm/bin/python tests/bench/ngram_kenlm.py runs/ngram.arpa runs/ngram.txt runs/ngram.tsv
 
 gold-score:      ## a model against reference scores: make gold-score MODEL=/path/to/model REFERENCE=/path/to.jsonl NAME=part-of-its-name
