@@ -12,7 +12,7 @@ use curate_scorers::loss::{LAWS, LossLaw, UserConstants, law, unique_equivalent}
 use serde_json::Value;
 
 use crate::error::{Exit, Failure};
-use crate::report::{grouped, print_worth};
+use crate::report::{Amounts, grouped, print_worth};
 
 /// What `curate budget` is asked.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ fn worth(question: &Question, law: &LossLaw, params: f64, tokens: f64, out: &mut
     }
     let d_repeat = unique_equivalent(unique, tokens / unique);
     let d_eff = question.quality * d_repeat;
-    print_worth(law, params, tokens, question.quality, d_eff, out)?;
+    print_worth(law, params, Amounts { tokens, unique, d_repeat, d_eff }, question.quality, out)?;
     writeln!(out, "{:<30}{:>26}{:>12}", "", "tokens", "L(N, D)")?;
     for (what, count) in
         [("raw |D|", tokens), ("unique U", unique), ("D' with q = 1", d_repeat), ("D_eff (q uncalibrated)", d_eff)]

@@ -162,6 +162,10 @@ pub struct LossReport {
     pub d_eff_ratio: f64,
     /// L(N, |D|).
     pub loss: f64,
+    /// L(N, U) of the tokens seen at least once.
+    pub loss_unique: f64,
+    /// L(N, D′) of the tokens with repeats discounted and q ≡ 1.
+    pub loss_repeat: f64,
     /// L(N, D_eff).
     pub loss_d_eff: f64,
     /// ΔL = L(N, D_eff) − L(N, |D|), 0 or more.

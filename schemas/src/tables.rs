@@ -684,6 +684,7 @@ fn buckets() -> Table {
             utf8("source", "name of the source"),
             utf8("domain", "domain label"),
             small_count("bin", "", "quality bin, token-weighted over the pool").range("0 to 19"),
+            unit_interval("q_from", "where the bin begins: the least q that is in it"),
             count("documents", "documents", "documents in the bucket"),
             count("bytes", "bytes", "their text"),
             count("tokens", "tokens", "their tokens: U, each counted once"),

@@ -27,7 +27,7 @@ use crate::writer::TableWriter;
 use crate::zip::{Part, Zip};
 
 /// Version of bucketing, mixing and exporting: raised when their output changes.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// The documents that `quality` kept, in the documents' order.
 #[derive(Debug, Default)]
@@ -357,6 +357,7 @@ fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
         names(|origin| &origin.0),
         names(|origin| &origin.1),
         Arc::new(UInt32Array::from_iter_values(buckets.iter().map(|bucket| bucket.bin))) as ArrayRef,
+        Arc::new(Float64Array::from_iter_values(buckets.iter().map(|bucket| bucket.q_from))) as ArrayRef,
         numbers(|bucket| bucket.documents.len() as u64),
         numbers(|bucket| bucket.bytes),
         numbers(|bucket| bucket.tokens),

@@ -10,6 +10,7 @@
 use std::fmt::Write;
 
 use super::escape::{code_block, markdown, yaml};
+use crate::report::grouped;
 
 /// What a card says. Nothing is computed here but sums and shares.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -324,19 +325,6 @@ fn write_licenses(facts: &Facts, out: &mut String) -> std::fmt::Result {
 /// A mean quality; that of no tokens is none.
 fn quality(q: f64) -> String {
     if q.is_finite() { format!("{q:.4}") } else { "-".to_owned() }
-}
-
-/// 1234567 as 1,234,567.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         domains: ledger.by_domain.iter().map(|(name, sums)| (name.clone(), sums.pool())).collect(),
         mixtures: Vec::new(),
         budget: manifest.budget.as_ref().map(|budget| {
-            let pool = pool.and_then(|pool| loss(budget, pool.tokens as f64, pool.d_eff));
+            let pool = pool.and_then(|pool| loss(budget, Amounts::once(pool.tokens as f64, pool.d_eff)));
             budget_report(budget, pool)
         }),
         warnings: Vec::new(),
@@ -189,7 +189,9 @@ fn mixture_report(
             .into_iter()
             .map(strategy_report)
             .collect(),
-        loss: manifest.budget.as_ref().and_then(|budget| loss(budget, tokens as f64, d_eff)),
+        loss: manifest.budget.as_ref().and_then(|budget| {
+            loss(budget, Amounts { tokens: tokens as f64, unique: unique_tokens as f64, d_repeat, d_eff })
+        }),
     }
 }
 
@@ -255,21 +257,47 @@ fn law_of(budget: &Budget) -> &'static LossLaw {
 }
 
 /// The loss of a token count and of its effective tokens; nothing without tokens, where it would be infinite.
-pub fn loss(budget: &Budget, tokens: f64, d_eff: f64) -> Option<LossReport> {
-    if tokens <= 0.0 || d_eff <= 0.0 {
+pub fn loss(budget: &Budget, amounts: Amounts) -> Option<LossReport> {
+    if amounts.tokens <= 0.0 || amounts.d_eff <= 0.0 {
         return None;
     }
     let scaled = |tokens: f64| tokens * budget.represents;
-    Some(loss_under(law_of(budget), budget.params, scaled(tokens), scaled(d_eff)))
+    let Amounts { tokens, unique, d_repeat, d_eff } = amounts;
+    let amounts =
+        Amounts { tokens: scaled(tokens), unique: scaled(unique), d_repeat: scaled(d_repeat), d_eff: scaled(d_eff) };
+    Some(loss_under(law_of(budget), budget.params, amounts))
+}
+
+/// What there is of tokens, each way of counting them.
+#[derive(Debug, Clone, Copy)]
+pub struct Amounts {
+    /// |D|, repeats counted.
+    pub tokens: f64,
+    /// U, each once.
+    pub unique: f64,
+    /// D′ with q ≡ 1.
+    pub d_repeat: f64,
+    /// D_eff.
+    pub d_eff: f64,
+}
+
+impl Amounts {
+    /// Of tokens that are all different.
+    fn once(tokens: f64, d_eff: f64) -> Amounts {
+        Amounts { tokens, unique: tokens, d_repeat: tokens, d_eff }
+    }
 }
 
 /// The loss of `params` parameters under a law, of tokens and of effective tokens.
-pub fn loss_under(law: &LossLaw, params: f64, tokens: f64, d_eff: f64) -> LossReport {
+pub fn loss_under(law: &LossLaw, params: f64, amounts: Amounts) -> LossReport {
+    let Amounts { tokens, unique, d_repeat, d_eff } = amounts;
     LossReport {
         tokens,
         d_eff,
         d_eff_ratio: d_eff / tokens,
         loss: law.loss(params, tokens),
+        loss_unique: law.loss(params, unique),
+        loss_repeat: law.loss(params, d_repeat),
         loss_d_eff: law.loss(params, d_eff),
         delta_loss: law.delta_loss(d_eff, tokens),
         delta_loss_interval: law.delta_loss_interval(d_eff, tokens).map(|interval| (interval.low, interval.high)),
@@ -303,10 +331,10 @@ mod tests {
     #[test]
     fn a_sample_is_scaled_before_its_loss() {
         let budget = Budget { params: 7e9, constants: LossConstants::Besiroglu2024, represents: 1e6 };
-        let scaled = loss(&budget, 18e6, 18e6).expect("tokens");
+        let scaled = loss(&budget, Amounts::once(18e6, 18e6)).expect("tokens");
         assert!((scaled.loss - 2.028263).abs() < 1e-6, "{}", scaled.loss);
         assert!(!scaled.in_fitted_range);
         assert_eq!(scaled.delta_loss, 0.0);
-        assert!(loss(&budget, 0.0, 0.0).is_none());
+        assert!(loss(&budget, Amounts::once(0.0, 0.0)).is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use curate_schemas::report::{BudgetReport, LossReport, MixtureReport, Report};
 use curate_scorers::loss::LossLaw;
 
-use super::loss_under;
+use super::{Amounts, loss_under};
 
 /// Prints the funnel and what the result is worth.
 ///
@@ -100,15 +100,8 @@ fn short(n: f64) -> String {
 ///
 /// # Errors
 /// If `out` cannot be written.
-pub fn print_worth(
-    law: &LossLaw,
-    params: f64,
-    tokens: f64,
-    q: f64,
-    d_eff: f64,
-    out: &mut impl Write,
-) -> std::io::Result<()> {
-    writeln!(out, "{}", worth(tokens as u64, q, d_eff).trim_start())?;
+pub fn print_worth(law: &LossLaw, params: f64, amounts: Amounts, q: f64, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "{}", worth(amounts.tokens as u64, q, amounts.d_eff).trim_start())?;
     let budget = BudgetReport {
         params,
         constants: law.name.to_owned(),
@@ -116,7 +109,7 @@ pub fn print_worth(
         represents: 1.0,
         pool: None,
     };
-    print_loss(Some(&budget), Some(&loss_under(law, params, tokens, d_eff)), out)
+    print_loss(Some(&budget), Some(&loss_under(law, params, amounts)), out)
 }
 
 fn worth(tokens: u64, q: f64, d_eff: f64) -> String {
@@ -175,8 +168,13 @@ fn print_loss(budget: Option<&BudgetReport>, loss: Option<&LossReport>, out: &mu
     };
     writeln!(
         out,
-        "  D_eff/D = {:.4}, ΔL = {:+.4}{interval} nats per token at N = {:.3e}, D = {:.3e}{scaled} ({}, L = {:.4} to {:.4}{range})",
-        loss.d_eff_ratio, loss.delta_loss, budget.params, loss.tokens, budget.constants, loss.loss, loss.loss_d_eff
+        "  D_eff/D = {:.4}, ΔL = {:+.4}{interval} nats per token at N = {:.3e}, D = {:.3e}{scaled} ({}{range})",
+        loss.d_eff_ratio, loss.delta_loss, budget.params, loss.tokens, budget.constants
+    )?;
+    writeln!(
+        out,
+        "  L = {:.4} of |D|, {:.4} of U unique, {:.4} of D' (q = 1), {:.4} of D_eff",
+        loss.loss, loss.loss_unique, loss.loss_repeat, loss.loss_d_eff
     )
 }
 

@@ -31,6 +31,8 @@ pub struct Bucket {
     pub bin: u32,
     /// U: tokens, each document once.
     pub tokens: u64,
+    /// Where its bin begins: no document of it has a smaller q, and those of the bin before do.
+    pub q_from: f64,
     /// Token-weighted mean q of its documents.
     pub q: f64,
     /// Bytes of text.
@@ -58,6 +60,9 @@ pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
     }
     let filled = (0..sizes.len()).filter(|&cell| sizes[cell] > 0);
     let mut buckets: Vec<Bucket> = filled.map(|cell| empty(cell, sizes[cell])).collect();
+    for bucket in &mut buckets {
+        bucket.q_from = bucket.bin.checked_sub(1).map_or(0.0, |before| edges[before as usize]);
+    }
     // From here on a cell's number is that of its bucket.
     let mut places = sizes;
     for (number, bucket) in buckets.iter().enumerate() {
@@ -80,7 +85,7 @@ pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
 
 fn empty(cell: usize, documents: u32) -> Bucket {
     let (origin, bin) = ((cell / BINS) as u32, (cell % BINS) as u32);
-    Bucket { origin, bin, tokens: 0, q: 0.0, bytes: 0, documents: Vec::with_capacity(documents as usize) }
+    Bucket { origin, bin, q_from: 0.0, tokens: 0, q: 0.0, bytes: 0, documents: Vec::with_capacity(documents as usize) }
 }
 
 /// Lower edges of bins 1 to 19.

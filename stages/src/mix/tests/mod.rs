@@ -28,7 +28,7 @@ impl Numbers {
 }
 
 pub(super) fn bucket(origin: u32, bin: u32, q: f64, tokens: u64) -> Bucket {
-    Bucket { origin, bin, tokens, q, bytes: 0, documents: Vec::new() }
+    Bucket { origin, bin, q_from: 0.0, tokens, q, bytes: 0, documents: Vec::new() }
 }
 
 /// `n` buckets of `sources` sources; some share a q, as buckets do that hold a floor or a ceiling.
