@@ -53,8 +53,11 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
                 .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?
         }
     };
-    let spill = request.output.with_extension("spill");
-    std::fs::create_dir_all(&spill).with_context(|| format!("cannot create {}", spill.display()))?;
+    // A folder of this process alone, so that nobody's is deleted afterwards.
+    let mut spill = request.output.clone().into_os_string();
+    spill.push(format!(".spill-{}", std::process::id()));
+    let spill = PathBuf::from(spill);
+    std::fs::create_dir(&spill).with_context(|| format!("cannot create {}", spill.display()))?;
     let config = TrainConfig {
         order: request.order,
         prune: request.prune.clone(),

@@ -602,7 +602,7 @@ pub struct Perplexity {
     pub batch_tokens: Option<u32>,
     /// Share of survivors that are scored, chosen by hash.
     pub sample: f64,
-    /// Tokens that are read at the most: a smaller share is scored where windows of all survivors could hold more.
+    /// Tokens that full windows of the documents scored may hold, on average over samples: a smaller share is scored to meet it.
     pub max_tokens: Option<u64>,
     /// Which scores remove a document.
     pub drop: Option<Band>,

@@ -205,7 +205,8 @@ impl ScoreStage {
     /// Share of survivors that are scored: the manifest's, or less where the windows of all could hold more tokens than it allows.
     fn share(&self) -> f64 {
         let Some((settings, model)) = &self.perplexity else { return 1.0 };
-        let windows = self.arrived.get().copied().unwrap_or(0).saturating_mul(model.options.positions as u64);
+        let windows = if settings.window == "start+middle" { 2 } else { 1 };
+        let windows = self.arrived.get().copied().unwrap_or(0).saturating_mul(windows * model.options.positions as u64);
         let allowed = settings.max_tokens.map_or(1.0, |most| most as f64 / windows.max(1) as f64);
         settings.sample.min(allowed)
     }

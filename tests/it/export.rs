@@ -26,6 +26,8 @@ fn every_format_is_read_back() {
     export(&out, &all).exits(2).says(&["is a finished export", "hint: name another folder"]);
     // One that was cut off is made whole.
     fs::remove_file(again.join("README.md")).unwrap();
+    export(&again, &all).exits(2).says(&["no unfinished export"]);
+    fs::write(again.join(".unfinished"), b"").unwrap();
     fs::write(again.join("part-00000.bin"), b"half").unwrap();
     export(&again, &all).exits(0);
     crate::support::assert_same(&tree(&again), &tree(&out), "an export made whole");

@@ -133,6 +133,9 @@ fn a_greater_sample_keeps_what_it_has() {
     run(&capped, &dir, &["--until", "score"]).exits(0);
     let tokens = query(&dir, "SELECT sum(n_scored) <= 10240, count(mean_nll) BETWEEN 8 AND 32 FROM score");
     assert_eq!(tokens, ["True|True"]);
+    run(&capped, &dir, &["--set", "score.perplexity.window=all"])
+        .exits(2)
+        .says(&["has no bound", "hint: write sample"]);
     let judged = ["--set", "score.perplexity.drop={above=0.9}"];
     run(&capped, &dir, &judged).exits(2).says(&["only a sample is scored"]);
 }

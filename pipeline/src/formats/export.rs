@@ -1,8 +1,8 @@
 //! `curate export`: a mixture of a run as a folder of its own, in the formats that trainers read.
 //!
 //! The rows and their order are those of the run's `mixture/NAME`, a file of each format a part. Every file is written under
-//! another name, made durable and renamed; `.idx` follows its `.bin`, and the card is last, so a folder without one is unfinished
-//! and may be written again.
+//! another name, made durable and renamed; `.idx` follows its `.bin`, and the card is last. A folder
+//! that is not finished has a mark in it, and only such a one is written into again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -71,7 +71,7 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         let message = format!("{} is a finished export", request.output.display());
         return Err(usage(message).hint("name another folder, or delete it").into());
     }
-    fs::create_dir_all(&request.output).with_context(|| format!("cannot create {}", request.output.display()))?;
+    let unfinished = begin(&request.output)?;
     let tokens = Tokens::open(request)?;
     let mut writer = Export { request, tokens, sources: BTreeMap::new(), bytes: 0, blend: Vec::new() };
     let mut parquet = Config { name: "default".to_owned(), ..Config::default() };
@@ -87,8 +87,23 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         writer.part(&stem, &from)?;
     }
     writer.finish(&report, mixture, parquet)?;
+    fs::remove_file(&unfinished).with_context(|| format!("cannot delete {}", unfinished.display()))?;
     writeln!(out, "{}: {} parts, {} rows", request.output.display(), commit.files.len(), mixture.draws)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the folder with a mark that it is unfinished. One that holds something else is not written into.
+fn begin(folder: &Path) -> Result<PathBuf> {
+    let mark = folder.join(".unfinished");
+    let is_empty = |folder: &Path| fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    if !mark.exists() && !is_empty(folder) {
+        let message = format!("{} holds files that are no unfinished export", folder.display());
+        return Err(Failure::new(Exit::Usage, message).hint("name another folder").into());
+    }
+    let place = || format!("cannot write {}", folder.display());
+    fs::create_dir_all(folder).with_context(place)?;
+    fs::write(&mark, b"").with_context(place)?;
+    Ok(mark)
 }
 
 /// What makes token ids, if they are asked for.

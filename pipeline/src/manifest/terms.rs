@@ -49,6 +49,11 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
             _ => {}
         }
     }
+    let window = value_at(out, "score.perplexity.window").and_then(toml::Value::as_str);
+    if window == Some("all") && value_at(out, "score.perplexity.max_tokens").is_some() {
+        let message = "score.perplexity.max_tokens: window = \"all\" has no bound on a document's tokens".to_owned();
+        problems.push(Problem::new(At::File(0), message).hint(Some("write sample instead".to_owned())));
+    }
     if is_sampled(out) && value_at(out, "score.perplexity.drop").is_some() {
         let message = "score.perplexity.drop: only a sample is scored, and the rest cannot be judged".to_owned();
         problems.push(Problem::new(At::File(0), message));

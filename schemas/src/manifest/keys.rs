@@ -308,7 +308,7 @@ pub const KEYS: &[Key] = &[
 
     key("score.perplexity.sample", Kind::Number { min: 0.0, max: 1.0 }, "1.0", "share of survivors that are scored, chosen by a hash of seed and doc_id"),
 
-    optional("score.perplexity.max_tokens", Kind::Count, "1_000_000_000", "tokens read at the most: fewer survivors are scored, by the same hash, if windows of all could hold more; absent: no bound"),
+    optional("score.perplexity.max_tokens", Kind::Count, "1_000_000_000", "tokens that windows of the documents scored may hold on average over samples: fewer survivors are scored, by the same hash; absent: no bound"),
 
     key("score.perplexity.drop.below", SHARE, "0.0", "share of a group's documents that may go as the least surprising"),
     key("score.perplexity.drop.above", SHARE, "1.0", "share of a group's documents below the most surprising, which go"),
