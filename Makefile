@@ -21,6 +21,23 @@ check:           ## format, lints, docs
 test: setup      ## every test
 	cargo test --workspace
 
+faults: setup    ## every durable step of a run fails in every way: a build of its own
+	cargo test --workspace --features curate/faults --test it faults
+
+fuzz:            ## mutated files for every reader, ten times as many as in the tests: make fuzz [CASES=30000] [SEED=1]
+	CURATE_FUZZ_CASES=$(CASES) CURATE_FUZZ_SEED=$(SEED) cargo test --workspace --bins --lib fuzz -- --show-output
+
+torture: setup   ## kills, faults, bombs and fuzzing at length, under two hours; the output ends in runs/torture.log
+	mkdir -p runs
+	CURATE_KILLS=400 CURATE_FAULTS=all CURATE_TORTURE=1 CURATE_FUZZ_CASES=$(CASES) \
+	  cargo test --workspace --features curate/faults -- --show-output faults resume hostile disk_full fuzz determinism > runs/torture.log 2>&1
+	grep '^figure: ' runs/torture.log
+
+testing: setup   ## docs/TESTING.md out of what the tests print; `make torture` before it for the right column
+	mkdir -p runs
+	cargo test --workspace --features curate/faults -- --show-output > runs/tests.log 2>&1
+	$(PYTHON) tests/figures.py runs/tests.log $(wildcard runs/torture.log) > runs/TESTING.md && mv runs/TESTING.md docs/TESTING.md
+
 run: build       ## the quickstart manifest on the sample corpus
 	$(CURATE) run manifests/quickstart.toml
 
@@ -56,6 +73,9 @@ gold-signatures: build setup ## MinHash values against datatrove's: make gold-si
 
 bench-dedup: build .venv/bench ## speed and memory beside datatrove and rensa: make bench-dedup CORPUS=/path/to/docs.jsonl.zst
 	.venv/bench/bin/python tests/bench/dedup.py $(CURATE) $(abspath $(CORPUS))
+
+CASES := 30000
+SEED := 1
 
 SIZES := 10000 100000 1000000 5000000
 bench-dedup-sizes: build .venv/bench $(SIZES:%=runs/synthetic/%) ## cost by size up to five million documents, and the same result with 16 GiB
@@ -121,4 +141,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix drift baseline gold-score check-gpu bench-language clean
+.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix drift baseline gold-score check-gpu bench-language clean

@@ -12,9 +12,11 @@ use curate_schemas::tables;
 use curate_stages::STAGES;
 
 use crate::driver::Driver;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, printable};
 use crate::run_dir::RunDir;
-use crate::{budget, drift, formats, interrupt, manifest, plan, progress, report, rules, trace, train, verify, views};
+use crate::{
+    budget, drift, formats, interrupt, manifest, plan, progress, report, rules, space, trace, train, verify, views, zip,
+};
 
 const EXIT_CODES: &str = "Exit codes:
   0        done
@@ -125,6 +127,12 @@ struct RunArgs {
     /// Threads; default: the machine's cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Most rows read at a time; fewer take less memory, and no result depends on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch_rows: Option<u32>,
+    /// Check everything that is committed first, as `verify` does, and make again what is damaged
+    #[arg(long)]
+    repair: bool,
     /// Last stage to run, as in near_dedup
     #[arg(long, value_name = "STAGE")]
     until: Option<String>,
@@ -244,8 +252,8 @@ pub fn run() -> Result<ExitCode> {
 fn load(args: &ManifestArgs) -> Result<Manifest> {
     let mut sets = args.sets.clone();
     sets.extend(args.memory.as_ref().map(|memory| format!("run.memory={memory}")));
-    let mut manifest =
-        manifest::load(&args.manifest, &sets).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let mut manifest = manifest::load(&args.manifest, &sets)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()).of_lines())?;
     if let Some(dir) = &args.run_dir {
         manifest.run.dir.clone_from(dir);
     }
@@ -260,10 +268,22 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     }
     let threads = args.threads.map_or_else(default_threads, usize::from);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")?;
+    if let Some(rows) = args.batch_rows {
+        zip::limit_batches(rows as usize);
+    }
     interrupt::install()?;
     // Inputs are looked for before the run directory is made: a typing error leaves nothing behind.
-    crate::ingest::inputs::units(&manifest)?;
-    let run = RunDir::create(&manifest.run.dir, &manifest.run.name)?;
+    let units = crate::ingest::inputs::units(&manifest)?;
+    space::warn(&manifest, &units);
+    let done = bring_up_to_date(manifest.clone(), args, threads);
+    done.map_err(|error| space::explain(error, &manifest, &units))
+}
+
+fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Result<ExitCode> {
+    let run = RunDir::create(&manifest.run.dir, &manifest.run.name, args.repair)?;
+    if args.repair {
+        verify::clear(&run)?;
+    }
     let driver = Driver::new(manifest, run, threads)?;
     let done = driver.run(args.until.as_deref())?;
     driver.run.sweep()?;
@@ -276,7 +296,7 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     if let Some(bytes) = progress::peak_memory() {
         progress::say(&format!("peak memory: {:.0} MB", bytes as f64 / 1e6));
     }
-    let root = driver.run.root().display();
+    let root = printable(&driver.run.root().to_string_lossy());
     match done.computed.is_empty() {
         true => writeln!(out, "\neverything was cached in {root}")?,
         false => writeln!(out, "\ncomputed: {}; cached: {}; in {root}", list(&done.computed), list(&done.cached))?,

@@ -25,7 +25,7 @@ use futures::StreamExt;
 
 use crate::interrupt;
 use crate::run_dir::ShardFiles;
-use crate::zip::{Part, Zip};
+use crate::zip::{Part, Zip, most_rows};
 
 /// Threads, memory and a place to spill.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Engine {
     }
 
     fn session(&self, partitions: usize) -> SessionContext {
-        let mut config = SessionConfig::new().with_target_partitions(partitions);
+        let mut config = SessionConfig::new().with_target_partitions(partitions).with_batch_size(most_rows());
         // This rule moves the access to each field of a kernel's struct down to the kernel, which then runs once a field:
         // it cost the signals stage a factor of three.
         config.options_mut().optimizer.enable_leaf_expression_pushdown = false;
@@ -71,7 +71,7 @@ impl Engine {
         runtime.block_on(async {
             let mut stream = plan.execute_stream().await?;
             while let Some(batch) = stream.next().await {
-                sink(&batch?)?;
+                sink(&batch.map_err(internal)?)?;
             }
             Ok(())
         })
@@ -172,7 +172,7 @@ impl CorpusFiles {
             Ok(())
         };
         let read = self.engine.for_each(&self.shards, read_shard);
-        read.map(|_| ()).map_err(|error| DataFusionError::External(error.into()))
+        read.map(|_| ()).map_err(|error| external(error))
     }
 }
 
@@ -185,8 +185,8 @@ pub fn parts(files: &ShardFiles, reads: &[Read]) -> Result<Vec<Part>> {
             part.columns.push(column);
             continue;
         }
-        let path = files.get(read.table).with_context(|| format!("stage {} has not run", read.table))?;
-        parts.push((read.table, Part { path: path.clone(), columns: vec![column] }));
+        let stored = files.get(read.table).with_context(|| format!("stage {} has not run", read.table))?;
+        parts.push((read.table, Part::of(stored, vec![column])));
     }
     Ok(parts.into_iter().map(|(_, part)| part).collect())
 }
@@ -223,7 +223,7 @@ impl Corpus for CorpusFiles {
             ensure!(doc == self.firsts[shard + 1], "shard {shard} has other rows than its commit says");
             Ok(())
         };
-        read().map_err(|error| DataFusionError::External(error.into()))
+        read().map_err(|error| external(error))
     }
 
     fn scan(
@@ -251,7 +251,7 @@ impl Corpus for CorpusFiles {
             if !(first..first + batch.num_rows() as u64).any(wanted) {
                 return Ok(());
             }
-            let texts = edited_texts(batch).map_err(|error| DataFusionError::External(error.into()))?;
+            let texts = edited_texts(batch).map_err(|error| external(error))?;
             for (doc, text) in (first..).zip(&texts) {
                 if wanted(doc) {
                     visit(doc, text.unwrap_or_default())?;
@@ -262,7 +262,7 @@ impl Corpus for CorpusFiles {
     }
 
     fn check(&self) -> datafusion::error::Result<()> {
-        interrupt::check().map_err(|error| DataFusionError::External(error.into()))
+        interrupt::check().map_err(|error| external(error))
     }
 
     fn memory(&self) -> u64 {
@@ -271,6 +271,19 @@ impl Corpus for CorpusFiles {
 
     fn spill(&self) -> &Path {
         &self.engine.spill
+    }
+}
+
+/// An error of ours on its way through a stage, so that what failed is still known behind it.
+fn external(error: anyhow::Error) -> DataFusionError {
+    DataFusionError::External(error.reallocate_into_boxed_dyn_error_without_backtrace())
+}
+
+/// An error of ours, come out of a stage again, without its wrapping.
+pub fn internal(error: DataFusionError) -> anyhow::Error {
+    match error {
+        DataFusionError::External(ours) => anyhow::Error::from_boxed(ours),
+        other => other.into(),
     }
 }
 
@@ -308,7 +321,7 @@ impl PartitionStream for Rows {
             Ok(zip) => Box::new(zip),
             Err(error) => Box::new(std::iter::once(Err(error))),
         };
-        let batches = batches.map(|batch| batch.map_err(|error| DataFusionError::External(error.into())));
+        let batches = batches.map(|batch| batch.map_err(|error| external(error)));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(batches)))
     }
 }

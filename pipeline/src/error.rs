@@ -1,6 +1,10 @@
 //! Failures with an exit code: whose fault it is decides the code, the message names the thing and the place.
 
+use std::cell::Cell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::progress;
 
 /// Exit codes, listed in `curate --help` and held by tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +33,19 @@ pub struct Failure {
     pub exit: Exit,
     message: String,
     hint: Option<String>,
+    /// Whether newlines in the message are ours.
+    has_lines: bool,
 }
 
 impl Failure {
     /// A failure with a one-sentence message: lower case, no full stop, names the thing, expected and found.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Failure { exit, message: message.into(), hint: None }
+        Failure { exit, message: message.into(), hint: None, has_lines: false }
+    }
+
+    /// Says that the message is of several lines: others have theirs escaped, because names with newlines would forge lines.
+    pub fn of_lines(self) -> Self {
+        Failure { has_lines: true, ..self }
     }
 
     /// Adds what the user can do about it.
@@ -60,28 +71,69 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if io { Exit::Io as u8 } else { Exit::Broken as u8 }
 }
 
-/// The message of an error on one line, and its hint behind a blank line.
+/// The message of an error, fit for a terminal, and its hint behind a blank line.
 pub fn render(error: &anyhow::Error) -> String {
-    let hint = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).and_then(|f| f.hint.as_deref());
-    let mut text = format!("curate: {error:#}");
-    if let Some(hint) = hint {
-        text.push_str("\n\nhint: ");
-        text.push_str(hint);
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let text = format!("curate: {error:#}");
+    let has_lines = failure.is_some_and(|failure| failure.has_lines);
+    let text = if has_lines { printable_lines(&text) } else { printable(&text) };
+    match failure.and_then(|failure| failure.hint.as_deref()) {
+        Some(hint) => format!("{text}\n\nhint: {}", printable(hint)),
+        None => text,
     }
-    text
 }
 
-/// Text that may come from strangers, fit for a terminal: control characters but newlines are written as escapes.
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs code that strangers' data may make panic; the panic's message if it did. Nothing is printed.
+pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let before = GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(before);
+    outcome.map_err(|panic| {
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    })
+}
+
+/// Says where a panic that nobody guards against came from, in place of the default message.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        if GUARDED.get() {
+            return;
+        }
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("no message");
+        let version = env!("CARGO_PKG_VERSION");
+        progress::say(&format!("curate: internal error at {place} (curate {version}): {text}; please report it"));
+    }));
+}
+
+/// Text that may come from strangers, fit for a line of a terminal: control characters, those that turn the direction of what
+/// follows and those that cannot be seen are written as escapes.
 pub fn printable(text: &str) -> String {
+    printable_lines(text).replace('\n', "\\n")
+}
+
+/// The same for several lines that are ours.
+fn printable_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' => out.push(c),
-            c if c.is_control() => out.extend(c.escape_default()),
+            c if c.is_control() || is_hidden(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
     out
+}
+
+/// Marks, embeddings, overrides and isolates of the bidirectional algorithm (UAX #9, §2), the separators of lines and paragraphs,
+/// and what has no width.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -99,7 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn a_guarded_panic_is_its_message() {
+        assert_eq!(guard(|| 7), Ok(7));
+        assert_eq!(guard(|| panic!("at {}", 3)), Err::<(), _>("at 3".to_owned()));
+    }
+
+    #[test]
     fn escapes_never_reach_the_terminal() {
-        assert_eq!(printable("a\x1b[31mb\u{9b}c\nd"), "a\\u{1b}[31mb\\u{9b}c\nd");
+        assert_eq!(printable("a\x1b[31mb\u{9b}c\nd\t"), "a\\u{1b}[31mb\\u{9b}c\\nd\\u{9}");
+        assert_eq!(printable("gpj.\u{202e}exe é 漢"), "gpj.\\u{202e}exe é 漢");
     }
 }

@@ -10,11 +10,11 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use serde_json::Value;
 
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, guard};
 use crate::progress;
 
 const INDEX: &str = "model.safetensors.index.json";
@@ -70,8 +70,9 @@ pub fn fetch(name: &str) -> Result<PathBuf> {
     })?;
     let repo = Repo::with_revision(parsed.repository.clone(), RepoType::Model, parsed.revision.clone());
     let builder = ApiBuilder::from_env().with_progress(std::io::stderr().is_terminal()).with_retries(3);
-    let api = builder.build().context("the client of the hub")?.repo(repo.clone());
-    let mut hub = Hub { name, cache: Cache::from_env(), repo, api, is_there: false };
+    let client = builder.build().context("the client of the hub")?;
+    let api = client.repo(repo.clone());
+    let mut hub = Hub { name, cache: Cache::from_env(), repo, client, api, is_there: false };
     hub.is_there = [INDEX, WEIGHTS].iter().any(|file| hub.cached(file).is_some());
     match &parsed.file {
         Some(file) => hub.file(file),
@@ -83,6 +84,7 @@ struct Hub<'a> {
     name: &'a str,
     cache: Cache,
     repo: Repo,
+    client: Api,
     api: ApiRepo,
     /// Whether weights are in the cache: they come last, so what else is not there is not on the hub.
     is_there: bool,
@@ -122,14 +124,32 @@ impl Hub<'_> {
             return Ok(Some(path));
         }
         progress::say(&format!("fetching {file} of {}", self.name));
-        match self.api.download(file) {
+        // The client makes paths of what the hub answers, and panics where they lead out of its cache.
+        let download = || {
+            self.check_answer(file)?;
+            self.api.download(file)
+        };
+        let failed = |what: String| Failure::new(Exit::Io, format!("{}: cannot fetch {file}: {what}", self.name));
+        match guard(download).map_err(|panic| failed(format!("its client failed: {panic}")))? {
             Ok(path) => Ok(Some(path)),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => {
-                let message = format!("{}: cannot fetch {file}: {error}", self.name);
-                let hint = "without a network, name a directory or a GGUF file instead, or put the files into the hub's cache (HF_HOME)";
-                Err(Failure::new(Exit::Io, message).hint(hint).into())
+            Err(error) if is_denied(&error) => {
+                Err(failed(error.to_string()).hint("this model wants a token that may read it: set HF_TOKEN").into())
             }
+            Err(error) => {
+                let hint = "without a network, name a directory or a GGUF file instead, or put the files into the hub's cache (HF_HOME)";
+                Err(failed(error.to_string()).hint(hint).into())
+            }
+        }
+    }
+
+    /// The hub's answer names files in the client's cache: a commit and an etag, which must be words.
+    fn check_answer(&self, file: &str) -> Result<(), ApiError> {
+        let answer = self.client.metadata(&self.api.url(file))?;
+        let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        match is_word(answer.commit_hash()) && is_word(answer.etag()) {
+            true => Ok(()),
+            false => Err(ApiError::IoError(std::io::Error::other("the hub names a commit or an etag that is no word"))),
         }
     }
 }
@@ -139,6 +159,15 @@ fn is_missing(error: &ApiError) -> bool {
     match error {
         ApiError::RequestError(error) => error.to_string() == "http status: 404",
         ApiError::TooManyRetries(error) => is_missing(error),
+        _ => false,
+    }
+}
+
+/// Whether the hub refused the token, or asked for one.
+fn is_denied(error: &ApiError) -> bool {
+    match error {
+        ApiError::RequestError(error) => ["http status: 401", "http status: 403"].contains(&error.to_string().as_str()),
+        ApiError::TooManyRetries(error) => is_denied(error),
         _ => false,
     }
 }

@@ -1,6 +1,10 @@
 //! SIGINT and SIGTERM: the first one gives up the shards under way and ends the run, the second ends the process at once.
+//!
+//! What was committed is whole at every instant, so a run that does not come to a place where it can stop in [`PATIENCE`] is
+//! ended where it is.
 
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -10,6 +14,9 @@ use crate::error::{Exit, Failure};
 use crate::progress;
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// How long a run may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Installs the handler.
 ///
@@ -23,6 +30,11 @@ pub fn install() -> Result<()> {
                 std::process::exit(128 + signal);
             }
             progress::say("curate: stopping; shards under way are given up, run the same command again to go on");
+            std::thread::spawn(move || {
+                std::thread::sleep(PATIENCE);
+                progress::say("curate: interrupted in the middle of a shard; what was committed is kept");
+                std::process::exit(128 + signal);
+            });
         }
     });
     Ok(())

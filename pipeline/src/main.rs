@@ -9,9 +9,10 @@
 //! | [`driver`] | which shards are missing; runs and commits them |
 //! | [`engine`], [`zip`], [`writer`] | plans over shards, row-aligned reading, Parquet writing |
 //! | [`hub`] | models fetched by name |
-//! | [`run_dir`], [`key`] | the run directory, durable writes, keys |
+//! | [`run_dir`], [`durable`], [`key`] | the run directory, its durable steps, keys |
 //! | [`export`] | a mixture's text in training order |
 //! | [`formats`] | a mixture as trainers read it: JSON lines, Megatron-LM, blend files, a dataset card |
+//! | [`space`] | room on the disk |
 //! | [`report`], [`views`] | `run.json`, the funnel, `views.sql` |
 //! | [`verify`], [`trace`], [`plan`] | questions about a run |
 //! | [`drift`] | whether scores and verdicts are still a baseline's |
@@ -22,6 +23,7 @@ mod budget;
 mod cli;
 mod drift;
 mod driver;
+mod durable;
 mod engine;
 mod error;
 mod export;
@@ -36,6 +38,7 @@ mod progress;
 mod report;
 mod rules;
 mod run_dir;
+mod space;
 mod trace;
 mod train;
 mod verify;
@@ -50,11 +53,13 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run() {
+    error::report_panics();
+    // Whatever panicked said so; a run that it ended is resumed like one that was killed.
+    match std::panic::catch_unwind(cli::run).unwrap_or(Ok(ExitCode::from(error::Exit::Broken as u8))) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::say(&error::render(&error));
+            progress::say_rendered(&error::render(&error));
             ExitCode::from(error::exit_code(&error))
         }
     }

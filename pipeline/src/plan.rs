@@ -22,7 +22,7 @@ use crate::run_dir::RunDir;
 /// As for a run: a missing input, a run directory of another run, a damaged commit.
 pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     let dir = &manifest.run.dir;
-    RunDir::check_owner(dir, &manifest.run.name)?;
+    RunDir::check_owner(dir, &manifest.run.name, false)?;
     let run = dir.join(".curate/run.json").exists().then(|| RunDir::open(dir)).transpose()?;
     let states = input_states(manifest, run.as_ref())?;
     // Settings that a run would refuse are refused here, too.

@@ -10,7 +10,12 @@ use crate::error::printable;
 
 /// A line on stderr. Names in it come from strangers, so control characters are escaped; a reader that has gone is no error.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(text));
+    say_rendered(&printable(text));
+}
+
+/// Text on stderr that is fit for a terminal already.
+pub fn say_rendered(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Progress of one stage.

@@ -14,7 +14,9 @@ use curate_schemas::manifest::Manifest;
 use curate_stages::STAGES;
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::error::{Exit, Failure};
+use crate::progress;
 
 /// Name of a stage's commit.
 pub const COMMIT: &str = "_commit.json";
@@ -22,7 +24,16 @@ pub const COMMIT: &str = "_commit.json";
 pub const STALE: &str = "_stale.json";
 
 /// The files of one shard, by table.
-pub type ShardFiles = BTreeMap<String, PathBuf>;
+pub type ShardFiles = BTreeMap<String, Stored>;
+
+/// A committed file: where it lies, and the blake3 that it was committed with.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its path.
+    pub path: PathBuf,
+    /// 64 hex digits.
+    pub digest: String,
+}
 
 /// A run directory, opened.
 #[derive(Debug)]
@@ -40,22 +51,24 @@ struct Owner {
 }
 
 impl RunDir {
-    /// Opens or creates the directory of the run `name` for writing and takes its lock.
+    /// Opens or creates the directory of the run `name` for writing and takes its lock. With `repair` one that lost the record of
+    /// its owner is taken for this run's.
     ///
     /// # Errors
     /// Exit 2 if it belongs to another run, is no run directory or cannot be written; 11 if another process holds it.
-    pub fn create(root: &Path, name: &str) -> Result<RunDir> {
-        Self::check_owner(root, name)?;
+    pub fn create(root: &Path, name: &str, repair: bool) -> Result<RunDir> {
+        Self::check_owner(root, name, repair)?;
         let hidden = root.join(".curate");
         let unwritable = || format!("cannot write the run directory {}", root.display());
-        fs::create_dir_all(&hidden).with_context(unwritable)?;
+        durable::create_dir_all(&hidden).with_context(unwritable)?;
+        sync_new(root).with_context(unwritable)?;
+        refuse_links(root)?;
         let lock = take_lock(&hidden.join("lock"))?;
         let run = RunDir { root: root.to_path_buf(), _lock: Some(lock) };
-        fs::create_dir_all(run.staging()).with_context(unwritable)?;
-        fs::create_dir_all(run.receipts()).with_context(unwritable)?;
+        durable::create_dir_all(&run.receipts()).with_context(unwritable)?;
         let owner = serde_json::to_vec_pretty(&Owner { format: FORMAT, name: name.to_owned() })?;
-        run.write_if_changed(&hidden.join("run.json"), &owner)?;
         run.sweep_staging()?;
+        run.write_if_changed(&hidden.join("run.json"), &owner)?;
         Ok(run)
     }
 
@@ -76,8 +89,16 @@ impl RunDir {
     ///
     /// # Errors
     /// Exit 2 in both cases.
-    pub fn check_owner(root: &Path, name: &str) -> Result<()> {
-        if let Some(owner) = read_owner(root)? {
+    pub fn check_owner(root: &Path, name: &str, repair: bool) -> Result<()> {
+        let is_lost = repair && root.join(".curate").is_dir();
+        let owner = match read_owner(root) {
+            Err(NotOwned::Damaged(message)) if is_lost => {
+                progress::say(&format!("curate: repair: {message}"));
+                None
+            }
+            owner => owner?,
+        };
+        if let Some(owner) = owner {
             if owner.name != name {
                 let message = format!("{} belongs to the run \"{}\", not \"{name}\"", root.display(), owner.name);
                 return Err(Failure::new(Exit::Usage, message).hint("set run.dir, or give --run-dir").into());
@@ -86,7 +107,7 @@ impl RunDir {
         }
         let occupied =
             fs::read_dir(root).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != *".curate"));
-        if occupied {
+        if occupied && !is_lost {
             let message = format!("{} exists and is not a run directory", root.display());
             return Err(Failure::new(Exit::Usage, message).hint("name a new or an empty directory").into());
         }
@@ -132,9 +153,7 @@ impl RunDir {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let staged = self.staging().join(format!("{name}.{:?}.tmp", std::thread::current().id()));
         let place = || format!("cannot write {}", path.display());
-        let mut file = File::create(&staged).with_context(place)?;
-        file.write_all(bytes).with_context(place)?;
-        file.sync_all().with_context(place)?;
+        durable::write(&staged, bytes).with_context(place)?;
         self.publish(&staged, path)
     }
 
@@ -151,12 +170,12 @@ impl RunDir {
         let place = || format!("cannot write {}", path.display());
         let folder = path.parent().context("a published file has a folder")?;
         if !folder.is_dir() {
-            fs::create_dir_all(folder).with_context(place)?;
+            durable::create_dir_all(folder).with_context(place)?;
             let mut above = folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
-            above.try_for_each(sync_dir).with_context(place)?;
+            above.try_for_each(durable::sync_dir).with_context(place)?;
         }
-        fs::rename(staged, path).with_context(place)?;
-        sync_dir(folder).with_context(place)
+        durable::rename(staged, path).with_context(place)?;
+        durable::sync_dir(folder).with_context(place)
     }
 
     /// The stage's commit, if it is finished and whole.
@@ -172,20 +191,27 @@ impl RunDir {
         read_commit(&self.table(stage).join(STALE)).ok().flatten()
     }
 
-    /// Takes back a commit whose inputs are about to change. Its files stay until something replaces them.
-    pub fn retire(&self, stage: &str) -> Result<()> {
+    /// Takes back a commit whose inputs are about to change; says whether there was one. Its files stay until something replaces
+    /// them.
+    pub fn retire(&self, stage: &str) -> Result<bool> {
         let folder = self.table(stage);
         let commit = folder.join(COMMIT);
-        if commit.exists() {
-            fs::rename(&commit, folder.join(STALE)).with_context(|| format!("cannot retire {}", commit.display()))?;
-            sync_dir(&folder)?;
+        if !commit.exists() {
+            return Ok(false);
         }
-        Ok(())
+        let place = || format!("cannot retire {}", commit.display());
+        durable::rename(&commit, &folder.join(STALE)).with_context(place)?;
+        durable::sync_dir(&folder).with_context(place)?;
+        Ok(true)
     }
 
     /// Takes back `run.json`: what it says is about to be no longer so.
     pub fn retire_report(&self) -> Result<()> {
-        remove_if_there(&self.report())
+        if self.report().exists() {
+            remove(&self.report())?;
+            durable::sync_dir(&self.root).with_context(|| format!("cannot delete {}", self.report().display()))?;
+        }
+        Ok(())
     }
 
     /// The summary for programs.
@@ -219,6 +245,11 @@ impl RunDir {
         Ok(serde_json::from_slice(&text).map_err(damaged)?)
     }
 
+    /// A file that a commit names.
+    pub fn stored(&self, table: &str, file: &FileEntry) -> Stored {
+        Stored { path: self.table(table).join(&file.path), digest: file.digest.clone() }
+    }
+
     /// The files of each shard, by table, for the row-aligned stages that are committed.
     pub fn shard_files(&self) -> Result<Vec<ShardFiles>> {
         let mut shards: Vec<ShardFiles> = Vec::new();
@@ -226,7 +257,7 @@ impl RunDir {
             let Some(commit) = self.commit(stage)? else { continue };
             shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
             for (shard, file) in shards.iter_mut().zip(&commit.files) {
-                shard.insert((*stage).to_owned(), self.table(stage).join(&file.path));
+                shard.insert((*stage).to_owned(), self.stored(stage, file));
             }
         }
         Ok(shards)
@@ -262,7 +293,7 @@ impl RunDir {
         texts.filter_map(|text| serde_json::from_slice(&text).ok()).collect()
     }
 
-    /// Replaces the stage's commit, then deletes receipts and files that it no longer names.
+    /// Replaces the stage's commit. What it no longer names is for [`RunDir::sweep_stage`], once nothing else names it either.
     pub fn write_commit(&self, commit: &Commit) -> Result<()> {
         let mut sealed = commit.clone();
         sealed.digest = String::new();
@@ -270,8 +301,7 @@ impl RunDir {
         let folder = self.table(&commit.stage);
         let mut text = serde_json::to_vec_pretty(&sealed)?;
         text.push(b'\n');
-        self.write(&folder.join(COMMIT), &text)?;
-        self.sweep_stage(commit)
+        self.write(&folder.join(COMMIT), &text)
     }
 
     /// Deletes what an interrupted run left and no commit names. Folders without a commit keep theirs for the next run.
@@ -289,8 +319,9 @@ impl RunDir {
         Ok(())
     }
 
-    fn sweep_stage(&self, commit: &Commit) -> Result<()> {
-        remove_if_there(&self.table(&commit.stage).join(STALE))?;
+    /// Deletes the receipts and the files of a stage that its commit does not name.
+    pub fn sweep_stage(&self, commit: &Commit) -> Result<()> {
+        remove(&self.table(&commit.stage).join(STALE))?;
         self.sweep_table(&commit.stage, &commit.files)?;
         commit.tables.iter().try_for_each(|(table, files)| self.sweep_table(table, files))
     }
@@ -303,44 +334,75 @@ impl RunDir {
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(".parquet") && !named.contains(name.as_str()) {
-                remove_if_there(&entry.path())?;
+                remove(&entry.path())?;
             }
         }
         let receipts = self.receipts().join(table.replace('/', "_"));
-        if receipts.exists() {
-            fs::remove_dir_all(&receipts).with_context(|| format!("cannot delete {}", receipts.display()))?;
-        }
-        Ok(())
+        durable::remove_dir(&receipts).with_context(|| format!("cannot delete {}", receipts.display()))
     }
 
     fn sweep_staging(&self) -> Result<()> {
         for folder in [self.staging(), self.spill()] {
-            if folder.exists() {
-                fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+            // The folder itself stays: it may be a file system of its own.
+            durable::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            let place = || format!("cannot clear {}", folder.display());
+            for entry in fs::read_dir(&folder).with_context(place)? {
+                let path = entry.with_context(place)?.path();
+                let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+                let removed = if is_folder { durable::remove_dir(&path) } else { durable::remove(&path) };
+                removed.with_context(place)?;
             }
-            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
         Ok(())
     }
 }
 
-fn read_owner(root: &Path) -> Result<Option<Owner>> {
+/// Why a directory has no owner that can be read.
+enum NotOwned {
+    Damaged(String),
+    Other(anyhow::Error),
+}
+
+impl From<NotOwned> for anyhow::Error {
+    fn from(why: NotOwned) -> Self {
+        match why {
+            NotOwned::Other(error) => error,
+            NotOwned::Damaged(message) => {
+                let hint = "`curate run` the manifest with --repair, it writes the file again";
+                Failure::new(Exit::Usage, message).hint(hint).into()
+            }
+        }
+    }
+}
+
+fn read_owner(root: &Path) -> Result<Option<Owner>, NotOwned> {
     let path = root.join(".curate/run.json");
+    let other = |failure: Failure| NotOwned::Other(failure.into());
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            return Err(Failure::new(Exit::Usage, format!("{} is not a directory", root.display())).into());
+            return Err(other(Failure::new(Exit::Usage, format!("{} is not a directory", root.display()))));
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) => {
+            return Err(NotOwned::Other(anyhow::Error::new(error).context(format!("cannot read {}", path.display()))));
+        }
     };
     let owner: Owner = serde_json::from_slice(&text)
-        .map_err(|error| Failure::new(Exit::Usage, format!("{} is damaged: {error}", path.display())))?;
+        .map_err(|error| NotOwned::Damaged(format!("{} is damaged: {error}", path.display())))?;
     if owner.format != FORMAT {
         let message = format!("{} has format {}, this program writes {FORMAT}", root.display(), owner.format);
-        return Err(Failure::new(Exit::Usage, message).hint("use a new run directory").into());
+        return Err(other(Failure::new(Exit::Usage, message).hint("use a new run directory")));
     }
     Ok(Some(owner))
+}
+
+/// Who holds the lock, for those who find it held.
+fn holder() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let host = host.map_or("an unknown host".to_owned(), |host| host.trim().to_owned());
+    let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S UTC");
+    format!("pid {} on {host} since {now}\n", std::process::id())
 }
 
 fn take_lock(path: &Path) -> Result<File> {
@@ -354,7 +416,7 @@ fn take_lock(path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {
             file.set_len(0)?;
-            writeln!(file, "pid {}", std::process::id())?;
+            write!(file, "{}", holder())?;
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
@@ -395,16 +457,31 @@ fn digest_of(commit: &Commit) -> Result<String> {
     Ok(blake3::hash(&serde_json::to_vec(commit)?).to_hex().to_string())
 }
 
-/// Makes the names in a folder durable.
-pub fn sync_dir(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Makes the name of the run directory durable, and that of the folder in it.
+fn sync_new(root: &Path) -> std::io::Result<()> {
+    let above = root.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match durable::sync_dir(above) {
+        // A folder that may be written into, but not read, cannot be synced.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+        synced => synced?,
+    }
+    durable::sync_dir(root)
 }
 
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot delete {}", path.display()))
+fn remove(path: &Path) -> Result<()> {
+    durable::remove(path).with_context(|| format!("cannot delete {}", path.display()))
+}
+
+/// What is written into a run directory stays in it: links in place of its folders and files are refused.
+fn refuse_links(root: &Path) -> Result<()> {
+    for folder in ["", ".curate", "mix", "mixture"] {
+        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
+            let message =
+                format!("{} is a symbolic link, it may lead out of the run directory", entry.path().display());
+            let hint = "move the run directory itself, or name another by run.dir";
+            return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

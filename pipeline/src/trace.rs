@@ -56,6 +56,7 @@ fn rows(run: &RunDir, folder: &str, file: &str, doc_id: &str) -> Result<Vec<Reco
     let path = run.table(folder).join(file);
     let part = |columns: &[&str]| Part {
         path: path.clone(),
+        digest: None,
         columns: columns.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
     };
     let mut has = false;

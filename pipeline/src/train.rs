@@ -13,8 +13,9 @@ use curate_stages::edits::TextColumns;
 use curate_stages::ngram::learnt_with;
 use curate_stages::{STAGES, read};
 
+use crate::durable;
 use crate::engine::{edited_texts, parts};
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, printable};
 use crate::interrupt;
 use crate::progress;
 use crate::run_dir::RunDir;
@@ -71,16 +72,19 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         Some(NgramError::Io { .. }) | None => error,
         Some(wrong) => Failure::new(Exit::Usage, wrong.to_string()).into(),
     })?;
-    model.write(&request.output)?;
+    durable::replace(&request.output, |part| anyhow::Ok(model.write(part)?))
+        .with_context(|| format!("cannot write {}", request.output.display()))?;
     if let Some(arpa) = &request.arpa {
-        write_arpa(&model, arpa)?;
+        durable::replace(arpa, |part| anyhow::Ok(write_arpa(&model, part)?))
+            .with_context(|| format!("cannot write {}", arpa.display()))?;
     }
     print(&request.output, &model.digest(), &summary, out)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn print(path: &Path, digest: &str, summary: &TrainSummary, out: &mut impl Write) -> Result<()> {
-    writeln!(out, "{}: {} tokens in {} lines, digest {digest}", path.display(), summary.tokens, summary.sentences)?;
+    let path = printable(&path.to_string_lossy());
+    writeln!(out, "{path}: {} tokens in {} lines, digest {digest}", summary.tokens, summary.sentences)?;
     writeln!(out, "{:>5} {:>12} {:>12}  discounts", "order", "seen", "kept")?;
     for (order, found) in (1..).zip(&summary.orders) {
         let [one, two, more] = found.discounts;

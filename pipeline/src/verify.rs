@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,7 +14,9 @@ use curate_schemas::tables::{self, Shape};
 use curate_stages::{STAGES, bytes_read};
 
 use crate::driver::{count, edit, edited_bytes};
+use crate::durable;
 use crate::error::{Exit, printable};
+use crate::progress;
 use crate::report;
 use crate::run_dir::{COMMIT, RunDir};
 use crate::views;
@@ -35,32 +37,56 @@ struct Beside<'a> {
 /// If the directory is no run directory.
 pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
-    let mut check = Check { run: &run, files: 0, bytes: 0, damages: Vec::new() };
-    check.stages()?;
-    check.summaries();
-    for damage in &check.damages {
-        writeln!(out, "{}", printable(damage))?;
+    let check = Check::of(&run)?;
+    for Damage { path, what } in &check.damages {
+        writeln!(out, "{}: {}", printable(&path.to_string_lossy()), printable(what))?;
     }
     if check.damages.is_empty() {
-        writeln!(out, "{} files, {:.1} MB: whole", check.files, check.bytes as f64 / 1e6)?;
+        let state = if run.report().exists() { "whole" } else { "whole, of a run that is not finished" };
+        writeln!(out, "{} files, {:.1} MB: {state}", check.files, check.bytes as f64 / 1e6)?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "{} damaged of {} files", check.damages.len(), check.files)?;
-    writeln!(
-        out,
-        "\nhint: delete what is named, and `curate run` the manifest again: it rebuilds that and what follows"
-    )?;
+    writeln!(out, "{} damages in {} files", check.damages.len(), check.files)?;
+    let file = run.manifest().map(|manifest| manifest.file).unwrap_or_default();
+    let manifest = if file.as_os_str().is_empty() { "MANIFEST".into() } else { file.to_string_lossy() };
+    let command = format!("curate run {manifest} --run-dir {} --repair", root.display());
+    writeln!(out, "\nhint: this makes what is named again, and nothing else: {}", printable(&command))?;
     Ok(ExitCode::from(Exit::No as u8))
+}
+
+/// Deletes what is damaged, so that a run makes it again; says what.
+///
+/// # Errors
+/// If it cannot be deleted.
+pub fn clear(run: &RunDir) -> Result<()> {
+    for Damage { path, what } in Check::of(run)?.damages {
+        progress::say(&format!("curate: repair: {}: {what}", path.display()));
+        durable::remove(&path).with_context(|| format!("cannot delete {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with a file.
+struct Damage {
+    path: PathBuf,
+    what: String,
 }
 
 struct Check<'a> {
     run: &'a RunDir,
     files: u64,
     bytes: u64,
-    damages: Vec<String>,
+    damages: Vec<Damage>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn of(run: &'a RunDir) -> Result<Self> {
+        let mut check = Check { run, files: 0, bytes: 0, damages: Vec::new() };
+        check.stages()?;
+        check.summaries();
+        Ok(check)
+    }
+
     fn stages(&mut self) -> Result<()> {
         let mut names: Vec<String> = STAGES.iter().map(|stage| (*stage).to_owned()).collect();
         names.push("buckets".to_owned());
@@ -76,7 +102,7 @@ impl Check<'_> {
                 }
                 Ok(Some(commit)) => self.damage(&name, COMMIT, &format!("it says it is of stage {}", commit.stage)),
                 Ok(None) => {}
-                Err(error) => self.damages.push(format!("{error:#}")),
+                Err(error) => self.damage(&name, COMMIT, &format!("{error:#}")),
             }
             self.files += u64::from(self.run.table(&name).join(COMMIT).exists());
         }
@@ -84,7 +110,7 @@ impl Check<'_> {
     }
 
     fn damage(&mut self, table: &str, file: &str, what: &str) {
-        self.damages.push(format!("{}: {what}", self.run.table(table).join(file).display()));
+        self.damages.push(Damage { path: self.run.table(table).join(file), what: what.to_owned() });
     }
 
     fn commit(&mut self, commit: &Commit, before: &[Commit]) {
@@ -123,7 +149,7 @@ impl Check<'_> {
         self.bytes += file.size;
         let path = self.run.table(folder).join(&file.path);
         if let Err(error) = self.check_file(folder, &path, file, beside) {
-            self.damages.push(format!("{}: {error:#}", path.display()));
+            self.damages.push(Damage { path, what: format!("{error:#}") });
         }
     }
 
@@ -145,45 +171,43 @@ impl Check<'_> {
         ensure!(found.schema().fields() == schema.fields(), "its columns are not those of {table}");
         let columns: Vec<(String, String)> =
             schema.fields().iter().map(|field| (field.name().clone(), field.name().clone())).collect();
-        let mut parts = vec![Part { path: path.to_path_buf(), columns }];
+        let mut parts = vec![Part { path: path.to_path_buf(), digest: None, columns }];
         let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned) && table != "documents";
         if let Some(documents) = beside.documents.filter(|_| aligned) {
             let columns = vec![("doc_id".to_owned(), "documents.doc_id".to_owned())];
-            parts.push(Part { path: self.run.table("documents").join(&documents.path), columns });
+            parts.push(Part { path: self.run.table("documents").join(&documents.path), digest: None, columns });
             let read = bytes_read(table);
             let of = beside.bytes.with_context(|| format!("{}, which it rests on, is not committed", read.table))?;
             let columns = vec![(read.column.to_owned(), "seen.bytes".to_owned())];
-            parts.push(Part { path: self.run.table(read.table).join(&of.path), columns });
+            parts.push(Part { path: self.run.table(read.table).join(&of.path), digest: None, columns });
         }
         check_rows(parts, file)
     }
 
-    /// `run.json` and `views.sql` are made from commits, so they must be what those give.
+    /// `run.json` and `views.sql` are made from commits, so they must be what those give. A run that is not finished has no
+    /// `run.json`, and its views may be one commit behind.
     fn summaries(&mut self) {
-        let report = self.run.report();
-        if let Ok(found) = fs::read(&report) {
-            self.files += 1;
-            let expected = self
-                .run
-                .manifest()
-                .and_then(|manifest| report::build(self.run, &manifest))
-                .and_then(|report| report::to_bytes(&report));
-            match expected {
-                Ok(expected) if expected == found => {}
-                Ok(_) => self.damages.push(format!("{}: it does not follow from what is committed", report.display())),
-                Err(error) => self.damages.push(format!("{}: it cannot be checked: {error:#}", report.display())),
-            }
+        let (report, views) = (self.run.report(), self.run.root().join("views.sql"));
+        if !report.exists() {
+            return;
         }
-        let path = self.run.root().join("views.sql");
+        let manifest = self.run.manifest();
+        let expected = manifest
+            .and_then(|manifest| report::build(self.run, &manifest))
+            .and_then(|report| report::to_bytes(&report));
+        self.summary(report, expected);
+        self.summary(views, views::sql(self.run).map(String::into_bytes));
+    }
+
+    fn summary(&mut self, path: PathBuf, expected: Result<Vec<u8>>) {
         self.files += 1;
-        match (fs::read(&path), views::sql(self.run)) {
-            (Ok(found), Ok(expected)) if expected.as_bytes() == found => {}
-            (Ok(_), Ok(_)) => {
-                self.damages.push(format!("{}: it does not follow from what is committed", path.display()))
-            }
-            (Err(error), _) => self.damages.push(format!("{}: {error}", path.display())),
-            (_, Err(error)) => self.damages.push(format!("{}: it cannot be checked: {error:#}", path.display())),
-        }
+        let what = match (fs::read(&path), expected) {
+            (Ok(found), Ok(expected)) if expected == found => return,
+            (Ok(_), Ok(_)) => "it does not follow from what is committed".to_owned(),
+            (Err(error), _) => error.to_string(),
+            (_, Err(error)) => format!("it cannot be checked: {error:#}"),
+        };
+        self.damages.push(Damage { path, what });
     }
 }
 
@@ -219,4 +243,95 @@ fn check_rows(parts: Vec<Part>, file: &FileEntry) -> Result<()> {
     ensure!(content == file.content, "its rows' digest is {content}, {} was committed", file.content);
     ensure!(!aligned || file.counts.as_ref() == Some(&counts), "its documents went elsewhere than was committed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::driver::Driver;
+
+    const MANIFEST: &str = r#"
+        [run]
+        name = "small"
+        [[source]]
+        name = "s"
+        path = "in.jsonl"
+        [clean]
+        [dedup.exact]
+        [dedup.near]
+        [[mixture]]
+        name = "m"
+        tokens = 20
+    "#;
+
+    fn finished(folder: &Path) -> RunDir {
+        let lines: String =
+            (0..6).map(|n| format!("{{\"text\": \"Prose number {n}, and what it says.\"}}\n")).collect();
+        fs::write(folder.join("in.jsonl"), lines + "no record\n").expect("written");
+        fs::write(folder.join("manifest.toml"), MANIFEST.replace("[run]", "[run]\nmax_quarantine_ratio = 0.5"))
+            .expect("written");
+        let mut manifest = crate::manifest::load(&folder.join("manifest.toml"), &[]).expect("a manifest");
+        manifest.run.dir = folder.join("run");
+        let run = RunDir::create(&manifest.run.dir, "small", false).expect("a run directory");
+        let driver = Driver::new(manifest, run, 1).expect("a driver");
+        driver.run(None).expect("a run");
+        driver.run.write_manifest(&driver.manifest).expect("written");
+        let report = report::build(&driver.run, &driver.manifest).expect("a report");
+        driver.run.write(&driver.run.report(), &report::to_bytes(&report).expect("JSON")).expect("written");
+        driver.run
+    }
+
+    /// Flips a bit of each byte of a file, and each time wants `objects` to say no; the number of bytes.
+    fn each_byte(path: &Path, mut objects: impl FnMut() -> bool) -> u64 {
+        let bytes = fs::read(path).expect("a file");
+        let file = File::options().write(true).open(path).expect("a file");
+        for (at, byte) in bytes.iter().enumerate() {
+            file.write_all_at(&[byte ^ 1 << (at % 8)], at as u64).expect("written");
+            assert!(objects(), "{}: a changed byte at {at} is not seen", path.display());
+            file.write_all_at(&[*byte], at as u64).expect("written");
+        }
+        bytes.len() as u64
+    }
+
+    #[test]
+    fn every_byte_of_every_committed_file_counts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = finished(folder.path());
+        let mut check = Check::of(&run).expect("a check");
+        let damages: Vec<&String> = check.damages.iter().map(|damage| &damage.what).collect();
+        assert!(damages.is_empty(), "{damages:?}");
+        let (mut files, mut flipped) = (0, 0);
+        let stages = STAGES.iter().copied().chain(["buckets", "mix/m", "mixture/m"]);
+        for stage in stages {
+            let commit = run.commit(stage).expect("a commit").expect("it is there");
+            let own = commit.files.iter().map(|file| (stage, file));
+            let others =
+                commit.tables.iter().flat_map(|(table, files)| files.iter().map(|file| (table.as_str(), file)));
+            for (table, file) in own.chain(others) {
+                flipped += each_byte(&run.table(table).join(&file.path), || {
+                    check.damages.clear();
+                    check.file(table, file, Beside::default());
+                    !check.damages.is_empty()
+                });
+                files += 1;
+            }
+            let path = run.table(stage).join(COMMIT);
+            flipped += each_byte(&path, || !matches!(run.commit(stage), Ok(Some(commit)) if commit.stage == stage));
+            files += 1;
+        }
+        for path in [run.report(), run.root().join("views.sql")] {
+            let expected = fs::read(&path).expect("a file");
+            flipped += each_byte(&path, || {
+                check.damages.clear();
+                check.summary(path.clone(), Ok(expected.clone()));
+                !check.damages.is_empty()
+            });
+            files += 1;
+        }
+        assert!(Check::of(&run).expect("a check").damages.is_empty(), "every byte was put back");
+        println!("figure: bytes flipped: {flipped}\nfigure: files with every byte flipped: {files}");
+        assert!(flipped > 50_000);
+    }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, RecordBatch};
@@ -11,19 +12,81 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use crate::run_dir::ShardFiles;
+use crate::error::{Exit, Failure};
+use crate::run_dir::{ShardFiles, Stored};
 
+/// Most rows of a batch, where [`limit_batches`] says no other number.
 const NARROW_BATCH_ROWS: usize = 8192;
 const TEXT_BATCH_ROWS: usize = 1024;
 const TEXT_BATCH_BYTES: usize = 2 << 20;
+
+static MOST_ROWS: AtomicUsize = AtomicUsize::new(NARROW_BATCH_ROWS);
+
+/// Sets the most rows of a batch, for this process. No result depends on it.
+pub fn limit_batches(rows: usize) {
+    MOST_ROWS.store(rows.max(1), Ordering::Relaxed);
+}
+
+/// The most rows of a batch.
+pub fn most_rows() -> usize {
+    MOST_ROWS.load(Ordering::Relaxed)
+}
 
 /// Columns of one file to read, and the names they get: a name the column has in its table, and its name in the zip.
 #[derive(Debug, Clone)]
 pub struct Part {
     /// The Parquet file.
     pub path: PathBuf,
+    /// The digest that it was committed with, to be checked before it is read; none: whoever reads checks by other means.
+    pub digest: Option<String>,
     /// (column in the file, name in the zip).
     pub columns: Vec<(String, String)>,
+}
+
+impl Part {
+    /// Columns of a committed file.
+    pub fn of(stored: &Stored, columns: Vec<(String, String)>) -> Part {
+        Part { path: stored.path.clone(), digest: Some(stored.digest.clone()), columns }
+    }
+
+    /// Damage must not spread into what is computed from a file. Of `documents` the narrow columns are read alone for questions that
+    /// shall not read text, so there the digest is checked where text is read.
+    fn check(&self) -> Result<()> {
+        let Some(digest) = &self.digest else { return Ok(()) };
+        let of_documents = self.path.parent().and_then(Path::file_name).is_some_and(|folder| folder == "documents");
+        if of_documents && !self.columns.iter().any(|(column, _)| column == "text") {
+            return Ok(());
+        }
+        check_digest(&self.path, digest)
+    }
+}
+
+/// Files whose bytes this process has written or checked.
+static CHECKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Notes that this process wrote a file, so that it need not be checked.
+pub fn trust(path: &Path) {
+    CHECKED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+}
+
+/// Compares a committed file with its digest, once in a process.
+///
+/// # Errors
+/// Exit 70 if it was changed.
+pub fn check_digest(path: &Path, digest: &str) -> Result<()> {
+    if CHECKED.lock().unwrap_or_else(PoisonError::into_inner).contains(path) {
+        return Ok(());
+    }
+    let place = || format!("cannot read {}", path.display());
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path).with_context(place)?).with_context(place)?;
+    if hasher.finalize().to_hex().as_str() != digest {
+        let message = format!("{} was changed since it was committed", path.display());
+        let hint = "`curate verify` names all that is damaged, and `curate run` with --repair makes it again";
+        return Err(Failure::new(Exit::Broken, message).hint(hint).into());
+    }
+    trust(path);
+    Ok(())
 }
 
 /// Some columns of a table's file, each named `table.column` in the zip.
@@ -31,9 +94,9 @@ pub struct Part {
 /// # Errors
 /// If the shard has no file of that table.
 pub fn part(files: &ShardFiles, table: &str, columns: &[&str]) -> Result<Part> {
-    let path = files.get(table).with_context(|| format!("stage {table} has not run"))?.clone();
+    let stored = files.get(table).with_context(|| format!("stage {table} has not run"))?;
     let columns = columns.iter().map(|column| ((*column).to_owned(), format!("{table}.{column}"))).collect();
-    Ok(Part { path, columns })
+    Ok(Part::of(stored, columns))
 }
 
 /// An iterator over batches of the zipped columns of row-aligned files.
@@ -127,6 +190,7 @@ impl Open {
 }
 
 fn open_part(part: &Part, fields: &mut Vec<Field>) -> Result<(ParquetRecordBatchReader, i64, Vec<usize>)> {
+    part.check()?;
     let builder = open_parquet(&part.path)?;
     let schema = Arc::clone(builder.schema());
     let place = || format!("cannot read {}", part.path.display());
@@ -143,7 +207,7 @@ fn open_part(part: &Part, fields: &mut Vec<Field>) -> Result<(ParquetRecordBatch
     let rows = builder.metadata().file_metadata().num_rows();
     let batch_rows = match part.columns.iter().any(|(column, _)| column == "text" || column == "raw") {
         true => text_batch_rows(&builder),
-        false => NARROW_BATCH_ROWS,
+        false => most_rows(),
     };
     let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().with_context(place)?;
     Ok((reader, rows, order))
@@ -160,5 +224,5 @@ pub fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>
 pub fn text_batch_rows(builder: &ParquetRecordBatchReaderBuilder<File>) -> usize {
     let groups = builder.metadata().row_groups();
     let widest = groups.iter().map(|group| group.total_byte_size() / group.num_rows().max(1)).max().unwrap_or(0);
-    (TEXT_BATCH_BYTES / widest.max(1) as usize).clamp(1, TEXT_BATCH_ROWS)
+    (TEXT_BATCH_BYTES / widest.max(1) as usize).clamp(1, TEXT_BATCH_ROWS.min(most_rows()))
 }

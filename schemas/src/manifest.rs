@@ -54,6 +54,13 @@ pub struct Manifest {
     /// Directory of the manifest, which `source.path` and `tokens.tokenizer` are relative to; empty: the working directory.
     #[serde(skip)]
     pub base: PathBuf,
+    /// Path of the manifest as it was given; empty: none.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub file: PathBuf,
+}
+
+fn is_empty(path: &PathBuf) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// `[run]`: what the run is called, where it is written and what it may use.
@@ -72,6 +79,10 @@ pub struct Run {
     pub shard_size: u64,
     /// Longest record that is read, bytes; a longer one is quarantined.
     pub max_record: u64,
+    /// Largest window of a Zstandard frame that is read, bytes.
+    pub max_window: u64,
+    /// Largest tokenizer or list that is read, bytes.
+    pub max_file: u64,
     /// Share of records that may be quarantined before the run stops, 0 to 1.
     pub max_quarantine_ratio: f64,
 }

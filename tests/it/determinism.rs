@@ -4,21 +4,93 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Place, assert_same, corpus, files, run, tree};
+use crate::support::{Place, assert_same, corpus, figure, files, fixture_lines, outcome, run, run_command, tree};
 
 #[test]
-fn threads_have_no_say() {
-    let place = Place::new();
-    let manifest = corpus(&place, 40);
-    let run_with = |threads: &str| {
-        let dir = place.path(threads);
-        run(&manifest, &dir, &["--threads", threads]).exits(0);
-        tree(&dir)
-    };
-    let one = run_with("1");
-    for threads in ["2", "8"] {
-        assert_same(&run_with(threads), &one, &format!("{threads} threads"));
+fn threads_and_batches_have_no_say() {
+    let place = Place::in_memory();
+    let manifest = corpus(&place, 20);
+    let mut first = None;
+    let mut cells = 0;
+    for threads in ["1", "2", "8"] {
+        for batch in ["1", "7", "8192"] {
+            let dir = place.path("run");
+            run(&manifest, &dir, &["--threads", threads, "--batch-rows", batch]).exits(0);
+            let found = tree(&dir);
+            assert_same(
+                &found,
+                first.get_or_insert_with(|| found.clone()),
+                &format!("{threads} threads, {batch} rows"),
+            );
+            fs::remove_dir_all(&dir).unwrap();
+            cells += 1;
+        }
     }
+    figure("threads × rows of a batch, bytes equal", cells);
+}
+
+#[test]
+fn locale_and_time_zone_have_no_say() {
+    let place = Place::in_memory();
+    let manifest = corpus(&place, 20);
+    let mut trees = Vec::new();
+    for (locale, zone) in [("C", "UTC"), ("tr_TR.UTF-8", "Pacific/Kiritimati"), ("de_DE.UTF-8", "America/St_Johns")] {
+        let dir = place.path("run");
+        let mut command = run_command(&manifest, &dir, &[]);
+        outcome(command.env("LC_ALL", locale).env("LANG", locale).env("TZ", zone)).exits(0);
+        trees.push(tree(&dir));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    for found in &trees[1..] {
+        assert_same(found, &trees[0], "another locale and time zone");
+    }
+    figure("locales and time zones, bytes equal", trees.len());
+}
+
+/// Shards that records of these sizes make.
+fn shards(sizes: &[usize], shard_size: usize) -> usize {
+    let (mut shards, mut held) = (0, 0);
+    for size in sizes {
+        held += size;
+        if held >= shard_size {
+            (shards, held) = (shards + 1, 0);
+        }
+    }
+    shards + usize::from(held > 0)
+}
+
+#[test]
+fn the_number_of_shards_has_no_say() {
+    let place = Place::in_memory();
+    let mut texts = Vec::new();
+    for name in ["web-000.jsonl.zst", "web-001.jsonl.zst", "web-002.jsonl.zst"] {
+        for line in fixture_lines(name, 0..100_000).lines() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            texts.push(record["text"].as_str().unwrap().to_owned());
+        }
+    }
+    let lines: String = texts.iter().map(|text| format!("{}\n", serde_json::json!({ "text": text }))).collect();
+    place.write("in.jsonl", lines);
+    let manifest = place.write(
+        "manifest.toml",
+        "[run]\nname = \"shards\"\n[[source]]\nname = \"s\"\npath = \"in.jsonl\"\n[language]\n[filter.gopher_quality]\n[dedup.exact]\n[dedup.near]\n\
+         [[mixture]]\nname = \"m\"\ntokens = 50_000\n",
+    );
+    let sizes: Vec<usize> = texts.iter().map(String::len).collect();
+    let mut all = Vec::new();
+    for wanted in [1, 5, 64] {
+        let least = sizes.iter().sum::<usize>() / wanted;
+        let size = (65_536..=least + 1).rev().find(|size| shards(&sizes, *size) == wanted).unwrap();
+        let dir = place.path("run");
+        run(&manifest, &dir, &["--set", &format!("run.shard_size={size}B")]).exits(0);
+        assert_eq!(files(&dir, "documents").len(), wanted);
+        let tables = crate::support::STAGES.iter().copied().chain(["buckets", "mix/m", "mixture/m"]);
+        all.push(tables.map(|table| (table, crate::support::content(&dir, table))).collect::<Vec<_>>());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    assert_eq!(all[0], all[1]);
+    assert_eq!(all[0], all[2]);
+    figure("numbers of shards (1, 5, 64), content digests equal", all.len());
 }
 
 #[test]

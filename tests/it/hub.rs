@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Outcome, Place, outcome, query, repository};
+use crate::support::{Outcome, Place, figure, outcome, query, repository};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -113,6 +113,63 @@ fn a_model_is_fetched_once() {
     run(&place, nowhere, &dir, &["--set", "score.perplexity.digest=00"])
         .exits(2)
         .says(&["its digest is ", "expected 00"]);
+}
+
+/// A secret of the environment is in no file, log or message, whatever fails.
+#[test]
+fn a_token_stays_a_secret() {
+    const CANARY: &str = "hf_canary0123456789";
+    let place = Place::new();
+    let hub = Hub::of(repository().join("fixtures/lm/tiny_qwen2/tied"));
+    place.write("cache/token", CANARY);
+    let (mut said, nowhere) = (Vec::new(), "http://127.0.0.1:9");
+    let empty = Hub::of(place.path("empty"));
+    manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
+    for endpoint in [nowhere, &empty.address, &hub.address] {
+        said.push(run(&place, endpoint, &place.path("run"), &[]));
+    }
+    said.push(run(&place, &hub.address, &place.path("run"), &["--set", "score.perplexity.digest=00"]));
+    assert_eq!(said.iter().map(|said| said.code).collect::<Vec<_>>(), [Some(74), Some(2), Some(0), Some(2)]);
+    assert!(said.iter().all(|said| !said.stdout.contains(CANARY) && !said.stderr.contains(CANARY)));
+    let mut files = 0;
+    crate::support::visit(&place.path(""), &mut |path| {
+        let holds = fs::read(path).unwrap().windows(CANARY.len()).any(|bytes| bytes == CANARY.as_bytes());
+        assert!(!holds || path.ends_with("cache/token"), "{}", path.display());
+        files += 1;
+    });
+    // And there is no place in a manifest for one.
+    let text = fs::read_to_string(place.path("manifest.toml")).unwrap();
+    place.write("manifest.toml", format!("{text}token = \"{CANARY}\"\n"));
+    let refused = run(&place, nowhere, &place.path("run"), &[]).exits(2).says(&["unknown key \"token\""]);
+    assert!(!refused.stderr.contains(CANARY), "{}", refused.stderr);
+    figure("files searched for a secret of the environment", files);
+}
+
+/// Found by an attack: the client makes paths of what the hub answers.
+#[test]
+fn a_hub_cannot_write_outside_the_cache() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+                line.clear();
+            }
+            _ = write!(
+                stream,
+                "HTTP/1.1 206 Partial Content\r\nX-Repo-Commit: {COMMIT}\r\nETag: \"../../../../evil\"\r\n\
+                 Content-Range: bytes 0-0/1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{{"
+            );
+        }
+    });
+    manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
+    run(&place, &address, &place.path("run"), &[]).exits(74).says(&["a commit or an etag that is no word"]);
+    let mut found = Vec::new();
+    crate::support::visit(&place.path(""), &mut |path| found.push(path.to_owned()));
+    assert!(found.iter().all(|path| !path.to_string_lossy().contains("evil")), "{found:?}");
 }
 
 #[test]

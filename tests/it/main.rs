@@ -6,9 +6,12 @@
 //! | `dedup` | clusters on inputs made to break them |
 //! | `gold` | words, values and verdicts of the rules are those of datatrove |
 //! | `resume` | killed at any instant, the same command ends in the same bytes |
+//! | `faults` | every durable step fails in every way; built with the feature `faults` only |
+//! | `disk_full` | what a full disk leaves, and what the same command makes of it |
 //! | `determinism` | threads, order of sources and files, and times have no say |
 //! | `incremental` | what changed is redone with what follows, and nothing else |
 //! | `bad_input` | strangers' files end in quarantine, mistakes in a message that names the place |
+//! | `hostile` | bombs, long lines, odd Unicode, many files, names that speak to a terminal |
 //! | `rules` | rules that judge, rules that rewrite, lists, profiles |
 //! | `quality` | terms, vetoes and tails: q as DuckDB computes it, and what a changed band redoes |
 //! | `export` | formats of trainers, read back by others |
@@ -26,10 +29,14 @@ mod bad_input;
 mod cli;
 mod dedup;
 mod determinism;
+mod disk_full;
 mod drift;
 mod duckdb;
 mod export;
+#[cfg(feature = "faults")]
+mod faults;
 mod gold;
+mod hostile;
 mod hub;
 mod incremental;
 mod layers;

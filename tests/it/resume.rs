@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, Random, assert_same, corpus, curate, leftovers, run, start, tree};
+use crate::support::{Place, Random, assert_same, corpus, curate, figure, leftovers, run, start, tree};
 
-/// Random instants at which a first run is killed.
-const INSTANTS: u32 = 25;
+/// Instants at which a first run is killed, spread over it: `CURATE_KILLS`, else 40.
+fn instants() -> u32 {
+    std::env::var("CURATE_KILLS").ok().and_then(|number| number.parse().ok()).unwrap_or(40)
+}
 
 type Tree = BTreeMap<String, Vec<u8>>;
 
@@ -27,14 +31,26 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
 }
 
 fn unbroken(more: &[&'static str]) -> Unbroken {
-    let place = Place::new();
-    let manifest = corpus(&place, 12);
+    let place = Place::in_memory();
+    let manifest = every_stage(&place);
     let dir = place.path("unbroken");
     let begun = Instant::now();
     run(&manifest, &dir, &with(more)).exits(0);
     let (took, tree) = (begun.elapsed(), tree(&dir));
     assert!(tree.len() > 60, "{} files", tree.len());
     Unbroken { place, manifest, tree, took }
+}
+
+/// The corpus with those stages on that it leaves off.
+fn every_stage(place: &Place) -> PathBuf {
+    let manifest = corpus(place, 12);
+    let (reference, model) = (place.path("reference"), place.path("own.ngram"));
+    run(&manifest, &reference, &["--until", "documents"]).exits(0);
+    let reference = reference.to_str().unwrap();
+    curate(["train", "ngram", reference, "-o", model.to_str().unwrap(), "--order", "2"]).exits(0);
+    let text = fs::read_to_string(&manifest).unwrap();
+    let more = "[dedup.paragraphs]\n\n[score.ngram]\nmodel = \"own.ngram\"\n\n[score.perplexity]";
+    place.write("manifest.toml", text.replace("[score.perplexity]", more))
 }
 
 impl Unbroken {
@@ -67,14 +83,15 @@ impl Unbroken {
 }
 
 #[test]
-fn killed_at_random_instants() {
+fn killed_at_instants_all_over_a_run() {
     let unbroken = unbroken(&[]);
     let mut random = Random::new(1);
+    let wanted = instants();
     let (mut took, mut killed, mut tried) = (unbroken.took, 0, 0);
-    while killed < INSTANTS && tried < 3 * INSTANTS {
+    while killed < wanted && tried < 3 * wanted {
         tried += 1;
         let dir = unbroken.place.path("killed");
-        let share = (f64::from(killed) + random.below(1000) as f64 / 1000.0) / f64::from(INSTANTS);
+        let share = (f64::from(killed) + random.below(1000) as f64 / 1000.0) / f64::from(wanted);
         let after = took.mul_f64(share);
         match unbroken.kill(&dir, &[], after) {
             true => killed += 1,
@@ -85,7 +102,8 @@ fn killed_at_random_instants() {
         curate(["verify".as_ref(), dir.as_os_str()]).exits(0).prints(&["whole"]);
         fs::remove_dir_all(&dir).unwrap();
     }
-    assert_eq!(killed, INSTANTS, "of {tried} runs so many were killed before their end");
+    assert_eq!(killed, wanted, "of {tried} runs so many were killed before their end");
+    figure("SIGKILL at instants spread over a run of every stage, each resumed", killed);
 }
 
 #[test]
@@ -99,6 +117,62 @@ fn killed_again_and_again() {
     }
     unbroken.ends_the_same(&dir, &[], "killed eight times");
     curate(["verify".as_ref(), dir.as_os_str()]).exits(0);
+}
+
+fn send(signal: &str, child: &Child) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn interrupted_at_instants_all_over_a_run() {
+    let unbroken = unbroken(&[]);
+    let mut ended = 0;
+    for instant in 0..12u32 {
+        let (signal, code) = [("INT", 130), ("TERM", 143)][instant as usize % 2];
+        let dir = unbroken.place.path("interrupted");
+        let mut child = start(&unbroken.manifest, &dir, &THREADS);
+        // A signal that comes before the program listens ends it as it would end any.
+        while !dir.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(unbroken.took.mul_f64(f64::from(instant) / 14.0));
+        if child.try_wait().unwrap().is_none() {
+            send(signal, &child);
+        }
+        let begun = Instant::now();
+        let status = child.wait().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{signal} at {instant}: it took {:?}", begun.elapsed());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        if status.code() != Some(0) {
+            assert_eq!(status.code(), Some(code), "{said}");
+            assert!(said.contains("curate: stopping; shards under way are given up"), "{said}");
+            ended += 1;
+        }
+        unbroken.ends_the_same(&dir, &[], &format!("{signal} at {instant}"));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    assert!(ended >= 8, "only {ended} runs were interrupted before their end");
+    figure("SIGINT or SIGTERM, each ended in 5 s and resumed", ended);
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once() {
+    let unbroken = unbroken(&[]);
+    let dir = unbroken.place.path("twice");
+    let mut child = start(&unbroken.manifest, &dir, &THREADS);
+    while !dir.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Stopped, it cannot end between the two; they are handled when it goes on.
+    send("STOP", &child);
+    send("INT", &child);
+    send("TERM", &child);
+    send("CONT", &child);
+    let status = child.wait().unwrap();
+    assert!(matches!(status.code(), Some(130 | 143)), "{status}");
+    unbroken.ends_the_same(&dir, &[], "two signals");
 }
 
 #[test]

@@ -94,7 +94,8 @@ pub fn start(manifest: &Path, run: &Path, more: &[&str]) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn run_command(manifest: &Path, run: &Path, more: &[&str]) -> Command {
+/// The command of a run.
+pub fn run_command(manifest: &Path, run: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_curate"));
     command.arg("run").arg(manifest).arg("--run-dir").arg(run).args(more);
     command
@@ -106,6 +107,13 @@ pub struct Place(TempDir);
 impl Place {
     pub fn new() -> Place {
         Place(tempfile::Builder::new().prefix("curate-it-").tempdir().unwrap())
+    }
+
+    /// A folder where nothing waits for a disk, if the system has one.
+    pub fn in_memory() -> Place {
+        let memory = Path::new("/dev/shm");
+        let builder = tempfile::Builder::new().prefix("curate-it-").tempdir_in(memory);
+        builder.map_or_else(|_| Place::new(), Place)
     }
 
     /// A path in the folder.
@@ -262,6 +270,11 @@ pub fn assert_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String
     let other: Vec<_> = other.into_iter().map(|(name, _)| name).collect();
     let same = more.is_empty() && fewer.is_empty() && other.is_empty();
     assert!(same, "{what}: too many {more:?}, missing {fewer:?}, other bytes {other:?}");
+}
+
+/// Prints a figure of the suite, which `tests/figures.py` gathers for docs/TESTING.md.
+pub fn figure(name: &str, value: impl std::fmt::Display) {
+    println!("figure: {name}: {value}");
 }
 
 /// Files that a finished run has no use for.

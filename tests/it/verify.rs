@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Outcome, Place, Random, corpus, curate, run, tree};
+use crate::support::{Outcome, Place, Random, STAGES, assert_same, corpus, curate, figure, run, tree};
 
 fn verify(run: &Path) -> Outcome {
     curate(["verify".as_ref(), run.as_os_str()])
@@ -105,6 +105,121 @@ fn a_file_in_place_of_another_is_found() {
     fs::write(dir.join("filter/_commit.json"), commit).unwrap();
     fs::copy(other.join("run.json"), dir.join("run.json")).unwrap();
     verify(&dir).exits(1).prints(&["/run.json: it does not follow from what is committed"]);
+}
+
+/// Runs the command that `verify` gives.
+fn repair(said: &Outcome) -> Outcome {
+    let command = said.stdout.lines().find_map(|line| line.split_once("nothing else: curate ")).unwrap().1;
+    curate(command.split(' '))
+}
+
+#[test]
+fn what_was_changed_is_named_and_made_again() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 12), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let (before, mut repaired) = (tree(&dir), 0);
+    // Of each folder one data file and its commit, and all else.
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, bytes) in &before {
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if name.ends_with(".parquet") && !seen.insert(folder) {
+            continue;
+        }
+        type Change = fn(&[u8]) -> Option<Vec<u8>>;
+        let changes: [(&str, Change); 4] = [
+            ("missing", |_| None),
+            ("truncated", |bytes| Some(bytes[..bytes.len() / 2].to_vec())),
+            ("grown", |bytes| Some([bytes, b"\n"].concat())),
+            ("edited", |bytes| Some(bytes.iter().rev().copied().collect())),
+        ];
+        // One way to change a file is enough for each.
+        let (what, change) = changes[repaired % changes.len()];
+        let (what, change) = if name.ends_with(".json") { changes[3] } else { (what, change) };
+        match change(bytes) {
+            None => fs::remove_file(dir.join(name)).unwrap(),
+            Some(changed) => fs::write(dir.join(name), changed).unwrap(),
+        }
+        let said = verify(&dir).exits(1).prints(&[&format!("/{name}: "), "--repair"]);
+        let again = repair(&said).exits(0).says(&[&format!("curate: repair: {}", dir.join(name).display())]);
+        assert_same(&tree(&dir), &before, &format!("{name}, {what}"));
+        if name.ends_with(".parquet") && STAGES[1..].contains(&folder) {
+            let shards: Vec<&str> =
+                again.stderr.lines().filter(|line| line.contains(" part-") && line.ends_with(" MB")).collect();
+            assert!(matches!(shards[..], [one] if one.starts_with(&format!("{folder} part-"))), "{name}: {shards:?}");
+        }
+        verify(&dir).exits(0);
+        repaired += 1;
+    }
+    figure("files changed, named by verify and made again by its command", repaired);
+}
+
+/// Found by an attack: a damaged shard was read as it was, what came of it was committed, and `verify` called that whole.
+#[test]
+fn damage_does_not_spread() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 12), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let change = |table: &str| {
+        let name = crate::support::files(&dir, table).remove(0);
+        let (path, mut bytes) = (dir.join(table).join(&name), fs::read(dir.join(table).join(&name)).unwrap());
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        (path, middle, bytes)
+    };
+    let put_back = |(path, middle, mut bytes): (PathBuf, usize, Vec<u8>)| {
+        bytes[middle] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    for (table, set) in [
+        ("documents", "dedup.near.min_jaccard=0.6"),
+        ("signals", "filter.gopher_quality.min_words=60"),
+        ("tokens", "mixture.general.tokens=10_000"),
+    ] {
+        let changed = change(table);
+        let named = format!("{} was changed since it was committed", changed.0.display());
+        run(&manifest, &dir, &["--set", set]).exits(70).says(&[&named, "--repair"]);
+        put_back(changed);
+        run(&manifest, &dir, &[]).exits(0);
+    }
+    let changed = change("mixture/general");
+    let output = place.path("out");
+    let export = ["export".as_ref(), dir.as_os_str(), "general".as_ref(), "-o".as_ref(), output.as_os_str()];
+    curate(export).exits(70).says(&[&format!("{} was changed", changed.0.display())]);
+    put_back(changed);
+    curate(export).exits(0);
+    verify(&dir).exits(0);
+}
+
+#[test]
+fn what_a_run_remembers_can_be_lost() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 12), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let before = tree(&dir);
+    for name in ["inputs.json", "manifest.json", "lock"] {
+        for bytes in ["", "{", "[]", "{\"format\": 1}"] {
+            fs::write(dir.join(".curate").join(name), bytes).unwrap();
+            run(&manifest, &dir, &[]).exits(0);
+            assert_same(&tree(&dir), &before, &format!("{name} was {bytes:?}"));
+            verify(&dir).exits(0);
+        }
+    }
+    let owner = dir.join(".curate/run.json");
+    fs::write(&owner, "{").unwrap();
+    for outcome in [verify(&dir), run(&manifest, &dir, &[])] {
+        outcome.exits(2).says(&[".curate/run.json is damaged", "--repair"]);
+    }
+    run(&manifest, &dir, &["--repair"]).exits(0).says(&["curate: repair: ", ".curate/run.json is damaged"]);
+    assert_same(&tree(&dir), &before, "an owner that was lost");
+    // Another version's directory is left alone.
+    fs::write(&owner, "{\"format\": 99, \"name\": \"corpus\"}").unwrap();
+    for more in [&[][..], &["--repair"]] {
+        run(&manifest, &dir, more).exits(2).says(&["has format 99, this program writes ", "use a new run directory"]);
+    }
+    verify(&dir).exits(2).says(&["has format 99"]);
+    assert_same(&tree(&dir), &before, "another version");
 }
 
 #[test]

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -17,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::columns::{KEPT, measure};
 use super::gather::Reader;
 use super::groups::{Documents, Group, Groups};
+use crate::durable;
 use crate::error::{Exit, Failure, printable};
-use crate::run_dir::sync_dir;
 
 /// Version of the file; another one is refused.
 const FORMAT: u32 = 1;
@@ -152,14 +151,7 @@ impl Baseline {
         let empty = self.text("")?;
         let text = self.text(&blake3::hash(empty.as_bytes()).to_hex())?;
         let place = || format!("cannot write {}", path.display());
-        let mut name = path.file_name().with_context(place)?.to_owned();
-        name.push(".part");
-        let part = path.with_file_name(name);
-        let mut file = fs::File::create(&part).with_context(place)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(place)?;
-        fs::rename(&part, path).with_context(place)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        sync_dir(folder).with_context(place)
+        durable::replace(path, |part| durable::write(part, text.as_bytes())).with_context(place)
     }
 
     /// The file with this digest.

@@ -166,7 +166,7 @@ pub fn write_baseline(request: &BaselineRequest, out: &mut impl Write) -> Result
     let run = Reader::open(&request.run)?;
     let baseline = Baseline::of(&run, &asked(&run, &request.measures)?)?;
     baseline.write(&request.output)?;
-    let (path, columns) = (request.output.display(), baseline.measures()?.len());
+    let (path, columns) = (printable(&request.output.to_string_lossy()), baseline.measures()?.len());
     writeln!(out, "{path}: {columns} columns, {} documents, {} lines", run.documents.rows, baseline.columns.len())?;
     Ok(ExitCode::SUCCESS)
 }

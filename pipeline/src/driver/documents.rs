@@ -12,13 +12,15 @@ use curate_schemas::manifest::Manifest;
 
 use super::expect::number;
 use super::{Contents, Driver};
+use crate::durable;
 use crate::error::{Exit, Failure};
 use crate::ingest::inputs::{Unit, units};
 use crate::ingest::{self, Known, UnitResult, read_unit, unit_folder, unit_key};
 use crate::interrupt;
 use crate::key;
 use crate::progress::{self, Progress};
-use crate::run_dir::{RunDir, sync_dir};
+use crate::run_dir::RunDir;
+use crate::zip::trust;
 
 const STAGE: &str = "documents";
 const UNIT_FILE: &str = "unit.json";
@@ -135,9 +137,8 @@ impl Driver {
             progress.finish();
         }
         known.save(&self.run)?;
-        if self.run.ingest().exists() {
-            fs::remove_dir_all(self.run.ingest()).context("cannot delete published units")?;
-        }
+        let published = self.run.ingest();
+        durable::remove_dir(&published).with_context(|| format!("cannot delete {}", published.display()))?;
         self.check_quarantine(&results)?;
         Ok(!unchanged)
     }
@@ -146,12 +147,10 @@ impl Driver {
         let staging = self.run.staging().join(format!("unit-{number}"));
         let result = read_unit(unit, &self.manifest, &staging)?;
         self.run.write(&staging.join(UNIT_FILE), &serde_json::to_vec(&result)?)?;
-        sync_dir(&staging)?;
+        durable::sync_dir(&staging).with_context(|| format!("cannot write {}", staging.display()))?;
         let folder = unit_folder(&self.run, &result.key);
-        if folder.exists() {
-            // Two units of equal files and settings cannot be: a source's paths are unique. It is a leftover.
-            fs::remove_dir_all(&folder).context("cannot replace a finished unit")?;
-        }
+        // Two units of equal files and settings cannot be, a source's paths are unique: one that is there is a leftover.
+        durable::remove_dir(&folder).with_context(|| format!("cannot replace {}", folder.display()))?;
         self.run.publish(&staging, &folder)?;
         Ok(result)
     }
@@ -213,14 +212,18 @@ impl Driver {
         let waiting = unit_folder(&self.run, &unit.key).join(&file.path);
         let path = self.run.table(table).join(name);
         if is_file(&path, file)? {
+            trust(&path);
             return Ok(());
         }
         let staged = self.run.staging().join(name);
-        if fs::hard_link(&waiting, &staged).is_err() {
-            fs::copy(&waiting, &staged).with_context(|| format!("cannot read {}", waiting.display()))?;
-            fs::File::open(&staged)?.sync_all()?;
+        // Not every file system has second names.
+        if durable::hard_link(&waiting, &staged).is_err() {
+            durable::copy(&waiting, &staged)
+                .with_context(|| format!("cannot copy {} to {}", waiting.display(), staged.display()))?;
         }
-        self.run.publish(&staged, &path)
+        self.run.publish(&staged, &path)?;
+        trust(&path);
+        Ok(())
     }
 
     /// Stops a run that is mostly garbage. What was set aside is committed by now, so that it can be looked at.
@@ -255,7 +258,7 @@ impl Driver {
             return Ok("unknown".to_owned());
         };
         let columns = ["path", "reason", "detail"].map(|name| (name.to_owned(), name.to_owned())).to_vec();
-        let part = crate::zip::Part { path: self.run.table("quarantine").join(&file.path), columns };
+        let part = crate::zip::Part::of(&self.run.stored("quarantine", file), columns);
         let batch = crate::zip::Zip::open(&[part])?.next().context("a quarantine file has rows")??;
         let text = |column: usize| batch.column(column).as_string::<i32>().value(0).to_owned();
         Ok(format!("{}: {}: {}", text(0), text(1), text(2)))

@@ -8,6 +8,7 @@ use curate_schemas::commit::FileEntry;
 use curate_stages::{AnyStage, Stage, all_reads};
 
 use crate::key;
+use crate::progress;
 use crate::run_dir::RunDir;
 
 /// A file that a stage must have.
@@ -98,7 +99,7 @@ impl Existing {
     /// What the run directory holds of a stage and its tables. A file that is gone or has another size does not count.
     pub fn load(run: &RunDir, stage: &str, tables: &[&str]) -> Result<Existing> {
         let mut found = BTreeMap::new();
-        let mut add = |table: &str, entries: Vec<FileEntry>| {
+        let mut add = |table: &str, entries: Vec<FileEntry>, is_committed: bool| {
             for entry in entries {
                 let path = run.table(table).join(&entry.path);
                 // A receipt that somebody edited is as good as none.
@@ -106,20 +107,31 @@ impl Existing {
                 if entry.path != format!("part-{named}-{}.parquet", key::short(&entry.key)) || named.is_empty() {
                     continue;
                 }
-                if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == entry.size) {
-                    found.insert(entry.key.clone(), entry);
+                match std::fs::metadata(&path) {
+                    Ok(metadata) if metadata.len() == entry.size => drop(found.insert(entry.key.clone(), entry)),
+                    // A receipt may be older than what it speaks of.
+                    _ if !is_committed => {}
+                    found => {
+                        let size = found.map_or("is missing".to_owned(), |found| format!("has {} bytes", found.len()));
+                        let path = path.display();
+                        progress::say(&format!(
+                            "curate: warning: {path} {size}, {} were committed; it is made again",
+                            entry.size
+                        ));
+                    }
                 }
             }
         };
-        for commit in [run.stale(stage), run.commit(stage)?].into_iter().flatten() {
+        for (commit, is_committed) in [(run.stale(stage), false), (run.commit(stage)?, true)] {
+            let Some(commit) = commit else { continue };
             for (table, files) in commit.tables {
-                add(&table, files);
+                add(&table, files, is_committed);
             }
-            add(stage, commit.files);
+            add(stage, commit.files, is_committed);
         }
-        add(stage, run.read_receipts(stage));
+        add(stage, run.read_receipts(stage), false);
         for table in tables {
-            add(table, run.read_receipts(table));
+            add(table, run.read_receipts(table), false);
         }
         Ok(Existing(found))
     }

@@ -16,6 +16,7 @@ use curate_stages::read;
 use super::expect::{Existing, Expected, Keys, corpus_digest};
 use super::shards::publish;
 use super::{Contents, Driver};
+use crate::durable;
 use crate::engine::parts;
 use crate::error::{Exit, Failure};
 use crate::export;
@@ -127,7 +128,7 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
     let mut at = 0;
     for file in &commit.files {
         let columns = ["doc_id", "draws"].map(|column| (column.to_owned(), column.to_owned())).to_vec();
-        for batch in Zip::open(&[Part { path: run.table(&folder).join(&file.path), columns }])? {
+        for batch in Zip::open(&[Part::of(&run.stored(&folder, file), columns)])? {
             let batch = batch?;
             let counts = batch.column(1).as_primitive::<UInt32Type>();
             for (doc_id, count) in batch.column(0).as_string::<i32>().iter().zip(counts.values()) {
@@ -189,6 +190,7 @@ impl Driver {
         for folder in ["mix", "mixture"] {
             for name in self.run.subfolders(folder)? {
                 if wanted.iter().all(|(file, _)| file.table != name) {
+                    self.run.retire_report()?;
                     self.run.retire(&name)?;
                 }
             }
@@ -301,7 +303,7 @@ impl Driver {
             let staged = self.run.staging().join(format!("mixture-{}", file.path));
             publish(self, file, export::write_part(&plan, part, &spill, &staged)?, None)
         })?;
-        std::fs::remove_dir_all(&spill).context("cannot delete the export's spill files")?;
+        durable::remove_dir(&spill).with_context(|| format!("cannot delete {}", spill.display()))?;
         Ok(entries)
     }
 }

@@ -9,6 +9,7 @@ mod shards;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -113,8 +114,12 @@ impl Driver {
             return Err(Failure::new(Exit::Broken, message).into());
         }
         self.run.retire_report()?;
+        let mut retired = false;
         for later in self.later_stages(stage)? {
-            self.run.retire(&later)?;
+            retired |= self.run.retire(&later)?;
+        }
+        if retired {
+            views::write(&self.run)?;
         }
         let key = key::of_files(stage, version, files.iter().chain(tables.values().flatten()));
         let stage_name = stage.to_owned();
@@ -130,11 +135,13 @@ impl Driver {
             sources,
             digest: String::new(),
         };
+        // Whoever reads the views finds every file: those that they named are deleted once they name others.
         self.run.write_commit(&commit)?;
-        views::write(&self.run)
+        views::write(&self.run)?;
+        self.run.sweep_stage(&commit)
     }
 
-    /// Everything that may rest on a stage: the row-aligned stages behind it, buckets, mixtures of any name.
+    /// Everything that may rest on a stage, the last ones first: mixtures of any name, buckets, the row-aligned stages behind it.
     fn later_stages(&self, stage: &str) -> Result<Vec<String>> {
         let mixtures = || -> Result<Vec<String>> {
             let mut names = vec!["buckets".to_owned()];
@@ -146,6 +153,8 @@ impl Driver {
         if let Some(at) = STAGES.iter().position(|name| *name == stage) {
             let mut later: Vec<String> = STAGES[at + 1..].iter().map(|name| (*name).to_owned()).collect();
             later.extend(mixtures()?);
+            // The last ones go first: at every instant a stage that is committed rests on committed ones.
+            later.reverse();
             return Ok(later);
         }
         Ok(match stage.strip_prefix("mix/") {
@@ -183,8 +192,20 @@ fn open_tokenizer(manifest: &Manifest, key: &str, name: &str) -> Result<Tokenize
     }
     let path = manifest.base.join(name);
     let usage = |what: String| Failure::new(Exit::Usage, format!("{key} {}: {what}", path.display()));
-    let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
+    let bytes = read_whole(&path, manifest.run.max_file).map_err(usage)?;
     Ok(Tokenizer::from_bytes(name, &bytes).map_err(|error| usage(error.to_string()))?)
+}
+
+/// All of a file that the manifest names, unless it is none that ends or a very large one.
+fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    if metadata.len() > most {
+        return Err(format!("it has {} bytes, run.max_file is {most}", metadata.len()));
+    }
+    fs::read(path).map_err(|error| error.to_string())
 }
 
 /// The n-gram model: a file of ours is mapped and its digest checked, an ARPA file is read into memory.
@@ -243,7 +264,7 @@ fn load_lists(manifest: &Manifest) -> Result<Lists> {
     let read = |key: &str, name: &String| -> Result<(String, String)> {
         let path = manifest.base.join(name);
         let usage = |what: String| Failure::new(Exit::Usage, format!("{key} {}: {what}", path.display()));
-        let bytes = fs::read(&path).map_err(|error| usage(error.to_string()))?;
+        let bytes = read_whole(&path, manifest.run.max_file).map_err(usage)?;
         let digest = blake3::hash(&bytes).to_hex().to_string();
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| usage(format!("expected UTF-8, found another byte at {}", error.valid_up_to())))?;

@@ -15,14 +15,14 @@ use curate_stages::{
 
 use super::expect::{Existing, Expected, Keys, expected, number};
 use super::{Contents, Driver, earlier};
-use crate::engine::{CorpusFiles, parts};
+use crate::engine::{CorpusFiles, internal, parts};
 use crate::error::{Exit, Failure};
 use crate::interrupt;
 use crate::key;
 use crate::progress::Progress;
 use crate::run_dir::ShardFiles;
 use crate::writer::{Staged, TableWriter};
-use crate::zip::{Part, Zip};
+use crate::zip::{Part, Zip, trust};
 
 /// Families whose removals are merges into a document that is kept.
 const DEDUP_FAMILIES: [&str; 2] = ["exact_dedup", "near_dedup"];
@@ -143,7 +143,7 @@ impl Driver {
             return parts(files, &reads);
         };
         let columns = reuse.columns.iter().map(|column| ((*column).to_owned(), format!("{KNOWN}{column}"))).collect();
-        let known = Part { path: self.run.table(stage.name()).join(&former.path), columns };
+        let known = Part::of(&self.run.stored(stage.name(), former), columns);
         let mut narrow = vec![read("documents", "doc_id")];
         narrow.extend(reached_reads(stage.follows()));
         let mut check = parts(files, &narrow)?;
@@ -169,7 +169,7 @@ impl Driver {
         let rows = job.documents.files.iter().map(|file| file.rows);
         let own = job.files.iter().cloned().zip(rows).collect();
         let corpus = CorpusFiles::new(self.engine.clone(), own, earlier::shards(&self.manifest)?, stage.follows());
-        let decision = stage.decide(&corpus)?;
+        let decision = stage.decide(&corpus).map_err(internal)?;
         for note in &decision.notes {
             progress.note(note);
         }
@@ -353,7 +353,9 @@ pub(super) fn publish(driver: &Driver, file: &Expected, staged: Staged, counts: 
         counts,
         unit: None,
     };
-    driver.run.publish(&staged.path, &driver.run.table(&file.table).join(&file.path))?;
+    let path = driver.run.table(&file.table).join(&file.path);
+    driver.run.publish(&staged.path, &path)?;
+    trust(&path);
     driver.run.write_receipt(&file.table, &entry)?;
     Ok(entry)
 }

@@ -20,9 +20,10 @@ use super::blend::{Row as BlendRow, interleave_json, megatron_json, megatron_tex
 use super::card::{Config, Facts, Source, Stage, card};
 use super::jsonl::{JsonlWriter, Row};
 use super::megatron::{BinWriter, check};
-use crate::error::{Exit, Failure};
+use crate::durable::{self, NewFile};
+use crate::error::{Exit, Failure, printable};
 use crate::run_dir::RunDir;
-use crate::zip::{Part, Zip};
+use crate::zip::{Part, Zip, check_digest};
 use crate::{interrupt, report};
 
 /// A format beside Parquet.
@@ -78,6 +79,7 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     for (number, file) in commit.files.iter().enumerate() {
         let stem = format!("part-{number:05}");
         let from = run.table(&table).join(&file.path);
+        check_digest(&from, &file.digest)?;
         if request.formats.contains(&Format::Parquet) {
             let name = format!("{stem}.parquet");
             writer.put(&name, |out| std::io::copy(&mut File::open(&from)?, out).map(drop).map_err(Into::into))?;
@@ -87,8 +89,11 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         writer.part(&stem, &from)?;
     }
     writer.finish(&report, mixture, parquet)?;
-    fs::remove_file(&unfinished).with_context(|| format!("cannot delete {}", unfinished.display()))?;
-    writeln!(out, "{}: {} parts, {} rows", request.output.display(), commit.files.len(), mixture.draws)?;
+    let place = || format!("cannot finish {}", request.output.display());
+    durable::sync_dir(&request.output).with_context(place)?;
+    durable::remove(&unfinished).with_context(place)?;
+    let output = printable(&request.output.to_string_lossy());
+    writeln!(out, "{output}: {} parts, {} rows", commit.files.len(), mixture.draws)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,8 +106,9 @@ fn begin(folder: &Path) -> Result<PathBuf> {
         return Err(Failure::new(Exit::Usage, message).hint("name another folder").into());
     }
     let place = || format!("cannot write {}", folder.display());
-    fs::create_dir_all(folder).with_context(place)?;
-    fs::write(&mark, b"").with_context(place)?;
+    durable::create_dir_all(folder).with_context(place)?;
+    durable::write(&mark, b"").with_context(place)?;
+    durable::sync_dir(folder).with_context(place)?;
     Ok(mark)
 }
 
@@ -143,14 +149,14 @@ struct Export<'a> {
 
 impl Export<'_> {
     /// Writes a file under another name, makes it durable and gives it its own.
-    fn put(&self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    fn put(&self, name: &str, write: impl FnOnce(&mut BufWriter<NewFile>) -> Result<()>) -> Result<()> {
         let (staged, path) = (self.request.output.join(format!(".{name}.part")), self.request.output.join(name));
         let place = || format!("cannot write {}", path.display());
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(&staged).with_context(place)?);
+        let mut out = BufWriter::with_capacity(1 << 20, NewFile::create(&staged).with_context(place)?);
         write(&mut out).with_context(place)?;
         out.flush().with_context(place)?;
-        out.get_ref().sync_all().with_context(place)?;
-        fs::rename(&staged, &path).with_context(place)
+        out.get_ref().sync().with_context(place)?;
+        durable::rename(&staged, &path).with_context(place)
     }
 
     fn part(&mut self, stem: &str, from: &Path) -> Result<()> {
@@ -254,7 +260,7 @@ impl Export<'_> {
 fn each_row(from: &Path, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
     let columns = ["doc_id", "draw", "source", "domain", "tokens", "q", "text"];
     let columns = columns.map(|column| (column.to_owned(), column.to_owned())).to_vec();
-    for batch in Zip::open(&[Part { path: from.to_owned(), columns }])? {
+    for batch in Zip::open(&[Part { path: from.to_owned(), digest: None, columns }])? {
         interrupt::check()?;
         rows(&batch?, visit)?;
     }

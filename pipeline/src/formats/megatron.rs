@@ -32,6 +32,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::durable::NewFile;
+
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 const VERSION: u64 = 1;
 /// Bytes of `.idx` before the lengths.
@@ -86,6 +88,12 @@ pub trait Durable: Write {
 impl Durable for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
+    }
+}
+
+impl Durable for NewFile {
+    fn sync(&mut self) -> io::Result<()> {
+        NewFile::sync(self).map(drop)
     }
 }
 

@@ -21,6 +21,7 @@ use std::path::Path;
 use curate_schemas::manifest::{Manifest, Term};
 use serde::Deserialize;
 
+use crate::error::printable;
 pub(crate) use diagnose::closest;
 use diagnose::{At, Problem};
 pub use reference::print_reference;
@@ -65,10 +66,11 @@ pub enum LoadError {
 /// If the file cannot be read, or with everything that is wrong in it and in `sets`. In a file with broken syntax only
 /// the first mistake is known.
 pub fn load(path: &Path, sets: &[String]) -> Result<Manifest, LoadError> {
-    let shown = path.display().to_string();
+    let shown = printable(&path.to_string_lossy());
     let bytes = read(path).map_err(|reason| LoadError::Unreadable { path: shown.clone(), reason })?;
     let mut manifest = from_bytes(&shown, &bytes, sets)?;
     manifest.base = path.parent().unwrap_or(Path::new("")).to_owned();
+    manifest.file = path.to_owned();
     Ok(manifest)
 }
 

@@ -192,10 +192,12 @@ pub const KEYS: &[Key] = &[
     key("run.memory", size(512 * MIB, NO_MAX), r#""4GiB""#, "memory for pools and kernels, bytes; the process takes 150 to 400 MB more"),
     key("run.shard_size", size(64 * KIB, GIB), r#""64MiB""#, "text in one shard before compression, bytes"),
     key("run.max_record", size(KIB, GIB), r#""64MiB""#, "longest record that is read, bytes; a longer one is quarantined"),
+    key("run.max_window", size(MIB, 2 * GIB), r#""2GiB""#, "largest window of a Zstandard frame, bytes, which comes on top of memory; a file with a larger one is quarantined"),
+    key("run.max_file", size(MIB, 64 * GIB), r#""1GiB""#, "largest tokenizer, list or other file, but a model's, that the manifest names, bytes"),
     key("run.max_quarantine_ratio", SHARE, "0.05", "share of records that may be quarantined before the run stops"),
 
     required("source.name", Kind::Name, r#""web""#, "name of the source, unique"),
-    required("source.path", Kind::Paths, r#""docs/web-*.jsonl.zst""#, "its files, relative to the manifest; of a directory, all in it"),
+    required("source.path", Kind::Paths, r#""docs/web-*.jsonl.zst""#, "its files, relative to the manifest; of a directory, all in it but names that begin with . or _, each file once whatever links there are"),
     key("source.text", Kind::Field, r#""text""#, "field that holds the text"),
     optional("source.id", Kind::Field, r#""id""#, "field that holds the record's own id; absent: none"),
     optional("source.url", Kind::Field, r#""url""#, "field that holds the record's URL; absent: none"),
