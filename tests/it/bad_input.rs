@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -292,6 +293,76 @@ fn a_second_run_at_once_is_refused() {
     curate(["verify".as_ref(), dir.as_os_str()]).exits(0);
     drop(lock);
     run(&manifest, &dir, &[]).exits(0);
+}
+
+#[test]
+fn the_holder_of_a_run_directory_is_named_and_its_death_unlocks_it() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 40), place.path("run"));
+    let mut child = start(&manifest, &dir, &[]);
+    while !dir.join("documents/_commit.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let holder = format!("pid {} on {} since 20", child.id(), host.trim());
+    run(&manifest, &dir, &[]).exits(11).says(&[".curate/lock", &holder]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    run(&manifest, &dir, &[]).exits(0);
+}
+
+#[test]
+fn an_input_that_changes_while_it_is_read_stops_the_run() {
+    let place = Place::new();
+    let line = format!("{{\"text\": \"{}\"}}\n", "some words of prose ".repeat(50));
+    let input = place.write("in.jsonl", line.repeat(60_000));
+    let (manifest, dir) = (manifest(&place, "in.jsonl", "", ""), place.path("run"));
+    let mut child = start(&manifest, &dir, &["--until", "documents"]);
+    while !dir.join(".curate/staging/unit-0").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    File::options().append(true).open(&input).unwrap().write_all(line.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    assert!(said.contains("in.jsonl changed while it was read") && said.contains("hint: run again"), "{said}");
+    assert!(!dir.join("documents/_commit.json").exists());
+    run(&manifest, &dir, &["--until", "documents"]).exits(0);
+    assert_eq!(counts(&place), (60_001, 0));
+}
+
+#[test]
+fn links_are_followed_for_inputs_once_and_refused_for_outputs() {
+    let place = Place::new();
+    place.write("real/a.jsonl", "{\"text\": \"x\"}\n");
+    fs::create_dir(place.path("in")).unwrap();
+    symlink("../real", place.path("in/one")).unwrap();
+    symlink("../real", place.path("in/two")).unwrap();
+    // Two links to their own folder are 2^40 paths for who follows them blindly.
+    symlink(".", place.path("in/here")).unwrap();
+    symlink(".", place.path("in/there")).unwrap();
+    symlink("nowhere", place.path("in/dangling.jsonl")).unwrap();
+    for pattern in ["in", "in/**/*.jsonl"] {
+        let _ = fs::remove_dir_all(place.path("run"));
+        run(&manifest(&place, pattern, "", ""), &place.path("run"), &["--until", "documents"]).exits(0);
+        assert_eq!(counts(&place), (1, 0), "{pattern}");
+    }
+    let dir = place.path("run");
+    let manifest = manifest(&place, "real", "", "");
+    for link in ["language", ".curate/staging", "mix/m", "run.json"] {
+        fs::remove_dir_all(&dir).unwrap();
+        let elsewhere = place.path("elsewhere");
+        fs::create_dir_all(&elsewhere).unwrap();
+        run(&manifest, &dir, &["--until", "documents"]).exits(0);
+        let at = dir.join(link);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        let _ = fs::remove_dir_all(&at).or_else(|_| fs::remove_file(&at));
+        symlink(&elsewhere, &at).unwrap();
+        run(&manifest, &dir, &[]).exits(2).says(&[&format!("{link} is a symbolic link, it may lead out")]);
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{link}");
+    }
 }
 
 #[test]

@@ -159,19 +159,34 @@ impl Pattern {
     fn expand(&self, source: &Source) -> Result<Vec<PathBuf>> {
         match &self.rest {
             Rest::File(name) => Ok(vec![self.prefix.join(name)]),
-            Rest::Folder => {
-                let (mut files, mut seen) = (BTreeSet::new(), BTreeSet::new());
-                walk(&self.prefix, &mut files, &mut seen)?;
-                Ok(files.into_iter().collect())
+            Rest::Folder => Ok(each_once(self.below()?.into_iter())),
+            // The glob crate follows links round and round: two of them to their own folder are 2^40 paths.
+            Rest::Glob(rest) if rest.contains("**") => {
+                let wanted = glob::Pattern::new(rest).map_err(|error| usage(source, format!("{rest}: {error}")))?;
+                let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+                let matches = |path: &PathBuf| {
+                    path.strip_prefix(&self.prefix).is_ok_and(|relative| wanted.matches_path_with(relative, options))
+                };
+                Ok(each_once(self.below()?.into_iter().filter(matches)))
             }
             Rest::Glob(rest) => {
                 let escaped = glob::Pattern::escape(&self.prefix.to_string_lossy());
                 let bad = |error: &dyn std::fmt::Display| usage(source, format!("{rest}: {error}"));
                 let paths = glob::glob(&format!("{escaped}/{rest}")).map_err(|error| bad(&error))?;
                 let paths: Result<Vec<PathBuf>, _> = paths.collect();
-                Ok(paths.map_err(|error| bad(&error))?.into_iter().filter(|path| path.is_file()).collect())
+                let files = paths.map_err(|error| bad(&error))?.into_iter().filter(|path| path.is_file());
+                Ok(each_once(files))
             }
         }
+    }
+}
+
+impl Pattern {
+    /// Every file below the prefix, as [`walk`] finds them.
+    fn below(&self) -> Result<Vec<PathBuf>> {
+        let (mut files, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        walk(&self.prefix, &mut files, &mut seen)?;
+        Ok(files.into_iter().collect())
     }
 }
 
@@ -204,6 +219,15 @@ impl Outputs {
         self.known.insert(folder.to_path_buf(), is);
         is
     }
+}
+
+/// Files that are there under several names, by links, under the first of them only.
+fn each_once(files: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort();
+    files.retain(|path| fs::canonicalize(path).map_or(true, |file| seen.insert(file)));
+    files
 }
 
 /// Every file below a folder but hidden ones and markers such as `_SUCCESS`. Links are followed, each folder once.

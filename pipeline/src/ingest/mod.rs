@@ -5,6 +5,9 @@
 
 mod clean;
 mod date;
+mod footer;
+#[cfg(test)]
+mod fuzz;
 pub mod inputs;
 mod json;
 mod read;
@@ -24,6 +27,7 @@ use curate_schemas::tables;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::durable;
 use crate::error::{Exit, Failure};
 use crate::interrupt;
 use crate::key;
@@ -33,7 +37,7 @@ use inputs::{InputFile, Unit};
 use record::{Damage, Item, Record};
 
 /// Version of the stage `documents`: raised when its output changes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const BATCH_ROWS: usize = 1024;
 const BATCH_BYTES: usize = 1 << 20;
@@ -62,7 +66,7 @@ pub fn config(manifest: &Manifest, source: &Source) -> String {
     let clean: Option<&Clean> = manifest.clean.as_ref();
     let fields = serde_json::json!({
         "source": source.name, "domain": source.domain, "text": source.text, "id": source.id, "url": source.url,
-        "date": source.date, "clean": clean, "shard_size": manifest.run.shard_size, "max_record": manifest.run.max_record,
+        "date": source.date, "clean": clean, "shard_size": manifest.run.shard_size, "max_record": manifest.run.max_record, "max_window": manifest.run.max_window,
     });
     fields.to_string()
 }
@@ -82,12 +86,12 @@ pub fn unit_key(config: &str, unit: &Unit, inputs: &[Input]) -> String {
 /// If a file cannot be read from disk or changes meanwhile, or writing fails.
 pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<UnitResult> {
     let source = &manifest.source[unit.source];
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    durable::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut shards = Shards::new(source, manifest, folder);
     let mut inputs: Vec<Input> = Vec::new();
     for file in &unit.files {
         shards.start_file(file);
-        let digest = read::read_file(file, source, manifest.run.max_record, &mut |item| shards.push(item))?;
+        let digest = read::read_file(file, source, &manifest.run, &mut |item| shards.push(item))?;
         check_unchanged(file)?;
         let (source, path) = (source.name.clone(), file.relative.clone());
         inputs.push(Input { source, path, size: file.size, digest, unit: String::new() });
@@ -226,11 +230,12 @@ impl<'a> Shards<'a> {
         rows.ordinal.append_value(self.ordinal);
         rows.offset.append_value(offset);
         rows.reason.append_value(reason);
+        rows.bytes_held += detail.len() + raw.len();
         rows.detail.append_value(detail);
         rows.raw.append_value(raw);
         rows.raw_bytes.append_value(raw_bytes);
         rows.n += 1;
-        if rows.n >= BATCH_ROWS {
+        if rows.n >= BATCH_ROWS || rows.bytes_held >= BATCH_BYTES {
             writer.write(&rows.take()?)?;
         }
         Ok(())
@@ -365,6 +370,7 @@ impl Rows {
 #[derive(Default)]
 struct DamagedRows {
     n: usize,
+    bytes_held: usize,
     source: StringBuilder,
     path: StringBuilder,
     ordinal: UInt64Builder,
@@ -377,7 +383,7 @@ struct DamagedRows {
 
 impl DamagedRows {
     fn take(&mut self) -> Result<RecordBatch> {
-        self.n = 0;
+        (self.n, self.bytes_held) = (0, 0);
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.source.finish()),
             Arc::new(self.path.finish()),

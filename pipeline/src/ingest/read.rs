@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
-use curate_schemas::manifest::{Format, Source};
+use curate_schemas::manifest::{Format, Run, Source};
 
 use super::inputs::{Compression, InputFile};
-use super::record::{Item, Record, damage};
+use super::record::{Damage, Item, RAW_KEPT, Record, damage};
 use super::{json, table};
+use crate::error::guard;
 
 /// Reads a file, calling `sink` for each record, and returns the blake3 of the file's bytes.
 ///
@@ -17,9 +19,10 @@ use super::{json, table};
 pub fn read_file(
     file: &InputFile,
     source: &Source,
-    max_record: u64,
+    limits: &Run,
     sink: &mut dyn FnMut(Item) -> Result<()>,
 ) -> Result<String> {
+    let max_record = limits.max_record;
     let place = || format!("cannot read {}", file.path.display());
     let handle = File::open(&file.path).with_context(place)?;
     if file.format == Format::Parquet {
@@ -28,6 +31,16 @@ pub fn read_file(
         table::read(handle, source, max_record, sink)?;
         return Ok(digest.finalize().to_hex().to_string());
     }
+    let mut head = vec![0; RAW_KEPT];
+    let read = handle.read_at(&mut head, 0).with_context(place)?;
+    head.truncate(read);
+    // Where not even a beginning could be decompressed, the file's own bytes are what there is to look at.
+    let sink = &mut |item: Item| {
+        sink(item.map_err(|damage| match damage.raw.is_empty() && damage.reason == "damaged_file" {
+            true => Damage { raw: head.clone(), ..damage },
+            false => damage,
+        }))
+    };
     let mut raw = DigestingReader { file: handle, digest: blake3::Hasher::new(), error: None };
     {
         let buffered = BufReader::with_capacity(1 << 18, &mut raw);
@@ -39,7 +52,7 @@ pub fn read_file(
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered).with_context(place)?;
                 // `zstd --long=31` is how some public dumps are packed; its window takes up to 2 GiB.
-                decoder.window_log_max(31).with_context(place)?;
+                decoder.window_log_max(limits.max_window.ilog2()).with_context(place)?;
                 Box::new(BufReader::with_capacity(1 << 18, decoder))
             }
         };
@@ -133,7 +146,8 @@ fn lines(
             let detail = format!("a line of {} bytes, max_record is {max_record}", line.length);
             sink(Err(damage(offset, "record_too_large", &detail, bytes, line.length)))?;
         } else if !bytes.trim_ascii().is_empty() {
-            let item = json::record(bytes, source);
+            let item = guard(|| json::record(bytes, source))
+                .unwrap_or_else(|panic| Err(("invalid_json", format!("the JSON reader failed on it: {panic}"))));
             sink(item.map_err(|(reason, detail)| damage(offset, reason, &detail, bytes, line.length)))?;
         }
         offset += line.length + u64::from(!line.ended);

@@ -3,6 +3,8 @@
 
 /// The most of a damaged record that is kept for a look.
 pub const RAW_KEPT: usize = 4096;
+/// The most characters of a description.
+const DETAIL_CHARS: usize = 500;
 
 /// A record as read, before it gets an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,5 +42,10 @@ pub type Item = std::result::Result<Record, Damage>;
 /// A damage with the head of its raw bytes.
 pub fn damage(offset: u64, reason: &'static str, detail: &str, raw: &[u8], raw_bytes: u64) -> Damage {
     let raw = raw[..raw.len().min(RAW_KEPT)].to_vec();
-    Damage { offset, reason, detail: detail.to_owned(), raw, raw_bytes }
+    let detail = match detail.char_indices().nth(DETAIL_CHARS) {
+        // A library's message may quote all of what it did not like.
+        Some((end, _)) => format!("{}… ({} bytes)", &detail[..end], detail.len()),
+        None => detail.to_owned(),
+    };
+    Damage { offset, reason, detail, raw, raw_bytes }
 }

@@ -1,7 +1,7 @@
 //! Records out of Parquet files. A panic in the reader, which strangers' files can cause, sets the file aside.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -12,8 +12,9 @@ use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit, TimestampMicrosecon
 use curate_schemas::manifest::Source;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::date;
-use super::record::{Item, Record, damage};
+use super::record::{Item, RAW_KEPT, Record, damage};
+use super::{date, footer};
+use crate::error::guard;
 use crate::zip::text_batch_rows;
 
 /// Reads a file, row by row.
@@ -21,42 +22,57 @@ use crate::zip::text_batch_rows;
 /// # Errors
 /// If `sink` fails. Damage in the file is handed to `sink`.
 pub fn read(file: File, source: &Source, max_record: u64, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
-    let mut row = 0;
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
-    let outcome = catch_unwind(AssertUnwindSafe(|| read_rows(file, source, max_record, &mut row, sink)));
-    let detail = match outcome {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(Stop::Sink(error))) => return Err(error),
-        Ok(Err(Stop::Damage(detail))) => detail,
-        Err(_) => "the Parquet reader failed on it".to_owned(),
-    };
-    sink(Err(damage(row, "damaged_file", &detail, &[], size)))
+    let mut head = vec![0; RAW_KEPT.min(size as usize)];
+    let head = if file.read_exact_at(&mut head, 0).is_ok() { head } else { Vec::new() };
+    let mut row = 0;
+    match read_rows(file, size, source, max_record, &mut row, sink)? {
+        Ok(()) => Ok(()),
+        Err(detail) => sink(Err(damage(row, "damaged_file", &detail, &head, size))),
+    }
 }
 
-enum Stop {
-    Sink(anyhow::Error),
-    Damage(String),
-}
-
+/// Calls the reader, whose panics are damage of the file. `sink` is called outside: its failures are the run's.
 fn read_rows(
     file: File,
+    size: u64,
     source: &Source,
     max_record: u64,
     row: &mut u64,
     sink: &mut dyn FnMut(Item) -> Result<()>,
-) -> std::result::Result<(), Stop> {
-    let bad = |error: &dyn std::fmt::Display| Stop::Damage(error.to_string());
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| bad(&error))?;
-    let rows = text_batch_rows(&builder);
-    let reader = builder.with_batch_size(rows).build().map_err(|error| bad(&error))?;
-    for batch in reader {
-        let batch = batch.map_err(|error| bad(&error))?;
-        for item in records(&batch, source, max_record, *row).map_err(|error| bad(&format!("{error:#}")))? {
+) -> Result<std::result::Result<(), String>> {
+    let open = || -> Result<_> {
+        footer::check(&file, size).map_err(anyhow::Error::msg)?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+        let (rows, promised) = (text_batch_rows(&builder), builder.metadata().file_metadata().num_rows());
+        Ok((builder.with_batch_size(rows).build()?, promised))
+    };
+    let (mut reader, promised) = match guarded(open) {
+        Ok(open) => open,
+        Err(detail) => return Ok(Err(detail)),
+    };
+    loop {
+        let next = || reader.next().map(|batch| records(&batch?, source, max_record, *row)).transpose();
+        let items = match guarded(next) {
+            Ok(Some(items)) => items,
+            Ok(None) => break,
+            Err(detail) => return Ok(Err(detail)),
+        };
+        for item in items {
             *row += 1;
-            sink(item).map_err(Stop::Sink)?;
+            sink(item)?;
         }
     }
-    Ok(())
+    let missing = || format!("the footer says {promised} rows, {row} could be read");
+    Ok(if u64::try_from(promised) == Ok(*row) { Ok(()) } else { Err(missing()) })
+}
+
+/// What strangers' files can make of a reader: an error or a panic, told alike.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, String> {
+    match guard(work) {
+        Ok(done) => done.map_err(|error| format!("{error:#}")),
+        Err(panic) => Err(format!("the Parquet reader failed on it: {panic}")),
+    }
 }
 
 fn records(batch: &RecordBatch, source: &Source, max_record: u64, first: u64) -> Result<Vec<Item>> {
@@ -99,13 +115,16 @@ fn records(batch: &RecordBatch, source: &Source, max_record: u64, first: u64) ->
                 let detail = format!("a text of {} bytes, max_record is {max_record}", text.len());
                 Err(damage(offset, "record_too_large", &detail, text.as_bytes(), text.len() as u64))
             }
-            Some(Ok(text)) => Ok(Record {
-                text,
-                id: value(&ids),
-                url: value(&urls),
-                date: dates.as_ref().and_then(|dates| dates[row]),
-                meta: metas[row].take(),
-            }),
+            Some(Ok(text)) => {
+                let (id, url, meta) = (value(&ids), value(&urls), metas[row].take());
+                let others = [&id, &url, &meta].map(|field| field.as_ref().map_or(0, String::len));
+                let bytes = text.len() + others.iter().sum::<usize>();
+                if bytes as u64 > max_record {
+                    let detail = format!("a row of {bytes} bytes with its other columns, max_record is {max_record}");
+                    return Err(damage(offset, "record_too_large", &detail, text.as_bytes(), bytes as u64));
+                }
+                Ok(Record { text, id, url, date: dates.as_ref().and_then(|dates| dates[row]), meta })
+            }
         }
     });
     Ok(rows.collect())
