@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use curate_scorers::lm::config::Config;
 use curate_scorers::lm::memory::kv_bytes;
-use curate_scorers::loss::{LAWS, LossLaw, UserConstants, law, unique_equivalent};
-use serde_json::Value;
+use curate_scorers::loss::{LAWS, LossLaw, law, unique_equivalent};
 
+use crate::constants::from_json;
 use crate::error::{Exit, Failure};
 use crate::report::{Amounts, grouped, print_worth};
 
@@ -183,19 +183,5 @@ fn constants(name: &str) -> Result<LossLaw> {
         return Err(usage("no law has this name".to_owned()).hint(hint).into());
     }
     let bytes = std::fs::read(name).map_err(|error| usage(error.to_string()))?;
-    let json: Value = serde_json::from_slice(&bytes).map_err(|error| usage(error.to_string()))?;
-    let number = |key: &str| json[key].as_f64().ok_or_else(|| usage(format!("{key} is no number")));
-    let covariance = match &json["covariance"] {
-        Value::Null => None,
-        rows => Some(serde_json::from_value(rows.clone()).map_err(|error| usage(format!("covariance: {error}")))?),
-    };
-    let user = UserConstants {
-        e: number("e")?,
-        a: number("a")?,
-        b: number("b")?,
-        alpha: number("alpha")?,
-        beta: number("beta")?,
-        covariance,
-    };
-    Ok(LossLaw::try_from(user).map_err(|error| usage(error.to_string()))?)
+    Ok(from_json(&bytes).map_err(usage)?)
 }

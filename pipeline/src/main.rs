@@ -3,6 +3,7 @@
 //! | module | what happens there |
 //! |---|---|
 //! | [`budget`] | what tokens are worth, without a run |
+//! | [`constants`] | the loss constants that a person names
 //! | [`cli`] | arguments, and a function a subcommand |
 //! | [`manifest`] | `manifest.toml` to types, every problem with its place |
 //! | [`ingest`] | raw files to the table `documents` |
@@ -21,6 +22,7 @@
 
 mod budget;
 mod cli;
+mod constants;
 mod drift;
 mod driver;
 mod durable;

@@ -746,27 +746,13 @@ pub struct Veto {
 pub struct Budget {
     /// Parameters of the model.
     pub params: f64,
-    /// Constants of the loss curve.
-    pub constants: LossConstants,
+    /// Constants of the loss curve: the name of a published fit, or a JSON file, as written, relative to the manifest.
+    pub constants: String,
+    /// What that file held when the manifest was read, letter by letter; none for a published fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constants_json: Option<String>,
     /// How many times larger the corpus is than this run's sample of it.
     pub represents: f64,
-}
-
-/// A published fit of L(N, D) = E + A/N^α + B/D^β.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LossConstants {
-    /// Besiroglu et al. 2024 (arXiv:2404.10102), as rounded in the paper's table.
-    #[default]
-    Besiroglu2024,
-    /// Besiroglu et al. 2024, at full precision.
-    Besiroglu2024Full,
-    /// Hoffmann et al. 2022 (arXiv:2203.15556), approach 3, as rounded in print.
-    Hoffmann2022Rounded,
-    /// Hoffmann et al. 2022, approach 3, as in the paper's TeX source.
-    Hoffmann2022,
-    /// Muennighoff et al. 2023 (arXiv:2305.16264).
-    Muennighoff2023,
 }
 
 /// `[[mixture]]`: one training mixture.

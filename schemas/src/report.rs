@@ -170,7 +170,8 @@ pub struct LossReport {
     pub loss_d_eff: f64,
     /// ΔL = L(N, D_eff) − L(N, |D|), 0 or more.
     pub delta_loss: f64,
-    /// Its 95 % interval from the errors of the constants, where they are published: taken as independent, so rather wide.
+    /// Its 95 % interval from the errors of the constants, where they are known: by their covariance, or, of published ones, taken as
+    /// independent, so rather wide.
     pub delta_loss_interval: Option<(f64, f64)>,
     /// Whether N, |D| and D_eff all lie within the range the constants were fitted on.
     pub in_fitted_range: bool,
@@ -181,8 +182,11 @@ pub struct LossReport {
 pub struct BudgetReport {
     /// N, parameters of the model to be trained.
     pub params: f64,
-    /// Name of the constants.
+    /// Name of the constants, or their file as the manifest names it.
     pub constants: String,
+    /// blake3 of that file; absent for published constants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constants_digest: Option<String>,
     /// Where they come from.
     pub source: String,
     /// How many times larger the corpus is than this run.

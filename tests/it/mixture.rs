@@ -85,6 +85,52 @@ fn bounds_of_what_is_not_there_are_named() {
     bad("mixture = \"m\"\nsource = \"web\"\nmin_share = 0.5\nmax_share = 0.4\n", &["must be at most max_share = 0.4"]);
 }
 
+#[test]
+fn constants_of_ones_own_price_a_run() {
+    let place = Place::new();
+    let text = fs::read_to_string(corpus(&place, 20)).unwrap();
+    let manifest = place.write("manifest.toml", text.replace("params = 7e9", "params = 7e9\nconstants = \"own.json\""));
+    let dir = place.path("run");
+    // Those of `hoffmann2022_rounded`, with 17 digits where a parser may lose one.
+    let own = r#"{"e": 1.69, "a": 406.4, "b": 410.69999999999999, "alpha": 0.34, "beta": 0.28000000000000003}"#;
+    run(&manifest, &dir, &[]).exits(2).says(&[
+        "manifest.toml:",
+        ": budget.constants: \"own.json\": no such file",
+        "hint: ",
+    ]);
+    assert!(!dir.exists());
+    place.write("own.json", own);
+    run(&manifest, &dir, &[]).exits(0).prints(&["(own.json)", "note: where the constants of own.json were fitted"]);
+    check(&dir, None).exits(0);
+    let first = report(&dir);
+    assert_eq!(first["budget"]["constants"], "own.json");
+    assert_eq!(first["budget"]["constants_digest"], blake3::hash(own.as_bytes()).to_hex().as_str());
+    assert!(first["budget"]["pool"]["delta_loss_interval"].is_null());
+
+    // Another file is another report, and nothing else.
+    let rows = ["[0,0,0,0,0]", "[0,0,0,0,0]", "[0,0,100,0,0.1]", "[0,0,0,0,0]", "[0,0,0.1,0,1e-4]"].join(",");
+    let own = place.write("own.json", own.replace('}', &format!(", \"covariance\": [{rows}]}}")));
+    run(&manifest, &dir, &[]).exits(0).prints(&["everything was cached in "]);
+    check(&dir, None).exits(0);
+    let second = report(&dir);
+    assert_ne!(first["budget"]["constants_digest"], second["budget"]["constants_digest"]);
+    let interval = |loss: &serde_json::Value| -> (f64, f64, f64) {
+        let end = |at: usize| loss["delta_loss_interval"][at].as_f64().unwrap();
+        (end(0), loss["delta_loss"].as_f64().unwrap(), end(1))
+    };
+    for loss in [&second["budget"]["pool"], &second["mixtures"][0]["loss"]] {
+        let (low, value, high) = interval(loss);
+        assert!(0.0 < low && low < value && value < high, "{loss}");
+    }
+    // The report stands without the file; the manifest does not.
+    fs::remove_file(&own).unwrap();
+    check(&dir, None).exits(0);
+    curate(["status".as_ref(), dir.as_os_str()]).exits(0).prints(&["(own.json)"]);
+    run(&manifest, &dir, &[]).exits(2);
+    run(&manifest, &dir, &["--set", "budget.constants=hoffmann2022_rounded"]).exits(0);
+    assert!(report(&dir)["budget"].get("constants_digest").is_none());
+}
+
 fn budget(arguments: &[&str]) -> Outcome {
     curate([&["budget"], arguments].concat())
 }

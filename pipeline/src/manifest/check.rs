@@ -353,7 +353,7 @@ fn is_written(entries: &Entries, path: &str) -> bool {
 }
 
 /// Where a key was written, or the table it would be in.
-fn place(entries: &Entries, path: &str) -> At {
+pub(super) fn place(entries: &Entries, path: &str) -> At {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     match (entries.get(first), rest) {
         (Some(Entry { node: Node { value: Value::Table(inner), at }, .. }), Some(rest)) => match place(inner, rest) {

@@ -2,9 +2,10 @@
 //!
 //! A file becomes a tree of values with positions ([`tree`]); overrides are written into it; it is walked against the key
 //! table of [`curate_schemas::manifest`] ([`check`], [`value`]); only a tree without a single problem becomes a
-//! [`Manifest`]. Nothing but the manifest itself is read. Cost: linear in the file, which may be 1 MiB at the most.
+//! [`Manifest`]. Of other files only that of `budget.constants` is read, by [`constants`]: a run's report needs it again. Cost: linear in the file, which may be 1 MiB at the most.
 
 mod check;
+mod constants;
 mod diagnose;
 mod reference;
 mod size;
@@ -66,29 +67,29 @@ pub enum LoadError {
 /// If the file cannot be read, or with everything that is wrong in it and in `sets`. In a file with broken syntax only
 /// the first mistake is known.
 pub fn load(path: &Path, sets: &[String]) -> Result<Manifest, LoadError> {
-    let shown = printable(&path.to_string_lossy());
-    let bytes = read(path).map_err(|reason| LoadError::Unreadable { path: shown.clone(), reason })?;
-    let mut manifest = from_bytes(&shown, &bytes, sets)?;
-    manifest.base = path.parent().unwrap_or(Path::new("")).to_owned();
-    manifest.file = path.to_owned();
-    Ok(manifest)
+    let unreadable = |reason| LoadError::Unreadable { path: printable(&path.to_string_lossy()), reason };
+    let manifest = from_bytes(path, &read(path, "a manifest").map_err(unreadable)?, sets)?;
+    Ok(Manifest { file: path.to_owned(), ..manifest })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a small file, which is `what`.
+fn read(path: &Path, what: &str) -> Result<Vec<u8>, String> {
     let reason = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::IsADirectory => "expected a manifest, found a directory".to_owned(),
+        io::ErrorKind::IsADirectory => format!("expected {what}, found a directory"),
         _ => error.to_string(),
     };
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(LONGEST_BYTES + 1).read_to_end(&mut bytes)).map_err(reason)?;
     if bytes.len() as u64 > LONGEST_BYTES {
-        return Err("expected a manifest, found more than 1MiB".to_owned());
+        return Err(format!("expected {what}, found more than 1MiB"));
     }
     Ok(bytes)
 }
 
-fn from_bytes(path: &str, bytes: &[u8], sets: &[String]) -> Result<Manifest, LoadError> {
+fn from_bytes(path: &Path, bytes: &[u8], sets: &[String]) -> Result<Manifest, LoadError> {
+    let base = path.parent().unwrap_or(Path::new(""));
+    let path = &printable(&path.to_string_lossy());
     // Positions do not count a byte order mark, as editors do not.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let invalid = |text: &str, problems| LoadError::Invalid { report: diagnose::report(path, text, sets, problems) };
@@ -106,13 +107,15 @@ fn from_bytes(path: &str, bytes: &[u8], sets: &[String]) -> Result<Manifest, Loa
     let mut problems: Vec<Problem> = sets.iter().enumerate().filter_map(apply).collect();
     let (mut checked, found) = check::check(text, &tree);
     problems.extend(found);
+    problems.extend(constants::read(base, &tree, &mut checked).err());
     if !problems.is_empty() {
         return Err(invalid(text, problems));
     }
     derive(&mut checked);
     let broken =
         |error: toml::de::Error| LoadError::Disagreement { path: path.to_owned(), reason: error.message().to_owned() };
-    Manifest::deserialize(toml::Value::Table(checked)).map_err(broken)
+    let manifest = Manifest::deserialize(toml::Value::Table(checked)).map_err(broken)?;
+    Ok(Manifest { base: base.to_owned(), ..manifest })
 }
 
 fn syntax(error: &toml::de::Error) -> Problem {

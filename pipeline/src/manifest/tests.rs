@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use curate_schemas::manifest::{
     Absent, C4, Clean, Dedup, Filter, FineWeb, Format, GopherQuality, GopherRepetition, KEYS, Kind, Language,
-    LossConstants, NearDedup, Prefer, Profile, Quality, TABLES, Term, TokenScope, Tokens, Words,
+    NearDedup, Prefer, Profile, Quality, TABLES, Term, TokenScope, Tokens, Words,
 };
 
 use super::check::keys;
@@ -18,7 +18,7 @@ const QUICKSTART: &str = include_str!("../../../manifests/quickstart.toml");
 
 fn load_text(text: &str, sets: &[&str]) -> Result<Manifest, LoadError> {
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-    from_bytes("manifest.toml", text.as_bytes(), &sets)
+    from_bytes(Path::new("manifest.toml"), text.as_bytes(), &sets)
 }
 
 fn good(text: &str, sets: &[&str]) -> Manifest {
@@ -113,7 +113,7 @@ fn empty_tables_mean_the_types_defaults() {
         (Quality::default().term, Quality::default().combine)
     );
     let budget = manifest.budget.expect("it was given");
-    assert_eq!((budget.params, budget.constants, budget.represents), (1.0, LossConstants::default(), 1.0));
+    assert_eq!((budget.params, budget.constants, budget.represents), (1.0, "besiroglu2024".to_owned(), 1.0));
     let mixture = &good(&format!("{SMALL}[[mixture]]\nname = \"m\"\ntokens = 3e11\n"), &[]).mixture[0];
     assert_eq!((mixture.tokens, mixture.max_epochs, mixture.part_size), (300_000_000_000, 4.0, 256 << 20));
 }
@@ -150,12 +150,12 @@ fn every_key_has_a_table_a_line_and_a_good_value() {
 fn every_word_loads() {
     let header = |path: &str| TABLES.iter().find(|table| keys(table).any(|key| key.path == path)).map(check::header);
     for key in KEYS {
-        let (Kind::Word(words) | Kind::Words(words)) = key.kind else {
+        let (Kind::Word(words) | Kind::WordOrJson(words) | Kind::Words(words)) = key.kind else {
             continue;
         };
         for word in words {
             let value = match key.kind {
-                Kind::Word(_) => format!("\"{word}\""),
+                Kind::Word(_) | Kind::WordOrJson(_) => format!("\"{word}\""),
                 _ => format!("[\"{word}\"]"),
             };
             let table = header(key.path).filter(|header| header != "[[source]]").unwrap_or_default();
@@ -264,7 +264,7 @@ fn nothing_panics() {
         for bytes in [bytes.as_slice(), tokens.as_bytes(), &damaged] {
             let sets = [String::from_utf8_lossy(&bytes[..bytes.len().min(30)]).into_owned()];
             for sets in [&[], sets.as_slice()] {
-                if let Err(error) = from_bytes("m", bytes, sets) {
+                if let Err(error) = from_bytes(Path::new("m"), bytes, sets) {
                     assert!(!matches!(error, LoadError::Disagreement { .. }), "{error}");
                     assert!(!error.to_string().is_empty());
                 }

@@ -50,7 +50,10 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
             Some(bytes) => within(bytes, min, max),
             None => return Err(unlike(kind, value)),
         },
-        (Kind::Word(known), Value::Text(text)) => return word(known, text),
+        (Kind::WordOrJson(_), Value::Text(text)) if is_json(text) => Some(toml::Value::String(text.clone())),
+        (Kind::Word(known) | Kind::WordOrJson(known), Value::Text(text)) => {
+            return word(known, text, &wanted(kind, known));
+        }
         (Kind::Name | Kind::Label | Kind::Field | Kind::Path, Value::Text(text)) => {
             is_text_of(kind, text).then(|| toml::Value::String(text.clone()))
         }
@@ -97,11 +100,16 @@ fn is_text_of(kind: Kind, text: &str) -> bool {
     }
 }
 
-fn word(known: &[&str], text: &str) -> Result<toml::Value, Fault> {
+/// Whether a text names a JSON file.
+pub(super) fn is_json(text: &str) -> bool {
+    text.ends_with(".json") && is_text_of(Kind::Path, text)
+}
+
+fn word(known: &[&str], text: &str, expected: &str) -> Result<toml::Value, Fault> {
     if known.contains(&text) {
         return Ok(toml::Value::String(text.to_owned()));
     }
-    let message = format!("unknown word {}, expected {}", quoted(text), one_of(known));
+    let message = format!("unknown word {}, expected {expected}", quoted(text));
     Err(Fault { message, hint: did_you_mean(text, known.iter().copied()) })
 }
 
@@ -180,7 +188,7 @@ pub(super) fn type_name(kind: Kind) -> String {
         Kind::Size { .. } => r#"a size such as "64MiB""#.to_owned(),
         Kind::Name | Kind::Label | Kind::Field | Kind::Path => "a string".to_owned(),
         Kind::Paths => "a string or a list of strings".to_owned(),
-        Kind::Word(known) => one_of(known),
+        Kind::Word(known) | Kind::WordOrJson(known) => wanted(kind, known),
         Kind::Words(known) => format!("a list of {}", list(known.iter().copied())),
         Kind::Languages => r#"a list of language codes such as ["eng"]"#.to_owned(),
     }
@@ -204,12 +212,14 @@ pub(super) fn range(kind: Kind) -> String {
         Kind::Label => "1 to 64 characters, none a control character".to_owned(),
         Kind::Field => "field names joined by dots".to_owned(),
         Kind::Path | Kind::Paths => "a path, not empty and without NUL".to_owned(),
-        Kind::Bool | Kind::Word(_) | Kind::Words(_) | Kind::Languages => String::new(),
+        Kind::Bool | Kind::Word(_) | Kind::WordOrJson(_) | Kind::Words(_) | Kind::Languages => String::new(),
     }
 }
 
-fn one_of(known: &[&str]) -> String {
-    format!("one of {}", list(known.iter().copied()))
+/// What a text may be, for "expected …".
+fn wanted(kind: Kind, known: &[&str]) -> String {
+    let file = if matches!(kind, Kind::WordOrJson(_)) { ", or the path of a .json file" } else { "" };
+    format!("one of {}{file}", list(known.iter().copied()))
 }
 
 /// A value with its type, for "found …".

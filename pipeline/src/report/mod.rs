@@ -15,10 +15,11 @@ use curate_schemas::report::{
     BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, StrategyReport, TokenizerReport,
     VERSION,
 };
-use curate_scorers::loss::{LossLaw, law};
+use curate_scorers::loss::LossLaw;
 use curate_stages::STAGES;
 use curate_stages::mix::{self, Active, Method, Request};
 
+use crate::constants;
 use crate::driver::{Draws, Pooled, gather_pool, method, read_draws, request};
 use crate::run_dir::{RunDir, ShardFiles};
 use crate::zip::{Zip, part};
@@ -43,6 +44,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     let ledger = if has("tokens") { read_ledger(&shards, &names, &sample)? } else { Ledger::default() };
     let documents = commits.first();
     let pool = has("quality").then(|| ledger.pool.pool());
+    let forecast = manifest.budget.as_ref().map(Forecast::new).transpose()?;
     let mut report = Report {
         version: VERSION,
         name: manifest.run.name.clone(),
@@ -54,9 +56,8 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         pool,
         domains: ledger.by_domain.iter().map(|(name, sums)| (name.clone(), sums.pool())).collect(),
         mixtures: Vec::new(),
-        budget: manifest.budget.as_ref().map(|budget| {
-            let pool = pool.and_then(|pool| loss(budget, Amounts::once(pool.tokens as f64, pool.d_eff)));
-            budget_report(budget, pool)
+        budget: forecast.as_ref().map(|forecast| {
+            forecast.report(pool.and_then(|pool| forecast.loss(Amounts::once(pool.tokens as f64, pool.d_eff))))
         }),
         warnings: Vec::new(),
     };
@@ -86,15 +87,15 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         let buckets = mix::buckets(&pool.documents);
         for mixture in &manifest.mixture {
             if let Some(draws) = read_draws(run, &mixture.name, &pool)? {
-                report.mixtures.push(mixture_report(mixture, manifest, &pool, &buckets, &draws));
+                report.mixtures.push(mixture_report(mixture, manifest, &pool, &buckets, &draws, forecast.as_ref()));
             }
         }
     }
-    if let (Some(budget), Some(pool)) = (&manifest.budget, report.pool) {
+    if let (Some(Forecast { budget, law }), Some(pool)) = (&forecast, report.pool) {
         let d_eff = pool.d_eff * budget.represents;
         for source in report.sources.iter_mut().filter(|_| d_eff > 0.0) {
             let q = source.pool.filter(|pool| pool.tokens > 0).map(|pool| pool.q);
-            source.next_billion = q.map(|q| law_of(budget).delta_loss(d_eff, d_eff + q * 1e9));
+            source.next_billion = q.map(|q| law.delta_loss(d_eff, d_eff + q * 1e9));
         }
     }
     warn(&mut report, documents);
@@ -110,6 +111,9 @@ fn warn(report: &mut Report, documents: Option<&Commit>) {
         report.warnings.push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
     }
     let out_of_range = |loss: &LossReport| !loss.in_fitted_range;
+    if let Some(budget) = report.budget.as_ref().filter(|budget| budget.constants_digest.is_some()) {
+        report.warnings.push(format!("where the constants of {} were fitted is not known", budget.constants));
+    }
     let losses = report.mixtures.iter().filter_map(|mixture| mixture.loss.as_ref());
     let pool = report.budget.as_ref().and_then(|budget| budget.pool.as_ref());
     if losses.chain(pool).any(out_of_range) {
@@ -165,6 +169,7 @@ fn mixture_report(
     pool: &Pooled,
     buckets: &[mix::Bucket],
     draws: &Draws,
+    forecast: Option<&Forecast>,
 ) -> MixtureReport {
     let drawn = || pool.documents.iter().zip(draws).filter(|(_, draws)| **draws > 0);
     let tokens: u64 = drawn().map(|(document, draws)| document.tokens * u64::from(*draws)).sum();
@@ -189,8 +194,8 @@ fn mixture_report(
             .into_iter()
             .map(strategy_report)
             .collect(),
-        loss: manifest.budget.as_ref().and_then(|budget| {
-            loss(budget, Amounts { tokens: tokens as f64, unique: unique_tokens as f64, d_repeat, d_eff })
+        loss: forecast.and_then(|forecast| {
+            forecast.loss(Amounts { tokens: tokens as f64, unique: unique_tokens as f64, d_repeat, d_eff })
         }),
     }
 }
@@ -241,31 +246,38 @@ fn held_by(method: &Method, request: &Request, buckets: &[mix::Bucket], pool: &P
     solution.active.iter().map(words).collect()
 }
 
-fn budget_report(budget: &Budget, pool: Option<LossReport>) -> BudgetReport {
-    BudgetReport {
-        params: budget.params,
-        constants: law_of(budget).name.to_owned(),
-        source: law_of(budget).source.to_owned(),
-        represents: budget.represents,
-        pool,
-    }
+/// What losses are predicted with.
+struct Forecast<'m> {
+    budget: &'m Budget,
+    law: LossLaw,
 }
 
-fn law_of(budget: &Budget) -> &'static LossLaw {
-    let name = serde_json::to_value(budget.constants).expect("a name is JSON");
-    law(name.as_str().unwrap_or_default()).expect("the manifest's names are those of the laws: a test walks them")
-}
-
-/// The loss of a token count and of its effective tokens; nothing without tokens, where it would be infinite.
-pub fn loss(budget: &Budget, amounts: Amounts) -> Option<LossReport> {
-    if amounts.tokens <= 0.0 || amounts.d_eff <= 0.0 {
-        return None;
+impl Forecast<'_> {
+    fn new(budget: &Budget) -> Result<Forecast<'_>> {
+        Ok(Forecast { budget, law: constants::of_budget(budget)? })
     }
-    let scaled = |tokens: f64| tokens * budget.represents;
-    let Amounts { tokens, unique, d_repeat, d_eff } = amounts;
-    let amounts =
-        Amounts { tokens: scaled(tokens), unique: scaled(unique), d_repeat: scaled(d_repeat), d_eff: scaled(d_eff) };
-    Some(loss_under(law_of(budget), budget.params, amounts))
+
+    fn report(&self, pool: Option<LossReport>) -> BudgetReport {
+        let Budget { params, constants, constants_json, represents } = self.budget.clone();
+        let constants_digest = constants_json.map(|json| blake3::hash(json.as_bytes()).to_hex().to_string());
+        BudgetReport { params, constants, constants_digest, source: self.law.source.to_owned(), represents, pool }
+    }
+
+    /// The loss of a token count and of its effective tokens; nothing without tokens, where it would be infinite.
+    fn loss(&self, amounts: Amounts) -> Option<LossReport> {
+        let Amounts { tokens, unique, d_repeat, d_eff } = amounts;
+        if tokens <= 0.0 || d_eff <= 0.0 {
+            return None;
+        }
+        let scaled = |tokens: f64| tokens * self.budget.represents;
+        let amounts = Amounts {
+            tokens: scaled(tokens),
+            unique: scaled(unique),
+            d_repeat: scaled(d_repeat),
+            d_eff: scaled(d_eff),
+        };
+        Some(loss_under(&self.law, self.budget.params, amounts))
+    }
 }
 
 /// What there is of tokens, each way of counting them.
@@ -318,23 +330,25 @@ pub fn to_bytes(report: &Report) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use curate_schemas::manifest::LossConstants;
+    use curate_schemas::manifest::{KEYS, Kind};
+    use curate_scorers::loss::LAWS;
 
     #[test]
-    fn every_named_constant_set_has_a_law() {
-        use LossConstants::{Besiroglu2024, Besiroglu2024Full, Hoffmann2022, Hoffmann2022Rounded, Muennighoff2023};
-        for constants in [Besiroglu2024, Besiroglu2024Full, Hoffmann2022, Hoffmann2022Rounded, Muennighoff2023] {
-            assert!(law_of(&Budget { params: 7e9, constants, represents: 1.0 }).e > 1.0);
-        }
+    fn the_manifest_knows_every_published_law() {
+        let key = KEYS.iter().find(|key| key.path == "budget.constants").expect("a key");
+        let names: Vec<&str> = LAWS.iter().map(|law| law.name).collect();
+        assert_eq!(key.kind, Kind::WordOrJson(&names.leak()[..]));
     }
 
     #[test]
     fn a_sample_is_scaled_before_its_loss() {
-        let budget = Budget { params: 7e9, constants: LossConstants::Besiroglu2024, represents: 1e6 };
-        let scaled = loss(&budget, Amounts::once(18e6, 18e6)).expect("tokens");
+        let constants = "besiroglu2024".to_owned();
+        let budget = Budget { params: 7e9, constants, constants_json: None, represents: 1e6 };
+        let forecast = Forecast::new(&budget).expect("a law");
+        let scaled = forecast.loss(Amounts::once(18e6, 18e6)).expect("tokens");
         assert!((scaled.loss - 2.028263).abs() < 1e-6, "{}", scaled.loss);
         assert!(!scaled.in_fitted_range);
         assert_eq!(scaled.delta_loss, 0.0);
-        assert!(loss(&budget, Amounts::once(0.0, 0.0)).is_none());
+        assert!(forecast.loss(Amounts::once(0.0, 0.0)).is_none());
     }
 }

@@ -105,6 +105,7 @@ pub fn print_worth(law: &LossLaw, params: f64, amounts: Amounts, q: f64, out: &m
     let budget = BudgetReport {
         params,
         constants: law.name.to_owned(),
+        constants_digest: None,
         source: law.source.to_owned(),
         represents: 1.0,
         pool: None,

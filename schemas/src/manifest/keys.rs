@@ -97,6 +97,8 @@ pub enum Kind {
     Paths,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One of these words, or the path of a file whose name ends with `.json`.
+    WordOrJson(&'static [&'static str]),
     /// A list of these words, each at most once.
     Words(&'static [&'static str]),
     /// A list of ISO 639-3 or 639-1 codes.
@@ -340,8 +342,8 @@ pub const KEYS: &[Key] = &[
     one_of("quality.veto.above", ANY_NUMBER, "0.8", "greater values remove the document; absent: none does"),
 
     required("budget.params", Kind::Positive { max: f64::INFINITY }, "7e9", "parameters of the model"),
-    key("budget.constants", Kind::Word(&["besiroglu2024", "besiroglu2024_full", "hoffmann2022_rounded", "hoffmann2022", "muennighoff2023"]), r#""besiroglu2024""#,
-        "published constants of the loss curve L(N, D)"),
+    key("budget.constants", Kind::WordOrJson(&["besiroglu2024", "besiroglu2024_full", "hoffmann2022_rounded", "hoffmann2022", "muennighoff2023"]), r#""besiroglu2024""#,
+        "constants of the loss curve L(N, D): published ones, or a file of one's own, relative to the manifest, with e, a, b, alpha, beta and, if known, covariance"),
     key("budget.represents", Kind::Number { min: 1.0, max: f64::INFINITY }, "1.0", "how many times larger the corpus is than this run's sample of it"),
 
     required("mixture.name", Kind::Name, r#""general""#, "name of the mixture, unique"),

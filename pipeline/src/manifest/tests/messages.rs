@@ -67,6 +67,8 @@ fn wrong_types_and_ranges_are_named() {
         ("[score.perplexity]", "sample = 0.5\ndrop = { above = 0.9 }", "score.perplexity.drop: only a sample is scored, and the rest cannot be judged"),
         ("[score.perplexity]", "drop = { below = 0.5, above = 0.4 }", "score.perplexity.drop.below: must be at most above = 0.4, found 0.5"),
         ("[budget]", "params = 1e400", "budget.params: must be above 0 and finite, found inf"),
+        ("[budget]", "params = 1\nconstants = 5", "budget.constants: expected one of \"besiroglu2024\", \"besiroglu2024_full\", \"hoffmann2022_rounded\", \"hoffmann2022\", \"muennighoff2023\", or the path of a .json file, found integer 5"),
+        ("[budget]", "params = 1\nconstants = \"no/own.json\"", "budget.constants: \"no/own.json\": no such file\n  hint: a path is relative to the manifest"),
         ("[budget]", "params = 1\nrepresents = 0.5", "budget.represents: must be at least 1 and finite, found 0.5"),
         ("[[mixture]]", "name = \"m\"\ntokens = 0", "mixture.tokens: must be at least 1 and below 2^63, found 0"),
         ("[[mixture]]", "name = \"m\"\ntokens = 1.5", "mixture.tokens: expected an integer, or a whole number such as 3e11, found float 1.5"),
@@ -95,6 +97,7 @@ fn unknown_words_get_a_hint() {
         ("[mixture]", "name = \"m\"", "expected the table [[mixture]], found a table\n  hint: write [[mixture]] on a line of its own"),
         ("[language]", "keep = [\"eng\", \"enq\"]", "language.keep: unknown language \"enq\"\n  hint: languages go by their ISO 639-3 code, such as \"eng\", or ISO 639-1, such as \"en\""),
         ("[language]", "keep = \"eng\"", "language.keep: expected a list of language codes such as [\"eng\"], found string \"eng\"\n  hint: write [\"eng\"]"),
+        ("[budget]", "params = 1\nconstants = \"hofmann2022\"", "budget.constants: unknown word \"hofmann2022\", expected one of \"besiroglu2024\", \"besiroglu2024_full\", \"hoffmann2022_rounded\", \"hoffmann2022\", \"muennighoff2023\", or the path of a .json file\n  hint: did you mean \"hoffmann2022\"?"),
         ("[quality]", "combine = \"means\"", "quality.combine: unknown word \"means\", expected one of \"weighted_geometric\", \"mean\", \"min\", \"max\", \"logistic\"\n  hint: did you mean \"mean\"?"),
     ];
     for (table, line, message) in cases {
@@ -175,7 +178,7 @@ fn syntax_errors_have_a_position_and_stand_alone() {
         assert!(bad(&text, &[]).len() < 200);
     }
     let bytes = [b"a = 1\nb = \"".as_slice(), b"\xff\""].concat();
-    let error = from_bytes("manifest.toml", &bytes, &[]).expect_err("not UTF-8").to_string();
+    let error = from_bytes(Path::new("manifest.toml"), &bytes, &[]).expect_err("not UTF-8").to_string();
     assert_eq!(error, "manifest.toml:2:6: expected UTF-8, found the byte 0xff");
 }
 
@@ -217,4 +220,35 @@ fn files_that_cannot_be_read_say_why() {
     assert_eq!(error(&directory), format!("{shown}: expected a manifest, found a directory"));
     assert_eq!(error(Path::new("no/manifest.toml")), "no/manifest.toml: no such file");
     assert_eq!(error(Path::new("/dev/zero")), "/dev/zero: expected a manifest, found more than 1MiB");
+}
+
+#[test]
+fn a_file_of_constants_is_read_and_its_mistakes_are_placed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let manifest = directory.path().join("m.toml");
+    std::fs::write(&manifest, format!("{SMALL}[budget]\nparams = 7e9\nconstants = \"own.json\"\nrepresnts = 2\n"))
+        .expect("a file");
+    let error = |json: &str| {
+        std::fs::write(directory.path().join("own.json"), json).expect("a file");
+        load(&manifest, &[]).expect_err("mistakes").to_string()
+    };
+    let unknown = format!(
+        "{}:9:1: unknown key \"represnts\" in [budget]\n  hint: did you mean \"represents\"?",
+        manifest.display()
+    );
+    // A good file leaves the other mistake.
+    let own = r#"{"e": 1.69, "a": 406.4, "b": 410.7, "alpha": 0.34, "beta": 0.28}"#;
+    assert_eq!(error(own), unknown);
+    let wrong = error(&own.replace("406.4", "-1"));
+    let (first, rest) = wrong.split_once('\n').expect("a hint");
+    let place = format!("{}:8:13: budget.constants: \"own.json\": the loss's constant a is -1, ", manifest.display());
+    assert!(first.starts_with(&place), "{wrong}");
+    assert!(rest.starts_with("  hint: for example {\"e\": ") && rest.ends_with(&unknown), "{wrong}");
+    let set = ["budget.constants=other.json".to_owned()];
+    let error = load(&manifest, &set).expect_err("mistakes").to_string();
+    assert!(error.ends_with("--set budget.constants=other.json: budget.constants: \"other.json\": no such file\n  hint: a path is relative to the manifest"), "{error}");
+    std::fs::write(&manifest, format!("{SMALL}[budget]\nparams = 7e9\nconstants = \"own.json\"\n")).expect("a file");
+    std::fs::write(directory.path().join("own.json"), own).expect("a file");
+    let budget = load(&manifest, &[]).expect("a manifest").budget.expect("it was given");
+    assert_eq!((budget.constants.as_str(), budget.constants_json.as_deref()), ("own.json", Some(own)));
 }
