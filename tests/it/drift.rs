@@ -145,6 +145,46 @@ fn a_moved_source_is_named_and_no_other() {
 }
 
 #[test]
+fn other_metrics_have_gates_where_they_are_asked_for() {
+    let place = Place::new();
+    let (was, is) = (scored(&place, "was", 1, [0.0, 0.0]), scored(&place, "is", 2, [0.0, 0.3]));
+    // PSI says nothing: a shift of 0.3 in [0, 1) is one standard deviation, 0.3 in KS.
+    let say = |gates: &[&str]| {
+        let without_psi = ["--measure", "meta.score", "--warn", "25", "--fail", "25"];
+        drift(&is, &was, &[&without_psi[..], gates].concat())
+    };
+    let none = say(&[]).exits(0).prints(&["no drift: 4 checks pass, other documents\n"]);
+    assert!(!none.stdout.contains("gates: "));
+    let moved = |verdict: &str, found: Vec<(String, String, String)>| {
+        assert_eq!(found.len(), 4, "{found:?}");
+        for (_, source, is) in &found {
+            assert_eq!(is == verdict, source == "moving", "{found:?}");
+            assert!(source == "moving" || is == "pass", "{found:?}");
+        }
+    };
+    for (gate, low, high) in [("js", "0.2", "0.9"), ("ks", "0.2", "0.5"), ("wasserstein", "0.5", "1.5")] {
+        let [warn, fail] = ["warn", "fail"].map(|what| format!("--{what}-{gate}"));
+        let json = ["--format", "json"];
+        moved("fail", checks(&say(&[&[fail.as_str(), low][..], &json].concat()).exits(1).stdout));
+        moved("warn", checks(&say(&[&[warn.as_str(), low][..], &json].concat()).exits(0).stdout));
+        moved("warn", checks(&say(&[&[warn.as_str(), low, &fail, high][..], &json].concat()).exits(0).stdout));
+        say(&[&fail, high]).exits(0).prints(&["no drift: 4 checks pass"]);
+        say(&[&warn, high, &fail, low])
+            .exits(2)
+            .says(&[&format!("expected 0 < {warn} <= {fail}, found {high} and {low}")]);
+        say(&[&fail, "0"]).exits(2).says(&[&format!("expected 0 < {warn} <= {fail}, found none and 0")]);
+    }
+    let text = say(&["--fail-ks", "0.2", "--warn-wasserstein", "0.5", "--warn-js", "0.9"]).exits(1).stdout;
+    assert!(text.starts_with("fail          meta.score, moving "), "{text}");
+    assert!(text.contains(": gates: pass PSI, pass JS, fail KS, warn W; PSI "), "{text}");
+    let json: Value = serde_json::from_str(&say(&["--fail-ks", "0.2", "--format", "json"]).exits(1).stdout).unwrap();
+    assert_eq!((&json["gates"]["ks"]["fail"], &json["gates"]["wasserstein"]["fail"]), (&0.2.into(), &Value::Null));
+    assert_eq!(json["checks"][0]["judged"].as_array().unwrap().len(), 2);
+    // What noise alone reaches is no pass.
+    say(&["--fail-ks", "0.01"]).exits(1).prints(&["inconclusive", "too few documents, about ", "inconclusive KS; "]);
+}
+
+#[test]
 fn every_format_can_be_read() {
     let place = Place::new();
     let (was, is) = (scored(&place, "was", 1, [0.0, 0.0]), scored(&place, "is", 2, [0.0, 0.3]));
@@ -206,6 +246,6 @@ fn a_baseline_is_the_same_bytes_and_refused_when_changed() {
     drift(&dir, &place.path("nothing.json"), &[]).exits(2).says(&["nothing.json: "]);
     drift(&dir, &one, &["--measure", "meta.nothing"]).exits(2).says(&["has no values of meta.nothing"]);
     drift(&dir, &dir, &["--measure", "signals.words"]).exits(2).says(&["no column of numbers is called signals.words"]);
-    drift(&dir, &one, &["--warn", "0.1", "--fail", "0.01"]).exits(2).says(&["expected 0 < warn <= fail"]);
+    drift(&dir, &one, &["--warn", "0.1", "--fail", "0.01"]).exits(2).says(&["expected 0 < --warn <= --fail"]);
     drift(&place.path("none"), &one, &[]).exits(2).says(&["is not a run directory"]);
 }

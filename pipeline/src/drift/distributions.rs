@@ -3,7 +3,8 @@
 use anyhow::Result;
 use curate_schemas::tables::Measure;
 use curate_scorers::drift::{
-    Bins, DriftError, Gates, Settings, Summary, Tally, Verdict, Weight, benjamini_hochberg, compare, verdict,
+    Adjusted, Bins, DriftError, Gates, Settings, Summary, Tally, Verdict, Weight, benjamini_hochberg, compare, judge,
+    overall,
 };
 
 use super::baseline::{Baseline, Column};
@@ -27,10 +28,12 @@ pub fn distributions(
     for measure in &measures {
         compare_measure(baseline, run, measure, settings, &mut checks, &mut missing)?;
     }
-    let p_values: Vec<f64> = checks.iter().map(|check| check.comparison.psi_p).collect();
-    for (check, adjusted_p) in checks.iter_mut().zip(benjamini_hochberg(&p_values)) {
-        check.adjusted_p = adjusted_p;
-        check.verdict = verdict(&check.comparison, adjusted_p, gates, settings.confidence);
+    let adjusted = |p: fn(&Check) -> f64| benjamini_hochberg(&checks.iter().map(p).collect::<Vec<_>>());
+    let (psi, ks) = (adjusted(|check| check.comparison.psi_p), adjusted(|check| check.comparison.ks_p));
+    for (check, (psi, ks)) in checks.iter_mut().zip(psi.into_iter().zip(ks)) {
+        check.adjusted_p = psi;
+        check.judged = judge(&check.comparison, Adjusted { psi, ks }, gates, settings.confidence);
+        check.verdict = overall(&check.judged);
     }
     for measure in &measures {
         show(baseline, run, measure, &mut checks)?;
@@ -76,7 +79,8 @@ fn compare_measure(
             };
             let (measure, group, adjusted_p) = (name.clone(), group.clone(), 1.0);
             let (verdict, examples, gained) = (Verdict::Pass, Vec::new(), gained(summary, tally, weight));
-            checks.push(Check { measure, group, verdict, adjusted_p, comparison, examples, gained });
+            let judged = Vec::new();
+            checks.push(Check { measure, group, verdict, judged, adjusted_p, comparison, examples, gained });
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use curate_scorers::drift::{Comparison, Estimate, Flips, Verdict, Weight};
+use curate_scorers::drift::{Comparison, Estimate, Flips, Judged, Metric, Verdict, Weight};
 
 use super::groups::Example;
 use super::paired::{Paired, Score};
@@ -128,25 +128,45 @@ fn score(score: &Score) -> Line {
 }
 
 fn check(check: &Check) -> Line {
-    let (status, needed) = match check.verdict {
-        Verdict::Pass => (Status::Pass, String::new()),
-        Verdict::Warn => (Status::Warn, String::new()),
-        Verdict::Fail => (Status::Fail, String::new()),
+    let needed = match check.verdict {
         Verdict::Inconclusive { documents_needed } => {
-            (Status::Inconclusive, format!("too few documents, about {documents_needed} on each side would do; "))
+            format!("too few documents, about {documents_needed} on each side would do; ")
         }
+        _ => String::new(),
     };
     let weight = match check.comparison.weight {
         Weight::Documents => "by documents",
         Weight::Tokens => "by tokens",
     };
     Line {
-        status,
+        status: status(check.verdict),
         what: one_line(&check.measure),
         of: one_line(&format!("{} {} {weight}", check.group.source, check.group.language)),
-        message: needed + &metrics(&check.comparison, check.adjusted_p),
+        message: needed + &gates(&check.judged) + &metrics(&check.comparison, check.adjusted_p),
         examples: check.examples.iter().map(example).collect(),
     }
+}
+
+fn status(verdict: Verdict) -> Status {
+    match verdict {
+        Verdict::Pass => Status::Pass,
+        Verdict::Warn => Status::Warn,
+        Verdict::Fail => Status::Fail,
+        Verdict::Inconclusive { .. } => Status::Inconclusive,
+    }
+}
+
+/// What each gate says, where there are others than PSI's.
+fn gates(judged: &[Judged]) -> String {
+    let name = |metric: Metric| match metric {
+        Metric::Psi => "PSI",
+        Metric::JensenShannon => "JS",
+        Metric::Ks => "KS",
+        Metric::Wasserstein => "W",
+    };
+    let all: Vec<String> =
+        judged.iter().map(|judged| format!("{} {}", status(judged.verdict).name(), name(judged.metric))).collect();
+    if all.len() > 1 { format!("gates: {}; ", all.join(", ")) } else { String::new() }
 }
 
 fn metrics(found: &Comparison, adjusted_p: f64) -> String {

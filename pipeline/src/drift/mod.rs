@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use curate_schemas::tables::Measure;
-use curate_scorers::drift::{Comparison, Gates, Settings, Verdict};
+use curate_scorers::drift::{Comparison, Gate, Gates, Judged, Settings, Verdict};
 use serde::Serialize;
 
 use self::baseline::Baseline;
@@ -76,6 +76,24 @@ pub struct DriftRequest {
     /// PSI above which to fail; 0.01 is a mean moved by 0.1 standard deviations, the customary 0.1 by 0.32
     #[arg(long, value_name = "PSI", default_value_t = Gates::default().fail)]
     fail: f64,
+    /// Jensen–Shannon distance above which to warn; 0.42 times a small shift of the mean in standard deviations. Off unless set, as are those below
+    #[arg(long, value_name = "JS")]
+    warn_js: Option<f64>,
+    /// Jensen–Shannon distance above which to fail
+    #[arg(long, value_name = "JS")]
+    fail_js: Option<f64>,
+    /// Kolmogorov–Smirnov statistic above which to warn; 0.4 times a small shift of the mean in standard deviations
+    #[arg(long, value_name = "KS")]
+    warn_ks: Option<f64>,
+    /// Kolmogorov–Smirnov statistic above which to fail
+    #[arg(long, value_name = "KS")]
+    fail_ks: Option<f64>,
+    /// Wasserstein distance above which to warn, in the baseline's standard deviations: a shift of the mean, as it is
+    #[arg(long, value_name = "SD")]
+    warn_wasserstein: Option<f64>,
+    /// Wasserstein distance above which to fail, in the baseline's standard deviations
+    #[arg(long, value_name = "SD")]
+    fail_wasserstein: Option<f64>,
     /// Exit 1 as well where there are too few documents to say, or nothing to compare with
     #[arg(long)]
     strict: bool,
@@ -107,7 +125,7 @@ pub struct Answer {
     pub documents: u64,
     /// Whether both are of the same documents.
     pub same_documents: bool,
-    /// Which PSI matters.
+    /// How much drift matters.
     pub gates: Gates,
     /// How intervals were made.
     pub settings: Settings,
@@ -132,8 +150,10 @@ pub struct Check {
     pub measure: String,
     /// Source and language.
     pub group: Group,
-    /// The answer.
+    /// The answer of all gates together.
     pub verdict: Verdict,
+    /// That of each gate that is on.
+    pub judged: Vec<Judged>,
     /// The PSI's p-value, adjusted for being one of many.
     pub adjusted_p: f64,
     /// All metrics.
@@ -199,12 +219,27 @@ impl Answer {
     }
 }
 
-fn answer(request: &DriftRequest) -> Result<Answer> {
-    let gates = Gates { warn: request.warn, fail: request.fail, ..Gates::default() };
-    if !(gates.warn > 0.0 && gates.warn <= gates.fail) {
-        let message = format!("expected 0 < warn <= fail, found {} and {}", gates.warn, gates.fail);
-        return Err(Failure::new(Exit::Usage, message).into());
+impl DriftRequest {
+    /// The gates, if each is above 0 and none that warns is above the one that fails.
+    fn gates(&self) -> Result<Gates> {
+        let psi = Gate { warn: Some(self.warn), fail: Some(self.fail) };
+        let jensen_shannon = Gate { warn: self.warn_js, fail: self.fail_js };
+        let ks = Gate { warn: self.warn_ks, fail: self.fail_ks };
+        let wasserstein = Gate { warn: self.warn_wasserstein, fail: self.fail_wasserstein };
+        for (name, gate) in [("", psi), ("-js", jensen_shannon), ("-ks", ks), ("-wasserstein", wasserstein)] {
+            if !gate.is_sound() {
+                let found = |bound: Option<f64>| bound.map_or("none".to_owned(), |bound| bound.to_string());
+                let (warn, fail) = (found(gate.warn), found(gate.fail));
+                let message = format!("expected 0 < --warn{name} <= --fail{name}, found {warn} and {fail}");
+                return Err(Failure::new(Exit::Usage, message).into());
+            }
+        }
+        Ok(Gates { warn: self.warn, fail: self.fail, jensen_shannon, ks, wasserstein, ..Gates::default() })
     }
+}
+
+fn answer(request: &DriftRequest) -> Result<Answer> {
+    let gates = request.gates()?;
     let run = Reader::open(&request.run)?;
     let (other, mut baseline) = match request.baseline.is_dir() {
         false => (None, Baseline::read(&request.baseline)?),

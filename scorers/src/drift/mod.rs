@@ -9,12 +9,14 @@
 //! | [`bins`] | edges from the baseline's exact quantiles, counts over them, the summary that a repository keeps |
 //! | [`metrics`] | PSI, Jensen–Shannon distance, Wasserstein, Kolmogorov–Smirnov |
 //! | [`mod@compare`] | their values with intervals from a bootstrap over hosts, p-values |
-//! | [`mod@verdict`] | pass, warn, fail or too few documents; Benjamini–Hochberg |
+//! | [`mod@verdict`] | pass, warn, fail or too few documents, by PSI; Benjamini–Hochberg |
+//! | [`gates`] | the same by the other metrics, where they have gates |
 //! | [`paired`] | flips, score changes, Kendall's τ |
 //! | [`special`] | tails of χ², Kolmogorov's and the binomial distribution |
 
 pub mod bins;
 pub mod compare;
+pub mod gates;
 pub mod metrics;
 pub mod paired;
 pub mod special;
@@ -22,6 +24,7 @@ pub mod verdict;
 
 pub use bins::{Bins, Counts, Summary, Tally, Weight, cluster};
 pub use compare::{Comparison, Estimate, Settings, compare};
+pub use gates::{Adjusted, Gate, Judged, Metric, judge, overall};
 pub use paired::{Flips, ScoreChange, kendall_tau, score_change};
 pub use verdict::{Gates, Verdict, benjamini_hochberg, verdict};
 

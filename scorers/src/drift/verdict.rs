@@ -2,7 +2,8 @@
 //!
 //! Gates are on the size of the effect, not on p-values: at 10^9 documents every p-value is zero. PSI is gated, of which the other
 //! metrics are functions for small shifts. The customary PSI of 0.1 is a shift of a third of a standard deviation, and noise
-//! alone reaches 0.09 at 1,000 documents; so by default 0.001 (0.03 σ) warns and 0.01 (0.1 σ) fails.
+//! alone reaches 0.09 at 1,000 documents; so by default 0.001 (0.03 σ) warns and 0.01 (0.1 σ) fails. The others have gates of their
+//! own where they are set: see [`mod@super::gates`].
 //!
 //! The rule, with `low` and `high` the bounds of the PSI's interval, the first that holds:
 //! 1. equal distributions (PSI and KS are 0) pass;
@@ -20,12 +21,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::compare::Comparison;
+use super::gates::Gate;
 use super::special::chi_squared_quantile;
 
 /// Clusters of hosts below which an interval is not believed: the variance of twenty is known to within a third (√(2/19)).
 pub const CLUSTERS_MIN: u32 = 20;
 
-/// Which PSI matters.
+/// How much drift matters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gates {
@@ -35,11 +37,18 @@ pub struct Gates {
     pub fail: f64,
     /// Expected share of false alarms among alarms.
     pub false_discovery_rate: f64,
+    /// On the Jensen–Shannon distance; off.
+    pub jensen_shannon: Gate,
+    /// On Kolmogorov–Smirnov; off.
+    pub ks: Gate,
+    /// On Wasserstein in the baseline's standard deviations; off.
+    pub wasserstein: Gate,
 }
 
 impl Default for Gates {
     fn default() -> Self {
-        Gates { warn: 0.001, fail: 0.01, false_discovery_rate: 0.05 }
+        let off = Gate::default();
+        Gates { warn: 0.001, fail: 0.01, false_discovery_rate: 0.05, jensen_shannon: off, ks: off, wasserstein: off }
     }
 }
 
@@ -60,19 +69,32 @@ pub enum Verdict {
     },
 }
 
-/// Judges a comparison; `adjusted_p` is its [`Comparison::psi_p`] after [`benjamini_hochberg`] over all that were made, and
+/// Judges a comparison by its PSI; `adjusted_p` is its [`Comparison::psi_p`] after [`benjamini_hochberg`] over all that were made, and
 /// `confidence` that of its interval.
 pub fn verdict(found: &Comparison, adjusted_p: f64, gates: &Gates, confidence: f64) -> Verdict {
-    let is_known = found.clusters.iter().all(|&clusters| clusters >= CLUSTERS_MIN);
     let is_found = adjusted_p <= gates.false_discovery_rate;
     match found.psi {
         psi if psi.value == 0.0 && found.ks.value == 0.0 => Verdict::Pass,
-        _ if !is_known => Verdict::Inconclusive { documents_needed: documents_needed(found, gates, confidence) },
+        _ if !is_known(found) => Verdict::Inconclusive { documents_needed: documents_needed(found, gates, confidence) },
         psi if psi.high < gates.warn && found.noise() < gates.warn => Verdict::Pass,
         psi if psi.low > gates.fail && is_found => Verdict::Fail,
         psi if psi.low > gates.warn && is_found => Verdict::Warn,
         _ => Verdict::Inconclusive { documents_needed: documents_needed(found, gates, confidence) },
     }
+}
+
+/// Whether there are hosts enough for the variance to be known.
+pub(super) fn is_known(found: &Comparison) -> bool {
+    found.clusters.iter().all(|&clusters| clusters >= CLUSTERS_MIN)
+}
+
+/// Documents on each side that would have hosts enough, at as many documents a host; 0 where there are.
+pub(super) fn hosts_needed(found: &Comparison) -> f64 {
+    let of_side = |(&documents, clusters): (&u64, u32)| {
+        let few = f64::from(CLUSTERS_MIN) / f64::from(clusters.max(1));
+        if few > 1.0 { documents as f64 * few } else { 0.0 }
+    };
+    found.documents.iter().zip(found.clusters).map(of_side).fold(0.0, f64::max)
 }
 
 /// Documents on each side that would be enough for another verdict than "inconclusive".
@@ -84,12 +106,8 @@ fn documents_needed(found: &Comparison, gates: &Gates, confidence: f64) -> u64 {
     // The variance of PSI is about 4 · PSI · (1/n + 1/m).
     let resolution = 4.0 * chi_squared_quantile(2.0 * tail, 1.0) * psi / (gap * gap);
     let enough = 2.0 * found.design_effect() * noise.max(resolution);
-    let hosts = found.documents.iter().zip(found.clusters).map(|(&documents, clusters)| {
-        let few = f64::from(CLUSTERS_MIN) / f64::from(clusters.max(1));
-        if few > 1.0 { documents as f64 * few } else { 0.0 }
-    });
     let more = found.documents.iter().min().copied().unwrap_or(0) + 1;
-    (hosts.fold(enough, f64::max).ceil() as u64).max(more)
+    (enough.max(hosts_needed(found)).ceil() as u64).max(more)
 }
 
 /// P-values adjusted for being many (Benjamini & Hochberg 1995): the least false discovery rate at which each is a discovery.
