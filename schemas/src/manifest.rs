@@ -109,6 +109,8 @@ pub struct Source {
     pub priority: u32,
     /// How the files are read; `None`: by the file name.
     pub format: Option<Format>,
+    /// Licence of its texts, for dataset cards: in no key, so a change of it computes nothing again.
+    pub license: Option<String>,
 }
 
 /// How the files of a source are read.

@@ -59,6 +59,8 @@ pub struct StageReport {
 pub struct SourceReport {
     /// Name in the manifest.
     pub name: String,
+    /// Licence of its texts as the manifest states it.
+    pub license: Option<String>,
     /// Records read.
     pub docs_in: u64,
     /// Records that could not be read.

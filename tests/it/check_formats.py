@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import struct
 import sys
@@ -231,6 +232,40 @@ def interleave(check, arguments, filled):
     check.equal("rows that interleave_datasets gives", sorted(found), expected)
 
 
+def table(text, heading):
+    """The cells of the first table under a heading."""
+    lines = text.split(f"\n## {heading}\n", 1)[-1].split("\n## ", 1)[0].splitlines() if f"\n## {heading}\n" in text else []
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
+    return rows[2:]
+
+
+def licenses(check, data, text):
+    """The header's licence is that of all sources, or `other` by a name that the Hub takes."""
+    stated = {row[6].lower() for row in table(text, "Sources")}
+    license, name = data.get("license"), data.get("license_name")
+    check.equal("license where none is stated", license is None, stated <= {"not stated"})
+    if license is None:
+        return
+    check.true(f"license of the card: {license}, {name}", isinstance(license, str) and (name is not None) == (license == "other"))
+    check.true(f"license_name: {name}", name is None or re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name))
+    check.true(f"license {license} of {stated}", license == "other" or len(stated) == 1)
+
+
+def languages(check, data, text, documents, tokens):
+    """The header's languages are those of the table, whose figures add up to the rows'."""
+    rows = table(text, "Languages")
+    codes = data.get("language", [])
+    codes = [codes] if isinstance(codes, str) else codes
+    check.true(f"language of the card: {codes}", all(re.fullmatch(r"[a-z]{2,3}", code) for code in codes))
+    check.equal("languages of the header", len(codes), len([row for row in rows if row[0] != "not identified"]))
+    number = lambda text: int(text.replace(",", ""))
+    check.equal("documents by language", sum(number(row[1]) for row in rows), documents)
+    check.equal("tokens by language", sum(number(row[3]) for row in rows), tokens)
+    for row in rows:
+        shares = (f"{100 * number(row[1]) / documents:.2f} %", f"{100 * number(row[3]) / tokens:.2f} %")
+        check.equal(f"shares of {row[0]}", (row[2], row[4]), shares)
+
+
 def card(check):
     """The card parses, its configurations load, and its figures are those of the rows."""
     if not os.path.exists("README.md"):
@@ -239,10 +274,8 @@ def card(check):
     data, rows = found.data.to_dict(), check.all_rows()
     for key, kind in (("pretty_name", str), ("size_categories", list), ("tags", list)):
         check.true(f"{key} of the card: {data.get(key)}", isinstance(data.get(key), kind))
-    for key in ("language", "license"):
-        values = data.get(key, [])
-        values = [values] if isinstance(values, str) else values
-        check.true(f"{key} of the card: {values}", all(isinstance(value, str) for value in values))
+    licenses(check, data, found.text)
+    languages(check, data, found.text, len({row["doc_id"] for row in rows}), sum(row["tokens"] for row in rows))
     bounds = [0, *(10**power for power in range(3, 13))]
     check.equal("size_categories", data["size_categories"], [SIZES[sum(len(rows) >= low for low in bounds) - 1]])
     size = sum(len(row["text"].encode()) for row in rows)

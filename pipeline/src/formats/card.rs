@@ -3,13 +3,18 @@
 //!
 //! Keys are those of the Hub's card specification (`datasetcard.md` in huggingface/hub-docs) and of `datasets`: `configs` say
 //! which files a configuration has, `dataset_info` how many rows, which `load_dataset` compares with what it reads. What is
-//! not known is left out: a `license` stands there only if the caller knows one.
+//! not known is left out: a `license` stands there only if a source has one. Languages go by their ISO 639-1 code where they have one, as
+//! on the Hub.
 //!
 //! Names, domains and languages come from strangers and go through `escape.rs`.
 
 use std::fmt::Write;
 
+use curate_scorers::language::iso639_1;
+
 use super::escape::{code_block, markdown, yaml};
+use super::languages::Language;
+use super::licenses;
 use crate::report::grouped;
 
 /// What a card says. Nothing is computed here but sums and shares.
@@ -23,10 +28,8 @@ pub struct Facts {
     pub manifest: String,
     /// Version of curate.
     pub curate: String,
-    /// Identifiers of licences as the Hub spells them, if known.
-    pub licenses: Vec<String>,
-    /// Languages with their documents, most first: ISO 639 codes.
-    pub languages: Vec<(String, u64)>,
+    /// Languages of the documents drawn, in the order that they are shown in.
+    pub languages: Vec<Language>,
     /// Further tags.
     pub tags: Vec<String>,
     /// Configurations, the default one first, all in one format: `datasets` reads every one with the reader of the first.
@@ -75,6 +78,8 @@ pub struct Config {
 pub struct Source {
     /// Its name.
     pub name: String,
+    /// Its licence, if the manifest states one.
+    pub license: Option<String>,
     /// Distinct documents.
     pub documents: u64,
     /// Documents with their repeats.
@@ -131,13 +136,12 @@ pub fn size_category(rows: u64) -> &'static str {
 fn front_matter(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "---")?;
     writeln!(out, "pretty_name: {}", yaml(&facts.name))?;
-    match &facts.licenses[..] {
-        [] => {}
-        [license] => writeln!(out, "license: {}", yaml(license))?,
-        several => write_list(out, "license", several.iter().map(String::as_str))?,
+    if let Some((license, name)) = licenses::header(&stated(facts)) {
+        writeln!(out, "license: {}", yaml(&license))?;
+        name.map_or(Ok(()), |name| writeln!(out, "license_name: {}", yaml(&name)))?;
     }
-    let codes = facts.languages.iter().map(|(code, _)| code.as_str()).filter(|code| is_language_code(code));
-    write_list(out, "language", codes)?;
+    let codes = facts.languages.iter().filter_map(|language| language.code.as_deref());
+    write_list(out, "language", codes.filter(|code| is_language_code(code)).map(hub_code))?;
     write_list(out, "size_categories", [size_category(facts.draws)].into_iter())?;
     write_list(out, "task_categories", ["text-generation"].into_iter())?;
     let tags = ["pretraining", "curate"].into_iter().chain(facts.tags.iter().map(String::as_str));
@@ -177,6 +181,16 @@ fn write_list<'a>(out: &mut String, key: &str, items: impl Iterator<Item = &'a s
     }
     writeln!(out, "{key}:")?;
     items.try_for_each(|item| writeln!(out, "- {}", yaml(item)))
+}
+
+/// The licence of each source, if stated.
+fn stated(facts: &Facts) -> Vec<Option<&str>> {
+    facts.sources.iter().map(|source| source.license.as_deref()).collect()
+}
+
+/// A language's code as the Hub's search knows it.
+fn hub_code(code: &str) -> &str {
+    iso639_1(code).unwrap_or(code)
 }
 
 /// The Hub takes codes of two or three letters.
@@ -237,13 +251,14 @@ fn write_sources(facts: &Facts, out: &mut String) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "\n## Sources\n\n| source | documents | rows | tokens | share of tokens | q |\n|---|---:|---:|---:|---:|---:|"
+        "\n## Sources\n\n| source | documents | rows | tokens | share of tokens | q | licence |\n|---|---:|---:|---:|---:|---:|---|"
     )?;
     for source in &facts.sources {
         let share = 100.0 * source.tokens as f64 / facts.tokens.max(1) as f64;
         let [documents, draws, tokens] = [source.documents, source.draws, source.tokens].map(grouped);
-        let name = markdown(&source.name);
-        writeln!(out, "| {name} | {documents} | {draws} | {tokens} | {share:.2} % | {} |", quality(source.q))?;
+        let (name, q) = (markdown(&source.name), quality(source.q));
+        let license = source.license.as_deref().map_or("not stated".to_owned(), markdown);
+        writeln!(out, "| {name} | {documents} | {draws} | {tokens} | {share:.2} % | {q} | {license} |")?;
     }
     Ok(())
 }
@@ -274,8 +289,19 @@ fn write_languages(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if facts.languages.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n## Languages\n\n| language | documents |\n|---|---:|")?;
-    facts.languages.iter().try_for_each(|(code, n)| writeln!(out, "| {} | {} |", markdown(code), grouped(*n)))
+    writeln!(out, "\n## Languages\n\nOf the documents drawn, as identified; codes are ISO 639-3.\n")?;
+    writeln!(
+        out,
+        "| language | documents | share of documents | tokens | share of tokens |\n|---|---:|---:|---:|---:|"
+    )?;
+    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+    for Language { code, documents, tokens } in &facts.languages {
+        let code = code.as_deref().map_or("not identified".to_owned(), markdown);
+        let shares = [share(*documents, facts.documents), share(*tokens, facts.tokens)];
+        let [documents, tokens] = [*documents, *tokens].map(grouped);
+        writeln!(out, "| {code} | {documents} | {:.2} % | {tokens} | {:.2} % |", shares[0], shares[1])?;
+    }
+    Ok(())
 }
 
 fn write_columns(out: &mut String) -> std::fmt::Result {
@@ -315,11 +341,15 @@ fn write_use(facts: &Facts, out: &mut String) -> std::fmt::Result {
 
 fn write_licenses(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n## Licence\n")?;
-    if facts.licenses.is_empty() {
+    let stated = stated(facts);
+    let mut licenses: Vec<String> = stated.iter().flatten().map(|license| markdown(license)).collect();
+    if licenses.is_empty() {
         return writeln!(out, "The run does not know the licences of its sources. Each text stays under its own.");
     }
-    let licenses: Vec<String> = facts.licenses.iter().map(|license| markdown(license)).collect();
-    writeln!(out, "As stated for the sources: {}.", licenses.join(", "))
+    let rest = if licenses.len() < stated.len() { " Of the other sources none is stated." } else { "" };
+    licenses.sort();
+    licenses.dedup();
+    writeln!(out, "As stated for the sources: {}.{rest} Each text stays under its own.", licenses.join(", "))
 }
 
 /// A mean quality; that of no tokens is none.
@@ -337,7 +367,11 @@ mod tests {
             run: "quickstart".into(),
             manifest: "quickstart.toml".into(),
             curate: "0.1.0".into(),
-            languages: vec![("eng".into(), 100), ("no".into(), 12)],
+            languages: vec![
+                Language { code: Some("eng".into()), documents: 100, tokens: 270_000 },
+                Language { code: Some("und".into()), documents: 8, tokens: 21_000 },
+                Language { code: None, documents: 4, tokens: 9000 },
+            ],
             configs: vec![
                 Config { name: "default".into(), files: vec!["a.parquet".into(), "b.parquet".into()], bytes: 5 },
                 Config { name: "no".into(), files: vec!["c-*.parquet".into()], bytes: 6 },
@@ -349,7 +383,14 @@ mod tests {
             unique_tokens: 200_000,
             q: 0.74874,
             d_eff: 222_904.4,
-            sources: vec![Source { name: "web".into(), documents: 112, draws: 1166, tokens: 300_000, q: 0.74874 }],
+            sources: vec![Source {
+                name: "web".into(),
+                license: None,
+                documents: 112,
+                draws: 1166,
+                tokens: 300_000,
+                q: 0.74874,
+            }],
             funnel: vec![Stage {
                 name: "filter".into(),
                 arrived: 1596,
@@ -367,8 +408,8 @@ mod tests {
         let expected = r#"---
 pretty_name: "general"
 language:
-- "eng"
-- "no"
+- "en"
+- "und"
 size_categories:
 - "1K<n<10K"
 task_categories:
@@ -420,7 +461,9 @@ dataset_info:
             "| epochs | 1.50 |",
             "| quality q, uncalibrated | 0.7487 |",
             "| effective tokens D_eff, uncalibrated | 222,904 |",
-            "| web | 112 | 1,166 | 300,000 | 100.00 % | 0.7487 |",
+            "| web | 112 | 1,166 | 300,000 | 100.00 % | 0.7487 | not stated |",
+            "| eng | 100 | 89.29 % | 270,000 | 90.00 % |",
+            "| not identified | 4 | 3.57 % | 9,000 | 3.00 % |",
             "| filter | 1,596 | 647 | 949 | 0 | 0 |",
             "| gopher\\_quality.short\\_doc | 949 |",
             "curate 0.1.0 from the manifest quickstart.toml (run quickstart).",
@@ -439,11 +482,19 @@ dataset_info:
         let mut facts = facts();
         assert!(!card(&facts).contains("license:"));
         assert!(card(&facts).contains("does not know the licences"));
-        facts.licenses = vec!["cc-by-4.0".into()];
-        assert!(card(&facts).contains("\nlicense: \"cc-by-4.0\"\n"));
-        facts.licenses.push("mit".into());
-        assert!(card(&facts).contains("\nlicense:\n- \"cc-by-4.0\"\n- \"mit\"\n"));
-        assert!(card(&facts).contains("sources: cc-by-4.0, mit."));
+        facts.sources[0].license = Some("CC-BY-4.0".into());
+        let one = card(&facts);
+        assert!(
+            one.contains("\nlicense: \"cc-by-4.0\"\nlanguage:\n") && one.contains("| 0.7487 | CC-BY-4.0 |\n"),
+            "{one}"
+        );
+        assert!(one.contains("sources: CC-BY-4.0. Each text"));
+        facts.sources.push(Source { license: Some("mit".into()), ..facts.sources[0].clone() });
+        let two = card(&facts);
+        assert!(two.contains("\nlicense: \"other\"\nlicense_name: \"cc-by-4.0-and-mit\"\n"), "{two}");
+        assert!(two.contains("sources: CC-BY-4.0, mit. Each text"));
+        facts.sources.push(Source { license: None, ..facts.sources[0].clone() });
+        assert!(card(&facts).contains("mit. Of the other sources none is stated. Each text"));
     }
 
     #[test]
@@ -468,16 +519,17 @@ dataset_info:
         let mut facts = facts();
         facts.name = hostile.into();
         facts.sources[0].name = hostile.into();
-        facts.languages = vec![(hostile.into(), 1)];
+        facts.sources[0].license = Some(hostile.into());
+        facts.languages = vec![Language { code: Some(hostile.into()), documents: 1, tokens: 1 }];
         facts.configs[0].name = hostile.into();
         facts.megatron = Some(hostile.into());
         facts.tags = vec![hostile.into()];
         let text = card(&facts);
         assert_eq!(text.lines().filter(|line| *line == "---").count(), 2);
         assert_eq!(text.lines().filter(|line| line.starts_with("# ")).count(), 1);
-        assert!(!text.contains("\nlicense:") && !text.contains("\nlanguage:"));
+        assert!(text.contains("\nlicense: \"other\"\nlicense_name: \"x-license-mit\"\nsize_categories:"), "{text}");
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| x")).collect();
         assert_eq!(rows.len(), 2);
-        assert_eq!(rows[0].replace(r"\|", "").matches('|').count(), 7);
+        assert_eq!(rows[0].replace(r"\|", "").matches('|').count(), 8);
     }
 }

@@ -19,6 +19,7 @@ use curate_scorers::tokenizer::Tokenizer;
 use super::blend::{Row as BlendRow, interleave_json, megatron_json, megatron_text};
 use super::card::{Config, Facts, Source, Stage, card};
 use super::jsonl::{JsonlWriter, Row};
+use super::languages::{Language, languages};
 use super::megatron::{BinWriter, check};
 use crate::durable::{self, NewFile};
 use crate::error::{Exit, Failure, printable};
@@ -88,7 +89,7 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         }
         writer.part(&stem, &from)?;
     }
-    writer.finish(&report, mixture, parquet)?;
+    writer.finish(&report, mixture, parquet, languages(&run, &request.mixture)?)?;
     let place = || format!("cannot finish {}", request.output.display());
     durable::sync_dir(&request.output).with_context(place)?;
     durable::remove(&unfinished).with_context(place)?;
@@ -206,20 +207,31 @@ impl Export<'_> {
     }
 
     /// The blend files, and the card last.
-    fn finish(&mut self, report: &Report, mixture: &MixtureReport, parquet: Config) -> Result<()> {
+    fn finish(
+        &mut self,
+        report: &Report,
+        mixture: &MixtureReport,
+        parquet: Config,
+        languages: Vec<Language>,
+    ) -> Result<()> {
         let has_tokens = self.blend.iter().any(|row| row.tokens > 0);
         if has_tokens {
             self.put("megatron.txt", |out| Ok(out.write_all(megatron_text(&self.blend)?.as_bytes())?))?;
             self.put("megatron.json", |out| Ok(out.write_all(megatron_json(&self.blend)?.as_bytes())?))?;
             self.put("interleave.json", |out| Ok(out.write_all(interleave_json(&self.blend, 0)?.as_bytes())?))?;
         }
-        let facts = self.facts(report, mixture, parquet, has_tokens);
+        let facts = Facts { languages, ..self.facts(report, mixture, parquet, has_tokens) };
         self.put("README.md", |out| Ok(out.write_all(card(&facts).as_bytes())?))
     }
 
     fn facts(&self, report: &Report, mixture: &MixtureReport, parquet: Config, has_tokens: bool) -> Facts {
         let source = |(name, found): (&String, &Source)| Source {
             name: name.clone(),
+            license: report
+                .sources
+                .iter()
+                .find(|source| source.name == *name)
+                .and_then(|source| source.license.clone()),
             q: if found.tokens > 0 { found.q / found.tokens as f64 } else { 0.0 },
             ..found.clone()
         };

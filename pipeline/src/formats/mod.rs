@@ -7,4 +7,6 @@ pub mod card;
 mod escape;
 pub mod export;
 pub mod jsonl;
+pub mod languages;
+mod licenses;
 pub mod megatron;

@@ -147,6 +147,7 @@ mod tests {
             date: Some("date".into()),
             priority: 0,
             format: None,
+            license: None,
         }
     }
 

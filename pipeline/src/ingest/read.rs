@@ -199,6 +199,7 @@ mod tests {
             date: None,
             priority: 0,
             format: None,
+            license: None,
         }
     }
 

@@ -183,6 +183,7 @@ fn the_reference_is_a_manifest_of_every_key() {
     assert_eq!(good(&text, &[]).run.memory, 4 << 30);
     let uncommented =
         text.replace("\n# id =", "\nid =").replace("\n# url =", "\nurl =").replace("\n# date =", "\ndate =");
+    let uncommented = uncommented.replace("\n# license =", "\nlicense =");
     good(&uncommented, &[]);
     for key in KEYS {
         assert!(text.contains(&format!("{} = ", check::last(key.path))) && text.contains(key.doc), "{}", key.path);

@@ -75,6 +75,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         }
         report.sources.push(SourceReport {
             name: source.name.clone(),
+            license: source.license.clone(),
             docs_in: counts.map_or(0, |counts| counts.docs.arrived),
             quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
             repeated_ids,

@@ -207,6 +207,7 @@ pub const KEYS: &[Key] = &[
     optional("source.date", Kind::Field, r#""published""#, "field that holds the record's date; absent: none"),
     key("source.priority", integer(0, u32::MAX as u64), "0", "rank among duplicates; the smaller number survives"),
     optional("source.format", Kind::Word(&["jsonl", "parquet", "txt"]), r#""jsonl""#, "how the files are read; absent: by the file name"),
+    optional("source.license", Kind::Label, r#""cc-by-4.0""#, "licence of its texts, for dataset cards: an identifier of SPDX or of the Hugging Face Hub, or words; absent: not stated"),
 
     key("clean.nfc", Kind::Bool, "false", "compose to Unicode NFC"),
     key("clean.control", Kind::Bool, "false", "remove control characters other than tab and newline"),

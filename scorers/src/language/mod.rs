@@ -229,6 +229,11 @@ pub fn iso639_3(code: &str) -> Option<&'static str> {
     language_codes().binary_search(&code).ok().map(|i| language_codes()[i])
 }
 
+/// The ISO 639-1 code of a language that goes by its ISO 639-3 code, if it has one.
+pub fn iso639_1(code: &str) -> Option<&'static str> {
+    ALIASES.iter().find(|(alias, own)| alias.len() == 2 && *own == code).map(|(alias, _)| *alias)
+}
+
 /// ISO 639-1 codes, and the 639-3 macrolanguages that `whatlang` knows by one member only.
 #[rustfmt::skip]
 const ALIASES: &[(&str, &str)] = &[
@@ -384,5 +389,16 @@ mod tests {
             assert_eq!(iso639_3(alias), Some(*code));
         }
         assert_eq!([iso639_3(""), iso639_3("EN"), iso639_3("english")], [None; 3]);
+    }
+
+    #[test]
+    fn codes_of_two_letters_lead_back() {
+        assert_eq!(
+            [iso639_1("eng"), iso639_1("cmn"), iso639_1("nob"), iso639_1("xxx")],
+            [Some("en"), Some("zh"), Some("nb"), None]
+        );
+        for code in language_codes().iter().filter_map(|code| Some((code, iso639_1(code)?))) {
+            assert_eq!(iso639_3(code.1), Some(*code.0));
+        }
     }
 }

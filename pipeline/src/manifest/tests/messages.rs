@@ -24,7 +24,7 @@ near = { ngram = 5, min_jaccard = 1.5 }
 manifest.toml:4:1: unknown key \"shard_sze\" in [run]
   hint: did you mean \"shard_size\"?
 manifest.toml:9:1: unknown key \"max\" in [[source]]
-  hint: its keys are \"name\", \"path\", \"text\", \"id\", \"url\", \"domain\", \"date\", \"priority\", \"format\"
+  hint: its keys are \"name\", \"path\", \"text\", \"id\", \"url\", \"domain\", \"date\", \"priority\", \"format\", \"license\"
 manifest.toml:11:35: dedup.near.min_jaccard: must be between 0 and 1, found 1.5";
     assert_eq!(bad(text, &[]), expected);
 }
@@ -47,6 +47,8 @@ fn wrong_types_and_ranges_are_named() {
         ("run", "dir = \"a\\u0000b\"", "run.dir: must be a path, not empty and without NUL, found \"a\\0b\""),
         ("source", "text = \"a..b\"", "source.text: must be field names joined by dots, found \"a..b\""),
         ("source", "domain = \"a\\nb\"", "source.domain: must be 1 to 64 characters, none a control character, found \"a\\nb\""),
+        ("source", "license = \"\"", "source.license: must be 1 to 64 characters, none a control character, found \"\""),
+        ("source", "license = [\"mit\"]", "source.license: expected a string, found a list"),
         ("source", "priority = 4294967296", "source.priority: must be at least 0 and below 2^32, found 4294967296"),
         ("[clean]", "nfc = 1", "clean.nfc: expected true or false, found integer 1"),
         ("[filter.gopher_quality]", "min_words = 1.5", "filter.gopher_quality.min_words: expected an integer, found float 1.5"),

@@ -1,0 +1,78 @@
+//! The languages of a mixture: of each document drawn, what the table `language` says of it.
+//!
+//! One pass over narrow columns, merged with the mix, which is in the documents' order. Cost: 32 bytes a document drawn.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{UInt32Type, UInt64Type};
+use curate_stages::mix::parse_doc_id;
+use curate_stages::read;
+
+use crate::engine::parts;
+use crate::interrupt;
+use crate::run_dir::RunDir;
+use crate::zip::{Part, Zip};
+
+/// A language's part of a mixture.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Language {
+    /// ISO 639-3 code; none where no language could be told.
+    pub code: Option<String>,
+    /// Distinct documents.
+    pub documents: u64,
+    /// Tokens with repeats.
+    pub tokens: u64,
+}
+
+/// The languages of what was drawn for `mixture`: the one with the most documents first, what could not be told last.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
+    let drawn = drawn(run, mixture)?;
+    let (mut at, mut found) = (0, BTreeMap::<Option<String>, Language>::new());
+    for files in run.shard_files()? {
+        let reads = [read("documents", "doc_id"), read("language", "language"), read("tokens", "tokens")];
+        for batch in Zip::open(&parts(&files, &reads)?)? {
+            interrupt::check()?;
+            let batch = batch?;
+            let [ids, codes] = [0, 1].map(|column| batch.column(column).as_string::<i32>());
+            let tokens = batch.column(2).as_primitive::<UInt64Type>();
+            for row in 0..batch.num_rows() {
+                let Some((_, draws)) = drawn.get(at).filter(|(id, _)| Some(*id) == parse_doc_id(ids.value(row))) else {
+                    continue;
+                };
+                at += 1;
+                let code = codes.is_valid(row).then(|| codes.value(row).to_owned());
+                let language = found.entry(code.clone()).or_insert(Language { code, ..Language::default() });
+                language.documents += 1;
+                language.tokens += tokens.value(row) * u64::from(*draws);
+            }
+        }
+    }
+    ensure!(at == drawn.len(), "mix/{mixture} names documents that are not in the run");
+    let mut all: Vec<Language> = found.into_values().collect();
+    all.sort_by_key(|language| (language.code.is_none(), std::cmp::Reverse(language.documents)));
+    Ok(all)
+}
+
+/// Each document drawn and how often, in the documents' order.
+fn drawn(run: &RunDir, mixture: &str) -> Result<Vec<(u128, u32)>> {
+    let folder = format!("mix/{mixture}");
+    let commit = run.commit(&folder)?.with_context(|| format!("{folder} has not run"))?;
+    let mut drawn = Vec::new();
+    for file in &commit.files {
+        let columns = ["doc_id", "draws"].map(|column| (column.to_owned(), column.to_owned())).to_vec();
+        for batch in Zip::open(&[Part { path: run.table(&folder).join(&file.path), columns }])? {
+            let batch = batch?;
+            let draws = batch.column(1).as_primitive::<UInt32Type>();
+            for (id, draws) in batch.column(0).as_string::<i32>().iter().zip(draws.values()) {
+                let id = id.and_then(parse_doc_id).with_context(|| format!("{folder} has a row without a doc_id"))?;
+                drawn.push((id, *draws));
+            }
+        }
+    }
+    Ok(drawn)
+}
