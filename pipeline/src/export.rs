@@ -25,6 +25,7 @@ use crate::writer::{Staged, TableWriter};
 use crate::zip::Zip;
 
 const BATCH_BYTES: usize = 64 << 20;
+const BATCH_ROWS: usize = 256;
 
 /// Which documents go where.
 pub struct Plan<'a> {
@@ -156,7 +157,9 @@ pub fn write_part(plan: &Plan, part: usize, folder: &Path, staged: &Path) -> Res
             bytes += row.text.len();
             bytes > BATCH_BYTES
         };
-        let n = rest.iter().position(full).unwrap_or(rest.len()).clamp(1, 256.min(rest.len()));
+        // No more rows are looked at than are taken: a batch's bytes of short texts are hundreds of thousands.
+        let most = rest.len().min(BATCH_ROWS);
+        let n = rest[..most].iter().position(full).unwrap_or(most).max(1);
         writer.write(&batch(plan, &rest[..n])?)?;
         rest = &rest[n..];
     }

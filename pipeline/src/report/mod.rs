@@ -18,6 +18,7 @@ use curate_schemas::report::{
 use curate_scorers::loss::LossLaw;
 use curate_stages::STAGES;
 use curate_stages::mix::{self, Active, Method, Request};
+use rayon::prelude::*;
 
 use crate::constants;
 use crate::driver::{Draws, Pooled, gather_pool, method, read_draws, request};
@@ -145,23 +146,30 @@ fn tokenizer(manifest: &Manifest, commits: &[Commit], ledger: &Ledger) -> Option
 /// Records whose own id another record of their source has, by source: sorts 16-byte hashes, so 16 bytes a record.
 fn repeated_ids(shards: &[ShardFiles]) -> Result<BTreeMap<String, u64>> {
     let mut hashes: BTreeMap<String, Vec<u128>> = BTreeMap::new();
-    for files in shards {
-        for batch in Zip::open(&[part(files, "documents", &["source", "source_id"])?])? {
-            let batch = batch?;
-            let sources = batch.column(0).as_string::<i32>();
-            for (row, id) in batch.column(1).as_string::<i32>().iter().enumerate() {
-                let Some(id) = id else { continue };
-                let source = sources.value(row);
-                let hash = xxhash_rust::xxh3::xxh3_128(id.as_bytes());
-                entry(&mut hashes, source).push(hash);
-            }
+    for shard in shards.par_iter().map(own_ids).collect::<Result<Vec<_>>>()? {
+        for (source, mut own) in shard {
+            entry(&mut hashes, &source).append(&mut own);
         }
     }
     let repeated = |mut hashes: Vec<u128>| {
-        hashes.sort_unstable();
+        hashes.par_sort_unstable();
         hashes.chunk_by(|a, b| a == b).filter(|run| run.len() > 1).map(|run| run.len() as u64).sum()
     };
     Ok(hashes.into_iter().map(|(source, hashes)| (source, repeated(hashes))).collect())
+}
+
+/// Hashes of a shard's own ids, by source.
+fn own_ids(files: &ShardFiles) -> Result<BTreeMap<String, Vec<u128>>> {
+    let mut hashes: BTreeMap<String, Vec<u128>> = BTreeMap::new();
+    for batch in Zip::open(&[part(files, "documents", &["source", "source_id"])?])? {
+        let batch = batch?;
+        let sources = batch.column(0).as_string::<i32>();
+        for (row, id) in batch.column(1).as_string::<i32>().iter().enumerate() {
+            let Some(id) = id else { continue };
+            entry(&mut hashes, sources.value(row)).push(xxhash_rust::xxh3::xxh3_128(id.as_bytes()));
+        }
+    }
+    Ok(hashes)
 }
 
 fn mixture_report(
