@@ -94,6 +94,13 @@ check-formats: run .venv/formats ## an export of the quickstart's mixture, read 
 bench-mix:       ## mixing ten million documents again, up to the export
 	cargo bench --profile dev --workspace --bench mix
 
+REMIX := 10000000
+bench-remix: build setup runs/short/$(REMIX) ## a whole run over ten million short documents, then mixed again with another budget: make bench-remix [REMIX=5000000]
+	$(PYTHON) tests/bench/remix.py $(CURATE) runs/short/$(REMIX)
+
+runs/short/%:
+	cargo bench --profile dev --workspace --bench synthetic -- --short $* $(abspath $@).part && mv $@.part $@
+
 bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and an instruction count: make bench-rules CORPUS=…
 	cargo bench --profile dev --workspace --bench rules -- $(abspath $(CORPUS))
 	.venv/bench/bin/python tests/bench/datatrove_rules.py $(abspath $(CORPUS))
@@ -141,4 +148,4 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix drift baseline gold-score check-gpu bench-language clean
+.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language clean

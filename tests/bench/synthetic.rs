@@ -1,8 +1,8 @@
 //! Synthetic documents with a known share of near-duplicates, for deduplication at sizes that no corpus here has:
-//! `cargo bench -p curate-scorers --bench synthetic -- [SOURCE.jsonl.zst …] N OUT_DIR [SEED]`.
+//! `cargo bench -p curate-scorers --bench synthetic -- [--short] [SOURCE.jsonl.zst …] N OUT_DIR [SEED]`.
 //!
 //! Writes N JSON lines with `id` and `text`, about 300 bytes each, to `OUT_DIR/synthetic-00000.jsonl.zst` and on, 250,000 a
-//! file. A text is a window of words of an English source document (default: `fixtures/docs`) with words replaced:
+//! file; with `--short` texts are a quarter as long, for whole runs over many documents. A text is a window of words of an English source document (default: `fixtures/docs`) with words replaced:
 //!
 //! | share | document | `id` |
 //! |---|---|---|
@@ -28,9 +28,17 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const DOCS_PER_FILE: u64 = 250_000;
-const WINDOW: Range<u64> = 38..61;
 const PASSAGES: u64 = 16;
-const PASSAGE_WORDS: usize = 20;
+
+/// Words of a document, and of a passage that several share.
+struct Lengths {
+    window: Range<u64>,
+    passage: usize,
+}
+
+const LONG: Lengths = Lengths { window: 38..61, passage: 20 };
+/// Some 40 to 120 bytes.
+const SHORT: Lengths = Lengths { window: 8..19, passage: 5 };
 /// Replacements are drawn from this many words: few enough for the cache, and as frequent as in the source.
 const SAMPLE_WORDS: u64 = 1 << 16;
 /// Longer words are mostly addresses, or sentences of a script without spaces.
@@ -38,15 +46,18 @@ const WORD_BYTES_MAX: usize = 24;
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/docs");
 
 fn main() -> Result<()> {
+    let lengths = if std::env::args().any(|argument| argument == "--short") { SHORT } else { LONG };
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let count = arguments.iter().position(|argument| argument.parse::<u64>().is_ok());
     let Some((sources, [count, out, seed @ ..])) = count.map(|at| arguments.split_at(at)) else {
-        eprintln!("usage: cargo bench -p curate-scorers --bench synthetic -- [SOURCE.jsonl.zst …] N OUT_DIR [SEED]");
+        eprintln!(
+            "usage: cargo bench -p curate-scorers --bench synthetic -- [--short] [SOURCE.jsonl.zst …] N OUT_DIR [SEED]"
+        );
         return Ok(());
     };
     let seed = seed.first().map_or(Ok(0), |seed| seed.parse())?;
     let sources = if sources.is_empty() { fixtures()? } else { sources.iter().map(PathBuf::from).collect() };
-    write_all(&Source::read(&sources, seed)?, count.parse()?, Path::new(out))
+    write_all(&Source::read(&sources, seed, lengths)?, count.parse()?, Path::new(out))
 }
 
 fn fixtures() -> Result<Vec<PathBuf>> {
@@ -138,6 +149,7 @@ enum Kind {
 
 struct Source {
     seed: u64,
+    lengths: Lengths,
     words: Words,
     /// Words of each document that is longer than any window.
     documents: Vec<Range<usize>>,
@@ -145,8 +157,9 @@ struct Source {
 }
 
 impl Source {
-    fn read(paths: &[PathBuf], seed: u64) -> Result<Source> {
-        let mut source = Source { seed, words: Words::default(), documents: Vec::new(), sample: Words::default() };
+    fn read(paths: &[PathBuf], seed: u64, lengths: Lengths) -> Result<Source> {
+        let mut source =
+            Source { seed, lengths, words: Words::default(), documents: Vec::new(), sample: Words::default() };
         for path in paths {
             let name = |error: &dyn Error| format!("{}: {error}", path.display());
             let file = File::open(path).map_err(|error| name(&error))?;
@@ -161,7 +174,7 @@ impl Source {
             }
         }
         if source.documents.is_empty() {
-            return Err(format!("no document has {} words", WINDOW.end).into());
+            return Err(format!("no document has {} words", source.lengths.window.end).into());
         }
         let mut random = Random::new(seed, 0, Stream::Sample);
         for _ in 0..SAMPLE_WORDS {
@@ -179,7 +192,7 @@ impl Source {
             let escaped = serde_json::to_string(word)?;
             self.words.push(&escaped[1..escaped.len() - 1]);
         }
-        if self.words.ends.len() - first >= WINDOW.end as usize {
+        if self.words.ends.len() - first >= self.lengths.window.end as usize {
             self.documents.push(first..self.words.ends.len());
         }
         Ok(())
@@ -234,10 +247,10 @@ impl Source {
             Kind::Unlike => self.unlike(&mut random, words),
             Kind::Passage(passage) => {
                 self.unlike(&mut Random::new(self.seed, passage, Stream::Passage), words);
-                let passage = words[..PASSAGE_WORDS].to_vec();
+                let passage = words[..self.lengths.passage].to_vec();
                 self.unlike(&mut random, words);
-                let at = random.below((words.len() - PASSAGE_WORDS) as u64 + 1) as usize;
-                words[at..at + PASSAGE_WORDS].copy_from_slice(&passage);
+                let at = random.below((words.len() - passage.len()) as u64 + 1) as usize;
+                words[at..at + passage.len()].copy_from_slice(&passage);
             }
             Kind::EditOf(head) => {
                 self.text(head, &Kind::Unlike, words);
@@ -258,7 +271,8 @@ impl Source {
     /// A window of a random document, with 40 to 80 % of its words replaced.
     fn unlike<'a>(&'a self, random: &mut Random, words: &mut Vec<&'a str>) {
         let document = &self.documents[random.below(self.documents.len() as u64) as usize];
-        let len = (WINDOW.start + random.below(WINDOW.end - WINDOW.start)) as usize;
+        let Range { start, end } = self.lengths.window;
+        let len = (start + random.below(end - start)) as usize;
         let first = document.start + random.below((document.len() - len) as u64 + 1) as usize;
         words.clear();
         words.extend((first..first + len).map(|at| self.words.get(at)));
