@@ -30,7 +30,7 @@ TAIL = """
   `views.sql`, one after the other; `curate verify` objected every time: `pipeline/src/verify.rs`.
 - **Full disks** are file systems in memory of growing size, and of growing numbers of files: `tests/it/disk_full.rs`.
 - **Fuzz cases** are mutations of small files; the seed is printed, `CURATE_FUZZ_SEED` and `CURATE_FUZZ_CASES` take another and
-  more (`make fuzz`): `pipeline/src/ingest/fuzz.rs`, `scorers/src/fuzz.rs`.
+  more (`make fuzz`): `pipeline/src/ingest/fuzz.rs`, `pipeline/src/fuzz.rs`.
 
 ## What is not covered
 

@@ -30,6 +30,8 @@ mod engine;
 mod error;
 mod export;
 mod formats;
+#[cfg(test)]
+mod fuzz;
 mod hub;
 mod ingest;
 mod interrupt;

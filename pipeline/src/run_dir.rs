@@ -220,16 +220,17 @@ impl RunDir {
     }
 
     fn manifest_path(&self) -> PathBuf {
-        self.root.join(".curate/manifest.json")
+        self.root.join(".curate/manifest.toml")
     }
 
     /// Keeps the manifest of a run that is done, as it was understood: its report can be made again without its file. A
     /// report that another manifest led to is taken back first.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
-        let text = serde_json::to_vec_pretty(manifest)?;
-        if fs::read(self.manifest_path()).ok().as_deref() != Some(&text) {
+        // TOML: its reader gives back every float as it was.
+        let text = toml::to_string_pretty(manifest)?;
+        if fs::read(self.manifest_path()).ok().as_deref() != Some(text.as_bytes()) {
             self.retire_report()?;
-            self.write(&self.manifest_path(), &text)?;
+            self.write(&self.manifest_path(), text.as_bytes())?;
         }
         Ok(())
     }
@@ -240,9 +241,11 @@ impl RunDir {
     /// If it is not there or damaged.
     pub fn manifest(&self) -> Result<Manifest> {
         let path = self.manifest_path();
-        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let damaged = |error| Failure::new(Exit::Broken, format!("{} is damaged: {error}", path.display()));
-        Ok(serde_json::from_slice(&text).map_err(damaged)?)
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let damaged = |error: toml::de::Error| {
+            Failure::new(Exit::Broken, format!("{} is damaged: {}", path.display(), error.message()))
+        };
+        Ok(toml::from_str(&text).map_err(damaged)?)
     }
 
     /// A file that a commit names.

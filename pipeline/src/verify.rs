@@ -48,7 +48,7 @@ pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     }
     writeln!(out, "{} damages in {} files", check.damages.len(), check.files)?;
     let file = run.manifest().map(|manifest| manifest.file).unwrap_or_default();
-    let manifest = if file.as_os_str().is_empty() { "MANIFEST".into() } else { file.to_string_lossy() };
+    let manifest = if file.is_empty() { "MANIFEST" } else { &file };
     let command = format!("curate run {manifest} --run-dir {} --repair", root.display());
     writeln!(out, "\nhint: this makes what is named again, and nothing else: {}", printable(&command))?;
     Ok(ExitCode::from(Exit::No as u8))
@@ -173,10 +173,16 @@ impl<'a> Check<'a> {
             schema.fields().iter().map(|field| (field.name().clone(), field.name().clone())).collect();
         let mut parts = vec![Part { path: path.to_path_buf(), digest: None, columns }];
         let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned) && table != "documents";
-        if let Some(documents) = beside.documents.filter(|_| aligned) {
+        // A file is not to blame for another that it cannot be compared with.
+        let is_damaged = |table: &str, file: Option<&FileEntry>| {
+            let path = self.run.table(table).join(file.map_or(COMMIT, |file| &file.path));
+            self.damages.iter().any(|damage| damage.path == path)
+        };
+        let read = bytes_read(table);
+        let has_damage = is_damaged("documents", beside.documents) || is_damaged(read.table, beside.bytes);
+        if let Some(documents) = beside.documents.filter(|_| aligned && !has_damage) {
             let columns = vec![("doc_id".to_owned(), "documents.doc_id".to_owned())];
             parts.push(Part { path: self.run.table("documents").join(&documents.path), digest: None, columns });
-            let read = bytes_read(table);
             let of = beside.bytes.with_context(|| format!("{}, which it rests on, is not committed", read.table))?;
             let columns = vec![(read.column.to_owned(), "seen.bytes".to_owned())];
             parts.push(Part { path: self.run.table(read.table).join(&of.path), digest: None, columns });

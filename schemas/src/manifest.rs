@@ -55,12 +55,8 @@ pub struct Manifest {
     #[serde(skip)]
     pub base: PathBuf,
     /// Path of the manifest as it was given; empty: none.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub file: PathBuf,
-}
-
-fn is_empty(path: &PathBuf) -> bool {
-    path.as_os_str().is_empty()
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub file: String,
 }
 
 /// `[run]`: what the run is called, where it is written and what it may use.

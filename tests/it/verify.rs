@@ -38,6 +38,10 @@ fn a_finished_run_is_whole() {
     let dir = finished(&place);
     let files = tree(&dir).len();
     verify(&dir).exits(0).prints(&[&format!("{files} files, "), ": whole\n"]);
+    // Found by a user's number: a reader of JSON that rounds made another report of it.
+    let long = ["--set", "budget.params=123456789.12345679", "--set", "budget.represents=123456789.12345679"];
+    run(&place.path("manifest.toml"), &dir, &long).exits(0);
+    verify(&dir).exits(0);
 }
 
 #[test]
@@ -198,7 +202,7 @@ fn what_a_run_remembers_can_be_lost() {
     let (manifest, dir) = (corpus(&place, 12), place.path("run"));
     run(&manifest, &dir, &[]).exits(0);
     let before = tree(&dir);
-    for name in ["inputs.json", "manifest.json", "lock"] {
+    for name in ["inputs.json", "manifest.toml", "lock"] {
         for bytes in ["", "{", "[]", "{\"format\": 1}"] {
             fs::write(dir.join(".curate").join(name), bytes).unwrap();
             run(&manifest, &dir, &[]).exits(0);

@@ -65,7 +65,7 @@ fn drawn(run: &RunDir, mixture: &str) -> Result<Vec<(u128, u32)>> {
     let mut drawn = Vec::new();
     for file in &commit.files {
         let columns = ["doc_id", "draws"].map(|column| (column.to_owned(), column.to_owned())).to_vec();
-        for batch in Zip::open(&[Part { path: run.table(&folder).join(&file.path), columns }])? {
+        for batch in Zip::open(&[Part::of(&run.stored(&folder, file), columns)])? {
             let batch = batch?;
             let draws = batch.column(1).as_primitive::<UInt32Type>();
             for (id, draws) in batch.column(0).as_string::<i32>().iter().zip(draws.values()) {

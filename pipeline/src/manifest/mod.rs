@@ -69,7 +69,7 @@ pub enum LoadError {
 pub fn load(path: &Path, sets: &[String]) -> Result<Manifest, LoadError> {
     let unreadable = |reason| LoadError::Unreadable { path: printable(&path.to_string_lossy()), reason };
     let manifest = from_bytes(path, &read(path, "a manifest").map_err(unreadable)?, sets)?;
-    Ok(Manifest { file: path.to_owned(), ..manifest })
+    Ok(Manifest { file: path.to_string_lossy().into_owned(), ..manifest })
 }
 
 /// Reads a small file, which is `what`.
