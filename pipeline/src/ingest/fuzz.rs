@@ -144,3 +144,24 @@ fn parquet_files_of_any_bytes_lose_no_row_in_silence() {
         assert!(items.iter().any(Result::is_err) || items.len() == 40, "{} rows", items.len());
     });
 }
+
+#[test]
+fn a_damaged_row_group_costs_itself_only() {
+    let reader = Reader::new("a.parquet");
+    let mut bytes = parquet(4);
+    let path = reader.folder.path().join("in/a.parquet");
+    std::fs::write(&path, &bytes).expect("written");
+    let file = std::fs::File::open(&path).expect("a file");
+    let footer =
+        ::parquet::arrow::arrow_reader::ArrowReaderMetadata::load(&file, Default::default()).expect("a footer");
+    let (start, length) = footer.metadata().row_group(1).column(0).byte_range();
+    bytes[start as usize..(start + length) as usize].fill(0xff);
+    let items = reader.items(&bytes);
+    let texts: Vec<&str> = items.iter().flatten().map(|record| record.text.as_str()).collect();
+    assert_eq!(texts.len(), 30);
+    assert_eq!((texts[9], texts[10]), ("Prose 9 and so on", "Prose 20 and so on"));
+    let damages: Vec<_> = items.iter().filter_map(|item| item.as_ref().err()).collect();
+    assert_eq!(damages.len(), 1);
+    assert_eq!((damages[0].offset, damages[0].reason, damages[0].raw.is_empty()), (10, "damaged_file", false));
+    assert!(damages[0].detail.starts_with("row group 1: "), "{}", damages[0].detail);
+}

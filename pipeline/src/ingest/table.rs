@@ -10,14 +10,17 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit, TimestampMicrosecondType};
 use curate_schemas::manifest::Source;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::metadata::RowGroupMetaData;
 
 use super::record::{Item, RAW_KEPT, Record, damage};
 use super::{date, footer};
 use crate::error::guard;
 use crate::zip::text_batch_rows;
 
-/// Reads a file, row by row.
+/// Reads a file, row by row. Damage costs the rest of its row group; the next one is read again.
 ///
 /// # Errors
 /// If `sink` fails. Damage in the file is handed to `sink`.
@@ -25,37 +28,63 @@ pub fn read(file: File, source: &Source, max_record: u64, sink: &mut dyn FnMut(I
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
     let mut head = vec![0; RAW_KEPT.min(size as usize)];
     let head = if file.read_exact_at(&mut head, 0).is_ok() { head } else { Vec::new() };
+    let damaged = |row: u64, detail: &str| Err(damage(row, "damaged_file", detail, &head, size));
+    let open = || -> Result<_> {
+        footer::check(&file, size).map_err(anyhow::Error::msg)?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
+        Ok((metadata, text_batch_rows(&builder)))
+    };
+    let (metadata, batch_rows) = match guarded(open) {
+        Ok(open) => open,
+        Err(detail) => return sink(damaged(0, &detail)),
+    };
     let mut row = 0;
-    match read_rows(file, size, source, max_record, &mut row, sink)? {
-        Ok(()) => Ok(()),
-        Err(detail) => sink(Err(damage(row, "damaged_file", &detail, &head, size))),
+    for (group, promised) in metadata.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).enumerate() {
+        let open = || -> Result<_> {
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
+            Ok(builder.with_row_groups(vec![group]).with_batch_size(batch_rows).build()?)
+        };
+        let first = row;
+        let outcome = match guarded(open) {
+            Ok(mut reader) => read_group(&mut reader, source, max_record, &mut row, sink)?,
+            Err(detail) => Err(detail),
+        };
+        let found = row - first;
+        match outcome {
+            Err(detail) => sink(damaged(row, &format!("row group {group}: {detail}")))?,
+            Ok(()) if u64::try_from(promised) != Ok(found) => {
+                sink(damaged(
+                    row,
+                    &format!("row group {group}: the footer says {promised} rows, {found} could be read"),
+                ))?;
+            }
+            Ok(()) => {}
+        }
+        // Rows keep the numbers they have in the file, unless a footer lies.
+        row = row.max(first.saturating_add(u64::try_from(promised).unwrap_or(0).min(u64::from(u32::MAX))));
     }
+    let (said, groups) = (metadata.metadata().file_metadata().num_rows(), metadata.metadata().row_groups());
+    let sum = groups.iter().fold(0i64, |sum, group| sum.saturating_add(group.num_rows()));
+    if said != sum {
+        sink(damaged(row, &format!("the footer says {said} rows, its row groups say {sum}")))?;
+    }
+    Ok(())
 }
 
 /// Calls the reader, whose panics are damage of the file. `sink` is called outside: its failures are the run's.
-fn read_rows(
-    file: File,
-    size: u64,
+fn read_group(
+    reader: &mut ParquetRecordBatchReader,
     source: &Source,
     max_record: u64,
     row: &mut u64,
     sink: &mut dyn FnMut(Item) -> Result<()>,
 ) -> Result<std::result::Result<(), String>> {
-    let open = || -> Result<_> {
-        footer::check(&file, size).map_err(anyhow::Error::msg)?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-        let (rows, promised) = (text_batch_rows(&builder), builder.metadata().file_metadata().num_rows());
-        Ok((builder.with_batch_size(rows).build()?, promised))
-    };
-    let (mut reader, promised) = match guarded(open) {
-        Ok(open) => open,
-        Err(detail) => return Ok(Err(detail)),
-    };
     loop {
         let next = || reader.next().map(|batch| records(&batch?, source, max_record, *row)).transpose();
         let items = match guarded(next) {
             Ok(Some(items)) => items,
-            Ok(None) => break,
+            Ok(None) => return Ok(Ok(())),
             Err(detail) => return Ok(Err(detail)),
         };
         for item in items {
@@ -63,8 +92,6 @@ fn read_rows(
             sink(item)?;
         }
     }
-    let missing = || format!("the footer says {promised} rows, {row} could be read");
-    Ok(if u64::try_from(promised) == Ok(*row) { Ok(()) } else { Err(missing()) })
 }
 
 /// What strangers' files can make of a reader: an error or a panic, told alike.
