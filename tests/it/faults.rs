@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -107,7 +108,7 @@ impl Walk {
         dir
     }
 
-    fn command(&self, dir: &Path) -> std::process::Command {
+    fn command(&self, dir: &Path) -> Command {
         run_command(&self.manifest, dir, &[&["--threads", "1"], self.more].concat())
     }
 
@@ -153,23 +154,22 @@ impl Walk {
         }
     }
 
-    /// The steps to be failed, with the actions for each: the first of each kind with all of them, and others, if they are wanted, with
-    /// one of them in turn.
-    fn cases(&self, others: bool) -> Vec<(&Step, &'static str)> {
+    /// The steps to be failed, with the actions for each: the first of each kind with all of them, the others with one in turn.
+    fn cases(&self) -> Vec<(&Step, &'static str)> {
         let all = std::env::var("CURATE_FAULTS").is_ok_and(|value| value == "all");
         let mut seen = BTreeSet::new();
         let mut cases = Vec::new();
         for step in &self.steps {
             let every = seen.insert(&step.point) || all;
             let turn = (step.number % ACTIONS.len() as u64) as usize;
-            let actions = ACTIONS.iter().enumerate().filter(|(at, _)| every || (others && *at == turn));
+            let actions = ACTIONS.iter().enumerate().filter(|(at, _)| every || *at == turn);
             cases.extend(actions.map(|(_, action)| (step, *action)));
         }
         cases
     }
 
-    fn walk(&self, name: &str, others: bool) {
-        let cases = self.cases(others);
+    fn walk(&self, name: &str) {
+        let cases = self.cases();
         let next = AtomicUsize::new(0);
         let failed = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -215,9 +215,8 @@ fn sort_of(path: &str) -> String {
         Some(("unit" | "run" | "views" | "manifest" | "inputs", _)) => name.to_owned(),
         Some((_, "parquet")) => "part.parquet".to_owned(),
         Some((_, "json")) => "receipt.json".to_owned(),
-        Some((_, "tmp")) => {
-            format!("{}.tmp", name.split('.').next().unwrap_or_default().trim_end_matches(char::is_numeric))
-        }
+        Some((_, "tmp")) if name.starts_with("part-") => "receipt.tmp".to_owned(),
+        Some((_, "tmp")) => format!("{}.tmp", name.split('.').next().unwrap_or_default()),
         _ => "folder".to_owned(),
     };
     match folder.first() {
@@ -228,12 +227,47 @@ fn sort_of(path: &str) -> String {
     }
 }
 
+/// An export that failed is made by the same command, or is finished.
+#[test]
+fn every_step_of_an_export() {
+    let place = Place::in_memory();
+    let run_dir = place.path("run");
+    run(&corpus(&place), &run_dir, &["--threads", "1"]).exits(0);
+    let export = |to: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_curate"));
+        command.arg("export").arg(&run_dir).args(["general", "--format", "parquet,jsonl,megatron", "-o"]).arg(to);
+        command
+    };
+    let (whole, log) = (place.path("whole"), place.path("steps"));
+    outcome(export(&whole).env("CURATE_STEPS", &log)).exits(0);
+    let (expected, steps) = (tree(&whole), fs::read_to_string(log).unwrap().lines().count());
+    let mut cases = 0;
+    for number in 1..=steps {
+        for action in ACTIONS {
+            let (dir, what) = (place.path("out"), format!("step {number} with {action}"));
+            let fault = outcome(export(&dir).env("CURATE_FAULT", format!("{number}:{action}")));
+            assert!(matches!(fault.code, Some(70 | 74 | 86)), "{what}: {:?} {}", fault.code, fault.stderr);
+            let again = outcome(&mut export(&dir));
+            let is_finished = again.code == Some(2) && again.stderr.contains("is a finished export");
+            assert!(again.code == Some(0) || is_finished, "{what}: {}", again.stderr);
+            let mut found = tree(&dir);
+            // The mark of an unfinished folder goes last.
+            let is_marked = found.remove(".unfinished").is_some();
+            assert!(!is_marked || is_finished, "{what}");
+            assert_same(&found, &expected, &what);
+            fs::remove_dir_all(&dir).unwrap();
+            cases += 1;
+        }
+    }
+    figure("faults, export: step × action, each made again", cases);
+}
+
 #[test]
 fn every_step_of_a_first_run() {
-    Walk::fresh().walk("first", true);
+    Walk::fresh().walk("first");
 }
 
 #[test]
 fn every_step_of_a_changed_run() {
-    Walk::changed().walk("changed", false);
+    Walk::changed().walk("changed");
 }
