@@ -16,6 +16,7 @@ build:           ## the program, in the one profile that tests and runs share
 check:           ## format, lints, docs
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features curate/faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
 test: setup      ## every test

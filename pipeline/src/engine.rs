@@ -172,7 +172,7 @@ impl CorpusFiles {
             Ok(())
         };
         let read = self.engine.for_each(&self.shards, read_shard);
-        read.map(|_| ()).map_err(|error| external(error))
+        read.map(|_| ()).map_err(external)
     }
 }
 
@@ -223,7 +223,7 @@ impl Corpus for CorpusFiles {
             ensure!(doc == self.firsts[shard + 1], "shard {shard} has other rows than its commit says");
             Ok(())
         };
-        read().map_err(|error| external(error))
+        read().map_err(external)
     }
 
     fn scan(
@@ -251,7 +251,7 @@ impl Corpus for CorpusFiles {
             if !(first..first + batch.num_rows() as u64).any(wanted) {
                 return Ok(());
             }
-            let texts = edited_texts(batch).map_err(|error| external(error))?;
+            let texts = edited_texts(batch).map_err(external)?;
             for (doc, text) in (first..).zip(&texts) {
                 if wanted(doc) {
                     visit(doc, text.unwrap_or_default())?;
@@ -262,7 +262,7 @@ impl Corpus for CorpusFiles {
     }
 
     fn check(&self) -> datafusion::error::Result<()> {
-        interrupt::check().map_err(|error| external(error))
+        interrupt::check().map_err(external)
     }
 
     fn memory(&self) -> u64 {
@@ -321,7 +321,7 @@ impl PartitionStream for Rows {
             Ok(zip) => Box::new(zip),
             Err(error) => Box::new(std::iter::once(Err(error))),
         };
-        let batches = batches.map(|batch| batch.map_err(|error| external(error)));
+        let batches = batches.map(|batch| batch.map_err(external));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(batches)))
     }
 }

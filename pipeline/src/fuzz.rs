@@ -134,7 +134,7 @@ fn models_of_any_bytes_are_refused_or_opened() {
     assert!(Model::open(folder.path()).is_ok());
     for name in [names[0], names[2]] {
         let seed = fs::read(from.join(name)).expect("a fixture");
-        cases(name, &[seed.clone()], |bytes| {
+        cases(name, std::slice::from_ref(&seed), |bytes| {
             fs::write(folder.path().join(name), bytes).expect("written");
             let _ = Model::open(folder.path());
         });

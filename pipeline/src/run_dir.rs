@@ -479,9 +479,9 @@ fn remove(path: &Path) -> Result<()> {
 fn refuse_links(root: &Path) -> Result<()> {
     for folder in ["", ".curate", "mix", "mixture"] {
         let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
-        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
-            let message =
-                format!("{} is a symbolic link, it may lead out of the run directory", entry.path().display());
+        let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if let Some(link) = entries.flatten().find(is_link) {
+            let message = format!("{} is a symbolic link, it may lead out of the run directory", link.path().display());
             let hint = "move the run directory itself, or name another by run.dir";
             return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }
