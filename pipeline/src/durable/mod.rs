@@ -1,6 +1,6 @@
 //! The operations on files whose order a crash may cut: every durable step of a run goes through here.
 //!
-//! A build with the feature `faults` counts them and can fail each, or lose what was not fsynced: see [`faults`]. Without it
+//! A build with the feature `faults` counts them and can fail each, or lose what was not fsynced: see `faults.rs`. Without it
 //! they are the system's own calls. Spill files are no durable steps; they are swept when a run is opened.
 
 #[cfg(feature = "faults")]
