@@ -20,6 +20,8 @@ const ACTIONS: [&str; 6] = ["eio", "enospc", "panic", "exit", "power_old", "powe
 struct Step {
     number: u64,
     point: String,
+    /// Whether it is one of the stage `language`, the first after `documents`.
+    is_later: bool,
 }
 
 /// What is walked: a command that is run in a copy of a directory.
@@ -31,6 +33,8 @@ struct Walk {
     more: &'static [&'static str],
     expected: BTreeMap<String, Vec<u8>>,
     steps: Vec<Step>,
+    /// How many steps there are, those that are not walked included.
+    total: u64,
 }
 
 const MANIFEST: &str = r#"
@@ -72,12 +76,11 @@ impl Walk {
         Walk::of(place, manifest, &[])
     }
 
-    /// A run with a further input, another threshold and another mixture, over a finished one.
+    /// A run with another threshold and another mixture, over a finished one: commits are replaced.
     fn changed() -> Walk {
         let place = Place::in_memory();
         let manifest = corpus(&place);
         run(&manifest, &place.path("before"), &["--threads", "1"]).exits(0);
-        place.write("data/c.jsonl", fixture_lines("web-000.jsonl.zst", 10..12));
         Walk::of(
             place,
             manifest,
@@ -85,16 +88,30 @@ impl Walk {
         )
     }
 
+    /// A run with a further input and a changed one, over a finished one, up to what follows `documents`.
+    fn grown() -> Walk {
+        let place = Place::in_memory();
+        let manifest = corpus(&place);
+        run(&manifest, &place.path("before"), &["--threads", "1"]).exits(0);
+        place.write("data/b.jsonl", fixture_lines("web-000.jsonl.zst", 4..8));
+        place.write("data/c.jsonl", fixture_lines("web-000.jsonl.zst", 10..12));
+        let mut walk = Walk::of(place, manifest, &[]);
+        let later = walk.steps.iter().position(|step| step.is_later).unwrap();
+        walk.steps.truncate(later);
+        walk
+    }
+
     fn of(place: Place, manifest: PathBuf, more: &'static [&'static str]) -> Walk {
         let before = place.path("before");
-        let mut walk = Walk { place, manifest, before, more, expected: BTreeMap::new(), steps: Vec::new() };
+        let mut walk = Walk { place, manifest, before, more, expected: BTreeMap::new(), steps: Vec::new(), total: 0 };
         let (dir, log) = (walk.copy("unbroken"), walk.place.path("steps"));
         outcome(walk.command(&dir).env("CURATE_STEPS", &log)).exits(0);
         check(&dir, None).exits(0);
         walk.expected = tree(&dir);
         let text = fs::read_to_string(log).unwrap();
         walk.steps = text.lines().map(|line| step(line, &dir)).collect();
-        assert!(walk.steps.len() > 200, "{} steps", walk.steps.len());
+        walk.total = walk.steps.len() as u64;
+        assert!(walk.total > 200, "{} steps", walk.steps.len());
         walk
     }
 
@@ -187,11 +204,11 @@ impl Walk {
         let failed = failed.into_inner().unwrap();
         assert!(failed.is_empty(), "{} of {} faults: {failed:#?}", failed.len(), cases.len());
         // The walk ends where a run sees no fault.
-        let last = self.steps.len() as u64;
+        let last = self.total;
         let dir = self.copy("beyond");
         outcome(self.command(&dir).env("CURATE_FAULT", format!("{}:exit", last + 1))).exits(0);
         let points: BTreeSet<&str> = self.steps.iter().map(|step| step.point.as_str()).collect();
-        figure(&format!("faults, {name} run: durable steps"), last);
+        figure(&format!("faults, {name} run: durable steps"), self.steps.len());
         figure(&format!("faults, {name} run: kinds of steps"), points.len());
         figure(&format!("faults, {name} run: step × action, each resumed"), cases.len());
     }
@@ -203,7 +220,8 @@ fn step(line: &str, dir: &Path) -> Step {
     let (kind, paths) = what.split_once('(').unwrap();
     let path = Path::new(paths.trim_end_matches(')').rsplit(", ").next().unwrap().trim_matches('"'));
     let path = path.strip_prefix(dir).map_or_else(|_| "..".to_owned(), |path| path.to_string_lossy().into_owned());
-    Step { number: number.parse().unwrap(), point: format!("{kind} {}", sort_of(&path)) }
+    let is_later = kind == "Create" && path.contains("language-part");
+    Step { number: number.parse().unwrap(), point: format!("{kind} {}", sort_of(&path)), is_later }
 }
 
 /// What a path is of, whatever its stage and its number.
@@ -265,6 +283,11 @@ fn every_step_of_an_export() {
 #[test]
 fn every_step_of_a_first_run() {
     Walk::fresh().walk("first");
+}
+
+#[test]
+fn every_step_of_a_run_with_other_inputs() {
+    Walk::grown().walk("other inputs");
 }
 
 #[test]
