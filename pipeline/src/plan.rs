@@ -110,7 +110,8 @@ fn line(run: &RunDir, name: &str, wanted: &[Expected], out: &mut impl Write) -> 
     }
     let why = missing.iter().find_map(|file| {
         let former = files.iter().find(|had| number(&had.path) == number(&file.path))?;
-        Some(changes(&former.parts, &file.parts).join("; "))
+        let changes = changes(&former.parts, &file.parts);
+        Some(if changes.is_empty() { "a file is not as it was committed".to_owned() } else { changes.join("; ") })
     });
     let why = why.unwrap_or_else(|| "not done yet".to_owned());
     writeln!(out, "{name}: {} of {} shards to do: {why}", missing.len(), wanted.len())?;

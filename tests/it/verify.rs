@@ -139,8 +139,18 @@ fn what_was_changed_is_named_and_made_again() {
         ];
         // One way to change a file is enough for each.
         let (what, change) = changes[repaired % changes.len()];
-        let (what, change) = if name.ends_with(".json") { changes[3] } else { (what, change) };
+        let (what, change) = match name {
+            name if name.ends_with(".json") => changes[3],
+            name if name.starts_with("signals/") => changes[0],
+            _ => (what, change),
+        };
         match change(bytes) {
+            None if name.starts_with("signals/") => {
+                fs::remove_file(dir.join(name)).unwrap();
+                let plan =
+                    curate(["plan".as_ref(), manifest.as_os_str(), "--run-dir".as_ref(), dir.as_os_str()]).exits(0);
+                plan.prints(&["signals: 1 of ", "shards to do: a file is not as it was committed"]);
+            }
             None => fs::remove_file(dir.join(name)).unwrap(),
             Some(changed) => fs::write(dir.join(name), changed).unwrap(),
         }
