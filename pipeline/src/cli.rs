@@ -127,7 +127,7 @@ struct RunArgs {
     /// Threads; default: the machine's cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Most rows read at a time; fewer take less memory, and no result depends on it
+    /// Most rows of committed tables read at a time; fewer take less memory, and only the rounding of model scores may depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_rows: Option<u32>,
     /// Check everything that is committed first, as `verify` does, and make again what is damaged
@@ -286,8 +286,8 @@ fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Resul
     }
     let driver = Driver::new(manifest, run, threads)?;
     let done = driver.run(args.until.as_deref())?;
-    driver.run.sweep()?;
     views::write(&driver.run)?;
+    driver.run.sweep()?;
     let report = report::build(&driver.run, &driver.manifest)?;
     driver.run.write_manifest(&driver.manifest)?;
     driver.run.write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;

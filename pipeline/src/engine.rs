@@ -23,6 +23,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 
+use crate::error::Failure;
 use crate::interrupt;
 use crate::run_dir::ShardFiles;
 use crate::zip::{Part, Zip, most_rows};
@@ -93,7 +94,9 @@ impl Engine {
             while failed.load(Ordering::Relaxed) == 0 {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(item) = items.get(at) else { break };
+                let raise = Raise(&failed);
                 let result = work(at, item);
+                drop(raise);
                 failed.fetch_add(usize::from(result.is_err()), Ordering::Relaxed);
                 done.push((at, result));
             }
@@ -109,6 +112,15 @@ impl Engine {
         });
         results.sort_by_key(|(at, _)| *at);
         results.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+/// Raises a count if its thread panics, so that other threads begin nothing more.
+struct Raise<'a>(&'a AtomicUsize);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(usize::from(std::thread::panicking()), Ordering::Relaxed);
     }
 }
 
@@ -276,13 +288,19 @@ impl Corpus for CorpusFiles {
 
 /// An error of ours on its way through a stage, so that what failed is still known behind it.
 fn external(error: anyhow::Error) -> DataFusionError {
-    DataFusionError::External(error.reallocate_into_boxed_dyn_error_without_backtrace())
+    match error.downcast::<Failure>() {
+        Ok(failure) => DataFusionError::External(Box::new(failure)),
+        Err(error) => DataFusionError::External(error.reallocate_into_boxed_dyn_error_without_backtrace()),
+    }
 }
 
 /// An error of ours, come out of a stage again, without its wrapping.
 pub fn internal(error: DataFusionError) -> anyhow::Error {
     match error {
-        DataFusionError::External(ours) => anyhow::Error::from_boxed(ours),
+        DataFusionError::External(ours) => match ours.downcast::<Failure>() {
+            Ok(failure) => (*failure).into(),
+            Err(ours) => anyhow::Error::from_boxed(ours),
+        },
         other => other.into(),
     }
 }
@@ -329,6 +347,20 @@ impl PartitionStream for Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Exit, exit_code};
+
+    /// Found by a signal in a stage over all shards: exit 70.
+    #[test]
+    fn a_failure_is_still_known_behind_a_stage() {
+        let failure = || anyhow::Error::from(Failure::new(Exit::Terminated, "interrupted"));
+        for error in [failure(), failure().context("while reading")] {
+            assert_eq!(exit_code(&internal(external(error))), 143);
+        }
+        assert_eq!(exit_code(&external(failure()).context("in a plan").into()), 143);
+        let full = anyhow::Error::from(std::io::Error::from_raw_os_error(28)).context("cannot write a file");
+        assert_eq!(exit_code(&internal(external(full))), 74);
+    }
+
     use arrow::array::{ArrayRef, StructArray, UInt64Array};
     use arrow::datatypes::{DataType, Field};
     use curate_stages::function::Function;

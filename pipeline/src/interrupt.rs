@@ -29,11 +29,13 @@ pub fn install() -> Result<()> {
             if SIGNAL.swap(signal, Ordering::SeqCst) != 0 {
                 std::process::exit(128 + signal);
             }
-            progress::say("curate: stopping; shards under way are given up, run the same command again to go on");
             std::thread::spawn(move || {
                 std::thread::sleep(PATIENCE);
-                progress::say("curate: interrupted in the middle of a shard; what was committed is kept");
                 std::process::exit(128 + signal);
+            });
+            // Whoever should read it may not: this thread must not wait for that.
+            std::thread::spawn(|| {
+                progress::say("curate: stopping; shards under way are given up, run the same command again to go on");
             });
         }
     });

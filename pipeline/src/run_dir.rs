@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use curate_schemas::commit::{Commit, FORMAT, FileEntry};
 use curate_schemas::manifest::Manifest;
+use curate_schemas::tables;
 use curate_stages::STAGES;
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,6 @@ impl RunDir {
         let hidden = root.join(".curate");
         let unwritable = || format!("cannot write the run directory {}", root.display());
         durable::create_dir_all(&hidden).with_context(unwritable)?;
-        sync_new(root).with_context(unwritable)?;
         refuse_links(root)?;
         let lock = take_lock(&hidden.join("lock"))?;
         let run = RunDir { root: root.to_path_buf(), _lock: Some(lock) };
@@ -169,11 +169,7 @@ impl RunDir {
     pub fn publish(&self, staged: &Path, path: &Path) -> Result<()> {
         let place = || format!("cannot write {}", path.display());
         let folder = path.parent().context("a published file has a folder")?;
-        if !folder.is_dir() {
-            durable::create_dir_all(folder).with_context(place)?;
-            let mut above = folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
-            above.try_for_each(durable::sync_dir).with_context(place)?;
-        }
+        durable::create_dir_all(folder).with_context(place)?;
         durable::rename(staged, path).with_context(place)?;
         durable::sync_dir(folder).with_context(place)
     }
@@ -441,6 +437,14 @@ pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
     };
     let damaged = |what: String| Failure::new(Exit::Broken, format!("{} is damaged: {what}", path.display()));
     let commit: Commit = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    let is_name = |name: &str| !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != ".." && name != ".";
+    let files = commit.files.iter().chain(commit.tables.values().flatten());
+    if let Some(file) = files.into_iter().find(|file| !is_name(&file.path)) {
+        return Err(damaged(format!("it names the file {:?}", file.path)).into());
+    }
+    if let Some(table) = commit.tables.keys().find(|table| tables::table(table).is_none()) {
+        return Err(damaged(format!("it names the table {table:?}")).into());
+    }
     let mut unsealed = commit.clone();
     unsealed.digest = String::new();
     let digest = digest_of(&unsealed)?;
@@ -458,17 +462,6 @@ pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
 
 fn digest_of(commit: &Commit) -> Result<String> {
     Ok(blake3::hash(&serde_json::to_vec(commit)?).to_hex().to_string())
-}
-
-/// Makes the name of the run directory durable, and that of the folder in it.
-fn sync_new(root: &Path) -> std::io::Result<()> {
-    let above = root.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match durable::sync_dir(above) {
-        // A folder that may be written into, but not read, cannot be synced.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
-        synced => synced?,
-    }
-    durable::sync_dir(root)
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -50,7 +50,11 @@ pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     let file = run.manifest().map(|manifest| manifest.file).unwrap_or_default();
     let manifest = if file.is_empty() { "MANIFEST" } else { &file };
     let command = format!("curate run {manifest} --run-dir {} --repair", root.display());
-    writeln!(out, "\nhint: this makes what is named again, and nothing else: {}", printable(&command))?;
+    writeln!(
+        out,
+        "\nhint: this makes what is named again, and nothing else (with the --set that the run had): {}",
+        printable(&command)
+    )?;
     Ok(ExitCode::from(Exit::No as u8))
 }
 
@@ -77,14 +81,19 @@ struct Check<'a> {
     files: u64,
     bytes: u64,
     damages: Vec<Damage>,
+    /// What could not be read for a reason that is not in the file.
+    unread: Option<anyhow::Error>,
 }
 
 impl<'a> Check<'a> {
     fn of(run: &'a RunDir) -> Result<Self> {
-        let mut check = Check { run, files: 0, bytes: 0, damages: Vec::new() };
+        let mut check = Check { run, files: 0, bytes: 0, damages: Vec::new(), unread: None };
         check.stages()?;
         check.summaries();
-        Ok(check)
+        match check.unread.take() {
+            Some(error) => Err(error),
+            None => Ok(check),
+        }
     }
 
     fn stages(&mut self) -> Result<()> {
@@ -102,6 +111,7 @@ impl<'a> Check<'a> {
                 }
                 Ok(Some(commit)) => self.damage(&name, COMMIT, &format!("it says it is of stage {}", commit.stage)),
                 Ok(None) => {}
+                Err(error) if is_of_the_system(&error) => return Err(error),
                 Err(error) => self.damage(&name, COMMIT, &format!("{error:#}")),
             }
             self.files += u64::from(self.run.table(&name).join(COMMIT).exists());
@@ -138,8 +148,10 @@ impl<'a> Check<'a> {
         if is_aligned && documents.is_some_and(|documents| documents.files.len() != commit.files.len()) {
             self.damage(stage, COMMIT, "it has another number of shards than documents");
         }
-        let kept: Vec<u64> = before.iter().map(|commit| commit.counts.docs.kept).collect();
-        if is_aligned && !kept.is_empty() && kept.iter().min() != Some(&commit.counts.docs.arrived) {
+        // The one before may be what is damaged.
+        let place = STAGES.iter().position(|name| name == stage).unwrap_or(0);
+        let previous = before.last().filter(|last| place > 0 && last.stage == STAGES[place - 1]);
+        if is_aligned && previous.is_some_and(|previous| previous.counts.docs.kept != commit.counts.docs.arrived) {
             self.damage(stage, COMMIT, "what arrived is not what the stage before kept");
         }
     }
@@ -149,6 +161,10 @@ impl<'a> Check<'a> {
         self.bytes += file.size;
         let path = self.run.table(folder).join(&file.path);
         if let Err(error) = self.check_file(folder, &path, file, beside) {
+            if is_of_the_system(&error) {
+                self.unread = Some(error.context(format!("cannot read {}", path.display())));
+                return;
+            }
             self.damages.push(Damage { path, what: format!("{error:#}") });
         }
     }
@@ -179,7 +195,8 @@ impl<'a> Check<'a> {
             self.damages.iter().any(|damage| damage.path == path)
         };
         let read = bytes_read(table);
-        let has_damage = is_damaged("documents", beside.documents) || is_damaged(read.table, beside.bytes);
+        let has_damage =
+            beside.bytes.is_none() || is_damaged("documents", beside.documents) || is_damaged(read.table, beside.bytes);
         if let Some(documents) = beside.documents.filter(|_| aligned && !has_damage) {
             let columns = vec![("doc_id".to_owned(), "documents.doc_id".to_owned())];
             parts.push(Part { path: self.run.table("documents").join(&documents.path), digest: None, columns });
@@ -215,6 +232,13 @@ impl<'a> Check<'a> {
         };
         self.damages.push(Damage { path, what });
     }
+}
+
+/// Whether reading failed, not what was read: a file is not damaged because it could not be opened.
+fn is_of_the_system(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, NotFound, Other, UnexpectedEof};
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| !matches!(cause.kind(), NotFound | UnexpectedEof | InvalidData | Other))
 }
 
 /// Rows, their digest, their alignment and where they went, against what was committed.

@@ -22,7 +22,8 @@ const TEXT_BATCH_BYTES: usize = 2 << 20;
 
 static MOST_ROWS: AtomicUsize = AtomicUsize::new(NARROW_BATCH_ROWS);
 
-/// Sets the most rows of a batch, for this process. No result depends on it.
+/// Sets the most rows of a batch, for this process. Only the rounding of model scores may depend on it, since it decides what is
+/// scored together.
 pub fn limit_batches(rows: usize) {
     MOST_ROWS.store(rows.max(1), Ordering::Relaxed);
 }
@@ -206,7 +207,7 @@ fn open_part(part: &Part, fields: &mut Vec<Field>) -> Result<(ParquetRecordBatch
     let mask = ProjectionMask::roots(builder.parquet_schema(), in_file);
     let rows = builder.metadata().file_metadata().num_rows();
     let batch_rows = match part.columns.iter().any(|(column, _)| column == "text" || column == "raw") {
-        true => text_batch_rows(&builder),
+        true => text_batch_rows(&builder).min(most_rows()),
         false => most_rows(),
     };
     let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().with_context(place)?;
@@ -224,5 +225,5 @@ pub fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>
 pub fn text_batch_rows(builder: &ParquetRecordBatchReaderBuilder<File>) -> usize {
     let groups = builder.metadata().row_groups();
     let widest = groups.iter().map(|group| group.total_byte_size() / group.num_rows().max(1)).max().unwrap_or(0);
-    (TEXT_BATCH_BYTES / widest.max(1) as usize).clamp(1, TEXT_BATCH_ROWS.min(most_rows()))
+    (TEXT_BATCH_BYTES / widest.max(1) as usize).clamp(1, TEXT_BATCH_ROWS)
 }

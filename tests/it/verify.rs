@@ -113,7 +113,8 @@ fn a_file_in_place_of_another_is_found() {
 
 /// Runs the command that `verify` gives.
 fn repair(said: &Outcome) -> Outcome {
-    let command = said.stdout.lines().find_map(|line| line.split_once("nothing else: curate ")).unwrap().1;
+    let command =
+        said.stdout.lines().find_map(|line| line.split_once("(with the --set that the run had): curate ")).unwrap().1;
     curate(command.split(' '))
 }
 

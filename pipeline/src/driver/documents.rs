@@ -177,6 +177,7 @@ impl Driver {
         let mut next = if none_kept { 0 } else { numbers.max().map_or(0, |highest| highest + 1) };
         for ((unit, state), result) in states.iter().zip(results) {
             let published = matches!(state, InputState::Committed(_));
+            let is_new = matches!(state, InputState::New);
             for shard in &result.shards {
                 let mut entry = shard.clone();
                 if !published {
@@ -187,7 +188,7 @@ impl Driver {
                             format!("part-{:05}-{}.parquet", next - 1, key::short(&entry.key))
                         }
                     };
-                    self.publish_shard(result, shard, STAGE, &entry.path)?;
+                    self.publish_shard(result, shard, STAGE, &entry.path, is_new)?;
                 }
                 contents.files.push(entry);
             }
@@ -195,7 +196,7 @@ impl Driver {
                 let mut entry = quarantine.clone();
                 if !published {
                     entry.path = format!("part-{}.parquet", &entry.key[..16]);
-                    self.publish_shard(result, quarantine, "quarantine", &entry.path)?;
+                    self.publish_shard(result, quarantine, "quarantine", &entry.path, is_new)?;
                 }
                 contents.tables.entry("quarantine".to_owned()).or_default().push(entry);
             }
@@ -207,8 +208,9 @@ impl Driver {
         Ok(contents)
     }
 
-    /// Gives a shard its final name. The waiting file stays until the commit: an interrupted run may have to number anew.
-    fn publish_shard(&self, unit: &UnitResult, file: &FileEntry, table: &str, name: &str) -> Result<()> {
+    /// Gives a shard its final name. The waiting file stays until the commit: an interrupted run may have to number anew. One that
+    /// this process did not write is not trusted: its digest is checked where it is read.
+    fn publish_shard(&self, unit: &UnitResult, file: &FileEntry, table: &str, name: &str, is_new: bool) -> Result<()> {
         let waiting = unit_folder(&self.run, &unit.key).join(&file.path);
         let path = self.run.table(table).join(name);
         if is_file(&path, file)? {
@@ -218,11 +220,15 @@ impl Driver {
         let staged = self.run.staging().join(name);
         // Not every file system has second names.
         if durable::hard_link(&waiting, &staged).is_err() {
+            // A link that was made although an error was returned must not be written through.
+            durable::remove(&staged).with_context(|| format!("cannot replace {}", staged.display()))?;
             durable::copy(&waiting, &staged)
                 .with_context(|| format!("cannot copy {} to {}", waiting.display(), staged.display()))?;
         }
         self.run.publish(&staged, &path)?;
-        trust(&path);
+        if is_new {
+            trust(&path);
+        }
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use crate::interrupt;
 use crate::key;
 use crate::progress::Progress;
 use crate::run_dir::{RunDir, ShardFiles};
+use crate::views;
 use crate::writer::TableWriter;
 use crate::zip::{Part, Zip};
 
@@ -183,15 +184,19 @@ impl Driver {
                 return Ok(false);
             };
             let existing = Existing::load(&self.run, &file.table, &[])?;
-            let all_there = commit.files.iter().all(|file| existing.get(&file.key).is_some());
+            let all_there = commit
+                .files
+                .iter()
+                .all(|file| existing.get(&file.key).is_some_and(|there| there.digest == file.digest));
             Ok(all_there && commit.files.first().is_some_and(|first| first.key == file.key))
         };
         // Mixtures that the manifest no longer asks for are no part of the run; their files stay.
-        for folder in ["mix", "mixture"] {
+        for folder in ["mixture", "mix"] {
             for name in self.run.subfolders(folder)? {
                 if wanted.iter().all(|(file, _)| file.table != name) {
                     self.run.retire_report()?;
                     self.run.retire(&name)?;
+                    views::write(&self.run)?;
                 }
             }
         }

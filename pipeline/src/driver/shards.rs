@@ -50,7 +50,7 @@ impl Driver {
         let existing = Existing::load(&self.run, base.name(), further)?;
         let missing: Vec<&Expected> = wanted.iter().filter(|file| existing.get(&file.key).is_none()).collect();
         let current = self.run.commit(base.name())?;
-        if missing.is_empty() && current.is_some_and(|commit| is_made_of(&commit, &wanted)) {
+        if missing.is_empty() && current.is_some_and(|commit| is_made_of(&commit, &wanted, &existing)) {
             return Ok(false);
         }
         let followed = self.committed(base.follows())?;
@@ -236,10 +236,11 @@ impl Driver {
     }
 }
 
-/// Whether a commit consists of exactly these files.
-fn is_made_of(commit: &Commit, wanted: &[Expected]) -> bool {
-    let keys = commit.files.iter().chain(commit.tables.values().flatten()).map(|file| &file.key);
-    keys.eq(wanted.iter().map(|file| &file.key))
+/// Whether a commit consists of exactly these files, as they are. One that was made again may have other bytes.
+fn is_made_of(commit: &Commit, wanted: &[Expected], existing: &Existing) -> bool {
+    let files = || commit.files.iter().chain(commit.tables.values().flatten());
+    let as_it_is = |file: &FileEntry| existing.get(&file.key).is_some_and(|there| there.digest == file.digest);
+    files().map(|file| &file.key).eq(wanted.iter().map(|file| &file.key)) && files().all(as_it_is)
 }
 
 /// `reached` from the columns of [`reached_reads`].

@@ -138,7 +138,7 @@ pub fn sync_dir(folder: &Path) -> io::Result<()> {
     step(Step::SyncDir(folder), || File::open(folder)?.sync_all())
 }
 
-/// Makes a folder and those above it that are missing.
+/// Makes a folder and those above it that are missing, and their names durable.
 pub fn create_dir_all(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.is_dir()).collect();
     for folder in missing.into_iter().rev().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -147,6 +147,12 @@ pub fn create_dir_all(folder: &Path) -> io::Result<()> {
             io::ErrorKind::AlreadyExists if folder.is_dir() => Ok(()),
             _ => Err(error),
         })?;
+        let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match sync_dir(above) {
+            // A folder that may be written into, but not read, cannot be synced.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
     }
     Ok(())
 }

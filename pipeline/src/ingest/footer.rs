@@ -12,6 +12,8 @@ use std::os::unix::fs::FileExt;
 const DEEPEST: usize = 64;
 /// Deepest nesting of the footer's own structs.
 const DEEPEST_STRUCT: usize = 16;
+/// Most row groups: more have no number in the format.
+const MOST_GROUPS: u64 = 32_767;
 /// Largest footer that is read.
 const LARGEST: u64 = 256 << 20;
 
@@ -104,7 +106,10 @@ impl Bytes<'_> {
         if head == 0 {
             return Ok(None);
         }
-        *last = if head >> 4 == 0 { self.signed()? } else { last.wrapping_add(i64::from(head >> 4)) };
+        *last = if head >> 4 == 0 { self.signed()? } else { *last + i64::from(head >> 4) };
+        if i16::try_from(*last).is_err() {
+            return Err(format!("a footer with a field {last}"));
+        }
         Ok(Some((head & 15, *last)))
     }
 
@@ -154,11 +159,34 @@ impl Bytes<'_> {
     }
 }
 
+fn is_type(number: i64, found: u8, wanted: u8) -> Found<()> {
+    match found == wanted {
+        true => Ok(()),
+        false => Err(format!("a footer whose field {number} has type {found}, not {wanted}")),
+    }
+}
+
 fn footer(bytes: &mut Bytes) -> Found<()> {
     let mut last = 0;
     while let Some((of, number)) = bytes.field(&mut last)? {
-        match (number, of) {
-            (2, kind::LIST) => schema(bytes)?,
+        let wanted = match number {
+            1 => kind::I32,
+            2 | 4 | 5 | 7 => kind::LIST,
+            3 => kind::I64,
+            6 | 9 => kind::BINARY,
+            8 => kind::STRUCT,
+            _ => of,
+        };
+        is_type(number, of, wanted)?;
+        match number {
+            2 => schema(bytes)?,
+            4 => {
+                let (_, n) = Bytes(bytes.0).list()?;
+                if n > MOST_GROUPS {
+                    return Err(format!("a footer with {n} row groups, more than {MOST_GROUPS}"));
+                }
+                bytes.value(of, 1, true)?;
+            }
             _ => bytes.value(of, 1, true)?,
         }
     }
@@ -198,8 +226,16 @@ fn schema(bytes: &mut Bytes) -> Found<()> {
 fn children(bytes: &mut Bytes) -> Found<u64> {
     let (mut last, mut children) = (0, 0);
     while let Some((of, number)) = bytes.field(&mut last)? {
-        match (number, of) {
-            (5, kind::I32) => {
+        // A reader that goes by the number alone would take another type for something else.
+        let wanted = match number {
+            4 => kind::BINARY,
+            10 => kind::STRUCT,
+            1..=9 => kind::I32,
+            _ => of,
+        };
+        is_type(number, of, wanted)?;
+        match number {
+            5 => {
                 let n = bytes.signed()?;
                 children = u64::try_from(n).map_err(|_| format!("a column with {n} children"))?;
             }

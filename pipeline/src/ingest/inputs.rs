@@ -93,8 +93,11 @@ fn files(source: &Source, base: &Path, run_dir: &Path) -> Result<Vec<InputFile>>
     let prefix = common_prefix(&prefixes);
     let mut outputs = Outputs { run_dir: run_dir.to_path_buf(), known: BTreeMap::new() };
     let mut files = Vec::new();
+    // Files that are there under several names, by links, are read under the first of them.
+    let mut seen = BTreeSet::new();
     for (path, named) in found {
-        if !outputs.holds(&path, &prefix) {
+        let mut is_new = || fs::canonicalize(&path).map_or(true, |file| seen.insert(file));
+        if !outputs.holds(&path, &prefix) && is_new() {
             files.push(input_file(&path, named, &prefix, source)?);
         }
     }
@@ -159,7 +162,7 @@ impl Pattern {
     fn expand(&self, source: &Source) -> Result<Vec<PathBuf>> {
         match &self.rest {
             Rest::File(name) => Ok(vec![self.prefix.join(name)]),
-            Rest::Folder => Ok(each_once(self.below()?.into_iter())),
+            Rest::Folder => self.below(false),
             // The glob crate follows links round and round: two of them to their own folder are 2^40 paths.
             Rest::Glob(rest) if rest.contains("**") => {
                 let wanted = glob::Pattern::new(rest).map_err(|error| usage(source, format!("{rest}: {error}")))?;
@@ -167,7 +170,7 @@ impl Pattern {
                 let matches = |path: &PathBuf| {
                     path.strip_prefix(&self.prefix).is_ok_and(|relative| wanted.matches_path_with(relative, options))
                 };
-                Ok(each_once(self.below()?.into_iter().filter(matches)))
+                Ok(self.below(true)?.into_iter().filter(matches).collect())
             }
             Rest::Glob(rest) => {
                 let escaped = glob::Pattern::escape(&self.prefix.to_string_lossy());
@@ -175,7 +178,7 @@ impl Pattern {
                 let paths = glob::glob(&format!("{escaped}/{rest}")).map_err(|error| bad(&error))?;
                 let paths: Result<Vec<PathBuf>, _> = paths.collect();
                 let files = paths.map_err(|error| bad(&error))?.into_iter().filter(|path| path.is_file());
-                Ok(each_once(files))
+                Ok(files.collect())
             }
         }
     }
@@ -183,9 +186,9 @@ impl Pattern {
 
 impl Pattern {
     /// Every file below the prefix, as [`walk`] finds them.
-    fn below(&self) -> Result<Vec<PathBuf>> {
+    fn below(&self, is_glob: bool) -> Result<Vec<PathBuf>> {
         let (mut files, mut seen) = (BTreeSet::new(), BTreeSet::new());
-        walk(&self.prefix, &mut files, &mut seen)?;
+        walk(&self.prefix, is_glob, &mut files, &mut seen)?;
         Ok(files.into_iter().collect())
     }
 }
@@ -221,19 +224,12 @@ impl Outputs {
     }
 }
 
-/// Files that are there under several names, by links, under the first of them only.
-fn each_once(files: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
-    let mut seen = BTreeSet::new();
-    let mut files: Vec<PathBuf> = files.collect();
-    files.sort();
-    files.retain(|path| fs::canonicalize(path).map_or(true, |file| seen.insert(file)));
-    files
-}
-
-/// Every file below a folder but hidden ones and markers such as `_SUCCESS`. Links are followed, each folder once.
-fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
+/// Every file below a folder but hidden ones and markers such as `_SUCCESS`. Links are followed, each folder once. For a glob, which
+/// says itself what it wants, nothing is hidden and a folder has all its names, but is not entered from below itself.
+fn walk(folder: &Path, is_glob: bool, files: &mut BTreeSet<PathBuf>, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
     let place = || format!("cannot list {}", folder.display());
-    if !seen.insert(fs::canonicalize(folder).with_context(place)?) {
+    let own = fs::canonicalize(folder).with_context(place)?;
+    if !seen.insert(own.clone()) {
         return Ok(());
     }
     let mut paths = Vec::new();
@@ -244,15 +240,18 @@ fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>, seen: &mut BTreeSet<PathBu
     paths.sort();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with(['.', '_']) {
+        if !is_glob && name.starts_with(['.', '_']) {
             continue;
         }
         if path.is_dir() {
-            walk(&path, files, seen)?;
+            walk(&path, is_glob, files, seen)?;
         } else if path.is_file() {
             // A pipe or a socket would be waited for without end.
             files.insert(path);
         }
+    }
+    if is_glob {
+        seen.remove(&own);
     }
     Ok(())
 }

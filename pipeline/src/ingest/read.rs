@@ -36,9 +36,11 @@ pub fn read_file(
     head.truncate(read);
     // Where not even a beginning could be decompressed, the file's own bytes are what there is to look at.
     let sink = &mut |item: Item| {
-        sink(item.map_err(|damage| match damage.raw.is_empty() && damage.reason == "damaged_file" {
-            true => Damage { raw: head.clone(), ..damage },
-            false => damage,
+        sink(item.map_err(|damage| {
+            match damage.raw.is_empty() && damage.offset == 0 && damage.reason == "damaged_file" {
+                true => Damage { raw: head.clone(), ..damage },
+                false => damage,
+            }
         }))
     };
     let mut raw = DigestingReader { file: handle, digest: blake3::Hasher::new(), error: None };

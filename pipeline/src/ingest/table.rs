@@ -13,7 +13,6 @@ use curate_schemas::manifest::Source;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::RowGroupMetaData;
 
 use super::record::{Item, RAW_KEPT, Record, damage};
 use super::{date, footer};
@@ -28,7 +27,7 @@ pub fn read(file: File, source: &Source, max_record: u64, sink: &mut dyn FnMut(I
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
     let mut head = vec![0; RAW_KEPT.min(size as usize)];
     let head = if file.read_exact_at(&mut head, 0).is_ok() { head } else { Vec::new() };
-    let damaged = |row: u64, detail: &str| Err(damage(row, "damaged_file", detail, &head, size));
+    let damaged = |row: u64, detail: &str, bytes: u64| Err(damage(row, "damaged_file", detail, &head, bytes.min(size)));
     let open = || -> Result<_> {
         footer::check(&file, size).map_err(anyhow::Error::msg)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
@@ -37,10 +36,11 @@ pub fn read(file: File, source: &Source, max_record: u64, sink: &mut dyn FnMut(I
     };
     let (metadata, batch_rows) = match guarded(open) {
         Ok(open) => open,
-        Err(detail) => return sink(damaged(0, &detail)),
+        Err(detail) => return sink(damaged(0, &detail, size)),
     };
     let mut row = 0;
-    for (group, promised) in metadata.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).enumerate() {
+    for (group, about) in metadata.metadata().row_groups().iter().enumerate() {
+        let (promised, bytes) = (about.num_rows(), u64::try_from(about.compressed_size()).unwrap_or(0));
         let open = || -> Result<_> {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
             Ok(builder.with_row_groups(vec![group]).with_batch_size(batch_rows).build()?)
@@ -52,11 +52,12 @@ pub fn read(file: File, source: &Source, max_record: u64, sink: &mut dyn FnMut(I
         };
         let found = row - first;
         match outcome {
-            Err(detail) => sink(damaged(row, &format!("row group {group}: {detail}")))?,
+            Err(detail) => sink(damaged(row, &format!("row group {group}: {detail}"), bytes))?,
             Ok(()) if u64::try_from(promised) != Ok(found) => {
                 sink(damaged(
                     row,
                     &format!("row group {group}: the footer says {promised} rows, {found} could be read"),
+                    bytes,
                 ))?;
             }
             Ok(()) => {}
@@ -67,7 +68,7 @@ pub fn read(file: File, source: &Source, max_record: u64, sink: &mut dyn FnMut(I
     let (said, groups) = (metadata.metadata().file_metadata().num_rows(), metadata.metadata().row_groups());
     let sum = groups.iter().fold(0i64, |sum, group| sum.saturating_add(group.num_rows()));
     if said != sum {
-        sink(damaged(row, &format!("the footer says {said} rows, its row groups say {sum}")))?;
+        sink(damaged(row, &format!("the footer says {said} rows, its row groups say {sum}"), 0))?;
     }
     Ok(())
 }
