@@ -25,18 +25,18 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub fn install() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
     std::thread::spawn(move || {
+        let mut is_second = false;
         for signal in signals.forever() {
-            if SIGNAL.swap(signal, Ordering::SeqCst) != 0 {
+            if std::mem::replace(&mut is_second, true) {
                 std::process::exit(128 + signal);
             }
+            // Before anything is said: whoever should read it may not.
             std::thread::spawn(move || {
                 std::thread::sleep(PATIENCE);
                 std::process::exit(128 + signal);
             });
-            // Whoever should read it may not: this thread must not wait for that.
-            std::thread::spawn(|| {
-                progress::say("curate: stopping; shards under way are given up, run the same command again to go on");
-            });
+            progress::say("curate: stopping; shards under way are given up, run the same command again to go on");
+            SIGNAL.store(signal, Ordering::SeqCst);
         }
     });
     Ok(())
