@@ -285,6 +285,7 @@ mod tests {
     const MANIFEST: &str = r#"
         [run]
         name = "small"
+        max_quarantine_ratio = 0.5
         [[source]]
         name = "s"
         path = "in.jsonl"
@@ -300,8 +301,7 @@ mod tests {
         let lines: String =
             (0..6).map(|n| format!("{{\"text\": \"Prose number {n}, and what it says.\"}}\n")).collect();
         fs::write(folder.join("in.jsonl"), lines + "no record\n").expect("written");
-        fs::write(folder.join("manifest.toml"), MANIFEST.replace("[run]", "[run]\nmax_quarantine_ratio = 0.5"))
-            .expect("written");
+        fs::write(folder.join("manifest.toml"), MANIFEST).expect("written");
         let mut manifest = crate::manifest::load(&folder.join("manifest.toml"), &[]).expect("a manifest");
         manifest.run.dir = folder.join("run");
         let run = RunDir::create(&manifest.run.dir, "small", false).expect("a run directory");

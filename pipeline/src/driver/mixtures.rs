@@ -116,34 +116,46 @@ fn origin(numbers: &mut BTreeMap<String, BTreeMap<String, u32>>, known: &mut u32
     *known - 1
 }
 
+/// Calls `visit` with each row of a committed mix, in the documents' order: `doc_id` and draws. Says whether there is one.
+///
+/// # Errors
+/// If the file cannot be read, holds no `doc_id`, or `visit` fails.
+pub fn each_draw(run: &RunDir, name: &str, visit: &mut dyn FnMut(u128, u32) -> Result<()>) -> Result<bool> {
+    let folder = format!("mix/{name}");
+    let Some(commit) = run.commit(&folder)? else {
+        return Ok(false);
+    };
+    for file in &commit.files {
+        let columns = ["doc_id", "draws"].map(|column| (column.to_owned(), column.to_owned())).to_vec();
+        for batch in Zip::open(&[Part::of(&run.stored(&folder, file), columns)])? {
+            let batch = batch?;
+            let draws = batch.column(1).as_primitive::<UInt32Type>();
+            for (id, draws) in batch.column(0).as_string::<i32>().iter().zip(draws.values()) {
+                let id = id.and_then(parse_doc_id).with_context(|| format!("{folder} has a row without a doc_id"))?;
+                visit(id, *draws)?;
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// The draws that a committed mix holds, in the pool's order.
 ///
 /// # Errors
 /// If the file cannot be read or names a document that is not in the pool.
 pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draws>> {
-    let folder = format!("mix/{name}");
-    let Some(commit) = run.commit(&folder)? else {
-        return Ok(None);
-    };
     let mut draws = vec![0; pool.documents.len()];
     let mut at = 0;
-    for file in &commit.files {
-        let columns = ["doc_id", "draws"].map(|column| (column.to_owned(), column.to_owned())).to_vec();
-        for batch in Zip::open(&[Part::of(&run.stored(&folder, file), columns)])? {
-            let batch = batch?;
-            let counts = batch.column(1).as_primitive::<UInt32Type>();
-            for (doc_id, count) in batch.column(0).as_string::<i32>().iter().zip(counts.values()) {
-                let number = doc_id.and_then(parse_doc_id);
-                // Both are in the documents' order, so this is a merge.
-                while at < draws.len() && Some(pool.documents[at].doc_id) != number {
-                    at += 1;
-                }
-                ensure!(at < draws.len(), "mix/{name} names a document that is not in the pool: {doc_id:?}");
-                draws[at] = *count;
-            }
+    let is_there = each_draw(run, name, &mut |doc_id, count| {
+        // Both are in the documents' order, so this is a merge.
+        while at < draws.len() && pool.documents[at].doc_id != doc_id {
+            at += 1;
         }
-    }
-    Ok(Some(draws))
+        ensure!(at < draws.len(), "mix/{name} names a document that is not in the pool: {doc_id:032x}");
+        draws[at] = count;
+        Ok(())
+    })?;
+    Ok(is_there.then_some(draws))
 }
 
 /// The files of buckets, of a mix and of its mixture's first part, whose key stands for all parts.

@@ -29,7 +29,7 @@ use curate_stages::{AnyStage, Models, STAGES, stages};
 
 pub use documents::{InputState, input_states};
 pub use expect::{Existing, Expected, Keys, expected, number};
-pub use mixtures::{Draws, Pooled, gather_pool, method, mixture_expected, read_draws, request};
+pub use mixtures::{Draws, Pooled, each_draw, gather_pool, method, mixture_expected, read_draws, request};
 pub use shards::{count, edit, edited_bytes};
 
 use crate::engine::Engine;

@@ -4,16 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{UInt32Type, UInt64Type};
+use arrow::datatypes::UInt64Type;
 use curate_stages::mix::parse_doc_id;
 use curate_stages::read;
 
+use crate::driver::each_draw;
 use crate::engine::parts;
 use crate::interrupt;
 use crate::run_dir::RunDir;
-use crate::zip::{Part, Zip};
+use crate::zip::Zip;
 
 /// A language's part of a mixture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,19 +61,11 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
 
 /// Each document drawn and how often, in the documents' order.
 fn drawn(run: &RunDir, mixture: &str) -> Result<Vec<(u128, u32)>> {
-    let folder = format!("mix/{mixture}");
-    let commit = run.commit(&folder)?.with_context(|| format!("{folder} has not run"))?;
     let mut drawn = Vec::new();
-    for file in &commit.files {
-        let columns = ["doc_id", "draws"].map(|column| (column.to_owned(), column.to_owned())).to_vec();
-        for batch in Zip::open(&[Part::of(&run.stored(&folder, file), columns)])? {
-            let batch = batch?;
-            let draws = batch.column(1).as_primitive::<UInt32Type>();
-            for (id, draws) in batch.column(0).as_string::<i32>().iter().zip(draws.values()) {
-                let id = id.and_then(parse_doc_id).with_context(|| format!("{folder} has a row without a doc_id"))?;
-                drawn.push((id, *draws));
-            }
-        }
-    }
+    let is_there = each_draw(run, mixture, &mut |doc_id, draws| {
+        drawn.push((doc_id, draws));
+        Ok(())
+    })?;
+    ensure!(is_there, "mix/{mixture} has not run");
     Ok(drawn)
 }
