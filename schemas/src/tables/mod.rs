@@ -1,0 +1,238 @@
+//! Every table that a run writes, declared once: columns with type, nullability, unit, range and meaning.
+//!
+//! Row-aligned tables hold one row for each row of `documents`, in its order, so joining them is a zip; each carries
+//! `doc_id` for readers that join. `reached` says whether the document got to the stage, `removed_by` why it ended there.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+
+mod dedup;
+mod mixtures;
+mod scores;
+mod signals;
+mod text;
+
+pub use signals::edits;
+
+/// A column: name, Arrow type and what its values mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Column name, a contract with readers.
+    pub name: &'static str,
+    /// Arrow type as written.
+    pub data_type: DataType,
+    /// Whether nulls may occur.
+    pub nullable: bool,
+    /// Unit of a quantity, empty where there is none.
+    pub unit: &'static str,
+    /// Range of the values, empty where the type says it all.
+    pub range: &'static str,
+    /// Meaning, one line.
+    pub doc: &'static str,
+    /// Columns inside a struct, in order.
+    pub children: Vec<Column>,
+}
+
+impl Column {
+    fn new(name: &'static str, data_type: DataType, doc: &'static str) -> Self {
+        Column { name, data_type, nullable: false, unit: "", range: "", doc, children: Vec::new() }
+    }
+
+    fn group(name: &'static str, children: Vec<Column>, doc: &'static str) -> Self {
+        let fields: Fields = children.iter().map(Column::field).collect();
+        Column { children, ..Column::new(name, DataType::Struct(fields), doc) }
+    }
+
+    fn null(self) -> Self {
+        Column { nullable: true, ..self }
+    }
+
+    fn unit(self, unit: &'static str) -> Self {
+        Column { unit, ..self }
+    }
+
+    fn range(self, range: &'static str) -> Self {
+        Column { range, ..self }
+    }
+
+    fn field(&self) -> Field {
+        Field::new(self.name, self.data_type.clone(), self.nullable)
+    }
+}
+
+/// A column of numbers or of yes and no in a row-aligned table, or a field of a record's own `meta`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measure {
+    /// The table.
+    pub table: &'static str,
+    /// Its column.
+    pub column: &'static str,
+    /// What of the column: a column inside a struct, or a field of `meta`, dots going into nested ones.
+    pub field: Option<String>,
+}
+
+impl Measure {
+    /// What the manifest calls it.
+    pub fn name(&self) -> String {
+        match &self.field {
+            Some(field) if self.column == "meta" => format!("meta.{field}"),
+            Some(field) => format!("{}.{}.{field}", self.table, self.column),
+            None => format!("{}.{}", self.table, self.column),
+        }
+    }
+}
+
+/// The measure called `table.column`, `table.column.field` or `meta.field`; `None` if there is no such column with numbers.
+pub fn measure(name: &str) -> Option<Measure> {
+    if let Some(field) = name.strip_prefix("meta.") {
+        return Some(Measure { table: "documents", column: "meta", field: Some(field.to_owned()) });
+    }
+    let (table, column) = name.split_once('.')?;
+    let (column, field) = column.split_once('.').map_or((column, None), |(column, field)| (column, Some(field)));
+    let table = tables().into_iter().find(|known| known.name == table && known.shape == Shape::Aligned)?;
+    let column = table.columns.into_iter().find(|known| known.name == column)?;
+    let measured = match field {
+        None => &column,
+        Some(field) => column.children.iter().find(|known| known.name == field)?,
+    };
+    let is_number = measured.data_type.is_numeric() || measured.data_type == DataType::Boolean;
+    is_number.then(|| Measure { table: table.name, column: column.name, field: field.map(str::to_owned) })
+}
+
+/// How a table's rows relate to those of `documents`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One row for each document, in the documents' order, one file a shard.
+    Aligned,
+    /// Rows of its own.
+    Own,
+}
+
+/// A table: name, meaning, columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Folder in the run directory and view name in DuckDB.
+    pub name: &'static str,
+    /// Meaning, one line.
+    pub doc: &'static str,
+    /// Relation to `documents`.
+    pub shape: Shape,
+    /// Columns in order.
+    pub columns: Vec<Column>,
+}
+
+impl Table {
+    /// The Arrow schema of the table's files.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
+    }
+}
+
+/// Every table, in the order of the stages that write them.
+pub fn tables() -> Vec<Table> {
+    vec![
+        text::documents(),
+        text::quarantine(),
+        text::language(),
+        signals::signals(),
+        dedup::signatures(),
+        signals::filter(),
+        dedup::exact_dedup(),
+        dedup::near_dedup(),
+        dedup::near_dedup_evidence(),
+        dedup::near_dedup_sample(),
+        dedup::paragraph_dedup(),
+        scores::tokens(),
+        scores::ngram(),
+        scores::score(),
+        scores::quality(),
+        scores::quality_calibration(),
+        mixtures::buckets(),
+        mixtures::mix(),
+        mixtures::mixture(),
+    ]
+}
+
+/// The table called `name`.
+pub fn table(name: &str) -> Option<Table> {
+    tables().into_iter().find(|table| table.name == name)
+}
+
+/// The Arrow schema of the table called `name`.
+///
+/// # Panics
+/// If there is no such table: names are literals in this workspace, and a test walks them.
+pub fn schema(name: &str) -> SchemaRef {
+    table(name).unwrap_or_else(|| panic!("no table is called {name}")).schema()
+}
+
+fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -> Table {
+    let mut columns = vec![doc_id(), reached()];
+    columns.extend(own);
+    Table { name, doc, shape: Shape::Aligned, columns }
+}
+
+fn doc_id() -> Column {
+    Column::new("doc_id", DataType::Utf8, "identity of the document: xxh3-128 of source, own id, path and ordinal")
+        .range("32 hex digits, unique in documents")
+}
+
+fn reached() -> Column {
+    Column::new("reached", DataType::Boolean, "whether the document got to this stage")
+}
+
+fn removed_by() -> Column {
+    Column::new("removed_by", DataType::Utf8, "the rule that ended the document's way here; null where it went on")
+        .null()
+        .range("family.rule")
+}
+
+fn utf8(name: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::Utf8, doc)
+}
+
+fn count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::UInt64, doc).unit(unit)
+}
+
+fn small_count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::UInt32, doc).unit(unit)
+}
+
+fn ratio(name: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::Float64, doc).range("0 or more")
+}
+
+fn unit_interval(name: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::Float64, doc).range("[0, 1]")
+}
+
+fn list(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        let all = tables();
+        for (i, table) in all.iter().enumerate() {
+            assert!(!table.doc.is_empty());
+            assert!(all[i + 1..].iter().all(|other| other.name != table.name), "{}", table.name);
+            for column in &table.columns {
+                assert!(!column.doc.is_empty(), "{}.{}", table.name, column.name);
+                assert_eq!(table.columns.iter().filter(|other| other.name == column.name).count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn aligned_tables_start_with_the_identity() {
+        for table in tables().iter().filter(|table| table.shape == Shape::Aligned) {
+            assert_eq!(table.columns[0].name, "doc_id", "{}", table.name);
+        }
+    }
+}
