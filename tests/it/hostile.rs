@@ -5,9 +5,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression as Codec, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 
 use crate::support::{Outcome, Place, curate, figure, outcome, report, run, run_command};
 
@@ -65,6 +70,66 @@ fn a_bomb_takes_no_memory() {
     assert!(set_aside > 1, "{set_aside}");
     assert!(memory(&outcome) < 500, "{} MB", memory(&outcome));
     figure("decompression bombs: MB in one line", megabytes);
+}
+
+/// Writes row groups, each a text column and others.
+fn write_parquet(path: PathBuf, groups: &[Vec<(&str, ArrayRef)>]) {
+    let settings = WriterProperties::builder()
+        .set_compression(Codec::ZSTD(ZstdLevel::default()))
+        .set_dictionary_page_size_limit(1 << 30)
+        .build();
+    let groups: Vec<RecordBatch> =
+        groups.iter().map(|columns| RecordBatch::try_from_iter(columns.clone()).unwrap()).collect();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), groups[0].schema(), Some(settings)).unwrap();
+    for group in &groups {
+        writer.write(group).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.close().unwrap();
+}
+
+/// A value of a megabyte in a thousand rows is a megabyte in the file, and none in memory that a row did not ask for.
+#[test]
+fn a_value_in_many_rows_is_in_memory_once() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("in")).unwrap();
+    let rows = 1024;
+    let long = || -> ArrayRef {
+        let value = StringArray::from(vec!["x".repeat(1 << 20)]);
+        Arc::new(DictionaryArray::new(Int32Array::from(vec![0; rows]), Arc::new(value)))
+    };
+    let short = || -> ArrayRef { Arc::new(StringArray::from_iter_values((0..rows).map(|row| format!("Prose {row}")))) };
+    write_parquet(place.path("in/text.parquet"), &[vec![("text", long())]]);
+    write_parquet(place.path("in/other.parquet"), &[vec![("text", short()), ("note", long())]]);
+    write_parquet(place.path("in/id.parquet"), &[vec![("text", short()), ("id", long())]]);
+    let dir = place.path("run");
+    let manifest = manifest(&place, "in", "max_record = \"512KiB\"");
+    let outcome = run(&manifest, &dir, &["--set", "source.s.id=id"]).exits(0).says(&["record_too_large"]);
+    assert_eq!(counts(&dir), (0, 3 * rows as u64));
+    assert!(memory(&outcome) < 400, "{} MB", memory(&outcome));
+    fs::remove_file(place.path("in/text.parquet")).unwrap();
+    let outcome = run(&manifest, &dir, &["--set", "run.max_record=2MiB", "--until", "documents"]).exits(0);
+    assert!(memory(&outcome) < 700, "{} MB", memory(&outcome));
+    assert_eq!(counts(&dir), (2 * rows as u64, 0));
+}
+
+#[test]
+fn a_page_beyond_the_limit_costs_its_row_group() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("in")).unwrap();
+    let group = |text: String| -> Vec<(&str, ArrayRef)> { vec![("text", Arc::new(StringArray::from(vec![text])))] };
+    write_parquet(
+        place.path("in/a.parquet"),
+        &[group("before it".to_owned()), group("x".repeat(300 << 20)), group("behind it".to_owned())],
+    );
+    let dir = place.path("run");
+    let narrow = manifest(&place, "in", "max_page = \"64MiB\"");
+    let outcome = run(&narrow, &dir, &[]).exits(0).says(&["row group 1", "bytes decompressed, max_page is 67108864"]);
+    assert_eq!(counts(&dir), (2, 1));
+    assert!(memory(&outcome) < 300, "{} MB", memory(&outcome));
+    let outcome = run(&manifest(&place, "in", ""), &dir, &[]).exits(0).says(&["record_too_large"]);
+    assert_eq!(counts(&dir), (2, 1));
+    figure("Parquet bombs: MB of one text, and of memory", format!("300, {}", memory(&outcome)));
 }
 
 #[test]

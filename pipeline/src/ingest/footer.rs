@@ -1,21 +1,26 @@
 //! A look at a Parquet file's footer before a reader trusts it. What it lies about would cost the run: a schema nested some
-//! hundred deep overflows the reader's stack, and a list that claims 2^31 entries its memory; neither can be caught.
+//! hundred deep overflows the reader's stack, and a list that claims 2^31 entries its memory; neither can be caught. For the
+//! reader to find there what is found here, fields have the types that the format gives them.
 //!
-//! The footer is a struct of the Thrift compact protocol (github.com/apache/thrift, doc/specs/thrift-compact-protocol.md); its
-//! second field is the list of schema elements, in the order of a walk, each with the number of its children in its fifth field
+//! The footer is a struct of the Thrift compact protocol; its second field is the list of schema elements, in the order of a walk,
+//! each with the length of its values in its second field and the number of its children in its fifth
 //! (github.com/apache/parquet-format, parquet.thrift).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use super::thrift::{Bytes, Found, Is};
+
 /// Deepest nesting of columns that is read.
 const DEEPEST: usize = 64;
-/// Deepest nesting of the footer's own structs.
-const DEEPEST_STRUCT: usize = 16;
+/// Most columns.
+const MOST_COLUMNS: u64 = 1 << 16;
+/// Longest value of a column of fixed length, bytes: nulls take as much.
+const LONGEST_FIXED: i32 = 1 << 20;
 /// Most row groups: more have no number in the format.
 const MOST_GROUPS: u64 = 32_767;
-/// Largest footer that is read.
-const LARGEST: u64 = 256 << 20;
+/// Largest footer that is read; it takes a multiple of that in memory.
+const LARGEST: u64 = 64 << 20;
 
 /// Refuses a footer that no reader should be given; others, and those that are none, are left to the reader.
 ///
@@ -35,159 +40,25 @@ pub fn check(file: &File, size: u64) -> Result<(), String> {
     }
     let mut bytes = vec![0; length as usize];
     match file.read_exact_at(&mut bytes, size - 8 - length) {
-        Ok(()) => footer(&mut Bytes(&bytes)),
+        Ok(()) => footer(&bytes).map_err(|error| format!("the footer: {error}")),
         Err(_) => Ok(()),
     }
 }
 
-type Found<T> = Result<T, String>;
-
-struct Bytes<'a>(&'a [u8]);
-
-/// Types of the compact protocol.
-mod kind {
-    pub const TRUE: u8 = 1;
-    pub const FALSE: u8 = 2;
-    pub const BYTE: u8 = 3;
-    pub const I16: u8 = 4;
-    pub const I32: u8 = 5;
-    pub const I64: u8 = 6;
-    pub const DOUBLE: u8 = 7;
-    pub const BINARY: u8 = 8;
-    pub const LIST: u8 = 9;
-    pub const SET: u8 = 10;
-    pub const MAP: u8 = 11;
-    pub const STRUCT: u8 = 12;
-}
-
-impl Bytes<'_> {
-    fn byte(&mut self) -> Found<u8> {
-        let (first, rest) = self.0.split_first().ok_or("a footer that ends in the middle")?;
-        self.0 = rest;
-        Ok(*first)
-    }
-
-    fn skip(&mut self, n: u64) -> Found<()> {
-        let rest = usize::try_from(n).ok().and_then(|n| self.0.get(n..));
-        self.0 = rest.ok_or_else(|| format!("a footer with a value of {n} bytes, {} are left", self.0.len()))?;
-        Ok(())
-    }
-
-    fn varint(&mut self) -> Found<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err("a footer with a number of more than 64 bits".to_owned())
-    }
-
-    fn signed(&mut self) -> Found<i64> {
-        let value = self.varint()?;
-        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// The type and the length of a list; each element takes a byte or more.
-    fn list(&mut self) -> Found<(u8, u64)> {
-        let head = self.byte()?;
-        let n = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-        if n > self.0.len() as u64 {
-            return Err(format!("a footer with a list of {n} entries in {} bytes", self.0.len()));
-        }
-        Ok((head & 15, n))
-    }
-
-    /// The type of a struct's next field and its number; none at the end.
-    fn field(&mut self, last: &mut i64) -> Found<Option<(u8, i64)>> {
-        let head = self.byte()?;
-        if head == 0 {
-            return Ok(None);
-        }
-        *last = if head >> 4 == 0 { self.signed()? } else { *last + i64::from(head >> 4) };
-        if i16::try_from(*last).is_err() {
-            return Err(format!("a footer with a field {last}"));
-        }
-        Ok(Some((head & 15, *last)))
-    }
-
-    /// Passes over a value. `is_field`: a boolean field is in its type.
-    fn value(&mut self, of: u8, depth: usize, is_field: bool) -> Found<()> {
-        if depth > DEEPEST_STRUCT {
-            return Err(format!("a footer nested more than {DEEPEST_STRUCT} deep"));
-        }
-        match of {
-            kind::TRUE | kind::FALSE if is_field => Ok(()),
-            kind::TRUE | kind::FALSE | kind::BYTE => self.skip(1),
-            kind::I16 | kind::I32 | kind::I64 => self.varint().map(drop),
-            kind::DOUBLE => self.skip(8),
-            kind::BINARY => {
-                let n = self.varint()?;
-                self.skip(n)
-            }
-            kind::LIST | kind::SET => {
-                let (of, n) = self.list()?;
-                (0..n).try_for_each(|_| self.value(of, depth + 1, false))
-            }
-            kind::MAP => self.map(depth),
-            kind::STRUCT => {
-                let mut last = 0;
-                while let Some((of, _)) = self.field(&mut last)? {
-                    self.value(of, depth + 1, true)?;
-                }
-                Ok(())
-            }
-            other => Err(format!("a footer with a value of type {other}")),
-        }
-    }
-
-    fn map(&mut self, depth: usize) -> Found<()> {
-        let n = self.varint()?;
-        if n > self.0.len() as u64 {
-            return Err(format!("a footer with a map of {n} entries in {} bytes", self.0.len()));
-        }
-        if n == 0 {
-            return Ok(());
-        }
-        let types = self.byte()?;
-        (0..n).try_for_each(|_| {
-            self.value(types >> 4, depth + 1, false)?;
-            self.value(types & 15, depth + 1, false)
-        })
-    }
-}
-
-fn is_type(number: i64, found: u8, wanted: u8) -> Found<()> {
-    match found == wanted {
-        true => Ok(()),
-        false => Err(format!("a footer whose field {number} has type {found}, not {wanted}")),
-    }
-}
-
-fn footer(bytes: &mut Bytes) -> Found<()> {
-    let mut last = 0;
+fn footer(bytes: &[u8]) -> Found<()> {
+    Bytes(bytes).check(FILE)?;
+    let (mut bytes, mut last) = (Bytes(bytes), 0);
     while let Some((of, number)) = bytes.field(&mut last)? {
-        let wanted = match number {
-            1 => kind::I32,
-            2 | 4 | 5 | 7 => kind::LIST,
-            3 => kind::I64,
-            6 | 9 => kind::BINARY,
-            8 => kind::STRUCT,
-            _ => of,
-        };
-        is_type(number, of, wanted)?;
         match number {
-            2 => schema(bytes)?,
+            2 => schema(&mut bytes)?,
             4 => {
                 let (_, n) = Bytes(bytes.0).list()?;
                 if n > MOST_GROUPS {
-                    return Err(format!("a footer with {n} row groups, more than {MOST_GROUPS}"));
+                    return Err(format!("{n} row groups, more than {MOST_GROUPS}"));
                 }
-                bytes.value(of, 1, true)?;
+                bytes.pass(of)?;
             }
-            _ => bytes.value(of, 1, true)?,
+            _ => bytes.pass(of)?,
         }
     }
     Ok(())
@@ -195,9 +66,9 @@ fn footer(bytes: &mut Bytes) -> Found<()> {
 
 /// The list of schema elements: how deep it goes, and whether every child is there.
 fn schema(bytes: &mut Bytes) -> Found<()> {
-    let (of, n) = bytes.list()?;
-    if of != kind::STRUCT {
-        return Err("a footer whose schema is no list of elements".to_owned());
+    let (_, n) = bytes.list()?;
+    if n > MOST_COLUMNS {
+        return Err(format!("{n} columns, more than {MOST_COLUMNS}"));
     }
     // Children still to come of each element that is open.
     let mut open: Vec<u64> = Vec::new();
@@ -226,24 +97,130 @@ fn schema(bytes: &mut Bytes) -> Found<()> {
 fn children(bytes: &mut Bytes) -> Found<u64> {
     let (mut last, mut children) = (0, 0);
     while let Some((of, number)) = bytes.field(&mut last)? {
-        // A reader that goes by the number alone would take another type for something else.
-        let wanted = match number {
-            4 => kind::BINARY,
-            10 => kind::STRUCT,
-            1..=9 => kind::I32,
-            _ => of,
-        };
-        is_type(number, of, wanted)?;
         match number {
+            2 => {
+                let n = bytes.i32()?;
+                if n > LONGEST_FIXED {
+                    return Err(format!("a column of values of {n} bytes, more than {LONGEST_FIXED}"));
+                }
+            }
             5 => {
-                let n = bytes.signed()?;
+                let n = bytes.i32()?;
                 children = u64::try_from(n).map_err(|_| format!("a column with {n} children"))?;
             }
-            _ => bytes.value(of, 2, true)?,
+            _ => bytes.pass(of)?,
         }
     }
     Ok(children)
 }
+
+const EMPTY: Is = Is::Struct(&[]);
+const TIME: Is = Is::Struct(&[(1, Is::Bool), (2, Is::Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
+const LOGICAL_TYPE: Is = Is::Struct(&[
+    (1, EMPTY),
+    (2, EMPTY),
+    (3, EMPTY),
+    (4, EMPTY),
+    (5, Is::Struct(&[(1, Is::I32), (2, Is::I32)])),
+    (6, EMPTY),
+    (7, TIME),
+    (8, TIME),
+    (10, Is::Struct(&[(1, Is::Byte), (2, Is::Bool)])),
+    (11, EMPTY),
+    (12, EMPTY),
+    (13, EMPTY),
+    (14, EMPTY),
+    (15, EMPTY),
+    (16, Is::Struct(&[(1, Is::Byte)])),
+    (17, Is::Struct(&[(1, Is::Binary)])),
+    (18, Is::Struct(&[(1, Is::Binary), (2, Is::I32)])),
+]);
+const SCHEMA_ELEMENT: Is = Is::Struct(&[
+    (1, Is::I32),
+    (2, Is::I32),
+    (3, Is::I32),
+    (4, Is::Binary),
+    (5, Is::I32),
+    (6, Is::I32),
+    (7, Is::I32),
+    (8, Is::I32),
+    (9, Is::I32),
+    (10, LOGICAL_TYPE),
+]);
+const KEY_VALUE: Is = Is::Struct(&[(1, Is::Binary), (2, Is::Binary)]);
+const SIZES: Is = Is::Struct(&[(1, Is::I64), (2, Is::List(&Is::I64)), (3, Is::List(&Is::I64))]);
+const BOX: Is = Is::Struct(&[
+    (1, Is::Double),
+    (2, Is::Double),
+    (3, Is::Double),
+    (4, Is::Double),
+    (5, Is::Double),
+    (6, Is::Double),
+    (7, Is::Double),
+    (8, Is::Double),
+]);
+const PLACES: Is = Is::Struct(&[(1, BOX), (2, Is::List(&Is::I32))]);
+const PAGE_ENCODING: Is = Is::Struct(&[(1, Is::I32), (2, Is::I32), (3, Is::I32)]);
+const COLUMN: Is = Is::Struct(&[
+    (1, Is::I32),
+    (2, Is::List(&Is::I32)),
+    (3, Is::List(&Is::Binary)),
+    (4, Is::I32),
+    (5, Is::I64),
+    (6, Is::I64),
+    (7, Is::I64),
+    (8, Is::List(&KEY_VALUE)),
+    (9, Is::I64),
+    (10, Is::I64),
+    (11, Is::I64),
+    (12, STATISTICS),
+    (13, Is::List(&PAGE_ENCODING)),
+    (14, Is::I64),
+    (15, Is::I32),
+    (16, SIZES),
+    (17, PLACES),
+]);
+const COLUMN_CHUNK: Is = Is::Struct(&[
+    (1, Is::Binary),
+    (2, Is::I64),
+    (3, COLUMN),
+    (4, Is::I64),
+    (5, Is::I32),
+    (6, Is::I64),
+    (7, Is::I32),
+    (9, Is::Binary),
+]);
+const SORTING: Is = Is::Struct(&[(1, Is::I32), (2, Is::Bool), (3, Is::Bool)]);
+const ROW_GROUP: Is = Is::Struct(&[
+    (1, Is::List(&COLUMN_CHUNK)),
+    (2, Is::I64),
+    (3, Is::I64),
+    (4, Is::List(&SORTING)),
+    (5, Is::I64),
+    (6, Is::I64),
+    (7, Is::I16),
+]);
+/// `FileMetaData` of parquet.thrift; encryption is not read.
+const FILE: &[(i64, Is)] = &[
+    (1, Is::I32),
+    (2, Is::List(&SCHEMA_ELEMENT)),
+    (3, Is::I64),
+    (4, Is::List(&ROW_GROUP)),
+    (5, Is::List(&KEY_VALUE)),
+    (6, Is::Binary),
+    (7, Is::List(&Is::Struct(&[(1, EMPTY), (2, EMPTY)]))),
+];
+/// `Statistics` of parquet.thrift.
+pub const STATISTICS: Is = Is::Struct(&[
+    (1, Is::Binary),
+    (2, Is::Binary),
+    (3, Is::I64),
+    (4, Is::I64),
+    (5, Is::Binary),
+    (6, Is::Binary),
+    (7, Is::Bool),
+    (8, Is::Bool),
+]);
 
 #[cfg(test)]
 mod tests {
@@ -276,17 +253,35 @@ mod tests {
         let nested = |depth: usize| [vec![1; depth], vec![0]].concat();
         assert_eq!(check_schema(&[0xfc, 61], &nested(60)), Ok(()));
         let deep = check_schema(&[0xfc, 0x91, 0x03], &nested(400)).expect_err("too deep");
-        assert_eq!(deep, "columns nested more than 64 deep");
+        assert_eq!(deep, "the footer: columns nested more than 64 deep");
     }
 
     #[test]
     fn lies_are_named() {
-        let huge = check_schema(&[0xfc, 0xff, 0xff, 0xff, 0xff, 0x07], &[0]).expect_err("a lie");
-        assert!(huge.starts_with("a footer with a list of 2147483647 entries in "), "{huge}");
-        let children = check_schema(&[0x2c], &[60, 0]).expect_err("a lie");
-        assert_eq!(children, "a column with 60 children in a schema of 2 columns");
-        let structs = [vec![0x1c; 40], vec![0; 41]].concat();
-        assert!(footer(&mut Bytes(&structs)).is_err());
+        let refused = |head: &[u8], children: &[u8]| check_schema(head, children).expect_err("a lie");
+        let huge = refused(&[0xfc, 0xff, 0xff, 0xff, 0xff, 0x07], &[0]);
+        assert!(huge.starts_with("the footer: a list of 2147483647 entries in "), "{huge}");
+        assert_eq!(refused(&[0x2c], &[60, 0]), "the footer: a column with 60 children in a schema of 2 columns");
+        assert_eq!(refused(&[0x25], &[0]), "the footer: a list of type 5");
+    }
+
+    /// What two readers take for different things is refused: behind it each finds another footer.
+    #[test]
+    fn readers_agree_on_what_is_let_through() {
+        let of = |bytes: &[u8]| footer(bytes).expect_err("refused");
+        assert_eq!(footer(&[0x15, 2, 0]), Ok(()));
+        // An unknown field with a list of booleans, or structs in structs; a version that is a double, or has 33 bits.
+        assert_eq!(of(&[0x15, 2, 0x09, 40, 0x21, 1, 1, 0]), "a list of booleans");
+        assert_eq!(of(&[vec![0x0c, 40], vec![0x1c; 40], vec![0; 42]].concat()), "structs nested more than 16 deep");
+        assert_eq!(of(&[0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0]), "field 1 has type 7");
+        assert_eq!(of(&[0x15, 0x80, 0x80, 0x80, 0x80, 0x20, 0]), "the number 4294967296 in a field of 32 bits");
+        // In a schema element: the length of a value.
+        let element = |field: &[u8]| [&[0x15, 2, 0x19, 0x1c], field, &[0x28, 1, b'a', 0, 0]].concat();
+        assert_eq!(footer(&element(&[0x25, 32])), Ok(()));
+        assert_eq!(
+            of(&element(&[0x25, 0x80, 0x80, 0x80, 0x80, 0x04])),
+            "a column of values of 536870912 bytes, more than 1048576"
+        );
     }
 
     #[test]

@@ -170,3 +170,43 @@ fn a_damaged_row_group_costs_itself_only() {
     assert_eq!((damages[0].offset, damages[0].reason, damages[0].raw.is_empty()), (10, "damaged_file", false));
     assert!(damages[0].detail.starts_with("row group 1: "), "{}", damages[0].detail);
 }
+
+#[test]
+fn a_row_is_not_blamed_for_another() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("fine"), Some("too large"), None]));
+    let notes: ArrayRef = Arc::new(StringArray::from(vec![None, Some("x".repeat(5000)), None]));
+    let batch = RecordBatch::try_from_iter([("text", texts), ("note", notes)]).expect("equal columns");
+    let mut writer = ::parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("written");
+    let items = Reader::new("a.parquet").items(&writer.into_inner().expect("finished"));
+    let found: Vec<&str> =
+        items.iter().map(|item| item.as_ref().map_or_else(|damage| damage.reason, |_| "read")).collect();
+    assert_eq!(found, ["read", "record_too_large", "missing_text"]);
+}
+
+#[test]
+fn bytes_that_are_called_json_are_no_text_for_that() {
+    use ::parquet::data_type::{ByteArray, ByteArrayType};
+    let schema = "message m { required binary text (JSON); }";
+    let schema = Arc::new(::parquet::schema::parser::parse_message_type(schema).expect("a schema"));
+    let write = |values: &[&[u8]]| {
+        let mut file = Vec::new();
+        let mut writer =
+            ::parquet::file::writer::SerializedFileWriter::new(&mut file, Arc::clone(&schema), Default::default())
+                .expect("a writer");
+        let mut group = writer.next_row_group().expect("a row group");
+        let mut column = group.next_column().expect("no error").expect("a column");
+        let values: Vec<ByteArray> = values.iter().map(|value| value.to_vec().into()).collect();
+        column.typed::<ByteArrayType>().write_batch(&values, None, None).expect("written");
+        column.close().expect("closed");
+        group.close().expect("closed");
+        writer.close().expect("closed");
+        file
+    };
+    let reader = Reader::new("a.parquet");
+    let fine = reader.items(&write(&[b"{\"a\": 1}", b"prose that is longer than a view"]));
+    assert_eq!(fine.iter().flatten().count(), 2);
+    let damage =
+        reader.items(&write(&[b"fine", b"\xff\xfe and more than a view holds"])).remove(0).expect_err("no UTF-8");
+    assert!(damage.detail.contains("UTF-8"), "{}", damage.detail);
+}

@@ -5,14 +5,17 @@
 
 mod clean;
 mod date;
+mod delta;
 mod footer;
 #[cfg(test)]
 mod fuzz;
 pub mod inputs;
 mod json;
+mod pages;
 mod read;
 mod record;
 mod table;
+mod thrift;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +40,7 @@ use inputs::{InputFile, Unit};
 use record::{Damage, Item, Record};
 
 /// Version of the stage `documents`: raised when its output changes.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const BATCH_ROWS: usize = 1024;
 const BATCH_BYTES: usize = 1 << 20;
@@ -66,7 +69,8 @@ pub fn config(manifest: &Manifest, source: &Source) -> String {
     let clean: Option<&Clean> = manifest.clean.as_ref();
     let fields = serde_json::json!({
         "source": source.name, "domain": source.domain, "text": source.text, "id": source.id, "url": source.url,
-        "date": source.date, "clean": clean, "shard_size": manifest.run.shard_size, "max_record": manifest.run.max_record, "max_window": manifest.run.max_window,
+        "date": source.date, "clean": clean, "shard_size": manifest.run.shard_size, "max_record": manifest.run.max_record,
+        "max_window": manifest.run.max_window, "max_page": manifest.run.max_page,
     });
     fields.to_string()
 }

@@ -28,7 +28,7 @@ pub fn read_file(
     if file.format == Format::Parquet {
         let mut digest = blake3::Hasher::new();
         digest.update_reader(&handle).with_context(place)?;
-        table::read(handle, source, max_record, sink)?;
+        table::read(handle, source, limits, sink)?;
         return Ok(digest.finalize().to_hex().to_string());
     }
     let mut head = vec![0; RAW_KEPT];

@@ -1,53 +1,56 @@
-//! Records out of Parquet files. A panic in the reader, which strangers' files can cause, sets the file aside.
+//! Records out of Parquet files. A panic in the reader, which strangers' files can cause, sets the row group aside.
+//!
+//! Memory: texts and bytes are views into the pages that they came in, and rows are copied out of them a megabyte at a time, so
+//! one dictionary entry of megabytes in a thousand rows is there once.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, RecordBatch, StringViewArray, StructArray, make_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit, TimestampMicrosecondType};
-use curate_schemas::manifest::Source;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit, TimestampMicrosecondType};
+use curate_schemas::manifest::{Run, Source};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::{ConvertedType, Type};
+use parquet::schema::types::ColumnDescPtr;
 
 use super::record::{Item, RAW_KEPT, Record, damage};
-use super::{date, footer};
+use super::{date, footer, pages};
 use crate::error::guard;
-use crate::zip::text_batch_rows;
 
-/// Reads a file, row by row. Damage costs the rest of its row group; the next one is read again.
+/// Text that is copied out of a batch at a time, bytes.
+const SLICE_BYTES: u64 = 1 << 20;
+
+/// Reads a file, row by row. Damage costs its row group, or the rest of it from where values are damaged on; the next one is
+/// read again.
 ///
 /// # Errors
 /// If `sink` fails. Damage in the file is handed to `sink`.
-pub fn read(file: File, source: &Source, max_record: u64, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+pub fn read(file: File, source: &Source, limits: &Run, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
     let mut head = vec![0; RAW_KEPT.min(size as usize)];
     let head = if file.read_exact_at(&mut head, 0).is_ok() { head } else { Vec::new() };
     let damaged = |row: u64, detail: &str, bytes: u64| Err(damage(row, "damaged_file", detail, &head, bytes.min(size)));
-    let open = || -> Result<_> {
-        footer::check(&file, size).map_err(anyhow::Error::msg)?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
-        Ok((metadata, text_batch_rows(&builder)))
-    };
-    let (metadata, batch_rows) = match guarded(open) {
-        Ok(open) => open,
+    let metadata = match guarded(|| open(&file, size)) {
+        Ok(metadata) => metadata,
         Err(detail) => return sink(damaged(0, &detail, size)),
     };
     let mut row = 0;
     for (group, about) in metadata.metadata().row_groups().iter().enumerate() {
         let (promised, bytes) = (about.num_rows(), u64::try_from(about.compressed_size()).unwrap_or(0));
         let open = || -> Result<_> {
+            let batch_rows = pages::check(&file, size, about, limits.max_page).map_err(anyhow::Error::msg)?;
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
             Ok(builder.with_row_groups(vec![group]).with_batch_size(batch_rows).build()?)
         };
         let first = row;
         let outcome = match guarded(open) {
-            Ok(mut reader) => read_group(&mut reader, source, max_record, &mut row, sink)?,
+            Ok(mut reader) => read_group(&mut reader, &metadata, source, limits.max_record, &mut row, sink)?,
             Err(detail) => Err(detail),
         };
         let found = row - first;
@@ -73,24 +76,132 @@ pub fn read(file: File, source: &Source, max_record: u64, sink: &mut dyn FnMut(I
     Ok(())
 }
 
+/// The footer, with a schema in which texts and bytes are views.
+fn open(file: &File, size: u64) -> Result<ArrowReaderMetadata> {
+    footer::check(file, size).map_err(anyhow::Error::msg)?;
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::default())?;
+    let schema = metadata.schema();
+    let views = Schema::new_with_metadata(viewed(schema.fields()), schema.metadata().clone());
+    let options = ArrowReaderOptions::default().with_schema(Arc::new(views));
+    Ok(ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?)
+}
+
+fn viewed(fields: &Fields) -> Fields {
+    fields.iter().map(viewed_field).collect()
+}
+
+fn viewed_field(field: &FieldRef) -> FieldRef {
+    let data_type = viewed_type(field.data_type());
+    Arc::new(Field::clone(field).with_data_type(data_type))
+}
+
+fn viewed_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Dictionary(_, values) => viewed_type(values),
+        DataType::Struct(fields) => DataType::Struct(viewed(fields)),
+        // A list of fixed size has its entries also where it is null, as many as the file's schema likes.
+        DataType::List(field) | DataType::FixedSizeList(field, _) | DataType::ListView(field) => {
+            DataType::List(viewed_field(field))
+        }
+        DataType::LargeList(field) | DataType::LargeListView(field) => DataType::LargeList(viewed_field(field)),
+        DataType::Map(field, is_sorted) => DataType::Map(viewed_field(field), *is_sorted),
+        other => other.clone(),
+    }
+}
+
 /// Calls the reader, whose panics are damage of the file. `sink` is called outside: its failures are the run's.
 fn read_group(
     reader: &mut ParquetRecordBatchReader,
+    metadata: &ArrowReaderMetadata,
     source: &Source,
     max_record: u64,
     row: &mut u64,
     sink: &mut dyn FnMut(Item) -> Result<()>,
 ) -> Result<std::result::Result<(), String>> {
+    // The library looks at bytes only if they are marked as UTF-8, and takes those for text that are marked as JSON.
+    let is_unchecked =
+        |leaf: &ColumnDescPtr| leaf.physical_type() == Type::BYTE_ARRAY && leaf.converted_type() != ConvertedType::UTF8;
+    let has_unchecked = metadata.parquet_schema().columns().iter().any(is_unchecked);
     loop {
-        let next = || reader.next().map(|batch| records(&batch?, source, max_record, *row)).transpose();
-        let items = match guarded(next) {
-            Ok(Some(items)) => items,
+        let next = || -> Result<_> {
+            let Some(batch) = reader.next().transpose()? else { return Ok(None) };
+            if has_unchecked {
+                batch.columns().iter().try_for_each(|column| column.to_data().validate_full())?;
+            }
+            let mut sizes = vec![0; batch.num_rows()];
+            let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+            columns.for_each(|(field, column)| add_sizes(field.name(), column, &mut sizes));
+            Ok(Some((batch, sizes)))
+        };
+        let (batch, sizes) = match guarded(next) {
+            Ok(Some(batch)) => batch,
             Ok(None) => return Ok(Ok(())),
             Err(detail) => return Ok(Err(detail)),
         };
-        for item in items {
-            *row += 1;
-            sink(item)?;
+        let mut at = 0;
+        while at < sizes.len() {
+            let n = rows_of_a_slice(&sizes[at..]);
+            match guarded(|| records(&batch.slice(at, n), &sizes[at..at + n], source, max_record, *row)) {
+                Ok(items) => items.into_iter().try_for_each(|item| {
+                    *row += 1;
+                    sink(item)
+                })?,
+                Err(detail) => return Ok(Err(detail)),
+            }
+            at += n;
+        }
+    }
+}
+
+fn rows_of_a_slice(sizes: &[u64]) -> usize {
+    let mut bytes = 0;
+    let fitting = sizes.iter().take_while(|size| {
+        bytes += **size;
+        bytes <= SLICE_BYTES
+    });
+    fitting.count().max(1)
+}
+
+/// Adds what each row of a column holds of texts, bytes and names of fields, nested ones included: about what a copy of it takes.
+fn add_sizes(name: &str, column: &dyn Array, sizes: &mut [u64]) {
+    let mut own = vec![name.len() as u64; sizes.len()];
+    // The low half of a view is its length.
+    let add = |own: &mut [u64], views: &[u128]| {
+        own.iter_mut().zip(views).for_each(|(size, view)| *size += u64::from(*view as u32));
+    };
+    match column.data_type() {
+        DataType::Utf8View => add(&mut own, column.as_string_view().views()),
+        DataType::BinaryView => add(&mut own, column.as_binary_view().views()),
+        DataType::FixedSizeBinary(length) => own.iter_mut().for_each(|size| *size += *length as u64),
+        DataType::Struct(fields) => {
+            let columns = fields.iter().zip(column.as_struct().columns());
+            columns.for_each(|(field, column)| add_sizes(field.name(), column, &mut own));
+        }
+        DataType::List(_) => {
+            add_lists(column.as_list::<i32>().values(), column.as_list::<i32>().value_offsets(), &mut own)
+        }
+        DataType::LargeList(_) => {
+            add_lists(column.as_list::<i64>().values(), column.as_list::<i64>().value_offsets(), &mut own);
+        }
+        DataType::Map(..) => add_lists(column.as_map().entries(), column.as_map().value_offsets(), &mut own),
+        _ => {}
+    }
+    // Where a value is null, anything may be left over from another.
+    for (row, size) in sizes.iter_mut().enumerate() {
+        if column.is_valid(row) {
+            *size += own[row];
+        }
+    }
+}
+
+fn add_lists<O: Copy + TryInto<usize>>(values: &dyn Array, offsets: &[O], sizes: &mut [u64]) {
+    let mut each = vec![1; values.len()];
+    add_sizes("", values, &mut each);
+    for (size, ends) in sizes.iter_mut().zip(offsets.windows(2)) {
+        if let (Ok(start), Ok(end)) = (ends[0].try_into(), ends[1].try_into()) {
+            *size += each[start..end].iter().sum::<u64>();
         }
     }
 }
@@ -103,7 +214,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, String
     }
 }
 
-fn records(batch: &RecordBatch, source: &Source, max_record: u64, first: u64) -> Result<Vec<Item>> {
+/// `sizes`: about the bytes of each row, see [`add_sizes`].
+fn records(batch: &RecordBatch, sizes: &[u64], source: &Source, max_record: u64, first: u64) -> Result<Vec<Item>> {
     let columns = StructArray::from(batch.clone());
     let Some(text) = lookup(&columns, &source.text) else {
         let names: Vec<&str> = columns.column_names().into_iter().take(12).collect();
@@ -112,11 +224,25 @@ fn records(batch: &RecordBatch, source: &Source, max_record: u64, first: u64) ->
             .map(|row| Err(damage(first + row as u64, "missing_text", &detail, &[], 0)))
             .collect());
     };
-    let texts = text_values(&text)?;
+    let texts = Texts::new(&text)?;
+    let too_large = |row: usize, bytes: u64| {
+        let text = texts.bytes(row).unwrap_or_default();
+        let detail = match text.len() as u64 {
+            length if length > max_record => format!("a text of {length} bytes, max_record is {max_record}"),
+            _ => format!("a row of {bytes} bytes with its other columns, max_record is {max_record}"),
+        };
+        Err(damage(first + row as u64, "record_too_large", &detail, text, bytes))
+    };
+    // What is larger than a slice is a slice by itself, and not copied if it is much too large.
+    if let [bytes] = sizes
+        && *bytes > max_record.saturating_add(SLICE_BYTES)
+    {
+        return Ok(vec![too_large(0, *bytes)]);
+    }
     // What is no text, number or date there is no id, url or date; the text is not lost over it.
-    let scalars = |path: &Option<String>| -> Option<StringArray> {
+    let scalars = |path: &Option<String>| -> Option<StringViewArray> {
         let column = lookup(&columns, path.as_deref()?)?;
-        Some(cast(&column, &DataType::Utf8).ok()?.as_string::<i32>().clone())
+        Some(cast(&column, &DataType::Utf8View).ok()?.as_string_view().clone())
     };
     let (ids, urls) = (scalars(&source.id), scalars(&source.url));
     let date_column = source.date.as_deref().and_then(|path| lookup(&columns, path));
@@ -132,49 +258,48 @@ fn records(batch: &RecordBatch, source: &Source, max_record: u64, first: u64) ->
     }
     let mut metas = metas(&columns, &named)?;
     let rows = (0..batch.num_rows()).map(|row| {
-        let value = |column: &Option<StringArray>| {
+        let value = |column: &Option<StringViewArray>| {
             column.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row).to_owned())
         };
         let offset = first + row as u64;
-        match texts.get(row).cloned().flatten() {
-            None => Err(damage(offset, "missing_text", &format!("column \"{}\" is null", source.text), &[], 0)),
-            Some(Err(raw)) => Err(damage(offset, "invalid_utf8", "the text is not UTF-8", &raw, raw.len() as u64)),
-            Some(Ok(text)) if text.len() as u64 > max_record => {
-                let detail = format!("a text of {} bytes, max_record is {max_record}", text.len());
-                Err(damage(offset, "record_too_large", &detail, text.as_bytes(), text.len() as u64))
-            }
-            Some(Ok(text)) => {
-                let (id, url, meta) = (value(&ids), value(&urls), metas[row].take());
-                let others = [&id, &url, &meta].map(|field| field.as_ref().map_or(0, String::len));
-                let bytes = text.len() + others.iter().sum::<usize>();
-                if bytes as u64 > max_record {
-                    let detail = format!("a row of {bytes} bytes with its other columns, max_record is {max_record}");
-                    return Err(damage(offset, "record_too_large", &detail, text.as_bytes(), bytes as u64));
-                }
-                Ok(Record { text, id, url, date: dates.as_ref().and_then(|dates| dates[row]), meta })
-            }
+        let Some(raw) = texts.bytes(row) else {
+            return Err(damage(offset, "missing_text", &format!("column \"{}\" is null", source.text), &[], 0));
+        };
+        let Ok(text) = std::str::from_utf8(raw) else {
+            return Err(damage(offset, "invalid_utf8", "the text is not UTF-8", raw, raw.len() as u64));
+        };
+        let (id, url, meta) = (value(&ids), value(&urls), metas[row].take());
+        let others = [&id, &url, &meta].map(|field| field.as_ref().map_or(0, String::len));
+        let bytes = (text.len() + others.iter().sum::<usize>()) as u64;
+        if bytes > max_record {
+            return too_large(row, bytes);
         }
+        Ok(Record { text: text.to_owned(), id, url, date: dates.as_ref().and_then(|dates| dates[row]), meta })
     });
     Ok(rows.collect())
 }
 
-type Text = Option<std::result::Result<String, Vec<u8>>>;
+/// The texts of a column of text or bytes.
+enum Texts {
+    Text(StringViewArray),
+    Bytes(BinaryViewArray),
+}
 
-fn text_values(column: &ArrayRef) -> Result<Vec<Text>> {
-    Ok(match column.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
-            let texts = cast(column, &DataType::Utf8View)?;
-            texts.as_string_view().iter().map(|text| text.map(|text| Ok(text.to_owned()))).collect()
+impl Texts {
+    fn new(column: &ArrayRef) -> Result<Texts> {
+        Ok(match column.data_type() {
+            DataType::Utf8View => Texts::Text(column.as_string_view().clone()),
+            DataType::BinaryView => Texts::Bytes(column.as_binary_view().clone()),
+            other => anyhow::bail!("the text column is {other}, expected text"),
+        })
+    }
+
+    fn bytes(&self, row: usize) -> Option<&[u8]> {
+        match self {
+            Texts::Text(column) => column.is_valid(row).then(|| column.value(row).as_bytes()),
+            Texts::Bytes(column) => column.is_valid(row).then(|| column.value(row)),
         }
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-            let raw = cast(column, &DataType::BinaryView)?;
-            let texts = raw.as_binary_view().iter();
-            texts
-                .map(|raw| raw.map(|raw| String::from_utf8(raw.to_vec()).map_err(|error| error.into_bytes())))
-                .collect()
-        }
-        other => anyhow::bail!("the text column is {other}, expected text"),
-    })
+    }
 }
 
 fn dates(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
@@ -182,8 +307,8 @@ fn dates(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
         let times = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
         return Ok(times.as_primitive::<TimestampMicrosecondType>().iter().collect());
     }
-    let texts = cast(column, &DataType::Utf8)?;
-    Ok(texts.as_string::<i32>().iter().map(|text| text.and_then(date::parse)).collect())
+    let texts = cast(column, &DataType::Utf8View)?;
+    Ok(texts.as_string_view().iter().map(|text| text.and_then(date::parse)).collect())
 }
 
 /// A column by its name, else by its dotted path through structs; null where a struct on the way is.
@@ -249,7 +374,7 @@ fn write_json(columns: &[(FieldRef, ArrayRef)]) -> Result<Vec<Option<String>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int32Builder, Int64Array, MapBuilder, StringBuilder};
+    use arrow::array::{Int32Builder, Int64Array, MapBuilder, StringArray, StringBuilder};
     use arrow::datatypes::Field;
 
     fn columns() -> StructArray {
