@@ -280,6 +280,45 @@ fn every_step_of_an_export() {
     figure("faults, export: step × action, each made again", cases);
 }
 
+/// A command that writes one file leaves it whole or not at all, and makes it again.
+#[test]
+fn every_step_of_a_model_and_of_a_baseline() {
+    let place = Place::in_memory();
+    let run_dir = place.path("run");
+    run(&corpus(&place), &run_dir, &["--threads", "1"]).exits(0);
+    let mut cases = 0;
+    for arguments in [&["train", "ngram", "--order", "2"][..], &["baseline"]] {
+        let write = |to: &Path| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_curate"));
+            command.args(arguments).arg(&run_dir).arg("-o").arg(to.join("file"));
+            command
+        };
+        let [whole, out] = ["whole", "out"].map(|name| place.path(name));
+        [&whole, &out].iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        let log = place.path("steps");
+        outcome(write(&whole).env("CURATE_STEPS", &log)).exits(0);
+        let (expected, steps) = (tree(&whole), fs::read_to_string(&log).unwrap().lines().count());
+        assert!(steps > 2, "{arguments:?}: {steps} steps");
+        for number in 1..=steps {
+            for action in ACTIONS {
+                let what = format!("{arguments:?}, step {number} with {action}");
+                let fault = outcome(write(&out).env("CURATE_FAULT", format!("{number}:{action}")));
+                assert!(matches!(fault.code, Some(70 | 74 | 86)), "{what}: {:?} {}", fault.code, fault.stderr);
+                if let Some(file) = tree(&out).get("file") {
+                    assert_eq!(Some(file), expected.get("file"), "{what}: it is there and not whole");
+                }
+                outcome(&mut write(&out)).exits(0);
+                assert_same(&tree(&out), &expected, &what);
+                fs::remove_file(out.join("file")).unwrap();
+                cases += 1;
+            }
+        }
+        [&whole, &out].iter().for_each(|dir| fs::remove_dir_all(dir).unwrap());
+        fs::remove_file(log).unwrap();
+    }
+    figure("faults, a model and a baseline: step × action, each made again", cases);
+}
+
 #[test]
 fn every_step_of_a_first_run() {
     Walk::fresh().walk("first");
