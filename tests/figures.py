@@ -39,7 +39,6 @@ TAIL = """
 - **Network file systems.** The lock is flock(2) and renames are taken as atomic; NFS and object stores were not tried.
 - **Faults of reads.** A disk that returns an error while an input or a committed file is read ends the run with exit 74; no test
   injects it. Spill files meet a full disk in one test, no other fault.
-- **A row of a Parquet file with a list of very many nulls** takes memory that nothing bounds.
 - **An input that changes but keeps path, size and modification time** is not read again.
 - **More than one machine, Windows, macOS.** All of this ran on Linux.
 - **The cuda build** runs none of these tests.

@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::support::{Outcome, Place, curate, figure, outcome, report, run, run_command};
+use crate::support::{Outcome, Place, curate, figure, outcome, python, report, repository, run, run_command};
 
 fn manifest(place: &Place, path: &str, settings: &str) -> PathBuf {
     let head = format!("[run]\nname = \"hostile\"\nmax_quarantine_ratio = 1\n{settings}\n");
@@ -123,13 +123,27 @@ fn a_page_beyond_the_limit_costs_its_row_group() {
         &[group("before it".to_owned()), group("x".repeat(300 << 20)), group("behind it".to_owned())],
     );
     let dir = place.path("run");
-    let narrow = manifest(&place, "in", "max_page = \"64MiB\"");
-    let outcome = run(&narrow, &dir, &[]).exits(0).says(&["row group 1", "bytes decompressed, max_page is 67108864"]);
+    let narrow = manifest(&place, "in", "max_pages = \"64MiB\"");
+    let outcome = run(&narrow, &dir, &[]).exits(0).says(&["row group 1", "bytes decompressed, max_pages is 67108864"]);
     assert_eq!(counts(&dir), (2, 1));
     assert!(memory(&outcome) < 300, "{} MB", memory(&outcome));
     let outcome = run(&manifest(&place, "in", ""), &dir, &[]).exits(0).says(&["record_too_large"]);
     assert_eq!(counts(&dir), (2, 1));
     figure("Parquet bombs: MB of one text, and of memory", format!("300, {}", memory(&outcome)));
+}
+
+/// Files of some bytes that ask a reader for gigabytes, each in another way; a reader that believes one ends the run.
+#[test]
+fn no_parquet_file_gets_what_it_asks_for() {
+    let place = Place::new();
+    let script = repository().join("tests/it/hostile_parquet.py");
+    outcome(python().arg(script).arg(place.path("in"))).exits(0);
+    let lies = fs::read_dir(place.path("in")).unwrap().count() as u64 - 1;
+    let dir = place.path("run");
+    let outcome = run(&manifest(&place, "in", "max_pages = \"64MiB\""), &dir, &[]).exits(0).says(&["damaged_file"]);
+    assert_eq!(counts(&dir), (6, lies));
+    assert!(memory(&outcome) < 300, "{} MB", memory(&outcome));
+    figure("Parquet files that ask for gigabytes, each in another way", lies);
 }
 
 #[test]

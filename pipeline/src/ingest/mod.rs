@@ -4,8 +4,8 @@
 //! publishing renames its files. An interrupted run finds finished units there and does not read their files again.
 
 mod clean;
+mod contents;
 mod date;
-mod delta;
 mod footer;
 #[cfg(test)]
 mod fuzz;
@@ -70,7 +70,7 @@ pub fn config(manifest: &Manifest, source: &Source) -> String {
     let fields = serde_json::json!({
         "source": source.name, "domain": source.domain, "text": source.text, "id": source.id, "url": source.url,
         "date": source.date, "clean": clean, "shard_size": manifest.run.shard_size, "max_record": manifest.run.max_record,
-        "max_window": manifest.run.max_window, "max_page": manifest.run.max_page,
+        "max_window": manifest.run.max_window, "max_pages": manifest.run.max_pages,
     });
     fields.to_string()
 }

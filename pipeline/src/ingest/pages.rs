@@ -9,41 +9,78 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, Type};
+use parquet::basic::{Compression, ConvertedType, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::delta;
+use super::contents::Contents;
 use super::footer::STATISTICS;
 use super::thrift::{Bytes, ENDS, Found, Is};
 
-/// Memory that the values of a batch may take, bytes, apart from the pages that they begin and end in.
+/// What the values of a batch take on average, and what they may take at most unless a single row takes more, bytes, apart from the
+/// pages that they begin and end in.
 const BATCH_BYTES: u64 = 2 << 20;
+const WORST_BATCH_BYTES: u64 = 32 << 20;
 const BATCH_ROWS: u64 = 1024;
 /// What an entry of a list takes beside its value: two levels, an offset or a view.
 const ENTRY_BYTES: u64 = 24;
+/// What an entry of a dictionary takes beside its value: a view.
+const VIEW_BYTES: u64 = 16;
 /// Where a header is looked for first, and the longest one that is read, bytes: statistics may hold values as long as texts.
 const HEADER: u64 = 1 << 10;
 const LONGEST_HEADER: u64 = 64 << 20;
 /// The most that a byte of Deflate decompresses to (zlib.net/zlib_tech.html), and a byte of LZ4, where a length goes on in bytes of 255.
 const DEFLATE_RATIO: u64 = 1032;
 const LZ4_RATIO: u64 = 255;
-/// What a frame of LZ4 begins with (github.com/lz4/lz4, lz4_Frame_format.md).
-const LZ4_FRAME: [u8; 4] = 0x184d_2204u32.to_le_bytes();
+/// What a frame of LZ4 begins with, and one of old (github.com/lz4/lz4, lz4_Frame_format.md).
+const LZ4_FRAMES: [[u8; 4]; 2] = [0x184d_2204u32.to_le_bytes(), 0x184c_2102u32.to_le_bytes()];
 
-/// Goes over all pages of a row group, and says how many rows a batch of it may have.
+/// How a row group is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Rows of a batch.
+    pub batch_rows: usize,
+    /// Whether some values are in a delta encoding.
+    pub has_deltas: bool,
+}
+
+/// Goes over all pages of a row group. `has_views`: texts and bytes are read as views into pages, not copied.
 ///
 /// # Errors
-/// What is wrong with a page: it does not lie in its chunk, or takes more than `max_page` bytes.
-pub fn check(file: &File, size: u64, group: &RowGroupMetaData, max_page: u64) -> Found<usize> {
-    let rows = u64::try_from(group.num_rows()).map_err(|_| format!("{} rows", group.num_rows()))?;
-    let mut row_bytes = 0u64;
+/// What is wrong with a page, or if what has to be in memory at once takes more than `max_pages` bytes: the largest page of each
+/// column and its dictionary, or what a row makes of them.
+pub fn check(file: &File, size: u64, group: &RowGroupMetaData, max_pages: u64, has_views: bool) -> Found<Reading> {
+    let (mut whole, mut has_deltas) = (Memory::default(), false);
     for column in group.columns() {
-        let chunk = Chunk { file, size, column, rows, max_page };
-        let widest = chunk.check().map_err(|error| format!("column \"{}\": {error}", column.column_path().string()))?;
-        row_bytes = row_bytes.saturating_add(widest);
+        let chunk = Chunk { file, size, column, max_pages, has_views, rows: group.num_rows() };
+        let place = |error: String| format!("column \"{}\": {error}", column.column_path().string());
+        let (memory, has_some) = chunk.check().map_err(place)?;
+        whole.pages = whole.pages.saturating_add(memory.pages);
+        whole.row = whole.row.saturating_add(memory.row);
+        whole.all = whole.all.saturating_add(memory.all);
+        whole.made = whole.made.saturating_add(memory.made);
+        has_deltas |= has_some;
     }
-    Ok((BATCH_BYTES / row_bytes.max(1)).clamp(1, BATCH_ROWS) as usize)
+    for (what, bytes) in [("the largest pages of its columns", whole.pages), ("what a row makes of them", whole.made)] {
+        if bytes > max_pages {
+            return Err(format!("{what}: {bytes} bytes, max_pages is {max_pages}"));
+        }
+    }
+    let average = whole.all / u64::try_from(group.num_rows()).unwrap_or(0).max(1);
+    let batch_rows = (BATCH_BYTES / average.max(1)).min(WORST_BATCH_BYTES / whole.row.max(1));
+    Ok(Reading { batch_rows: batch_rows.clamp(1, BATCH_ROWS) as usize, has_deltas })
+}
+
+/// Bytes that a column asks for.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Its largest page and its dictionary.
+    pages: u64,
+    /// What a row holds of its pages and makes of them, and all rows together, about.
+    row: u64,
+    all: u64,
+    /// What a row makes of them at most: entries, nulls of a fixed length, values that are put together.
+    made: u64,
 }
 
 /// The pages of a column in a row group.
@@ -51,39 +88,54 @@ struct Chunk<'a> {
     file: &'a File,
     size: u64,
     column: &'a ColumnChunkMetaData,
-    rows: u64,
-    max_page: u64,
+    max_pages: u64,
+    has_views: bool,
+    rows: i64,
 }
 
 impl Chunk<'_> {
-    /// Goes over the pages; the most bytes that a row takes on average in one of them.
-    fn check(&self) -> Found<u64> {
-        let Chunk { file, size, column, rows, .. } = *self;
+    /// Goes over the pages: what they take, and whether some are in a delta encoding.
+    fn check(&self) -> Found<(Memory, bool)> {
+        let Chunk { file, size, column, .. } = *self;
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
         let range = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
         let range = range.and_then(|(start, length)| Some((start, start.checked_add(length)?)));
         let (mut at, end) = range.filter(|(_, end)| *end <= size).ok_or("it lies outside of the file")?;
-        let (mut page, mut values, mut widest, mut has_deltas) = (0u64, 0u64, 0u64, false);
+        let (mut page, mut value, mut largest, mut dictionary) = (0u64, 0u64, 0u64, Header::default());
+        let (about, mut all, mut has_deltas) = (column.column_descr(), 0u64, false);
+        let is_list = about.max_rep_level() > 0;
         while at < end {
             let place = |error: String| format!("page {page}: {error}");
             let (header, length) = header_at(file, at, end).map_err(place)?;
             at += length;
             self.check_page(&header, at, end - at).map_err(place)?;
-            values += header.values;
-            widest = widest.max(header.value_bytes());
+            value = value.max(header.bytes().checked_div(header.values).unwrap_or(0));
+            largest = largest.max(header.bytes());
+            all = all
+                .saturating_add(header.bytes())
+                .saturating_add(header.values * if is_list { ENTRY_BYTES } else { 0 });
+            if header.entries > dictionary.entries {
+                dictionary = header;
+            }
             has_deltas |= header.has_deltas();
             at += header.compressed;
             page += 1;
         }
-        if has_deltas {
-            self.check_deltas()?;
-        }
-        // A null takes as much as a value of fixed length.
-        widest = widest.max(u64::try_from(self.column.column_descr().type_length()).unwrap_or(0));
-        Ok(match column.column_descr().max_rep_level() {
-            0 => widest,
-            _ => values.div_ceil(rows.max(1)).saturating_mul(widest + ENTRY_BYTES),
-        })
+        let contents = if has_deltas || is_list { self.contents()? } else { Contents::default() };
+        let is_copied = column.column_type() == Type::BYTE_ARRAY
+            && (!self.has_views || about.converted_type() == ConvertedType::DECIMAL);
+        // A null takes as much as a value of fixed length, and an entry of a dictionary may be as long as all of it.
+        let fixed = u64::try_from(about.type_length()).unwrap_or(0);
+        let made = fixed.max(if is_copied { dictionary.bytes() } else { 0 });
+        let (entries, each) = if is_list { (contents.most_entries, ENTRY_BYTES + made) } else { (1, made) };
+        let put_together = entries.saturating_mul(contents.longest).min(contents.lengths);
+        let made = entries.saturating_mul(each).saturating_add(put_together);
+        let row = made.saturating_add(entries.saturating_mul(value));
+        let pages = largest
+            .saturating_add(dictionary.entries.saturating_mul(VIEW_BYTES))
+            .saturating_add(if dictionary.entries > 0 { dictionary.bytes() } else { 0 });
+        let all = all.saturating_add(contents.lengths);
+        Ok((Memory { pages, row, all, made }, has_deltas))
     }
 
     /// Whether the page fits where it is, and in memory. `room`: bytes from `at` to the end of the chunk.
@@ -92,10 +144,9 @@ impl Chunk<'_> {
         if compressed > room {
             return Err(format!("it is {compressed} bytes, {room} are left"));
         }
-        // What is not compressed is taken as it lies there, whatever the other size says.
-        let bytes = uncompressed.max(compressed);
-        if bytes > self.max_page {
-            return Err(format!("it is {bytes} bytes decompressed, max_page is {}", self.max_page));
+        let bytes = header.bytes();
+        if bytes > self.max_pages {
+            return Err(format!("it is {bytes} bytes decompressed, max_pages is {}", self.max_pages));
         }
         let least = match self.column.column_type() {
             Type::BOOLEAN => 1,
@@ -110,13 +161,13 @@ impl Chunk<'_> {
         // Decoders of these do not stop at the size in the header.
         let (at, compressed) = (at + levels, compressed - levels);
         match self.column.compression() {
-            Compression::GZIP(_) if compressed.saturating_mul(DEFLATE_RATIO) > self.max_page => {
+            Compression::GZIP(_) if compressed.saturating_mul(DEFLATE_RATIO) > self.max_pages => {
                 gzip_ends(self.file, at, compressed, uncompressed - levels)
             }
-            Compression::LZ4 if compressed.saturating_mul(LZ4_RATIO) > self.max_page => {
+            Compression::LZ4 if compressed.saturating_mul(LZ4_RATIO) > self.max_pages => {
                 let mut magic = [0; 4];
                 match self.file.read_exact_at(&mut magic, at) {
-                    Ok(()) if magic == LZ4_FRAME => {
+                    Ok(()) if LZ4_FRAMES.contains(&magic) => {
                         Err(format!("a frame of LZ4 of {compressed} bytes, whose size cannot be bounded"))
                     }
                     _ => Ok(()),
@@ -126,22 +177,23 @@ impl Chunk<'_> {
         }
     }
 
-    /// Holds the numbers of lengths in pages of the delta encodings against the numbers of values in their headers.
-    fn check_deltas(&self) -> Found<()> {
+    /// What is in the pages: decompresses them, one after the other.
+    fn contents(&self) -> Found<Contents> {
         let file = Arc::new(self.file.try_clone().map_err(|error| error.to_string())?);
         let rows = usize::try_from(self.rows).map_err(|error| error.to_string())?;
         let pages = SerializedPageReader::new(file, self.column, rows, None).map_err(|error| error.to_string())?;
+        let mut contents = Contents::default();
         for (number, page) in pages.enumerate() {
             let place = |error: String| format!("page {number}: {error}");
             let page = page.map_err(|error| place(error.to_string()))?;
-            delta::check(&page, self.column.column_descr(), self.max_page).map_err(place)?;
+            contents.add(&page, self.column.column_descr(), self.max_pages / 4).map_err(place)?;
         }
-        Ok(())
+        Ok(contents)
     }
 }
 
 /// What of a page's header matters here.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Header {
     uncompressed: u64,
     compressed: u64,
@@ -154,7 +206,10 @@ struct Header {
     levels: u64,
 }
 
-// Encodings of parquet.thrift. In the latter each value is what it shares with the one before, and the rest.
+// Of parquet.thrift.
+const DATA_PAGE: i32 = 0;
+const DICTIONARY_PAGE: i32 = 2;
+const DATA_PAGE_V2: i32 = 3;
 const DELTA_LENGTH_BYTE_ARRAY: i32 = 6;
 const DELTA_BYTE_ARRAY: i32 = 7;
 
@@ -163,14 +218,9 @@ impl Header {
         matches!(self.encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY)
     }
 
-    /// Bytes of a value: on average, or, where one may be as long as all others together, at most.
-    fn value_bytes(&self) -> u64 {
-        let bytes = self.uncompressed.max(self.compressed);
-        match (self.values, self.encoding) {
-            (0, _) => 0,
-            (_, DELTA_BYTE_ARRAY) => bytes,
-            (values, _) => bytes.div_ceil(values),
-        }
+    /// The size of the page: what is not compressed is taken as it lies there, whatever the other size says.
+    fn bytes(&self) -> u64 {
+        self.uncompressed.max(self.compressed)
     }
 }
 
@@ -216,8 +266,12 @@ fn header(bytes: &[u8]) -> Found<(Header, u64)> {
     let (mut kind, mut uncompressed, mut compressed) = (0, 0, 0);
     let ([mut values, mut encoding], [mut values_v2, mut encoding_v2, mut definition, mut repetition]) =
         ([0; 2], [0; 4]);
-    let (mut entries, mut bytes, mut last) = (0, Bytes(bytes), 0);
+    let (mut entries, mut structs) = (0, Vec::new());
+    let (mut bytes, mut last) = (Bytes(bytes), 0);
     while let Some((of, number)) = bytes.field(&mut last)? {
+        if (5..=8).contains(&number) {
+            structs.push(number);
+        }
         match number {
             1 => kind = bytes.i32()?,
             2 => uncompressed = bytes.i32()?,
@@ -231,13 +285,18 @@ fn header(bytes: &[u8]) -> Found<(Header, u64)> {
             _ => bytes.pass(of)?,
         }
     }
-    // A page is of one kind, whatever else its header holds.
-    let (values, encoding, levels, entries) = match kind {
-        0 => (values, encoding, [0, 0], 0),
-        2 => (0, 0, [0, 0], entries),
-        3 => (values_v2, encoding_v2, [definition, repetition], 0),
-        _ => (0, 0, [0, 0], 0),
+    // A reader takes what it needs out of any of the three structs; pages of an index it finds only sometimes.
+    let wanted = match kind {
+        DATA_PAGE => 5,
+        DICTIONARY_PAGE => 7,
+        DATA_PAGE_V2 => 8,
+        _ => return Err(format!("a page of kind {kind}")),
     };
+    if structs != [wanted] {
+        return Err(format!("a page of kind {kind} with the fields {structs:?}"));
+    }
+    let (values, encoding) = if kind == DATA_PAGE_V2 { (values_v2, encoding_v2) } else { (values, encoding) };
+    let levels = [definition, repetition];
     let size = |n: i32| u64::try_from(n).map_err(|_| format!("a size of {n}"));
     let header = Header {
         uncompressed: size(uncompressed)?,
@@ -276,7 +335,8 @@ fn gzip_ends(mut file: &File, at: u64, bytes: u64, said: u64) -> Found<()> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, FixedSizeListArray, Int64Array, RecordBatch, StringArray};
+    use arrow::array::{ArrayRef, FixedSizeListArray, Int64Array, ListArray, RecordBatch, StringArray};
+    use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::{DataType, Field};
     use parquet::arrow::ArrowWriter;
     use parquet::arrow::arrow_reader::ArrowReaderMetadata;
@@ -302,12 +362,14 @@ mod tests {
         write_columns(vec![("text", texts), ("n", numbers)], settings.set_dictionary_enabled(false))
     }
 
-    fn check_bytes(bytes: &[u8], max_page: u64) -> Found<usize> {
+    /// The rows of a batch.
+    fn check_bytes(bytes: &[u8], max_pages: u64) -> Found<usize> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), bytes).expect("written");
         let file = File::open(file.path()).expect("a file");
         let metadata = ArrowReaderMetadata::load(&file, Default::default()).expect("a footer");
-        check(&file, bytes.len() as u64, metadata.metadata().row_group(0), max_page)
+        let reading = check(&file, bytes.len() as u64, metadata.metadata().row_group(0), max_pages, true);
+        reading.map(|reading| reading.batch_rows)
     }
 
     /// Where the first page's size is in its header: behind the type, a number in four bytes.
@@ -337,7 +399,7 @@ mod tests {
         let bytes = write(WriterProperties::builder());
         let error = check_bytes(&bytes, 1 << 19).expect_err("a page of a megabyte");
         assert!(error.starts_with("column \"text\": page 0: it is 20"), "{error}");
-        assert!(error.ends_with(" bytes decompressed, max_page is 524288"), "{error}");
+        assert!(error.ends_with(" bytes decompressed, max_pages is 524288"), "{error}");
     }
 
     #[test]
@@ -359,12 +421,15 @@ mod tests {
 
     #[test]
     fn values_that_repeat_the_one_before_are_read_few_at_a_time() {
-        let delta = |encoding| {
-            let settings = WriterProperties::builder().set_writer_version(WriterVersion::PARQUET_2_0);
-            check_bytes(&write(settings.set_column_encoding("text".into(), encoding)), 16 << 20).expect("fine")
+        let of_encoding = |encoding| {
+            let texts = (0..200).map(|n| format!("{}{n}", "x".repeat(200_000)));
+            let settings = WriterProperties::builder().set_dictionary_enabled(false).set_encoding(encoding);
+            write_columns(vec![("text", Arc::new(StringArray::from_iter_values(texts)))], settings)
         };
-        assert!(delta(Encoding::PLAIN) > 1000);
-        assert!(delta(Encoding::DELTA_BYTE_ARRAY) < 100, "{}", delta(Encoding::DELTA_BYTE_ARRAY));
+        let (plain, delta) = (of_encoding(Encoding::PLAIN), of_encoding(Encoding::DELTA_BYTE_ARRAY));
+        assert!(delta.len() * 10 < plain.len(), "{} {}", delta.len(), plain.len());
+        let rows = [plain, delta].map(|bytes| check_bytes(&bytes, 64 << 20).expect("fine"));
+        assert_eq!(rows, [10, 10]);
     }
 
     #[test]
@@ -386,6 +451,13 @@ mod tests {
         assert!(bytes.len() < 100_000, "{}", bytes.len());
         let rows = check_bytes(&bytes, 16 << 20).expect("fine");
         assert!((1..10).contains(&rows), "{rows}");
+        // A long one among short ones: what is bounded is the worst batch.
+        let lengths = [vec![1; 10_000], vec![200_000]].concat();
+        let entries: ArrayRef = Arc::new(Int64Array::from(vec![7; 210_000]));
+        let item = Arc::new(Field::new("item", DataType::Int64, false));
+        let lists = ListArray::new(item, OffsetBuffer::from_lengths(lengths), entries, None);
+        let bytes = write_columns(vec![("lists", Arc::new(lists))], WriterProperties::builder());
+        assert_eq!(check_bytes(&bytes, 16 << 20), Ok(6));
     }
 
     #[test]

@@ -36,21 +36,24 @@ pub fn read(file: File, source: &Source, limits: &Run, sink: &mut dyn FnMut(Item
     let mut head = vec![0; RAW_KEPT.min(size as usize)];
     let head = if file.read_exact_at(&mut head, 0).is_ok() { head } else { Vec::new() };
     let damaged = |row: u64, detail: &str, bytes: u64| Err(damage(row, "damaged_file", detail, &head, bytes.min(size)));
-    let metadata = match guarded(|| open(&file, size)) {
-        Ok(metadata) => metadata,
+    let (metadata, has_views) = match guarded(|| open(&file, size)) {
+        Ok(open) => open,
         Err(detail) => return sink(damaged(0, &detail, size)),
     };
     let mut row = 0;
     for (group, about) in metadata.metadata().row_groups().iter().enumerate() {
         let (promised, bytes) = (about.num_rows(), u64::try_from(about.compressed_size()).unwrap_or(0));
         let open = || -> Result<_> {
-            let batch_rows = pages::check(&file, size, about, limits.max_page).map_err(anyhow::Error::msg)?;
+            let reading = pages::check(&file, size, about, limits.max_pages, has_views).map_err(anyhow::Error::msg)?;
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
-            Ok(builder.with_row_groups(vec![group]).with_batch_size(batch_rows).build()?)
+            let reader = builder.with_row_groups(vec![group]).with_batch_size(reading.batch_rows).build()?;
+            Ok((reader, reading.has_deltas || has_unmarked(&metadata)))
         };
         let first = row;
         let outcome = match guarded(open) {
-            Ok(mut reader) => read_group(&mut reader, &metadata, source, limits.max_record, &mut row, sink)?,
+            Ok((mut reader, is_unchecked)) => {
+                read_group(&mut reader, is_unchecked, source, limits.max_record, &mut row, sink)?
+            }
             Err(detail) => Err(detail),
         };
         let found = row - first;
@@ -76,14 +79,28 @@ pub fn read(file: File, source: &Source, limits: &Run, sink: &mut dyn FnMut(Item
     Ok(())
 }
 
-/// The footer, with a schema in which texts and bytes are views.
-fn open(file: &File, size: u64) -> Result<ArrowReaderMetadata> {
+/// The footer, with a schema in which texts and bytes are views if they can be: not where a group has no columns, for which the
+/// library has no type.
+fn open(file: &File, size: u64) -> Result<(ArrowReaderMetadata, bool)> {
     footer::check(file, size).map_err(anyhow::Error::msg)?;
     let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::default())?;
     let schema = metadata.schema();
     let views = Schema::new_with_metadata(viewed(schema.fields()), schema.metadata().clone());
     let options = ArrowReaderOptions::default().with_schema(Arc::new(views));
-    Ok(ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?)
+    match ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options) {
+        Ok(metadata) => Ok((metadata, true)),
+        Err(_) => {
+            let options = ArrowReaderOptions::default().with_skip_arrow_metadata(true);
+            Ok((ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?, false))
+        }
+    }
+}
+
+/// Whether there are texts that the library takes for UTF-8 without a look: bytes that are marked as JSON, or only by Arrow.
+fn has_unmarked(metadata: &ArrowReaderMetadata) -> bool {
+    let is_unmarked =
+        |leaf: &ColumnDescPtr| leaf.physical_type() == Type::BYTE_ARRAY && leaf.converted_type() != ConvertedType::UTF8;
+    metadata.parquet_schema().columns().iter().any(is_unmarked)
 }
 
 fn viewed(fields: &Fields) -> Fields {
@@ -114,21 +131,25 @@ fn viewed_type(data_type: &DataType) -> DataType {
 /// Calls the reader, whose panics are damage of the file. `sink` is called outside: its failures are the run's.
 fn read_group(
     reader: &mut ParquetRecordBatchReader,
-    metadata: &ArrowReaderMetadata,
+    is_unchecked: bool,
     source: &Source,
     max_record: u64,
     row: &mut u64,
     sink: &mut dyn FnMut(Item) -> Result<()>,
 ) -> Result<std::result::Result<(), String>> {
-    // The library looks at bytes only if they are marked as UTF-8, and takes those for text that are marked as JSON.
-    let is_unchecked =
-        |leaf: &ColumnDescPtr| leaf.physical_type() == Type::BYTE_ARRAY && leaf.converted_type() != ConvertedType::UTF8;
-    let has_unchecked = metadata.parquet_schema().columns().iter().any(is_unchecked);
     loop {
         let next = || -> Result<_> {
-            let Some(batch) = reader.next().transpose()? else { return Ok(None) };
-            if has_unchecked {
+            let Some(mut batch) = reader.next().transpose()? else { return Ok(None) };
+            // Of values in a delta encoding the library checks all together, not each.
+            if is_unchecked {
                 batch.columns().iter().try_for_each(|column| column.to_data().validate_full())?;
+            }
+            let fields = viewed(batch.schema_ref().fields());
+            if fields != *batch.schema_ref().fields() {
+                let columns = fields.iter().zip(batch.columns());
+                let columns =
+                    columns.map(|(field, column)| cast(column, field.data_type())).collect::<Result<_, _>>()?;
+                batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
             }
             let mut sizes = vec![0; batch.num_rows()];
             let columns = batch.schema_ref().fields().iter().zip(batch.columns());

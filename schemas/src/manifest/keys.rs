@@ -195,7 +195,7 @@ pub const KEYS: &[Key] = &[
     key("run.shard_size", size(64 * KIB, GIB), r#""64MiB""#, "text in one shard before compression, bytes"),
     key("run.max_record", size(KIB, GIB), r#""64MiB""#, "longest record that is read, bytes; a longer one is quarantined"),
     key("run.max_window", size(MIB, 2 * GIB), r#""2GiB""#, "largest window of a Zstandard frame, bytes, which comes on top of memory; a file with a larger one is quarantined"),
-    key("run.max_page", size(MIB, 2 * GIB), r#""1GiB""#, "largest page of a Parquet file, bytes when decompressed, which comes on top of memory; a row group with a larger one is quarantined"),
+    key("run.max_pages", size(MIB, 64 * GIB), r#""1GiB""#, "memory for the pages of a Parquet file that are read at once, one a column, bytes, which comes on top of memory; a row group that takes more is quarantined"),
     key("run.max_file", size(MIB, 64 * GIB), r#""1GiB""#, "largest tokenizer, list or other file, but a model's, that the manifest names, bytes"),
     key("run.max_quarantine_ratio", SHARE, "0.05", "share of records that may be quarantined before the run stops"),
 

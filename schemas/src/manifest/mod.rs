@@ -88,8 +88,8 @@ pub struct Run {
     pub max_record: u64,
     /// Largest window of a Zstandard frame that is read, bytes.
     pub max_window: u64,
-    /// Largest page of a Parquet file that is read, bytes when decompressed.
-    pub max_page: u64,
+    /// Most memory for pages of a Parquet file that are held at once, bytes.
+    pub max_pages: u64,
     /// Largest tokenizer or list that is read, bytes.
     pub max_file: u64,
     /// Share of records that may be quarantined before the run stops, 0 to 1.

@@ -87,7 +87,7 @@ fn unknown_words_get_a_hint() {
     let cases = [
         ("source", "format = \"json\"", "source.format: unknown word \"json\", expected one of \"jsonl\", \"parquet\", \"txt\"\n  hint: did you mean \"jsonl\"?"),
         ("source", "pth = \"x\"", "unknown key \"pth\" in [[source]]\n  hint: did you mean \"path\"?"),
-        ("run", "size = \"64\"", "unknown key \"size\" in [run]\n  hint: its keys are \"name\", \"dir\", \"seed\", \"memory\", \"shard_size\", \"max_record\", \"max_window\", \"max_page\", \"max_file\", \"max_quarantine_ratio\""),
+        ("run", "size = \"64\"", "unknown key \"size\" in [run]\n  hint: its keys are \"name\", \"dir\", \"seed\", \"memory\", \"shard_size\", \"max_record\", \"max_window\", \"max_pages\", \"max_file\", \"max_quarantine_ratio\""),
         ("run", "ngram = 5", "unknown key \"ngram\" in [run]\n  hint: \"ngram\" is a key of [dedup.near]"),
         ("run", "memory = \"4gb\"", "run.memory: expected a size such as \"64MiB\", found string \"4gb\"\n  hint: units are B, KB, MB, GB, KiB, MiB and GiB"),
         ("[dedup.exact]", "on = true", "unknown key \"on\" in [dedup.exact]\n  hint: its keys are \"text\", \"url\""),
