@@ -52,7 +52,7 @@ pub struct Reading {
 pub fn check(file: &File, size: u64, group: &RowGroupMetaData, max_pages: u64, has_views: bool) -> Found<Reading> {
     let (mut whole, mut has_deltas) = (Memory::default(), false);
     for column in group.columns() {
-        let chunk = Chunk { file, size, column, max_pages, has_views, rows: group.num_rows() };
+        let chunk = Chunk { file, size, column, max_pages, has_views };
         let place = |error: String| format!("column \"{}\": {error}", column.column_path().string());
         let (memory, has_some) = chunk.check().map_err(place)?;
         whole.pages = whole.pages.saturating_add(memory.pages);
@@ -90,7 +90,6 @@ struct Chunk<'a> {
     column: &'a ColumnChunkMetaData,
     max_pages: u64,
     has_views: bool,
-    rows: i64,
 }
 
 impl Chunk<'_> {
@@ -180,8 +179,8 @@ impl Chunk<'_> {
     /// What is in the pages: decompresses them, one after the other.
     fn contents(&self) -> Found<Contents> {
         let file = Arc::new(self.file.try_clone().map_err(|error| error.to_string())?);
-        let rows = usize::try_from(self.rows).map_err(|error| error.to_string())?;
-        let pages = SerializedPageReader::new(file, self.column, rows, None).map_err(|error| error.to_string())?;
+        // Without an index of pages the reader asks for no number of rows.
+        let pages = SerializedPageReader::new(file, self.column, 0, None).map_err(|error| error.to_string())?;
         let mut contents = Contents::default();
         for (number, page) in pages.enumerate() {
             let place = |error: String| format!("page {number}: {error}");
