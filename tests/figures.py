@@ -29,6 +29,8 @@ TAIL = """
 - **Bytes flipped**: one bit of each byte of every file that a small run committed, of each `_commit.json`, of `run.json` and
   `views.sql`, one after the other; `curate verify` objected every time: `pipeline/src/verify.rs`.
 - **Full disks** are file systems in memory of growing size, and of growing numbers of files: `tests/it/disk_full.rs`.
+- **Parquet files that ask for gigabytes** are written byte by byte, some of them in 150 bytes; each is set aside, in less than
+  300 MB: `tests/it/hostile_parquet.py`.
 - **Fuzz cases** are mutations of small files; the seed is printed, `CURATE_FUZZ_SEED` and `CURATE_FUZZ_CASES` take another and
   more (`make fuzz`): `pipeline/src/ingest/fuzz.rs`, `pipeline/src/fuzz.rs`.
 

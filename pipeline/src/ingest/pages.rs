@@ -100,7 +100,8 @@ impl Chunk<'_> {
         let range = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
         let range = range.and_then(|(start, length)| Some((start, start.checked_add(length)?)));
         let (mut at, end) = range.filter(|(_, end)| *end <= size).ok_or("it lies outside of the file")?;
-        let (mut page, mut value, mut largest, mut dictionary) = (0u64, 0u64, 0u64, Header::default());
+        let (mut page, mut value, mut largest) = (0u64, 0u64, 0u64);
+        let (mut dictionary, mut dictionary_entries) = (0u64, 0u64);
         let (about, mut all, mut has_deltas) = (column.column_descr(), 0u64, false);
         let is_list = about.max_rep_level() > 0;
         while at < end {
@@ -113,8 +114,9 @@ impl Chunk<'_> {
             all = all
                 .saturating_add(header.bytes())
                 .saturating_add(header.values * if is_list { ENTRY_BYTES } else { 0 });
-            if header.entries > dictionary.entries {
-                dictionary = header;
+            if header.is_dictionary {
+                dictionary = dictionary.max(header.bytes());
+                dictionary_entries = dictionary_entries.max(header.entries);
             }
             has_deltas |= header.has_deltas();
             at += header.compressed;
@@ -125,14 +127,12 @@ impl Chunk<'_> {
             && (!self.has_views || about.converted_type() == ConvertedType::DECIMAL);
         // A null takes as much as a value of fixed length, and an entry of a dictionary may be as long as all of it.
         let fixed = u64::try_from(about.type_length()).unwrap_or(0);
-        let made = fixed.max(if is_copied { dictionary.bytes() } else { 0 });
+        let made = fixed.max(if is_copied { dictionary } else { 0 });
         let (entries, each) = if is_list { (contents.most_entries, ENTRY_BYTES + made) } else { (1, made) };
         let put_together = entries.saturating_mul(contents.longest).min(contents.lengths);
         let made = entries.saturating_mul(each).saturating_add(put_together);
         let row = made.saturating_add(entries.saturating_mul(value));
-        let pages = largest
-            .saturating_add(dictionary.entries.saturating_mul(VIEW_BYTES))
-            .saturating_add(if dictionary.entries > 0 { dictionary.bytes() } else { 0 });
+        let pages = largest.saturating_add(dictionary).saturating_add(dictionary_entries.saturating_mul(VIEW_BYTES));
         let all = all.saturating_add(contents.lengths);
         Ok((Memory { pages, row, all, made }, has_deltas))
     }
@@ -199,6 +199,7 @@ struct Header {
     /// Values of a data page, nulls included.
     values: u64,
     encoding: i32,
+    is_dictionary: bool,
     /// Values of a dictionary page.
     entries: u64,
     /// Bytes in front of the values that are never compressed.
@@ -302,6 +303,7 @@ fn header(bytes: &[u8]) -> Found<(Header, u64)> {
         compressed: size(compressed)?,
         values: size(values)?,
         encoding,
+        is_dictionary: kind == DICTIONARY_PAGE,
         entries: size(entries)?,
         levels: size(levels[0])? + size(levels[1])?,
     };
