@@ -154,9 +154,11 @@ def files():
     bomb = gzip.compress(bytes(MIB), 9) * 1024
     yield "gzip", alone(page(0, bomb, [v1(1, PLAIN)], size=10), codec=GZIP)
     yield "gzip_behind_levels", alone(page(0, b"\0" + bomb, [v1(1, PLAIN), v2(1)], size=10), codec=GZIP)
-    block = b"\x1f\0\1\0" + b"\xff" * 32_000 + b"\0" + b"\x50" + b"\0" * 5
-    frame = struct.pack("<I", 0x184C2102) + (struct.pack("<I", len(block)) + block) * 300
-    yield "lz4", alone(page(0, frame, [v1(1, PLAIN)], size=10), codec=LZ4)
+    # Four megabytes of zeros in a block: one, and a match that goes on for 16,000 bytes of 255. Frames of now and of old.
+    block = b"\x1f\0\1\0" + b"\xff" * 16_000 + b"\0" + b"\x50" + b"\0" * 5
+    blocks = (struct.pack("<I", len(block)) + block) * 600
+    for name, head in [("lz4", struct.pack("<IBBB", 0x184D2204, 0x60, 0x70, 0x73)), ("lz4_old", struct.pack("<I", 0x184C2102))]:
+        yield name, alone(page(0, head + blocks, [v1(1, PLAIN)], size=10), codec=LZ4)
 
     yield "size", alone(page(0, b"", [v1(1, PLAIN)], size=(1 << 31) - 1), codec=GZIP)
     empty = dictionary(4 * MIB, bytes(16 * MIB), codec=GZIP)
