@@ -222,7 +222,7 @@ pub fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>
 
 /// Few enough rows that a batch of text stays around 2 MiB: in the cache, in memory that the allocator keeps, and far from the
 /// 2 GiB that 32-bit offsets can address.
-pub fn text_batch_rows(builder: &ParquetRecordBatchReaderBuilder<File>) -> usize {
+fn text_batch_rows(builder: &ParquetRecordBatchReaderBuilder<File>) -> usize {
     let groups = builder.metadata().row_groups();
     let widest = groups.iter().map(|group| group.total_byte_size() / group.num_rows().max(1)).max().unwrap_or(0);
     (TEXT_BATCH_BYTES / widest.max(1) as usize).clamp(1, TEXT_BATCH_ROWS)
