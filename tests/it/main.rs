@@ -15,6 +15,7 @@
 //! | `rules` | rules that judge, rules that rewrite, lists, profiles |
 //! | `quality` | terms, vetoes and tails: q as DuckDB computes it, and what a changed band redoes |
 //! | `export` | formats of trainers, read back by others |
+//! | `pinned_keys` | the keys of four manifests are what they were |
 //! | `mixture` | shares, strategies, budgets |
 //! | `ngram` | a model learnt from one run scores another |
 //! | `hub` | models fetched by name, from a hub on this machine |
@@ -42,6 +43,7 @@ mod incremental;
 mod layers;
 mod mixture;
 mod ngram;
+mod pinned_keys;
 mod quality;
 mod resume;
 mod rules;

@@ -1,5 +1,6 @@
 //! Tests of loading as a whole: what a manifest means. What is wrong with one is in [`messages`].
 
+mod every_message;
 mod messages;
 
 use std::path::PathBuf;
