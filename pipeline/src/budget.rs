@@ -1,5 +1,5 @@
-//! `curate budget`: what tokens of a quality are worth to a model, what a loss would take, how compute is best spent, and what a
-//! model's keys and values take; all without a run.
+//! `curate budget`: what tokens of a quality are worth to a model, what a loss would take, how
+//! compute is best spent, and what a model's keys and values take; all without a run.
 
 use std::io::Write;
 use std::path::Path;
@@ -38,16 +38,24 @@ pub struct Question {
 /// Answers what was asked.
 ///
 /// # Errors
-/// Exit 2 for constants or a configuration that cannot be read, and where nothing was asked; exit 1 for a loss that cannot be had.
+/// Exit 2 for constants or a configuration that cannot be read, and where nothing was asked; exit 1
+/// for a loss that cannot be had.
 pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
     let law = constants(&question.constants)?;
     let mut code = ExitCode::SUCCESS;
     match (question.params, question.tokens) {
         (Some(params), Some(tokens)) => worth(question, &law, params, tokens, out)?,
-        (None, Some(_)) => return Err(Failure::new(Exit::Usage, "--tokens needs --params".to_owned()).into()),
-        _ if question.target_loss.is_none() && question.flops.is_none() && question.memory_plan.is_none() => {
+        (None, Some(_)) => {
+            return Err(Failure::new(Exit::Usage, "--tokens needs --params".to_owned()).into());
+        }
+        _ if question.target_loss.is_none()
+            && question.flops.is_none()
+            && question.memory_plan.is_none() =>
+        {
             let hint = "for example curate budget --params 7e9 --tokens 18e12 --quality 0.8";
-            return Err(Failure::new(Exit::Usage, "nothing is asked".to_owned()).hint(hint).into());
+            return Err(Failure::new(Exit::Usage, "nothing is asked".to_owned())
+                .hint(hint)
+                .into());
         }
         _ => {}
     }
@@ -72,8 +80,15 @@ pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// The worth of tokens: with repeats by their discount, side by side with what raw and unique tokens would give.
-fn worth(question: &Question, law: &LossLaw, params: f64, tokens: f64, out: &mut impl Write) -> Result<()> {
+/// The worth of tokens: with repeats by their discount, side by side with what raw and unique
+/// tokens would give.
+fn worth(
+    question: &Question,
+    law: &LossLaw,
+    params: f64,
+    tokens: f64,
+    out: &mut impl Write,
+) -> Result<()> {
     let unique = question.unique.unwrap_or(tokens);
     if unique > tokens {
         let message = format!("--unique is {unique:e}, expected at most --tokens {tokens:e}");
@@ -81,17 +96,41 @@ fn worth(question: &Question, law: &LossLaw, params: f64, tokens: f64, out: &mut
     }
     let d_repeat = unique_equivalent(unique, tokens / unique);
     let d_eff = question.quality * d_repeat;
-    print_worth(law, params, Amounts { tokens, unique, d_repeat, d_eff }, question.quality, out)?;
+    print_worth(
+        law,
+        params,
+        Amounts {
+            tokens,
+            unique,
+            d_repeat,
+            d_eff,
+        },
+        question.quality,
+        out,
+    )?;
     writeln!(out, "{:<30}{:>26}{:>12}", "", "tokens", "L(N, D)")?;
-    for (what, count) in
-        [("raw |D|", tokens), ("unique U", unique), ("D' with q = 1", d_repeat), ("D_eff (q uncalibrated)", d_eff)]
-    {
-        writeln!(out, "  {what:<28}{:>26}{:>12.6}", grouped(count.round() as u64), law.loss(params, count))?;
+    for (what, count) in [
+        ("raw |D|", tokens),
+        ("unique U", unique),
+        ("D' with q = 1", d_repeat),
+        ("D_eff (q uncalibrated)", d_eff),
+    ] {
+        writeln!(
+            out,
+            "  {what:<28}{:>26}{:>12.6}",
+            grouped(count.round() as u64),
+            law.loss(params, count)
+        )?;
     }
     Ok(())
 }
 
-fn target_loss(question: &Question, law: &LossLaw, target: f64, out: &mut impl Write) -> Result<ExitCode> {
+fn target_loss(
+    question: &Question,
+    law: &LossLaw,
+    target: f64,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
     let Some(params) = question.params else {
         return Err(Failure::new(Exit::Usage, "--target-loss needs --params".to_owned()).into());
     };
@@ -102,12 +141,19 @@ fn target_loss(question: &Question, law: &LossLaw, target: f64, out: &mut impl W
             return Ok(ExitCode::from(Exit::No as u8));
         }
     };
-    write!(out, "L = {target} at N = {params:.3e} takes {needed:.4e} effective tokens")?;
+    write!(
+        out,
+        "L = {target} at N = {params:.3e} takes {needed:.4e} effective tokens"
+    )?;
     if let Some(tokens) = question.tokens {
         let unique = question.unique.unwrap_or(tokens);
         let d_eff = question.quality * unique_equivalent(unique, tokens / unique);
         let missing = law.missing_tokens(target, params, d_eff).unwrap_or(0.0);
-        write!(out, "; {missing:.4e} are missing, {:.4e} tokens of this quality", missing / question.quality)?;
+        write!(
+            out,
+            "; {missing:.4e} are missing, {:.4e} tokens of this quality",
+            missing / question.quality
+        )?;
     }
     writeln!(out, " ({})", law.name)?;
     Ok(ExitCode::SUCCESS)
@@ -116,12 +162,22 @@ fn target_loss(question: &Question, law: &LossLaw, target: f64, out: &mut impl W
 /// Bytes of keys and values: batch 1, bf16, by length, with weights and what grouped queries save.
 fn memory_plan(model: &str, out: &mut impl Write) -> Result<()> {
     let models = match model {
-        "qwen2.5" => QWEN2_5.iter().map(|(name, shape)| Ok((*name, qwen2_5(*shape)?))).collect::<Result<Vec<_>>>()?,
+        "qwen2.5" => QWEN2_5
+            .iter()
+            .map(|(name, shape)| Ok((*name, qwen2_5(*shape)?)))
+            .collect::<Result<Vec<_>>>()?,
         path => {
-            let usage = |what: String| Failure::new(Exit::Usage, format!("--memory-plan {path}: {what}"));
+            let usage =
+                |what: String| Failure::new(Exit::Usage, format!("--memory-plan {path}: {what}"));
             let bytes = std::fs::read(path).map_err(|error| usage(error.to_string()))?;
             let config = Config::from_json(&bytes).map_err(|error| usage(error.to_string()))?;
-            vec![(Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path), config)]
+            vec![(
+                Path::new(path)
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or(path),
+                config,
+            )]
         }
     };
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
@@ -144,7 +200,10 @@ fn memory_plan(model: &str, out: &mut impl Write) -> Result<()> {
             config.num_heads / config.num_kv_heads
         )?;
     }
-    writeln!(out, "GiB in bf16 for one sequence: 2 · batch · length · layers · KV heads · head dimensions · 2 bytes")?;
+    writeln!(
+        out,
+        "GiB in bf16 for one sequence: 2 · batch · length · layers · KV heads · head dimensions · 2 bytes"
+    )?;
     Ok(())
 }
 

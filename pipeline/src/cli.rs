@@ -15,7 +15,8 @@ use crate::driver::Driver;
 use crate::error::{Exit, Failure, printable};
 use crate::run_dir::RunDir;
 use crate::{
-    budget, drift, formats, interrupt, manifest, plan, progress, report, rules, space, trace, train, verify, views, zip,
+    budget, drift, formats, interrupt, manifest, plan, progress, report, rules, space, trace,
+    train, verify, views, zip,
 };
 
 const EXIT_CODES: &str = "Exit codes:
@@ -30,8 +31,8 @@ const EXIT_CODES: &str = "Exit codes:
 Example:
   curate run manifests/quickstart.toml --set filter.gopher_quality.min_words=80";
 
-/// Curates pre-training data: shards, cleans, labels, deduplicates and scores raw text, and says what it is worth in
-/// effective tokens.
+/// Curates pre-training data: shards, cleans, labels, deduplicates and scores raw text, and says
+/// what it is worth in effective tokens.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 struct Cli {
@@ -47,7 +48,8 @@ enum Command {
     Plan(ManifestArgs),
     /// Show the funnel of a run directory
     Status(RunDirArgs),
-    /// Read everything committed again: digests, rows, schemas, conservation; exit 1 names what is damaged
+    /// Read everything committed again: digests, rows, schemas, conservation; exit 1 names what is
+    /// damaged
     Verify(RunDirArgs),
     /// Show everything that happened to one document
     Trace {
@@ -61,7 +63,8 @@ enum Command {
         /// Rule to explain, as in gopher_quality.short_doc
         #[arg(conflicts_with = "agreement")]
         name: Option<String>,
-        /// Run directory: how many of its documents each family passes, and on how many the profiles agree
+        /// Run directory: how many of its documents each family passes, and on how many the
+        /// profiles agree
         #[arg(long, value_name = "RUN")]
         agreement: Option<PathBuf>,
     },
@@ -70,14 +73,15 @@ enum Command {
         #[command(subcommand)]
         model: Train,
     },
-    /// Compare a run's scores and verdicts with a baseline's; exit 1 names what drifted, documents and PSI; example:
-    /// curate drift runs/today --baseline baseline.json
+    /// Compare a run's scores and verdicts with a baseline's; exit 1 names what drifted, documents
+    /// and PSI; example: curate drift runs/today --baseline baseline.json
     Drift(drift::DriftRequest),
     /// Write the distributions of a run's scores into a small file for `drift`; example:
     /// curate baseline runs/reference -o baseline.json
     Baseline(drift::BaselineRequest),
-    /// Write a mixture of a run as a folder that trainers read: Parquet, JSON lines, Megatron-LM's .bin and .idx with blend files, and a
-    /// dataset card; example: curate export runs/quickstart general -o general --format parquet,jsonl
+    /// Write a mixture of a run as a folder that trainers read: Parquet, JSON lines, Megatron-LM's
+    /// .bin and .idx with blend files, and a dataset card; example: curate export runs/quickstart
+    /// general -o general --format parquet,jsonl
     Export {
         /// Run directory
         run: PathBuf,
@@ -87,7 +91,12 @@ enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
         /// Formats
-        #[arg(long = "format", value_name = "FORMAT,…", value_delimiter = ',', default_value = "parquet")]
+        #[arg(
+            long = "format",
+            value_name = "FORMAT,…",
+            value_delimiter = ',',
+            default_value = "parquet"
+        )]
         formats: Vec<formats::export::Format>,
         /// A tokenizer.json for token ids instead of the tokenizer that is compiled in
         #[arg(long, value_name = "FILE")]
@@ -98,7 +107,8 @@ enum Command {
     },
     /// Show what so many tokens of a quality are worth to a model, without a run
     Budget(BudgetArgs),
-    /// Describe the manifest's keys, or a table's columns: manifest, documents, language, signals, …
+    /// Describe the manifest's keys, or a table's columns: manifest, documents, language, signals,
+    /// …
     Schema {
         /// `manifest` or the name of a table; without it the tables are listed
         name: Option<String>,
@@ -127,7 +137,8 @@ struct RunArgs {
     /// Threads; default: the machine's cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Most rows of committed tables read at a time; fewer take less memory, and only the rounding of model scores may depend on it
+    /// Most rows of committed tables read at a time; fewer take less memory, and only the rounding
+    /// of model scores may depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_rows: Option<u32>,
     /// Check everything that is committed first, as `verify` does, and make again what is damaged
@@ -163,8 +174,14 @@ enum Train {
         /// Longest n-gram, in tokens, 1 to 6
         #[arg(long, value_name = "N", default_value_t = 5)]
         order: usize,
-        /// Drop n-grams that occur this often or less, from unigrams on; the last number holds for all further orders
-        #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0,0,1")]
+        /// Drop n-grams that occur this often or less, from unigrams on; the last number holds for
+        /// all further orders
+        #[arg(
+            long,
+            value_name = "N,…",
+            value_delimiter = ',',
+            default_value = "0,0,1"
+        )]
         prune: Vec<u64>,
         /// Memory for counting, as in 1GiB; the n-grams that are kept come on top, 70 bytes each
         #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = manifest::size)]
@@ -186,8 +203,9 @@ struct BudgetArgs {
     /// Token-weighted mean quality, above 0 and at most 1
     #[arg(long, value_name = "Q", value_parser = quality, default_value = "1")]
     quality: f64,
-    /// Constants of the loss law: besiroglu2024, besiroglu2024_full, hoffmann2022_rounded, hoffmann2022, muennighoff2023, or a
-    /// JSON file with e, a, b, alpha, beta and perhaps covariance, a list of five lists
+    /// Constants of the loss law: besiroglu2024, besiroglu2024_full, hoffmann2022_rounded,
+    /// hoffmann2022, muennighoff2023, or a JSON file with e, a, b, alpha, beta and perhaps
+    /// covariance, a list of five lists
     #[arg(long, value_name = "NAME", default_value = "besiroglu2024")]
     constants: String,
     /// What it takes to reach this loss with --params, nats per token
@@ -202,12 +220,21 @@ struct BudgetArgs {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "expected a number such as 7e9".to_owned())?;
-    if number.is_finite() && number > 0.0 { Ok(number) } else { Err("expected a number above 0".to_owned()) }
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "expected a number such as 7e9".to_owned())?;
+    if number.is_finite() && number > 0.0 {
+        Ok(number)
+    } else {
+        Err("expected a number above 0".to_owned())
+    }
 }
 
 fn quality(text: &str) -> Result<f64, String> {
-    positive(text).ok().filter(|q| *q <= 1.0).ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
+    positive(text)
+        .ok()
+        .filter(|q| *q <= 1.0)
+        .ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
 }
 
 /// Parses the command line and runs the subcommand.
@@ -220,7 +247,9 @@ pub fn run() -> Result<ExitCode> {
         Command::Plan(args) => plan::print(&load(&args)?, &mut std::io::stdout().lock()),
         Command::Status(args) => status(&args.run),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
-        Command::Trace { run, doc_id } => trace::print(&run, &doc_id, &mut std::io::stdout().lock()),
+        Command::Trace { run, doc_id } => {
+            trace::print(&run, &doc_id, &mut std::io::stdout().lock())
+        }
         Command::Rules { name, agreement } => {
             let out = &mut std::io::stdout().lock();
             match (name, agreement) {
@@ -229,20 +258,72 @@ pub fn run() -> Result<ExitCode> {
                 (None, None) => rules::list(out),
             }
         }
-        Command::Train { model: Train::Ngram { run, output, arpa, tokenizer, order, prune, memory } } => {
-            let request = train::Request { run, output, arpa, tokenizer, order, prune, memory };
+        Command::Train {
+            model:
+                Train::Ngram {
+                    run,
+                    output,
+                    arpa,
+                    tokenizer,
+                    order,
+                    prune,
+                    memory,
+                },
+        } => {
+            let request = train::Request {
+                run,
+                output,
+                arpa,
+                tokenizer,
+                order,
+                prune,
+                memory,
+            };
             train::ngram(&request, &mut std::io::stdout().lock())
         }
         Command::Drift(request) => drift::print(&request, &mut std::io::stdout().lock()),
-        Command::Baseline(request) => drift::write_baseline(&request, &mut std::io::stdout().lock()),
-        Command::Export { run, mixture, output, formats, tokenizer, end } => {
-            let request = formats::export::Request { run, mixture, output, formats, tokenizer, end };
+        Command::Baseline(request) => {
+            drift::write_baseline(&request, &mut std::io::stdout().lock())
+        }
+        Command::Export {
+            run,
+            mixture,
+            output,
+            formats,
+            tokenizer,
+            end,
+        } => {
+            let request = formats::export::Request {
+                run,
+                mixture,
+                output,
+                formats,
+                tokenizer,
+                end,
+            };
             formats::export::export(&request, &mut std::io::stdout().lock())
         }
         Command::Budget(args) => {
-            let BudgetArgs { params, tokens, unique, quality, constants, target_loss, flops, memory_plan } = args;
-            let question =
-                budget::Question { params, tokens, unique, quality, constants, target_loss, flops, memory_plan };
+            let BudgetArgs {
+                params,
+                tokens,
+                unique,
+                quality,
+                constants,
+                target_loss,
+                flops,
+                memory_plan,
+            } = args;
+            let question = budget::Question {
+                params,
+                tokens,
+                unique,
+                quality,
+                constants,
+                target_loss,
+                flops,
+                memory_plan,
+            };
             budget::answer(&question, &mut std::io::stdout().lock())
         }
         Command::Schema { name } => schema(name.as_deref(), &mut std::io::stdout().lock()),
@@ -251,7 +332,11 @@ pub fn run() -> Result<ExitCode> {
 
 fn load(args: &ManifestArgs) -> Result<Manifest> {
     let mut sets = args.sets.clone();
-    sets.extend(args.memory.as_ref().map(|memory| format!("run.memory={memory}")));
+    sets.extend(
+        args.memory
+            .as_ref()
+            .map(|memory| format!("run.memory={memory}")),
+    );
     let mut manifest = manifest::load(&args.manifest, &sets)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()).of_lines())?;
     if let Some(dir) = &args.run_dir {
@@ -262,12 +347,21 @@ fn load(args: &ManifestArgs) -> Result<Manifest> {
 
 fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     let manifest = load(&args.manifest)?;
-    if let Some(stage) = args.until.as_deref().filter(|stage| !STAGES.contains(stage)) {
+    if let Some(stage) = args
+        .until
+        .as_deref()
+        .filter(|stage| !STAGES.contains(stage))
+    {
         let message = format!("there is no stage \"{stage}\"");
-        return Err(Failure::new(Exit::Usage, message).hint(format!("one of: {}", STAGES.join(", "))).into());
+        return Err(Failure::new(Exit::Usage, message)
+            .hint(format!("one of: {}", STAGES.join(", ")))
+            .into());
     }
     let threads = args.threads.map_or_else(default_threads, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot start threads")?;
     if let Some(rows) = args.batch_rows {
         zip::limit_batches(rows as usize);
     }
@@ -290,7 +384,9 @@ fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Resul
     driver.run.sweep()?;
     let report = report::build(&driver.run, &driver.manifest)?;
     driver.run.write_manifest(&driver.manifest)?;
-    driver.run.write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;
+    driver
+        .run
+        .write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;
     let mut out = std::io::stdout().lock();
     report::print(&report, &mut out)?;
     if let Some(bytes) = progress::peak_memory() {
@@ -299,13 +395,22 @@ fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Resul
     let root = printable(&driver.run.root().to_string_lossy());
     match done.computed.is_empty() {
         true => writeln!(out, "\neverything was cached in {root}")?,
-        false => writeln!(out, "\ncomputed: {}; cached: {}; in {root}", list(&done.computed), list(&done.cached))?,
+        false => writeln!(
+            out,
+            "\ncomputed: {}; cached: {}; in {root}",
+            list(&done.computed),
+            list(&done.cached)
+        )?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn list(stages: &[String]) -> String {
-    if stages.is_empty() { "nothing".to_owned() } else { stages.join(", ") }
+    if stages.is_empty() {
+        "nothing".to_owned()
+    } else {
+        stages.join(", ")
+    }
 }
 
 fn default_threads() -> usize {
@@ -345,7 +450,11 @@ fn schema(name: Option<&str>, out: &mut impl Write) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_column(column: &tables::Column, depth: usize, out: &mut impl Write) -> std::io::Result<()> {
+fn print_column(
+    column: &tables::Column,
+    depth: usize,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
     let data_type = match (&column.data_type, column.children.is_empty()) {
         (DataType::Map(..), _) => "Map(Utf8 to Float64)".to_owned(),
         (_, true) => column.data_type.to_string(),
@@ -353,8 +462,25 @@ fn print_column(column: &tables::Column, depth: usize, out: &mut impl Write) -> 
         (_, false) => "Struct".to_owned(),
     };
     let null = if column.nullable { ", null" } else { "" };
-    let unit = if column.unit.is_empty() { String::new() } else { format!(", {}", column.unit) };
-    let range = if column.range.is_empty() { String::new() } else { format!(", {}", column.range) };
-    writeln!(out, "{}{}: {data_type}{null}{unit}{range}: {}", "  ".repeat(depth), column.name, column.doc)?;
-    column.children.iter().try_for_each(|child| print_column(child, depth + 1, out))
+    let unit = if column.unit.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", column.unit)
+    };
+    let range = if column.range.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", column.range)
+    };
+    writeln!(
+        out,
+        "{}{}: {data_type}{null}{unit}{range}: {}",
+        "  ".repeat(depth),
+        column.name,
+        column.doc
+    )?;
+    column
+        .children
+        .iter()
+        .try_for_each(|child| print_column(child, depth + 1, out))
 }

@@ -1,5 +1,5 @@
-//! Runs plans, one a shard on a thread of its own, and shows all shards to corpus stages. The engine yields batches; files are
-//! written by [`crate::writer`].
+//! Runs plans, one a shard on a thread of its own, and shows all shards to corpus stages. The
+//! engine yields batches; files are written by [`crate::writer`].
 
 use std::fmt;
 use std::ops::Range;
@@ -42,21 +42,36 @@ pub struct Engine {
 impl Engine {
     /// An engine that spills into `spill`.
     pub fn new(threads: usize, memory: u64, spill: PathBuf) -> Result<Engine> {
-        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill.clone()]));
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![spill.clone()]));
         let pool = Arc::new(FairSpillPool::new((memory / 2) as usize));
-        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
-        Ok(Engine { runtime, threads, memory, spill })
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(pool)
+            .with_disk_manager_builder(disk)
+            .build_arc()?;
+        Ok(Engine {
+            runtime,
+            threads,
+            memory,
+            spill,
+        })
     }
 
     fn session(&self, partitions: usize) -> SessionContext {
-        let mut config = SessionConfig::new().with_target_partitions(partitions).with_batch_size(most_rows());
-        // This rule moves the access to each field of a kernel's struct down to the kernel, which then runs once a field:
-        // it cost the signals stage a factor of three.
-        config.options_mut().optimizer.enable_leaf_expression_pushdown = false;
+        let mut config = SessionConfig::new()
+            .with_target_partitions(partitions)
+            .with_batch_size(most_rows());
+        // This rule moves the access to each field of a kernel's struct down to the kernel, which
+        // then runs once a field: it cost the signals stage a factor of three.
+        config
+            .options_mut()
+            .optimizer
+            .enable_leaf_expression_pushdown = false;
         SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime))
     }
 
-    /// Runs a shard stage's plan over zipped files on this thread, handing its batches to `sink` in the rows' order.
+    /// Runs a shard stage's plan over zipped files on this thread, handing its batches to `sink` in
+    /// the rows' order.
     pub fn run_shard(
         &self,
         stage: &dyn ShardStage,
@@ -65,9 +80,15 @@ impl Engine {
     ) -> Result<()> {
         let session = self.session(1);
         let schema = Zip::open(&parts)?.schema();
-        let rows = Arc::new(Rows { schema: Arc::clone(&schema), parts });
+        let rows = Arc::new(Rows {
+            schema: Arc::clone(&schema),
+            parts,
+        });
         let table = StreamingTable::try_new(schema, vec![rows])?;
-        let plan = stage.plan(with_reached(session.read_table(Arc::new(table))?, stage.follows())?)?;
+        let plan = stage.plan(with_reached(
+            session.read_table(Arc::new(table))?,
+            stage.follows(),
+        )?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let mut stream = plan.execute_stream().await?;
@@ -78,7 +99,8 @@ impl Engine {
         })
     }
 
-    /// Calls `work` for each of `items` on up to `threads` threads; the results come back in the items' order.
+    /// Calls `work` for each of `items` on up to `threads` threads; the results come back in the
+    /// items' order.
     ///
     /// # Errors
     /// The first failure in the items' order. Others are not started once one failed.
@@ -107,7 +129,11 @@ impl Engine {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
             workers
                 .into_iter()
-                .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .flat_map(|worker| {
+                    worker
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect()
         });
         results.sort_by_key(|(at, _)| *at);
@@ -120,7 +146,8 @@ struct Raise<'a>(&'a AtomicUsize);
 
 impl Drop for Raise<'_> {
     fn drop(&mut self) {
-        self.0.fetch_add(usize::from(std::thread::panicking()), Ordering::Relaxed);
+        self.0
+            .fetch_add(usize::from(std::thread::panicking()), Ordering::Relaxed);
     }
 }
 
@@ -138,10 +165,22 @@ pub struct CorpusFiles {
 pub type Shards = Vec<(ShardFiles, u64)>;
 
 impl CorpusFiles {
-    /// The shards of this run and of earlier ones with their names, for a stage that follows `follows`.
-    pub fn new(engine: Engine, own: Shards, earlier: Vec<(String, Shards)>, follows: &'static str) -> Self {
-        let mut corpus =
-            CorpusFiles { engine, shards: Vec::new(), firsts: vec![0], earlier: Vec::new(), own_shards: 0, follows };
+    /// The shards of this run and of earlier ones with their names, for a stage that follows
+    /// `follows`.
+    pub fn new(
+        engine: Engine,
+        own: Shards,
+        earlier: Vec<(String, Shards)>,
+        follows: &'static str,
+    ) -> Self {
+        let mut corpus = CorpusFiles {
+            engine,
+            shards: Vec::new(),
+            firsts: vec![0],
+            earlier: Vec::new(),
+            own_shards: 0,
+            follows,
+        };
         corpus.add(own);
         corpus.own_shards = corpus.shards.len();
         for (name, shards) in earlier {
@@ -159,8 +198,9 @@ impl CorpusFiles {
         }
     }
 
-    /// Calls `visit` with the first document and the columns of each batch, shards in parallel, those for which `wanted` holds.
-    /// `reads` says what to read of this run (`false`) or of an earlier one.
+    /// Calls `visit` with the first document and the columns of each batch, shards in parallel,
+    /// those for which `wanted` holds. `reads` says what to read of this run (`false`) or of an
+    /// earlier one.
     fn for_each_batch(
         &self,
         reads: &(dyn Fn(bool) -> Vec<Read> + Sync),
@@ -176,11 +216,17 @@ impl CorpusFiles {
                 interrupt::check()?;
                 let batch = batch?;
                 let next = docs.start + batch.num_rows() as u64;
-                ensure!(next <= docs.end, "shard {shard} has more rows than its commit says");
+                ensure!(
+                    next <= docs.end,
+                    "shard {shard} has more rows than its commit says"
+                );
                 visit(docs.start, &batch)?;
                 docs.start = next;
             }
-            ensure!(docs.is_empty(), "shard {shard} has fewer rows than its commit says");
+            ensure!(
+                docs.is_empty(),
+                "shard {shard} has fewer rows than its commit says"
+            );
             Ok(())
         };
         let read = self.engine.for_each(&self.shards, read_shard);
@@ -197,7 +243,9 @@ pub fn parts(files: &ShardFiles, reads: &[Read]) -> Result<Vec<Part>> {
             part.columns.push(column);
             continue;
         }
-        let stored = files.get(read.table).with_context(|| format!("stage {} has not run", read.table))?;
+        let stored = files
+            .get(read.table)
+            .with_context(|| format!("stage {} has not run", read.table))?;
         parts.push((read.table, Part::of(stored, vec![column])));
     }
     Ok(parts.into_iter().map(|(_, part)| part).collect())
@@ -232,7 +280,10 @@ impl Corpus for CorpusFiles {
                 visit(doc, &batch)?;
                 doc += batch.num_rows() as u64;
             }
-            ensure!(doc == self.firsts[shard + 1], "shard {shard} has other rows than its commit says");
+            ensure!(
+                doc == self.firsts[shard + 1],
+                "shard {shard} has other rows than its commit says"
+            );
             Ok(())
         };
         read().map_err(external)
@@ -244,7 +295,11 @@ impl Corpus for CorpusFiles {
         visit: &(dyn Fn(u64, &RecordBatch) -> datafusion::error::Result<()> + Sync),
     ) -> datafusion::error::Result<()> {
         let reads = |is_earlier| {
-            let mut all = reached_reads(if is_earlier { "near_dedup" } else { self.follows });
+            let mut all = reached_reads(if is_earlier {
+                "near_dedup"
+            } else {
+                self.follows
+            });
             all.extend_from_slice(reads);
             all
         };
@@ -258,7 +313,13 @@ impl Corpus for CorpusFiles {
         visit: &(dyn Fn(u64, &str) -> datafusion::error::Result<()> + Sync),
     ) -> datafusion::error::Result<()> {
         // Whether an earlier run rewrote its texts is not known here.
-        let reads = |is_earlier| if is_earlier { TextColumns::Edited("signals").reads() } else { text.reads() };
+        let reads = |is_earlier| {
+            if is_earlier {
+                TextColumns::Edited("signals").reads()
+            } else {
+                text.reads()
+            }
+        };
         self.for_each_batch(&reads, &|docs| docs.clone().any(wanted), &|first, batch| {
             if !(first..first + batch.num_rows() as u64).any(wanted) {
                 return Ok(());
@@ -290,7 +351,9 @@ impl Corpus for CorpusFiles {
 fn external(error: anyhow::Error) -> DataFusionError {
     match error.downcast::<Failure>() {
         Ok(failure) => DataFusionError::External(Box::new(failure)),
-        Err(error) => DataFusionError::External(error.reallocate_into_boxed_dyn_error_without_backtrace()),
+        Err(error) => {
+            DataFusionError::External(error.reallocate_into_boxed_dyn_error_without_backtrace())
+        }
     }
 }
 
@@ -310,7 +373,10 @@ pub fn internal(error: DataFusionError) -> anyhow::Error {
 /// # Errors
 /// If there is no text, or edits do not fit it.
 pub fn edited_texts(batch: &RecordBatch) -> Result<StringArray> {
-    let texts = batch.column_by_name("text").context("text was not read")?.as_string::<i32>();
+    let texts = batch
+        .column_by_name("text")
+        .context("text was not read")?
+        .as_string::<i32>();
     Ok(match batch.column_by_name("edits") {
         Some(edits) => edit_texts(texts, edits)?,
         None => texts.clone(),
@@ -335,12 +401,16 @@ impl PartitionStream for Rows {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> = match Zip::open(&self.parts) {
-            Ok(zip) => Box::new(zip),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        };
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
+            match Zip::open(&self.parts) {
+                Ok(zip) => Box::new(zip),
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            };
         let batches = batches.map(|batch| batch.map_err(external));
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(batches)))
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            futures::stream::iter(batches),
+        ))
     }
 }
 
@@ -356,8 +426,12 @@ mod tests {
         for error in [failure(), failure().context("while reading")] {
             assert_eq!(exit_code(&internal(external(error))), 143);
         }
-        assert_eq!(exit_code(&external(failure()).context("in a plan").into()), 143);
-        let full = anyhow::Error::from(std::io::Error::from_raw_os_error(28)).context("cannot write a file");
+        assert_eq!(
+            exit_code(&external(failure()).context("in a plan").into()),
+            143
+        );
+        let full = anyhow::Error::from(std::io::Error::from_raw_os_error(28))
+            .context("cannot write a file");
         assert_eq!(exit_code(&internal(external(full))), 74);
     }
 
@@ -370,25 +444,46 @@ mod tests {
     #[test]
     fn a_kernel_runs_once_a_row_however_many_fields_are_taken() {
         let spill = tempfile::tempdir().expect("a temporary folder");
-        let session = Engine::new(1, 1 << 30, spill.path().into()).expect("an engine").session(1);
+        let session = Engine::new(1, 1 << 30, spill.path().into())
+            .expect("an engine")
+            .session(1);
         let calls = Arc::new(AtomicUsize::new(0));
-        let fields: arrow::datatypes::Fields =
-            ["a", "b", "c"].map(|name| Field::new(name, DataType::UInt64, true)).to_vec().into();
+        let fields: arrow::datatypes::Fields = ["a", "b", "c"]
+            .map(|name| Field::new(name, DataType::UInt64, true))
+            .to_vec()
+            .into();
         let (seen, output) = (Arc::clone(&calls), fields.clone());
         let kernel = move |columns: &[ArrayRef]| {
             seen.fetch_add(columns[0].len(), Ordering::Relaxed);
-            Ok(Arc::new(StructArray::new(output.clone(), vec![Arc::clone(&columns[0]); 3], None)) as ArrayRef)
+            Ok(Arc::new(StructArray::new(
+                output.clone(),
+                vec![Arc::clone(&columns[0]); 3],
+                None,
+            )) as ArrayRef)
         };
         let numbers: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..100));
         let rows = RecordBatch::try_from_iter([("n", numbers)]).expect("a batch");
-        let counted = Function::new("counted", DataType::Struct(fields), kernel).call(vec![col("n")]);
-        let struct_column = when(col("n").is_not_null(), counted).end().expect("an expression");
-        let mut plan = session.read_batch(rows).expect("a plan").with_column("s", struct_column).expect("a plan");
+        let counted =
+            Function::new("counted", DataType::Struct(fields), kernel).call(vec![col("n")]);
+        let struct_column = when(col("n").is_not_null(), counted)
+            .end()
+            .expect("an expression");
+        let mut plan = session
+            .read_batch(rows)
+            .expect("a plan")
+            .with_column("s", struct_column)
+            .expect("a plan");
         for field in ["a", "b", "c"] {
-            plan = plan.with_column(field, get_field(col("s"), field)).expect("a plan");
+            plan = plan
+                .with_column(field, get_field(col("s"), field))
+                .expect("a plan");
         }
-        let plan = plan.select(["a", "b", "c"].map(col).to_vec()).expect("a plan");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let plan = plan
+            .select(["a", "b", "c"].map(col).to_vec())
+            .expect("a plan");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
         runtime.block_on(plan.collect()).expect("batches");
         assert_eq!(calls.load(Ordering::Relaxed), 100);
     }

@@ -1,4 +1,5 @@
-//! Failures with an exit code: whose fault it is decides the code, the message names the thing and the place.
+//! Failures with an exit code: whose fault it is decides the code, the message names the thing and
+//! the place.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,7 +13,8 @@ use crate::progress;
 pub enum Exit {
     /// The answer is no: `verify` found damage, too much was quarantined, a request cannot be met.
     No = 1,
-    /// The command line or the manifest is wrong, an input is missing, the run directory belongs to another run.
+    /// The command line or the manifest is wrong, an input is missing, the run directory belongs to
+    /// another run.
     Usage = 2,
     /// Another process holds the run directory.
     Locked = 11,
@@ -38,19 +40,32 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with a one-sentence message: lower case, no full stop, names the thing, expected and found.
+    /// A failure with a one-sentence message: lower case, no full stop, names the thing, expected
+    /// and found.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Failure { exit, message: message.into(), hint: None, has_lines: false }
+        Failure {
+            exit,
+            message: message.into(),
+            hint: None,
+            has_lines: false,
+        }
     }
 
-    /// Says that the message is of several lines: others have theirs escaped, because names with newlines would forge lines.
+    /// Says that the message is of several lines: others have theirs escaped, because names with
+    /// newlines would forge lines.
     pub fn of_lines(self) -> Self {
-        Failure { has_lines: true, ..self }
+        Failure {
+            has_lines: true,
+            ..self
+        }
     }
 
     /// Adds what the user can do about it.
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Failure { hint: Some(hint.into()), ..self }
+        Failure {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 }
 
@@ -64,19 +79,32 @@ impl std::error::Error for Failure {}
 
 /// The exit code of an error: that of the first [`Failure`] in its chain, 74 for I/O, else 70.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
+    if let Some(failure) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+    {
         return failure.exit as u8;
     }
     let io = error.chain().any(|cause| cause.is::<std::io::Error>());
-    if io { Exit::Io as u8 } else { Exit::Broken as u8 }
+    if io {
+        Exit::Io as u8
+    } else {
+        Exit::Broken as u8
+    }
 }
 
 /// The message of an error, fit for a terminal, and its hint behind a blank line.
 pub fn render(error: &anyhow::Error) -> String {
-    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let failure = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>());
     let text = format!("curate: {error:#}");
     let has_lines = failure.is_some_and(|failure| failure.has_lines);
-    let text = if has_lines { printable_lines(&text) } else { printable(&text) };
+    let text = if has_lines {
+        printable_lines(&text)
+    } else {
+        printable(&text)
+    };
     match failure.and_then(|failure| failure.hint.as_deref()) {
         Some(hint) => format!("{text}\n\nhint: {}", printable(hint)),
         None => text,
@@ -87,14 +115,17 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs code that strangers' data may make panic; the panic's message if it did. Nothing is printed.
+/// Runs code that strangers' data may make panic; the panic's message if it did. Nothing is
+/// printed.
 pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let before = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(before);
     outcome.map_err(|panic| {
         let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+        message
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned())
     })
 }
 
@@ -104,15 +135,20 @@ pub fn report_panics() {
         if GUARDED.get() {
             return;
         }
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("no message");
         let version = env!("CARGO_PKG_VERSION");
-        progress::say(&format!("curate: internal error at {place} (curate {version}): {text}; please report it"));
+        progress::say(&format!(
+            "curate: internal error at {place} (curate {version}): {text}; please report it"
+        ));
     }));
 }
 
-/// Text that may come from strangers, fit for a line of a terminal: control characters, those that turn the direction of what
-/// follows and those that cannot be seen are written as escapes.
+/// Text that may come from strangers, fit for a line of a terminal: control characters, those that
+/// turn the direction of what follows and those that cannot be seen are written as escapes.
 pub fn printable(text: &str) -> String {
     printable_lines(text).replace('\n', "\\n")
 }
@@ -130,8 +166,8 @@ fn printable_lines(text: &str) -> String {
     out
 }
 
-/// Marks, embeddings, overrides and isolates of the bidirectional algorithm (UAX #9, §2), the separators of lines and paragraphs,
-/// and what has no width.
+/// Marks, embeddings, overrides and isolates of the bidirectional algorithm (UAX #9, §2), the
+/// separators of lines and paragraphs, and what has no width.
 fn is_hidden(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
@@ -142,23 +178,35 @@ mod tests {
 
     #[test]
     fn the_code_is_that_of_the_failure_however_deep() {
-        let error =
-            anyhow::Error::from(Failure::new(Exit::Usage, "no such file").hint("look")).context("while reading");
+        let error = anyhow::Error::from(Failure::new(Exit::Usage, "no such file").hint("look"))
+            .context("while reading");
         assert_eq!(exit_code(&error), 2);
-        assert_eq!(render(&error), "curate: while reading: no such file\n\nhint: look");
-        assert_eq!(exit_code(&anyhow::Error::from(std::io::Error::other("disk"))), 74);
+        assert_eq!(
+            render(&error),
+            "curate: while reading: no such file\n\nhint: look"
+        );
+        assert_eq!(
+            exit_code(&anyhow::Error::from(std::io::Error::other("disk"))),
+            74
+        );
         assert_eq!(exit_code(&anyhow::anyhow!("bug")), 70);
     }
 
     #[test]
     fn a_guarded_panic_is_its_message() {
         assert_eq!(guard(|| 7), Ok(7));
-        assert_eq!(guard(|| panic!("at {}", 3)), Err::<(), _>("at 3".to_owned()));
+        assert_eq!(
+            guard(|| panic!("at {}", 3)),
+            Err::<(), _>("at 3".to_owned())
+        );
     }
 
     #[test]
     fn escapes_never_reach_the_terminal() {
-        assert_eq!(printable("a\x1b[31mb\u{9b}c\nd\t"), "a\\u{1b}[31mb\\u{9b}c\\nd\\u{9}");
+        assert_eq!(
+            printable("a\x1b[31mb\u{9b}c\nd\t"),
+            "a\\u{1b}[31mb\\u{9b}c\\nd\\u{9}"
+        );
         assert_eq!(printable("gpj.\u{202e}exe é 漢"), "gpj.\\u{202e}exe é 漢");
     }
 }

@@ -1,8 +1,8 @@
-//! A mixture's text in a global order, by a keyed hash of (doc_id, draw): a shuffle in two passes, whose parts follow from
-//! the text's size and the part size, never from memory or cores.
+//! A mixture's text in a global order, by a keyed hash of (doc_id, draw): a shuffle in two passes,
+//! whose parts follow from the text's size and the part size, never from memory or cores.
 //!
-//! Pass one reads the documents once and appends each drawn text to the spill file of its part; pass two sorts each part
-//! in memory and writes it. Memory: one part's text a thread.
+//! Pass one reads the documents once and appends each drawn text to the spill file of its part;
+//! pass two sorts each part in memory and writes it. Memory: one part's text a thread.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -41,17 +41,35 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// A plan for the draws of a pool.
     pub fn new(pool: &'a Pooled, draws: &[u32], seed: u64, mixture: &'a Mixture) -> Self {
-        let places = pool.documents.iter().zip(draws).enumerate().filter(|(_, (_, draws))| **draws > 0);
-        let drawn: HashMap<u64, (usize, u32)> =
-            places.map(|(at, (document, draws))| (document.doc, (at, *draws))).collect();
-        let bytes: u64 = drawn.values().map(|(at, draws)| pool.documents[*at].bytes * u64::from(*draws)).sum();
+        let places = pool
+            .documents
+            .iter()
+            .zip(draws)
+            .enumerate()
+            .filter(|(_, (_, draws))| **draws > 0);
+        let drawn: HashMap<u64, (usize, u32)> = places
+            .map(|(at, (document, draws))| (document.doc, (at, *draws)))
+            .collect();
+        let bytes: u64 = drawn
+            .values()
+            .map(|(at, draws)| pool.documents[*at].bytes * u64::from(*draws))
+            .sum();
         let parts = bytes.div_ceil(mixture.part_size).max(1) as usize;
-        Plan { pool, seed, name: &mixture.name, drawn, parts }
+        Plan {
+            pool,
+            seed,
+            name: &mixture.name,
+            drawn,
+            parts,
+        }
     }
 
     /// The place of a draw in the global order.
     fn order(&self, doc_id: u128, draw: u32) -> u128 {
-        xxh3_128_with_seed(format!("{}\0{doc_id:032x}\0{draw}", self.name).as_bytes(), self.seed)
+        xxh3_128_with_seed(
+            format!("{}\0{doc_id:032x}\0{draw}", self.name).as_bytes(),
+            self.seed,
+        )
     }
 
     /// Parts are equal ranges of the order, so that the order is global.
@@ -60,8 +78,9 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Pass one: writes the spill files of the parts for which `missing` holds. Parts are many and open files few, so each has
-/// a buffer out of `memory` bytes and its file is open only while that is written.
+/// Pass one: writes the spill files of the parts for which `missing` holds. Parts are many and open
+/// files few, so each has a buffer out of `memory` bytes and its file is open only while that is
+/// written.
 ///
 /// # Errors
 /// If a file cannot be read or written.
@@ -78,7 +97,9 @@ pub fn spill(
         fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let mut buffers: Vec<Option<Vec<u8>>> = (0..plan.parts).map(|part| missing(part).then(Vec::new)).collect();
+    let mut buffers: Vec<Option<Vec<u8>>> = (0..plan.parts)
+        .map(|part| missing(part).then(Vec::new))
+        .collect();
     let most = (memory as usize / plan.parts).clamp(16 << 10, 8 << 20);
     for (shard, files) in shards.iter().enumerate() {
         if buffers.iter().all(Option::is_none) {
@@ -89,11 +110,15 @@ pub fn spill(
             interrupt::check()?;
             for text in &edited_texts(&batch?)? {
                 doc += 1;
-                let Some((at, draws)) = plan.drawn.get(&(doc - 1)) else { continue };
+                let Some((at, draws)) = plan.drawn.get(&(doc - 1)) else {
+                    continue;
+                };
                 for draw in 0..*draws {
                     let order = plan.order(plan.pool.documents[*at].doc_id, draw);
                     let part = plan.part_of(order);
-                    let Some(buffer) = &mut buffers[part] else { continue };
+                    let Some(buffer) = &mut buffers[part] else {
+                        continue;
+                    };
                     append(buffer, order, *at as u64, draw, text.unwrap_or_default());
                     if buffer.len() >= most {
                         flush(folder, part, buffer)?;
@@ -114,7 +139,11 @@ pub fn spill(
 fn flush(folder: &Path, part: usize, buffer: &mut Vec<u8>) -> Result<()> {
     let path = spill_path(folder, part);
     let place = || format!("cannot write {}", path.display());
-    let mut file = File::options().create(true).append(true).open(&path).with_context(place)?;
+    let mut file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(place)?;
     file.write_all(buffer).with_context(place)?;
     buffer.clear();
     Ok(())
@@ -157,7 +186,8 @@ pub fn write_part(plan: &Plan, part: usize, folder: &Path, staged: &Path) -> Res
             bytes += row.text.len();
             bytes > BATCH_BYTES
         };
-        // No more rows are looked at than are taken: a batch's bytes of short texts are hundreds of thousands.
+        // No more rows are looked at than are taken: a batch's bytes of short texts are hundreds of
+        // thousands.
         let most = rest.len().min(BATCH_ROWS);
         let n = rest[..most].iter().position(full).unwrap_or(most).max(1);
         writer.write(&batch(plan, &rest[..n])?)?;
@@ -170,13 +200,27 @@ fn batch(plan: &Plan, rows: &[Drawn]) -> Result<RecordBatch> {
     let documents = || rows.iter().map(|row| &plan.pool.documents[row.at]);
     let origins = || documents().map(|document| &plan.pool.origins[document.origin as usize]);
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(documents().map(|document| format!("{:032x}", document.doc_id)))),
-        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.draw))),
-        Arc::new(StringArray::from_iter_values(origins().map(|origin| &origin.0))),
-        Arc::new(StringArray::from_iter_values(origins().map(|origin| &origin.1))),
-        Arc::new(UInt64Array::from_iter_values(documents().map(|document| document.tokens))),
-        Arc::new(Float64Array::from_iter_values(documents().map(|document| document.q))),
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.text))),
+        Arc::new(StringArray::from_iter_values(
+            documents().map(|document| format!("{:032x}", document.doc_id)),
+        )),
+        Arc::new(UInt32Array::from_iter_values(
+            rows.iter().map(|row| row.draw),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            origins().map(|origin| &origin.0),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            origins().map(|origin| &origin.1),
+        )),
+        Arc::new(UInt64Array::from_iter_values(
+            documents().map(|document| document.tokens),
+        )),
+        Arc::new(Float64Array::from_iter_values(
+            documents().map(|document| document.q),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            rows.iter().map(|row| &row.text),
+        )),
     ];
     Ok(RecordBatch::try_new(tables::schema("mixture"), columns)?)
 }
@@ -191,7 +235,8 @@ fn read_spill(path: &Path) -> Result<Vec<Drawn>> {
             result => result?,
         }
         file.read_exact(&mut head[1..])?;
-        let number = |from: usize| u64::from_le_bytes(head[from..from + 8].try_into().expect("eight bytes"));
+        let number =
+            |from: usize| u64::from_le_bytes(head[from..from + 8].try_into().expect("eight bytes"));
         let mut text = vec![0; number(28) as usize];
         file.read_exact(&mut text)?;
         rows.push(Drawn {

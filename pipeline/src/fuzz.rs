@@ -1,6 +1,8 @@
-//! Mutated bytes for whatever reads files: the harness, manifests, tokenizers and models. Inputs have theirs in `ingest/fuzz.rs`.
+//! Mutated bytes for whatever reads files: the harness, manifests, tokenizers and models. Inputs
+//! have theirs in `ingest/fuzz.rs`.
 //!
-//! `CURATE_FUZZ_CASES` sets the number of cases for each reader, `CURATE_FUZZ_SEED` where they begin; `make fuzz` takes many.
+//! `CURATE_FUZZ_CASES` sets the number of cases for each reader, `CURATE_FUZZ_SEED` where they
+//! begin; `make fuzz` takes many.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,7 +62,10 @@ impl Random {
                 6 => {
                     let other = &others[self.below(others.len())];
                     let from = self.below(other.len());
-                    bytes.splice(at..at, other[from..].iter().take(200).copied().collect::<Vec<u8>>());
+                    bytes.splice(
+                        at..at,
+                        other[from..].iter().take(200).copied().collect::<Vec<u8>>(),
+                    );
                 }
                 _ => bytes.extend((0..self.below(5000)).map(|_| b'a')),
             }
@@ -69,12 +74,18 @@ impl Random {
 }
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }
 
 /// Calls `each` with so many mutations of the seeds, and says where a case that fails began.
 pub(crate) fn cases(what: &str, seeds: &[Vec<u8>], mut each: impl FnMut(&[u8])) {
-    let (cases, first) = (setting("CURATE_FUZZ_CASES", 3000), setting("CURATE_FUZZ_SEED", 1));
+    let (cases, first) = (
+        setting("CURATE_FUZZ_CASES", 3000),
+        setting("CURATE_FUZZ_SEED", 1),
+    );
     println!("{what}: seed {first}");
     for case in 0..cases {
         let seed = first.wrapping_add(case);
@@ -83,7 +94,9 @@ pub(crate) fn cases(what: &str, seeds: &[Vec<u8>], mut each: impl FnMut(&[u8])) 
         random.mutate(&mut bytes, seeds);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| each(&bytes)));
         if let Err(panic) = outcome {
-            println!("{what}: CURATE_FUZZ_SEED={seed} CURATE_FUZZ_CASES=1 shows it again: {bytes:?}");
+            println!(
+                "{what}: CURATE_FUZZ_SEED={seed} CURATE_FUZZ_CASES=1 shows it again: {bytes:?}"
+            );
             std::panic::resume_unwind(panic);
         }
     }
@@ -100,7 +113,11 @@ fn manifests_of_any_bytes_are_read_or_refused_with_a_place() {
     let path = folder.path().join("m.toml");
     let repository = repository("manifests");
     let mut seeds = Vec::new();
-    for entry in std::fs::read_dir(repository).expect("a folder").flatten().filter(|entry| entry.path().is_file()) {
+    for entry in std::fs::read_dir(repository)
+        .expect("a folder")
+        .flatten()
+        .filter(|entry| entry.path().is_file())
+    {
         seeds.push(std::fs::read(entry.path()).expect("a manifest"));
     }
     cases("manifests", &seeds, |bytes| {
@@ -114,7 +131,8 @@ fn manifests_of_any_bytes_are_read_or_refused_with_a_place() {
 /// A tokenizer of any bytes is refused, or counts.
 #[test]
 fn tokenizers_of_any_bytes_are_refused_or_count() {
-    let seed = fs::read(repository("fixtures/lm/tiny_qwen2/tied/tokenizer.json")).expect("a fixture");
+    let seed =
+        fs::read(repository("fixtures/lm/tiny_qwen2/tied/tokenizer.json")).expect("a fixture");
     cases("tokenizers", &[seed], |bytes| {
         if let Ok(tokenizer) = Tokenizer::from_bytes("fuzz", bytes) {
             let _ = tokenizer.count("Some prose, é and 漢字, 123.");
@@ -148,9 +166,14 @@ fn arpa_files_of_any_bytes_are_refused_or_read() {
     assert!(read_arpa(&seed[..], "words").is_ok());
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.ngram");
-    read_arpa(&seed[..], "words").expect("a model").write(&path).expect("written");
+    read_arpa(&seed[..], "words")
+        .expect("a model")
+        .write(&path)
+        .expect("written");
     let binary = fs::read(&path).expect("a model");
-    cases("ARPA files", &[seed.to_vec()], |bytes| drop(read_arpa(bytes, "words")));
+    cases("ARPA files", &[seed.to_vec()], |bytes| {
+        drop(read_arpa(bytes, "words"))
+    });
     cases("n-gram models", &[binary], |bytes| {
         fs::write(&path, bytes).expect("written");
         let _ = ngram::Model::open(&path).and_then(|model| model.verify());

@@ -1,9 +1,9 @@
-//! Models named `hf://owner/name@revision`: fetched once through `hf-hub` into its cache, after that read from there without a
-//! network.
+//! Models named `hf://owner/name@revision`: fetched once through `hf-hub` into its cache, after
+//! that read from there without a network.
 //!
-//! The revision is a commit, so that the same manifest means the same bytes; what was fetched is then read like any local
-//! model, its digest in the key. The hub is the one in `HF_ENDPOINT`, the cache is under `HF_HOME`, and a token comes from
-//! there, never from the manifest.
+//! The revision is a commit, so that the same manifest means the same bytes; what was fetched is
+//! then read like any local model, its digest in the key. The hub is the one in `HF_ENDPOINT`, the
+//! cache is under `HF_HOME`, and a token comes from there, never from the manifest.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -33,20 +33,28 @@ struct Name {
 
 impl Name {
     fn parse(name: &str) -> Result<Name, &'static str> {
-        let rest = name.strip_prefix(SCHEME).ok_or("it does not begin with hf://")?;
+        let rest = name
+            .strip_prefix(SCHEME)
+            .ok_or("it does not begin with hf://")?;
         let (repository, rest) = rest.split_once('@').ok_or("it names no revision")?;
-        let (revision, file) = rest.split_once('/').map_or((rest, None), |(revision, file)| (revision, Some(file)));
+        let (revision, file) = rest
+            .split_once('/')
+            .map_or((rest, None), |(revision, file)| (revision, Some(file)));
         let is_word = |word: &str| {
             !word.is_empty()
                 && !word.starts_with('.')
-                && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                && word
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         };
-        let is_repository = repository.split_once('/').is_some_and(|(owner, name)| is_word(owner) && is_word(name));
+        let is_repository = repository
+            .split_once('/')
+            .is_some_and(|(owner, name)| is_word(owner) && is_word(name));
         match file {
             _ if !is_repository => Err("the repository is not of the form owner/name"),
-            _ if revision.len() != 40 || !revision.chars().all(|c| c.is_ascii_hexdigit()) => {
-                Err("the revision is not a commit of 40 hex digits: a branch would mean another model tomorrow")
-            }
+            _ if revision.len() != 40 || !revision.chars().all(|c| c.is_ascii_hexdigit()) => Err(
+                "the revision is not a commit of 40 hex digits: a branch would mean another model tomorrow",
+            ),
             Some(file) if !file.split('/').all(is_word) || !file.ends_with(".gguf") => {
                 Err("the file is not the path of a GGUF file")
             }
@@ -66,14 +74,33 @@ impl Name {
 pub fn fetch(name: &str) -> Result<PathBuf> {
     let parsed = Name::parse(name).map_err(|wrong| {
         let hint = "write hf://owner/name@commit, or hf://owner/name@commit/file.gguf";
-        Failure::new(Exit::Usage, format!("score.perplexity.model {name}: {wrong}")).hint(hint)
+        Failure::new(
+            Exit::Usage,
+            format!("score.perplexity.model {name}: {wrong}"),
+        )
+        .hint(hint)
     })?;
-    let repo = Repo::with_revision(parsed.repository.clone(), RepoType::Model, parsed.revision.clone());
-    let builder = ApiBuilder::from_env().with_progress(std::io::stderr().is_terminal()).with_retries(3);
+    let repo = Repo::with_revision(
+        parsed.repository.clone(),
+        RepoType::Model,
+        parsed.revision.clone(),
+    );
+    let builder = ApiBuilder::from_env()
+        .with_progress(std::io::stderr().is_terminal())
+        .with_retries(3);
     let client = builder.build().context("the client of the hub")?;
     let api = client.repo(repo.clone());
-    let mut hub = Hub { name, cache: Cache::from_env(), repo, client, api, is_there: false };
-    hub.is_there = [INDEX, WEIGHTS].iter().any(|file| hub.cached(file).is_some());
+    let mut hub = Hub {
+        name,
+        cache: Cache::from_env(),
+        repo,
+        client,
+        api,
+        is_there: false,
+    };
+    hub.is_there = [INDEX, WEIGHTS]
+        .iter()
+        .any(|file| hub.cached(file).is_some());
     match &parsed.file {
         Some(file) => hub.file(file),
         None => hub.directory(),
@@ -86,7 +113,8 @@ struct Hub<'a> {
     repo: Repo,
     client: Api,
     api: ApiRepo,
-    /// Whether weights are in the cache: they come last, so what else is not there is not on the hub.
+    /// Whether weights are in the cache: they come last, so what else is not there is not on the
+    /// hub.
     is_there: bool,
 }
 
@@ -103,11 +131,19 @@ impl Hub<'_> {
         for shard in &shards {
             self.file(shard)?;
         }
-        Ok(config.parent().context("a file of a hub stands in a folder")?.to_owned())
+        Ok(config
+            .parent()
+            .context("a file of a hub stands in a folder")?
+            .to_owned())
     }
 
     fn file(&self, file: &str) -> Result<PathBuf> {
-        let missing = || Failure::new(Exit::Usage, format!("{}: the hub has no {file} at this revision", self.name));
+        let missing = || {
+            Failure::new(
+                Exit::Usage,
+                format!("{}: the hub has no {file} at this revision", self.name),
+            )
+        };
         Ok(self.file_if_any(file)?.ok_or_else(missing)?)
     }
 
@@ -116,7 +152,11 @@ impl Hub<'_> {
     }
 
     fn optional(&self, file: &str) -> Result<Option<PathBuf>> {
-        if self.is_there { Ok(self.cached(file)) } else { self.file_if_any(file) }
+        if self.is_there {
+            Ok(self.cached(file))
+        } else {
+            self.file_if_any(file)
+        }
     }
 
     fn file_if_any(&self, file: &str) -> Result<Option<PathBuf>> {
@@ -124,18 +164,24 @@ impl Hub<'_> {
             return Ok(Some(path));
         }
         progress::say(&format!("fetching {file} of {}", self.name));
-        // The client makes paths of what the hub answers, and panics where they lead out of its cache.
+        // The client makes paths of what the hub answers, and panics where they lead out of its
+        // cache.
         let download = || {
             self.check_answer(file)?;
             self.api.download(file)
         };
-        let failed = |what: String| Failure::new(Exit::Io, format!("{}: cannot fetch {file}: {what}", self.name));
+        let failed = |what: String| {
+            Failure::new(
+                Exit::Io,
+                format!("{}: cannot fetch {file}: {what}", self.name),
+            )
+        };
         match guard(download).map_err(|panic| failed(format!("its client failed: {panic}")))? {
             Ok(path) => Ok(Some(path)),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) if is_denied(&error) => {
-                Err(failed(error.to_string()).hint("this model wants a token that may read it: set HF_TOKEN").into())
-            }
+            Err(error) if is_denied(&error) => Err(failed(error.to_string())
+                .hint("this model wants a token that may read it: set HF_TOKEN")
+                .into()),
             Err(error) => {
                 let hint = "without a network, name a directory or a GGUF file instead, or put the files into the hub's cache (HF_HOME)";
                 Err(failed(error.to_string()).hint(hint).into())
@@ -143,18 +189,25 @@ impl Hub<'_> {
         }
     }
 
-    /// The hub's answer names files in the client's cache: a commit and an etag, which must be words.
+    /// The hub's answer names files in the client's cache: a commit and an etag, which must be
+    /// words.
     fn check_answer(&self, file: &str) -> Result<(), ApiError> {
         let answer = self.client.metadata(&self.api.url(file))?;
-        let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let is_word = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
         match is_word(answer.commit_hash()) && is_word(answer.etag()) {
             true => Ok(()),
-            false => Err(ApiError::IoError(std::io::Error::other("the hub names a commit or an etag that is no word"))),
+            false => Err(ApiError::IoError(std::io::Error::other(
+                "the hub names a commit or an etag that is no word",
+            ))),
         }
     }
 }
 
-/// Whether the hub answered that there is no such file. Its client passes on the error of its own, which is known by its text.
+/// Whether the hub answered that there is no such file. Its client passes on the error of its own,
+/// which is known by its text.
 fn is_missing(error: &ApiError) -> bool {
     match error {
         ApiError::RequestError(error) => error.to_string() == "http status: 404",
@@ -166,7 +219,9 @@ fn is_missing(error: &ApiError) -> bool {
 /// Whether the hub refused the token, or asked for one.
 fn is_denied(error: &ApiError) -> bool {
     match error {
-        ApiError::RequestError(error) => ["http status: 401", "http status: 403"].contains(&error.to_string().as_str()),
+        ApiError::RequestError(error) => {
+            ["http status: 401", "http status: 403"].contains(&error.to_string().as_str())
+        }
         ApiError::TooManyRetries(error) => is_denied(error),
         _ => false,
     }
@@ -175,11 +230,17 @@ fn is_denied(error: &ApiError) -> bool {
 /// The files that an index of safetensors names.
 fn shards(index: &Path) -> Result<BTreeSet<String>> {
     let json: Value = serde_json::from_slice(&std::fs::read(index)?)?;
-    let map = json["weight_map"].as_object().context("it has no weight_map")?;
+    let map = json["weight_map"]
+        .as_object()
+        .context("it has no weight_map")?;
     let name = |file: &Value| {
-        let plain =
-            |file: &&str| file.ends_with(".safetensors") && !file.contains(['/', '\\']) && !file.starts_with('.');
-        file.as_str().filter(plain).map(str::to_owned).with_context(|| format!("{file} is no name of a file beside it"))
+        let plain = |file: &&str| {
+            file.ends_with(".safetensors") && !file.contains(['/', '\\']) && !file.starts_with('.')
+        };
+        file.as_str()
+            .filter(plain)
+            .map(str::to_owned)
+            .with_context(|| format!("{file} is no name of a file beside it"))
     };
     map.values().map(name).collect()
 }
@@ -193,16 +254,33 @@ mod tests {
     #[test]
     fn names() {
         let name = Name::parse(&format!("hf://Qwen/Qwen2.5-0.5B@{COMMIT}")).expect("a name");
-        assert_eq!((name.repository.as_str(), name.revision.as_str(), name.file), ("Qwen/Qwen2.5-0.5B", COMMIT, None));
-        let file = Name::parse(&format!("hf://a/b@{COMMIT}/sub/q4.gguf")).expect("a name").file;
+        assert_eq!(
+            (name.repository.as_str(), name.revision.as_str(), name.file),
+            ("Qwen/Qwen2.5-0.5B", COMMIT, None)
+        );
+        let file = Name::parse(&format!("hf://a/b@{COMMIT}/sub/q4.gguf"))
+            .expect("a name")
+            .file;
         assert_eq!(file.as_deref(), Some("sub/q4.gguf"));
         for (name, word) in [
             ("hf://Qwen/Qwen2.5-0.5B", "no revision"),
             ("hf://Qwen/Qwen2.5-0.5B@main", "40 hex digits"),
-            ("hf://Qwen@060db6499f32faf8b98477b0a26969ef7d8b9987", "owner/name"),
-            ("hf://../b@060db6499f32faf8b98477b0a26969ef7d8b9987", "owner/name"),
-            ("hf://a/b@060db6499f32faf8b98477b0a26969ef7d8b9987/../x.gguf", "GGUF"),
-            ("hf://a/b@060db6499f32faf8b98477b0a26969ef7d8b9987/model.bin", "GGUF"),
+            (
+                "hf://Qwen@060db6499f32faf8b98477b0a26969ef7d8b9987",
+                "owner/name",
+            ),
+            (
+                "hf://../b@060db6499f32faf8b98477b0a26969ef7d8b9987",
+                "owner/name",
+            ),
+            (
+                "hf://a/b@060db6499f32faf8b98477b0a26969ef7d8b9987/../x.gguf",
+                "GGUF",
+            ),
+            (
+                "hf://a/b@060db6499f32faf8b98477b0a26969ef7d8b9987/model.bin",
+                "GGUF",
+            ),
         ] {
             let wrong = Name::parse(name).expect_err(name);
             assert!(wrong.contains(word), "{name}: {wrong}");
@@ -217,9 +295,19 @@ mod tests {
             std::fs::write(&path, text).expect("written");
             shards(&path)
         };
-        let both = read(r#"{"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors", "c": "x-1.safetensors"}}"#);
-        assert_eq!(both.expect("names").into_iter().collect::<Vec<_>>(), ["x-1.safetensors", "x-2.safetensors"]);
-        for bad in ["{}", "[", r#"{"weight_map": {"a": "../x.safetensors"}}"#, r#"{"weight_map": {"a": 1}}"#] {
+        let both = read(
+            r#"{"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors", "c": "x-1.safetensors"}}"#,
+        );
+        assert_eq!(
+            both.expect("names").into_iter().collect::<Vec<_>>(),
+            ["x-1.safetensors", "x-2.safetensors"]
+        );
+        for bad in [
+            "{}",
+            "[",
+            r#"{"weight_map": {"a": "../x.safetensors"}}"#,
+            r#"{"weight_map": {"a": 1}}"#,
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

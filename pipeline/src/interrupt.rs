@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM: the first one gives up the shards under way and ends the run, the second ends the process at once.
+//! SIGINT and SIGTERM: the first one gives up the shards under way and ends the run, the second
+//! ends the process at once.
 //!
-//! What was committed is whole at every instant, so a run that does not come to a place where it can stop in [`PATIENCE`] is
-//! ended where it is.
+//! What was committed is whole at every instant, so a run that does not come to a place where it
+//! can stop in [`PATIENCE`] is ended where it is.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -35,7 +36,9 @@ pub fn install() -> Result<()> {
                 std::thread::sleep(PATIENCE);
                 std::process::exit(128 + signal);
             });
-            progress::say("curate: stopping; shards under way are given up, run the same command again to go on");
+            progress::say(
+                "curate: stopping; shards under way are given up, run the same command again to go on",
+            );
             SIGNAL.store(signal, Ordering::SeqCst);
         }
     });

@@ -21,7 +21,11 @@ pub fn of_parts(table: &str, version: u32, parts: &BTreeMap<String, String>) -> 
 }
 
 /// The key of a stage: over its files' keys, in order.
-pub fn of_files<'a>(stage: &str, version: u32, files: impl Iterator<Item = &'a FileEntry>) -> String {
+pub fn of_files<'a>(
+    stage: &str,
+    version: u32,
+    files: impl Iterator<Item = &'a FileEntry>,
+) -> String {
     let keys: Vec<&str> = files.map(|file| file.key.as_str()).collect();
     digest(&[stage, &version.to_string(), &keys.join(" ")])
 }

@@ -1,4 +1,5 @@
-//! `curate`: one manifest, one command, from raw files to a quality-weighted mixture with an account of effective tokens.
+//! `curate`: one manifest, one command, from raw files to a quality-weighted mixture with an
+//! account of effective tokens.
 //!
 //! | module | what happens there |
 //! |---|---|
@@ -52,14 +53,17 @@ mod zip;
 
 use std::process::ExitCode;
 
-/// The system's allocator returns memory late and contends between threads that parse and build strings.
+/// The system's allocator returns memory late and contends between threads that parse and build
+/// strings.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     error::report_panics();
     // Whatever panicked said so; a run that it ended is resumed like one that was killed.
-    match std::panic::catch_unwind(cli::run).unwrap_or(Ok(ExitCode::from(error::Exit::Broken as u8))) {
+    match std::panic::catch_unwind(cli::run)
+        .unwrap_or(Ok(ExitCode::from(error::Exit::Broken as u8)))
+    {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,4 +1,5 @@
-//! What a person sees while a run goes on: a bar on a terminal, else one line for each committed shard. All on stderr.
+//! What a person sees while a run goes on: a bar on a terminal, else one line for each committed
+//! shard. All on stderr.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::printable;
 
-/// A line on stderr. Names in it come from strangers, so control characters are escaped; a reader that has gone is no error.
+/// A line on stderr. Names in it come from strangers, so control characters are escaped; a reader
+/// that has gone is no error.
 pub fn say(text: &str) {
     say_rendered(&printable(text));
 }
@@ -34,7 +36,10 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(shards as u64);
             let template = "{prefix:14} {bar:24} {pos}/{len} shards  {msg}  {elapsed} eta {eta}";
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar.set_prefix(stage.to_owned());
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
@@ -54,11 +59,18 @@ impl Progress {
         let docs_done = self.docs.fetch_add(docs, Ordering::Relaxed) + docs;
         let bytes_done = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let Some(bar) = &self.bar else {
-            say(&format!("{} {name} {docs} docs, {:.1} MB", self.stage, bytes as f64 / 1e6));
+            say(&format!(
+                "{} {name} {docs} docs, {:.1} MB",
+                self.stage,
+                bytes as f64 / 1e6
+            ));
             return;
         };
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
-        let (rate, speed) = (docs_done as f64 / seconds, bytes_done as f64 / 1e6 / seconds);
+        let (rate, speed) = (
+            docs_done as f64 / seconds,
+            bytes_done as f64 / 1e6 / seconds,
+        );
         bar.set_message(format!("{rate:.0} docs/s, {speed:.1} MB/s"));
         bar.inc(1);
     }
@@ -78,19 +90,25 @@ impl Progress {
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let (docs, megabytes) = (self.docs.into_inner(), self.bytes.into_inner() as f64 / 1e6);
-        let cpu = cpu_time().zip(self.cpu_started).map(|(end, start)| (end - start).as_secs_f64());
+        let cpu = cpu_time()
+            .zip(self.cpu_started)
+            .map(|(end, start)| (end - start).as_secs_f64());
         let speed = match cpu {
             Some(cpu) if cpu >= 0.05 => format!(", {:.1} MB per CPU second", megabytes / cpu),
             _ => String::new(),
         };
-        say(&format!("{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}", self.stage));
+        say(&format!(
+            "{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}",
+            self.stage
+        ));
     }
 }
 
 /// Processor time of this process, user and system, where the system tells it.
 fn cpu_time() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Fields 14 and 15, counted behind the command's name, which may hold anything; in ticks of 10 ms on Linux.
+    // Fields 14 and 15, counted behind the command's name, which may hold anything; in ticks of 10
+    // ms on Linux.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 10))
@@ -99,6 +117,8 @@ fn cpu_time() -> Option<Duration> {
 /// The most memory this process ever held, bytes, where the system tells it.
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -1,7 +1,8 @@
 //! The run directory: where things lie, how a file becomes durable, who holds the lock.
 //!
-//! Commit protocol: stage a file in `.curate/staging`, fsync it, rename it to its final name, fsync the folder. A stage is
-//! what its `_commit.json` says; nothing is deleted before what replaces it is durable.
+//! Commit protocol: stage a file in `.curate/staging`, fsync it, rename it to its final name, fsync
+//! the folder. A stage is what its `_commit.json` says; nothing is deleted before what replaces it
+//! is durable.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -52,11 +53,12 @@ struct Owner {
 }
 
 impl RunDir {
-    /// Opens or creates the directory of the run `name` for writing and takes its lock. With `repair` one that lost the record of
-    /// its owner is taken for this run's.
+    /// Opens or creates the directory of the run `name` for writing and takes its lock. With
+    /// `repair` one that lost the record of its owner is taken for this run's.
     ///
     /// # Errors
-    /// Exit 2 if it belongs to another run, is no run directory or cannot be written; 11 if another process holds it.
+    /// Exit 2 if it belongs to another run, is no run directory or cannot be written; 11 if another
+    /// process holds it.
     pub fn create(root: &Path, name: &str, repair: bool) -> Result<RunDir> {
         Self::check_owner(root, name, repair)?;
         let hidden = root.join(".curate");
@@ -64,9 +66,15 @@ impl RunDir {
         durable::create_dir_all(&hidden).with_context(unwritable)?;
         refuse_links(root)?;
         let lock = take_lock(&hidden.join("lock"))?;
-        let run = RunDir { root: root.to_path_buf(), _lock: Some(lock) };
+        let run = RunDir {
+            root: root.to_path_buf(),
+            _lock: Some(lock),
+        };
         durable::create_dir_all(&run.receipts()).with_context(unwritable)?;
-        let owner = serde_json::to_vec_pretty(&Owner { format: FORMAT, name: name.to_owned() })?;
+        let owner = serde_json::to_vec_pretty(&Owner {
+            format: FORMAT,
+            name: name.to_owned(),
+        })?;
         run.sweep_staging()?;
         run.write_if_changed(&hidden.join("run.json"), &owner)?;
         Ok(run)
@@ -78,10 +86,16 @@ impl RunDir {
     /// Exit 2 if it is no run directory or has another format.
     pub fn open(root: &Path) -> Result<RunDir> {
         match read_owner(root)? {
-            Some(_) => Ok(RunDir { root: root.to_path_buf(), _lock: None }),
-            None => Err(Failure::new(Exit::Usage, format!("{} is not a run directory", root.display()))
-                .hint("a run directory is made by `curate run MANIFEST`")
-                .into()),
+            Some(_) => Ok(RunDir {
+                root: root.to_path_buf(),
+                _lock: None,
+            }),
+            None => Err(Failure::new(
+                Exit::Usage,
+                format!("{} is not a run directory", root.display()),
+            )
+            .hint("a run directory is made by `curate run MANIFEST`")
+            .into()),
         }
     }
 
@@ -100,16 +114,27 @@ impl RunDir {
         };
         if let Some(owner) = owner {
             if owner.name != name {
-                let message = format!("{} belongs to the run \"{}\", not \"{name}\"", root.display(), owner.name);
-                return Err(Failure::new(Exit::Usage, message).hint("set run.dir, or give --run-dir").into());
+                let message = format!(
+                    "{} belongs to the run \"{}\", not \"{name}\"",
+                    root.display(),
+                    owner.name
+                );
+                return Err(Failure::new(Exit::Usage, message)
+                    .hint("set run.dir, or give --run-dir")
+                    .into());
             }
             return Ok(());
         }
-        let occupied =
-            fs::read_dir(root).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != *".curate"));
+        let occupied = fs::read_dir(root).is_ok_and(|entries| {
+            entries
+                .flatten()
+                .any(|entry| entry.file_name() != *".curate")
+        });
         if occupied && !is_lost {
             let message = format!("{} exists and is not a run directory", root.display());
-            return Err(Failure::new(Exit::Usage, message).hint("name a new or an empty directory").into());
+            return Err(Failure::new(Exit::Usage, message)
+                .hint("name a new or an empty directory")
+                .into());
         }
         Ok(())
     }
@@ -151,7 +176,9 @@ impl RunDir {
     /// Writes a small file atomically and durably.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let staged = self.staging().join(format!("{name}.{:?}.tmp", std::thread::current().id()));
+        let staged = self
+            .staging()
+            .join(format!("{name}.{:?}.tmp", std::thread::current().id()));
         let place = || format!("cannot write {}", path.display());
         durable::write(&staged, bytes).with_context(place)?;
         self.publish(&staged, path)
@@ -187,8 +214,8 @@ impl RunDir {
         read_commit(&self.table(stage).join(STALE)).ok().flatten()
     }
 
-    /// Takes back a commit whose inputs are about to change; says whether there was one. Its files stay until something replaces
-    /// them.
+    /// Takes back a commit whose inputs are about to change; says whether there was one. Its files
+    /// stay until something replaces them.
     pub fn retire(&self, stage: &str) -> Result<bool> {
         let folder = self.table(stage);
         let commit = folder.join(COMMIT);
@@ -205,7 +232,8 @@ impl RunDir {
     pub fn retire_report(&self) -> Result<()> {
         if self.report().exists() {
             remove(&self.report())?;
-            durable::sync_dir(&self.root).with_context(|| format!("cannot delete {}", self.report().display()))?;
+            durable::sync_dir(&self.root)
+                .with_context(|| format!("cannot delete {}", self.report().display()))?;
         }
         Ok(())
     }
@@ -219,8 +247,8 @@ impl RunDir {
         self.root.join(".curate/manifest.toml")
     }
 
-    /// Keeps the manifest of a run that is done, as it was understood: its report can be made again without its file. A
-    /// report that another manifest led to is taken back first.
+    /// Keeps the manifest of a run that is done, as it was understood: its report can be made again
+    /// without its file. A report that another manifest led to is taken back first.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
         // TOML: its reader gives back every float as it was.
         let text = toml::to_string_pretty(manifest)?;
@@ -237,23 +265,32 @@ impl RunDir {
     /// If it is not there or damaged.
     pub fn manifest(&self) -> Result<Manifest> {
         let path = self.manifest_path();
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let damaged = |error: toml::de::Error| {
-            Failure::new(Exit::Broken, format!("{} is damaged: {}", path.display(), error.message()))
+            Failure::new(
+                Exit::Broken,
+                format!("{} is damaged: {}", path.display(), error.message()),
+            )
         };
         Ok(toml::from_str(&text).map_err(damaged)?)
     }
 
     /// A file that a commit names.
     pub fn stored(&self, table: &str, file: &FileEntry) -> Stored {
-        Stored { path: self.table(table).join(&file.path), digest: file.digest.clone() }
+        Stored {
+            path: self.table(table).join(&file.path),
+            digest: file.digest.clone(),
+        }
     }
 
     /// The files of each shard, by table, for the row-aligned stages that are committed.
     pub fn shard_files(&self) -> Result<Vec<ShardFiles>> {
         let mut shards: Vec<ShardFiles> = Vec::new();
         for stage in STAGES {
-            let Some(commit) = self.commit(stage)? else { continue };
+            let Some(commit) = self.commit(stage)? else {
+                continue;
+            };
             shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
             for (shard, file) in shards.iter_mut().zip(&commit.files) {
                 shard.insert((*stage).to_owned(), self.stored(stage, file));
@@ -265,7 +302,9 @@ impl RunDir {
     /// `folder/name` for each subfolder with a commit, sorted.
     pub fn subfolders(&self, folder: &str) -> Result<Vec<String>> {
         let path = self.table(folder);
-        let Ok(entries) = fs::read_dir(&path) else { return Ok(Vec::new()) };
+        let Ok(entries) = fs::read_dir(&path) else {
+            return Ok(Vec::new());
+        };
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.with_context(|| format!("cannot list {}", path.display()))?;
@@ -280,19 +319,28 @@ impl RunDir {
     /// Records a finished shard, so that a later run need not do it again.
     pub fn write_receipt(&self, table: &str, entry: &FileEntry) -> Result<()> {
         let name = entry.path.replace(".parquet", ".json").replace('/', "_");
-        self.write(&self.receipts().join(table.replace('/', "_")).join(name), &serde_json::to_vec(entry)?)
+        self.write(
+            &self.receipts().join(table.replace('/', "_")).join(name),
+            &serde_json::to_vec(entry)?,
+        )
     }
 
-    /// The receipts of shards of `table` that were finished, but not committed. Unreadable ones are no loss.
+    /// The receipts of shards of `table` that were finished, but not committed. Unreadable ones are
+    /// no loss.
     pub fn read_receipts(&self, table: &str) -> Vec<FileEntry> {
         let Ok(entries) = fs::read_dir(self.receipts().join(table.replace('/', "_"))) else {
             return Vec::new();
         };
-        let texts = entries.flatten().filter_map(|entry| fs::read(entry.path()).ok());
-        texts.filter_map(|text| serde_json::from_slice(&text).ok()).collect()
+        let texts = entries
+            .flatten()
+            .filter_map(|entry| fs::read(entry.path()).ok());
+        texts
+            .filter_map(|text| serde_json::from_slice(&text).ok())
+            .collect()
     }
 
-    /// Replaces the stage's commit. What it no longer names is for [`RunDir::sweep_stage`], once nothing else names it either.
+    /// Replaces the stage's commit. What it no longer names is for [`RunDir::sweep_stage`], once
+    /// nothing else names it either.
     pub fn write_commit(&self, commit: &Commit) -> Result<()> {
         let mut sealed = commit.clone();
         sealed.digest = String::new();
@@ -303,7 +351,8 @@ impl RunDir {
         self.write(&folder.join(COMMIT), &text)
     }
 
-    /// Deletes what an interrupted run left and no commit names. Folders without a commit keep theirs for the next run.
+    /// Deletes what an interrupted run left and no commit names. Folders without a commit keep
+    /// theirs for the next run.
     pub fn sweep(&self) -> Result<()> {
         let mut stages: Vec<String> = STAGES.iter().map(|stage| (*stage).to_owned()).collect();
         stages.push("buckets".to_owned());
@@ -322,7 +371,10 @@ impl RunDir {
     pub fn sweep_stage(&self, commit: &Commit) -> Result<()> {
         remove(&self.table(&commit.stage).join(STALE))?;
         self.sweep_table(&commit.stage, &commit.files)?;
-        commit.tables.iter().try_for_each(|(table, files)| self.sweep_table(table, files))
+        commit
+            .tables
+            .iter()
+            .try_for_each(|(table, files)| self.sweep_table(table, files))
     }
 
     fn sweep_table(&self, table: &str, files: &[FileEntry]) -> Result<()> {
@@ -337,18 +389,26 @@ impl RunDir {
             }
         }
         let receipts = self.receipts().join(table.replace('/', "_"));
-        durable::remove_dir(&receipts).with_context(|| format!("cannot delete {}", receipts.display()))
+        durable::remove_dir(&receipts)
+            .with_context(|| format!("cannot delete {}", receipts.display()))
     }
 
     fn sweep_staging(&self) -> Result<()> {
         for folder in [self.staging(), self.spill()] {
             // The folder itself stays: it may be a file system of its own.
-            durable::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            durable::create_dir_all(&folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
             let place = || format!("cannot clear {}", folder.display());
             for entry in fs::read_dir(&folder).with_context(place)? {
                 let path = entry.with_context(place)?.path();
-                let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-                let removed = if is_folder { durable::remove_dir(&path) } else { durable::remove(&path) };
+                let is_folder = path
+                    .symlink_metadata()
+                    .is_ok_and(|metadata| metadata.is_dir());
+                let removed = if is_folder {
+                    durable::remove_dir(&path)
+                } else {
+                    durable::remove(&path)
+                };
                 removed.with_context(place)?;
             }
         }
@@ -381,24 +441,37 @@ fn read_owner(root: &Path) -> Result<Option<Owner>, NotOwned> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            return Err(other(Failure::new(Exit::Usage, format!("{} is not a directory", root.display()))));
+            return Err(other(Failure::new(
+                Exit::Usage,
+                format!("{} is not a directory", root.display()),
+            )));
         }
         Err(error) => {
-            return Err(NotOwned::Other(anyhow::Error::new(error).context(format!("cannot read {}", path.display()))));
+            return Err(NotOwned::Other(
+                anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
+            ));
         }
     };
     let owner: Owner = serde_json::from_slice(&text)
         .map_err(|error| NotOwned::Damaged(format!("{} is damaged: {error}", path.display())))?;
     if owner.format != FORMAT {
-        let message = format!("{} has format {}, this program writes {FORMAT}", root.display(), owner.format);
-        return Err(other(Failure::new(Exit::Usage, message).hint("use a new run directory")));
+        let message = format!(
+            "{} has format {}, this program writes {FORMAT}",
+            root.display(),
+            owner.format
+        );
+        return Err(other(
+            Failure::new(Exit::Usage, message).hint("use a new run directory"),
+        ));
     }
     Ok(Some(owner))
 }
 
 /// Who holds the lock, for those who find it held.
 fn holder() -> String {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok());
     let host = host.map_or("an unknown host".to_owned(), |host| host.trim().to_owned());
     let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S UTC");
     format!("pid {} on {host} since {now}\n", std::process::id())
@@ -422,9 +495,13 @@ fn take_lock(path: &Path) -> Result<File> {
             let mut holder = String::new();
             file.read_to_string(&mut holder).ok();
             let message = format!("another run holds {} ({})", path.display(), holder.trim());
-            Err(Failure::new(Exit::Locked, message).hint("wait for it to end, or stop it").into())
+            Err(Failure::new(Exit::Locked, message)
+                .hint("wait for it to end, or stop it")
+                .into())
         }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
     }
 }
 
@@ -435,14 +512,26 @@ pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let damaged = |what: String| Failure::new(Exit::Broken, format!("{} is damaged: {what}", path.display()));
-    let commit: Commit = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-    let is_name = |name: &str| !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != ".." && name != ".";
+    let damaged = |what: String| {
+        Failure::new(
+            Exit::Broken,
+            format!("{} is damaged: {what}", path.display()),
+        )
+    };
+    let commit: Commit =
+        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    let is_name = |name: &str| {
+        !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != ".." && name != "."
+    };
     let files = commit.files.iter().chain(commit.tables.values().flatten());
     if let Some(file) = files.into_iter().find(|file| !is_name(&file.path)) {
         return Err(damaged(format!("it names the file {:?}", file.path)).into());
     }
-    if let Some(table) = commit.tables.keys().find(|table| tables::table(table).is_none()) {
+    if let Some(table) = commit
+        .tables
+        .keys()
+        .find(|table| tables::table(table).is_none())
+    {
         return Err(damaged(format!("it names the table {table:?}")).into());
     }
     let mut unsealed = commit.clone();
@@ -451,7 +540,8 @@ pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
     if digest != commit.digest {
         return Err(damaged(format!("its digest is {digest}, it says {}", commit.digest)).into());
     }
-    // The digest covers the values; a changed space or a repeated key is a changed file all the same.
+    // The digest covers the values; a changed space or a repeated key is a changed file all the
+    // same.
     let mut canonical = serde_json::to_vec_pretty(&commit)?;
     canonical.push(b'\n');
     if canonical != text {
@@ -461,20 +551,28 @@ pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
 }
 
 fn digest_of(commit: &Commit) -> Result<String> {
-    Ok(blake3::hash(&serde_json::to_vec(commit)?).to_hex().to_string())
+    Ok(blake3::hash(&serde_json::to_vec(commit)?)
+        .to_hex()
+        .to_string())
 }
 
 fn remove(path: &Path) -> Result<()> {
     durable::remove(path).with_context(|| format!("cannot delete {}", path.display()))
 }
 
-/// What is written into a run directory stays in it: links in place of its folders and files are refused.
+/// What is written into a run directory stays in it: links in place of its folders and files are
+/// refused.
 fn refuse_links(root: &Path) -> Result<()> {
     for folder in ["", ".curate", "mix", "mixture"] {
-        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+        let Ok(entries) = fs::read_dir(root.join(folder)) else {
+            continue;
+        };
         let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
         if let Some(link) = entries.flatten().find(is_link) {
-            let message = format!("{} is a symbolic link, it may lead out of the run directory", link.path().display());
+            let message = format!(
+                "{} is a symbolic link, it may lead out of the run directory",
+                link.path().display()
+            );
             let hint = "move the run directory itself, or name another by run.dir";
             return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }

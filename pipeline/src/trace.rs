@@ -31,12 +31,22 @@ pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode
         }
     }
     for folder in ["mix", "mixture"] {
-        folders.extend(run.subfolders(folder)?.into_iter().map(|name| (name.clone(), name)));
+        folders.extend(
+            run.subfolders(folder)?
+                .into_iter()
+                .map(|name| (name.clone(), name)),
+        );
     }
     let mut found = false;
     for (table, stage) in folders {
-        let Some(commit) = run.commit(&stage)? else { continue };
-        let files = if table == stage { Some(&commit.files) } else { commit.tables.get(&table) };
+        let Some(commit) = run.commit(&stage)? else {
+            continue;
+        };
+        let files = if table == stage {
+            Some(&commit.files)
+        } else {
+            commit.tables.get(&table)
+        };
         for file in files.into_iter().flatten() {
             for row in rows(&run, &table, &file.path, doc_id)? {
                 found = true;
@@ -45,30 +55,45 @@ pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode
         }
         if !found {
             let message = format!("no document is called {}", printable(doc_id));
-            return Err(Failure::new(Exit::No, message).hint("see the column doc_id of the table documents").into());
+            return Err(Failure::new(Exit::No, message)
+                .hint("see the column doc_id of the table documents")
+                .into());
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The rows of a file that are the document's: ids are looked for first, the rest is read only where one is found.
+/// The rows of a file that are the document's: ids are looked for first, the rest is read only
+/// where one is found.
 fn rows(run: &RunDir, folder: &str, file: &str, doc_id: &str) -> Result<Vec<RecordBatch>> {
     let path = run.table(folder).join(file);
     let part = |columns: &[&str]| Part {
         path: path.clone(),
         digest: None,
-        columns: columns.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
+        columns: columns
+            .iter()
+            .map(|name| ((*name).to_owned(), (*name).to_owned()))
+            .collect(),
     };
     let mut has = false;
     for batch in Zip::open(&[part(&["doc_id"])])? {
-        has = has || batch?.column(0).as_string::<i32>().iter().any(|id| id == Some(doc_id));
+        has = has
+            || batch?
+                .column(0)
+                .as_string::<i32>()
+                .iter()
+                .any(|id| id == Some(doc_id));
     }
     let mut rows = Vec::new();
     if !has {
         return Ok(rows);
     }
     let schema = tables::schema(folder.split('/').next().unwrap_or(folder));
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     for batch in Zip::open(&[part(&names)])? {
         let batch = batch?;
         let ids = batch.column(0).as_string::<i32>();

@@ -49,7 +49,8 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     let tokenizer = match &request.tokenizer {
         None => Tokenizer::embedded()?,
         Some(path) => {
-            let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let bytes =
+                std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             Tokenizer::from_bytes(&path.display().to_string(), &bytes)
                 .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?
         }
@@ -65,9 +66,14 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         memory_bytes: request.memory as usize,
         ..TrainConfig::new(&learnt_with(&tokenizer), spill.clone())
     };
-    let mut lines = Lines { run: &run, tokenizer: &tokenizer, reads: Reads::of(&run)? };
+    let mut lines = Lines {
+        run: &run,
+        tokenizer: &tokenizer,
+        reads: Reads::of(&run)?,
+    };
     let learnt = lines.train(&config);
-    std::fs::remove_dir_all(&spill).with_context(|| format!("cannot delete {}", spill.display()))?;
+    std::fs::remove_dir_all(&spill)
+        .with_context(|| format!("cannot delete {}", spill.display()))?;
     let (model, summary) = learnt.map_err(|error| match error.downcast_ref() {
         Some(NgramError::Io { .. }) | None => error,
         Some(wrong) => Failure::new(Exit::Usage, wrong.to_string()).into(),
@@ -84,12 +90,28 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
 
 fn print(path: &Path, digest: &str, summary: &TrainSummary, out: &mut impl Write) -> Result<()> {
     let path = printable(&path.to_string_lossy());
-    writeln!(out, "{path}: {} tokens in {} lines, digest {digest}", summary.tokens, summary.sentences)?;
-    writeln!(out, "{:>5} {:>12} {:>12}  discounts", "order", "seen", "kept")?;
+    writeln!(
+        out,
+        "{path}: {} tokens in {} lines, digest {digest}",
+        summary.tokens, summary.sentences
+    )?;
+    writeln!(
+        out,
+        "{:>5} {:>12} {:>12}  discounts",
+        "order", "seen", "kept"
+    )?;
     for (order, found) in (1..).zip(&summary.orders) {
         let [one, two, more] = found.discounts;
-        let fallback = found.fell_back.as_ref().map(|why| format!("  (fallback: {why})")).unwrap_or_default();
-        writeln!(out, "{order:>5} {:>12} {:>12}  {one:.4} {two:.4} {more:.4}{fallback}", found.seen, found.kept)?;
+        let fallback = found
+            .fell_back
+            .as_ref()
+            .map(|why| format!("  (fallback: {why})"))
+            .unwrap_or_default();
+        writeln!(
+            out,
+            "{order:>5} {:>12} {:>12}  {one:.4} {two:.4} {more:.4}{fallback}",
+            found.seen, found.kept
+        )?;
     }
     Ok(())
 }
@@ -109,12 +131,17 @@ impl Reads {
                 last = Some(*stage);
             }
         }
-        let last = last.ok_or_else(|| Failure::new(Exit::Usage, "the run has no documents".to_owned()))?;
+        let last =
+            last.ok_or_else(|| Failure::new(Exit::Usage, "the run has no documents".to_owned()))?;
         let removes = tables::schema(last).field_with_name("removed_by").is_ok();
         let text = TextColumns::last(&run.manifest()?);
         // Edits are made in a stage that may not have run yet.
         let has_edits = matches!(text, TextColumns::Edited(table) if run.commit(table)?.is_some());
-        Ok(Reads { last, removes, text: if has_edits { text } else { TextColumns::Plain } })
+        Ok(Reads {
+            last,
+            removes,
+            text: if has_edits { text } else { TextColumns::Plain },
+        })
     }
 }
 
@@ -125,12 +152,19 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn train(&mut self, config: &TrainConfig) -> Result<(curate_scorers::ngram::Model, TrainSummary)> {
+    fn train(
+        &mut self,
+        config: &TrainConfig,
+    ) -> Result<(curate_scorers::ngram::Model, TrainSummary)> {
         let pieces = self.tokenizer.pieces();
         let documents = self.texts()?;
         let lines = documents.flat_map(|text| match text {
             Ok(text) => {
-                let ids = |line: &str| self.tokenizer.encode(line, None).map_err(anyhow::Error::from);
+                let ids = |line: &str| {
+                    self.tokenizer
+                        .encode(line, None)
+                        .map_err(anyhow::Error::from)
+                };
                 text.split('\n').map(ids).collect::<Vec<_>>()
             }
             Err(error) => vec![Err(error)],
@@ -140,7 +174,11 @@ impl Lines<'_> {
 
     /// The texts that are kept, in the documents' order.
     fn texts(&self) -> Result<impl Iterator<Item = Result<String>> + '_> {
-        let Reads { last, removes, text } = self.reads;
+        let Reads {
+            last,
+            removes,
+            text,
+        } = self.reads;
         let mut reads = text.reads();
         if last != "documents" {
             reads.push(read(last, "reached"));
@@ -149,26 +187,37 @@ impl Lines<'_> {
             reads.push(read(last, "removed_by"));
         }
         let shards = self.run.shard_files()?;
-        progress::say(&format!("learning from what {last} kept in {} shards", shards.len()));
+        progress::say(&format!(
+            "learning from what {last} kept in {} shards",
+            shards.len()
+        ));
         let of_shard = move |files: crate::run_dir::ShardFiles| -> Result<Vec<String>> {
             let mut kept = Vec::new();
             for batch in Zip::open(&parts(&files, &reads)?)? {
                 interrupt::check()?;
                 let batch = batch?;
                 let texts = edited_texts(&batch)?;
-                let reached = batch.column_by_name("reached").map(|column| column.as_boolean());
+                let reached = batch
+                    .column_by_name("reached")
+                    .map(|column| column.as_boolean());
                 let removed = batch.column_by_name("removed_by");
                 let is_kept = |row: &usize| {
                     reached.is_none_or(|reached| reached.value(*row))
                         && removed.is_none_or(|removed| removed.is_null(*row))
                 };
-                kept.extend((0..batch.num_rows()).filter(is_kept).map(|row| texts.value(row).to_owned()));
+                kept.extend(
+                    (0..batch.num_rows())
+                        .filter(is_kept)
+                        .map(|row| texts.value(row).to_owned()),
+                );
             }
             Ok(kept)
         };
-        Ok(shards.into_iter().flat_map(move |files| match of_shard(files) {
-            Ok(texts) => texts.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
-        }))
+        Ok(shards
+            .into_iter()
+            .flat_map(move |files| match of_shard(files) {
+                Ok(texts) => texts.into_iter().map(Ok).collect::<Vec<_>>(),
+                Err(error) => vec![Err(error)],
+            }))
     }
 }

@@ -1,5 +1,6 @@
-//! `curate verify`: reads everything committed again. Digests, rows, schemas, alignment, counts, conservation between
-//! stages, and whether `run.json` and `views.sql` follow from what is committed.
+//! `curate verify`: reads everything committed again. Digests, rows, schemas, alignment, counts,
+//! conservation between stages, and whether `run.json` and `views.sql` follow from what is
+//! committed.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -39,17 +40,42 @@ pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
     let check = Check::of(&run)?;
     for Damage { path, what } in &check.damages {
-        writeln!(out, "{}: {}", printable(&path.to_string_lossy()), printable(what))?;
+        writeln!(
+            out,
+            "{}: {}",
+            printable(&path.to_string_lossy()),
+            printable(what)
+        )?;
     }
     if check.damages.is_empty() {
-        let state = if run.report().exists() { "whole" } else { "whole, of a run that is not finished" };
-        writeln!(out, "{} files, {:.1} MB: {state}", check.files, check.bytes as f64 / 1e6)?;
+        let state = if run.report().exists() {
+            "whole"
+        } else {
+            "whole, of a run that is not finished"
+        };
+        writeln!(
+            out,
+            "{} files, {:.1} MB: {state}",
+            check.files,
+            check.bytes as f64 / 1e6
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "{} damages in {} files", check.damages.len(), check.files)?;
-    let file = run.manifest().map(|manifest| manifest.file).unwrap_or_default();
+    writeln!(
+        out,
+        "{} damages in {} files",
+        check.damages.len(),
+        check.files
+    )?;
+    let file = run
+        .manifest()
+        .map(|manifest| manifest.file)
+        .unwrap_or_default();
     let manifest = if file.is_empty() { "MANIFEST" } else { &file };
-    let command = format!("curate run {manifest} --run-dir {} --repair", root.display());
+    let command = format!(
+        "curate run {manifest} --run-dir {} --repair",
+        root.display()
+    );
     writeln!(
         out,
         "\nhint: this makes what is named again, and nothing else (with the --set that the run had): {}",
@@ -87,7 +113,13 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn of(run: &'a RunDir) -> Result<Self> {
-        let mut check = Check { run, files: 0, bytes: 0, damages: Vec::new(), unread: None };
+        let mut check = Check {
+            run,
+            files: 0,
+            bytes: 0,
+            damages: Vec::new(),
+            unread: None,
+        };
         check.stages()?;
         check.summaries();
         match check.unread.take() {
@@ -109,7 +141,11 @@ impl<'a> Check<'a> {
                     self.commit(&commit, &commits);
                     commits.push(commit);
                 }
-                Ok(Some(commit)) => self.damage(&name, COMMIT, &format!("it says it is of stage {}", commit.stage)),
+                Ok(Some(commit)) => self.damage(
+                    &name,
+                    COMMIT,
+                    &format!("it says it is of stage {}", commit.stage),
+                ),
                 Ok(None) => {}
                 Err(error) if is_of_the_system(&error) => return Err(error),
                 Err(error) => self.damage(&name, COMMIT, &format!("{error:#}")),
@@ -120,7 +156,10 @@ impl<'a> Check<'a> {
     }
 
     fn damage(&mut self, table: &str, file: &str, what: &str) {
-        self.damages.push(Damage { path: self.run.table(table).join(file), what: what.to_owned() });
+        self.damages.push(Damage {
+            path: self.run.table(table).join(file),
+            what: what.to_owned(),
+        });
     }
 
     fn commit(&mut self, commit: &Commit, before: &[Commit]) {
@@ -128,8 +167,21 @@ impl<'a> Check<'a> {
         let documents = before.iter().find(|commit| commit.stage == STAGES[0]);
         let mut counts = Counts::default();
         for (shard, file) in commit.files.iter().enumerate() {
-            let of = |stage: &str| before.iter().find(|commit| commit.stage == stage)?.files.get(shard);
-            self.file(stage, file, Beside { documents: of("documents"), bytes: of(bytes_read(stage).table) });
+            let of = |stage: &str| {
+                before
+                    .iter()
+                    .find(|commit| commit.stage == stage)?
+                    .files
+                    .get(shard)
+            };
+            self.file(
+                stage,
+                file,
+                Beside {
+                    documents: of("documents"),
+                    bytes: of(bytes_read(stage).table),
+                },
+            );
             counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
         }
         for (table, files) in &commit.tables {
@@ -145,14 +197,29 @@ impl<'a> Check<'a> {
             self.damage(stage, COMMIT, "documents or bytes are lost or doubled");
         }
         let is_aligned = STAGES.contains(&stage.as_str()) && stage != STAGES[0];
-        if is_aligned && documents.is_some_and(|documents| documents.files.len() != commit.files.len()) {
-            self.damage(stage, COMMIT, "it has another number of shards than documents");
+        if is_aligned
+            && documents.is_some_and(|documents| documents.files.len() != commit.files.len())
+        {
+            self.damage(
+                stage,
+                COMMIT,
+                "it has another number of shards than documents",
+            );
         }
         // The one before may be what is damaged.
         let place = STAGES.iter().position(|name| name == stage).unwrap_or(0);
-        let previous = before.last().filter(|last| place > 0 && last.stage == STAGES[place - 1]);
-        if is_aligned && previous.is_some_and(|previous| previous.counts.docs.kept != commit.counts.docs.arrived) {
-            self.damage(stage, COMMIT, "what arrived is not what the stage before kept");
+        let previous = before
+            .last()
+            .filter(|last| place > 0 && last.stage == STAGES[place - 1]);
+        if is_aligned
+            && previous
+                .is_some_and(|previous| previous.counts.docs.kept != commit.counts.docs.arrived)
+        {
+            self.damage(
+                stage,
+                COMMIT,
+                "what arrived is not what the stage before kept",
+            );
         }
     }
 
@@ -165,50 +232,92 @@ impl<'a> Check<'a> {
                 self.unread = Some(error.context(format!("cannot read {}", path.display())));
                 return;
             }
-            self.damages.push(Damage { path, what: format!("{error:#}") });
+            self.damages.push(Damage {
+                path,
+                what: format!("{error:#}"),
+            });
         }
     }
 
-    fn check_file(&self, folder: &str, path: &Path, file: &FileEntry, beside: Beside) -> Result<()> {
+    fn check_file(
+        &self,
+        folder: &str,
+        path: &Path,
+        file: &FileEntry,
+        beside: Beside,
+    ) -> Result<()> {
         let handle = match File::open(path) {
             Ok(handle) => handle,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("it is missing"),
             Err(error) => return Err(error.into()),
         };
         let size = handle.metadata()?.len();
-        ensure!(size == file.size, "it has {size} bytes, {} were committed", file.size);
+        ensure!(
+            size == file.size,
+            "it has {size} bytes, {} were committed",
+            file.size
+        );
         let mut digest = blake3::Hasher::new();
         digest.update_reader(handle)?;
         let digest = digest.finalize().to_hex().to_string();
-        ensure!(digest == file.digest, "its digest is {digest}, {} was committed", file.digest);
+        ensure!(
+            digest == file.digest,
+            "its digest is {digest}, {} was committed",
+            file.digest
+        );
         let table = folder.split('/').next().unwrap_or(folder);
         let schema = tables::schema(table);
         let found = open_parquet(path)?;
-        ensure!(found.schema().fields() == schema.fields(), "its columns are not those of {table}");
-        let columns: Vec<(String, String)> =
-            schema.fields().iter().map(|field| (field.name().clone(), field.name().clone())).collect();
-        let mut parts = vec![Part { path: path.to_path_buf(), digest: None, columns }];
-        let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned) && table != "documents";
+        ensure!(
+            found.schema().fields() == schema.fields(),
+            "its columns are not those of {table}"
+        );
+        let columns: Vec<(String, String)> = schema
+            .fields()
+            .iter()
+            .map(|field| (field.name().clone(), field.name().clone()))
+            .collect();
+        let mut parts = vec![Part {
+            path: path.to_path_buf(),
+            digest: None,
+            columns,
+        }];
+        let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned)
+            && table != "documents";
         // A file is not to blame for another that it cannot be compared with.
         let is_damaged = |table: &str, file: Option<&FileEntry>| {
-            let path = self.run.table(table).join(file.map_or(COMMIT, |file| &file.path));
+            let path = self
+                .run
+                .table(table)
+                .join(file.map_or(COMMIT, |file| &file.path));
             self.damages.iter().any(|damage| damage.path == path)
         };
         let read = bytes_read(table);
-        let has_damage =
-            beside.bytes.is_none() || is_damaged("documents", beside.documents) || is_damaged(read.table, beside.bytes);
+        let has_damage = beside.bytes.is_none()
+            || is_damaged("documents", beside.documents)
+            || is_damaged(read.table, beside.bytes);
         if let Some(documents) = beside.documents.filter(|_| aligned && !has_damage) {
             let columns = vec![("doc_id".to_owned(), "documents.doc_id".to_owned())];
-            parts.push(Part { path: self.run.table("documents").join(&documents.path), digest: None, columns });
-            let of = beside.bytes.with_context(|| format!("{}, which it rests on, is not committed", read.table))?;
+            parts.push(Part {
+                path: self.run.table("documents").join(&documents.path),
+                digest: None,
+                columns,
+            });
+            let of = beside
+                .bytes
+                .with_context(|| format!("{}, which it rests on, is not committed", read.table))?;
             let columns = vec![(read.column.to_owned(), "seen.bytes".to_owned())];
-            parts.push(Part { path: self.run.table(read.table).join(&of.path), digest: None, columns });
+            parts.push(Part {
+                path: self.run.table(read.table).join(&of.path),
+                digest: None,
+                columns,
+            });
         }
         check_rows(parts, file)
     }
 
-    /// `run.json` and `views.sql` are made from commits, so they must be what those give. A run that is not finished has no
-    /// `run.json`, and its views may be one commit behind.
+    /// `run.json` and `views.sql` are made from commits, so they must be what those give. A run
+    /// that is not finished has no `run.json`, and its views may be one commit behind.
     fn summaries(&mut self) {
         let (report, views) = (self.run.report(), self.run.root().join("views.sql"));
         if !report.exists() {
@@ -237,8 +346,12 @@ impl<'a> Check<'a> {
 /// Whether reading failed, not what was read: a file is not damaged because it could not be opened.
 fn is_of_the_system(error: &anyhow::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, NotFound, Other, UnexpectedEof};
-    let cause = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| !matches!(cause.kind(), NotFound | UnexpectedEof | InvalidData | Other))
+    let cause = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| {
+        !matches!(cause.kind(), NotFound | UnexpectedEof | InvalidData | Other)
+    })
 }
 
 /// Rows, their digest, their alignment and where they went, against what was committed.
@@ -253,14 +366,25 @@ fn check_rows(parts: Vec<Part>, file: &FileEntry) -> Result<()> {
         if !aligned {
             continue;
         }
-        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column {name}"));
-        let (ids, documents) = (column("doc_id")?.as_string::<i32>(), column("documents.doc_id")?.as_string::<i32>());
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .with_context(|| format!("it has no column {name}"))
+        };
+        let (ids, documents) = (
+            column("doc_id")?.as_string::<i32>(),
+            column("documents.doc_id")?.as_string::<i32>(),
+        );
         ensure!(ids == documents, "its rows are not in the documents' order");
         let bytes = column("seen.bytes")?.as_primitive::<UInt64Type>();
         let reached = column("reached")?.as_boolean();
-        let removed = batch.column_by_name("removed_by").map(|column| column.as_string::<i32>());
+        let removed = batch
+            .column_by_name("removed_by")
+            .map(|column| column.as_string::<i32>());
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
-            let reason = removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row));
+            let reason = removed
+                .filter(|removed| removed.is_valid(row))
+                .map(|removed| removed.value(row));
             count(&mut counts.docs, reason, 1);
             count(&mut counts.bytes, reason, bytes.value(row));
             if let Some(after) = edited_bytes(&batch) {
@@ -268,10 +392,21 @@ fn check_rows(parts: Vec<Part>, file: &FileEntry) -> Result<()> {
             }
         }
     }
-    ensure!(rows == file.rows, "it has {rows} rows, {} were committed", file.rows);
+    ensure!(
+        rows == file.rows,
+        "it has {rows} rows, {} were committed",
+        file.rows
+    );
     let content = format!("{content:032x}");
-    ensure!(content == file.content, "its rows' digest is {content}, {} was committed", file.content);
-    ensure!(!aligned || file.counts.as_ref() == Some(&counts), "its documents went elsewhere than was committed");
+    ensure!(
+        content == file.content,
+        "its rows' digest is {content}, {} was committed",
+        file.content
+    );
+    ensure!(
+        !aligned || file.counts.as_ref() == Some(&counts),
+        "its documents went elsewhere than was committed"
+    );
     Ok(())
 }
 
@@ -298,28 +433,45 @@ mod tests {
     "#;
 
     fn finished(folder: &Path) -> RunDir {
-        let lines: String =
-            (0..6).map(|n| format!("{{\"text\": \"Prose number {n}, and what it says.\"}}\n")).collect();
+        let lines: String = (0..6)
+            .map(|n| format!("{{\"text\": \"Prose number {n}, and what it says.\"}}\n"))
+            .collect();
         fs::write(folder.join("in.jsonl"), lines + "no record\n").expect("written");
         fs::write(folder.join("manifest.toml"), MANIFEST).expect("written");
-        let mut manifest = crate::manifest::load(&folder.join("manifest.toml"), &[]).expect("a manifest");
+        let mut manifest =
+            crate::manifest::load(&folder.join("manifest.toml"), &[]).expect("a manifest");
         manifest.run.dir = folder.join("run");
         let run = RunDir::create(&manifest.run.dir, "small", false).expect("a run directory");
         let driver = Driver::new(manifest, run, 1).expect("a driver");
         driver.run(None).expect("a run");
-        driver.run.write_manifest(&driver.manifest).expect("written");
+        driver
+            .run
+            .write_manifest(&driver.manifest)
+            .expect("written");
         let report = report::build(&driver.run, &driver.manifest).expect("a report");
-        driver.run.write(&driver.run.report(), &report::to_bytes(&report).expect("JSON")).expect("written");
+        driver
+            .run
+            .write(
+                &driver.run.report(),
+                &report::to_bytes(&report).expect("JSON"),
+            )
+            .expect("written");
         driver.run
     }
 
-    /// Flips a bit of each byte of a file, and each time wants `objects` to say no; the number of bytes.
+    /// Flips a bit of each byte of a file, and each time wants `objects` to say no; the number of
+    /// bytes.
     fn each_byte(path: &Path, mut objects: impl FnMut() -> bool) -> u64 {
         let bytes = fs::read(path).expect("a file");
         let file = File::options().write(true).open(path).expect("a file");
         for (at, byte) in bytes.iter().enumerate() {
-            file.write_all_at(&[byte ^ 1 << (at % 8)], at as u64).expect("written");
-            assert!(objects(), "{}: a changed byte at {at} is not seen", path.display());
+            file.write_all_at(&[byte ^ 1 << (at % 8)], at as u64)
+                .expect("written");
+            assert!(
+                objects(),
+                "{}: a changed byte at {at} is not seen",
+                path.display()
+            );
             file.write_all_at(&[*byte], at as u64).expect("written");
         }
         bytes.len() as u64
@@ -333,12 +485,17 @@ mod tests {
         let damages: Vec<&String> = check.damages.iter().map(|damage| &damage.what).collect();
         assert!(damages.is_empty(), "{damages:?}");
         let (mut files, mut flipped) = (0, 0);
-        let stages = STAGES.iter().copied().chain(["buckets", "mix/m", "mixture/m"]);
+        let stages = STAGES
+            .iter()
+            .copied()
+            .chain(["buckets", "mix/m", "mixture/m"]);
         for stage in stages {
             let commit = run.commit(stage).expect("a commit").expect("it is there");
             let own = commit.files.iter().map(|file| (stage, file));
-            let others =
-                commit.tables.iter().flat_map(|(table, files)| files.iter().map(|file| (table.as_str(), file)));
+            let others = commit
+                .tables
+                .iter()
+                .flat_map(|(table, files)| files.iter().map(|file| (table.as_str(), file)));
             for (table, file) in own.chain(others) {
                 flipped += each_byte(&run.table(table).join(&file.path), || {
                     check.damages.clear();
@@ -348,7 +505,10 @@ mod tests {
                 files += 1;
             }
             let path = run.table(stage).join(COMMIT);
-            flipped += each_byte(&path, || !matches!(run.commit(stage), Ok(Some(commit)) if commit.stage == stage));
+            flipped += each_byte(
+                &path,
+                || !matches!(run.commit(stage), Ok(Some(commit)) if commit.stage == stage),
+            );
             files += 1;
         }
         for path in [run.report(), run.root().join("views.sql")] {
@@ -360,8 +520,13 @@ mod tests {
             });
             files += 1;
         }
-        assert!(Check::of(&run).expect("a check").damages.is_empty(), "every byte was put back");
-        println!("figure: bytes flipped: {flipped}\nfigure: files with every byte flipped: {files}");
+        assert!(
+            Check::of(&run).expect("a check").damages.is_empty(),
+            "every byte was put back"
+        );
+        println!(
+            "figure: bytes flipped: {flipped}\nfigure: files with every byte flipped: {files}"
+        );
         assert!(flipped > 50_000);
     }
 }

@@ -1,5 +1,5 @@
-//! `views.sql`: one DuckDB view a table, over the files that commits name, and `funnel`. Rewritten at each stage commit;
-//! it knows valid stages only.
+//! `views.sql`: one DuckDB view a table, over the files that commits name, and `funnel`. Rewritten
+//! at each stage commit; it knows valid stages only.
 
 use std::fmt::Write;
 
@@ -29,7 +29,9 @@ pub fn sql(run: &RunDir) -> Result<String> {
     );
     let mut committed = Vec::new();
     for stage in STAGES.iter().chain(&["buckets"]) {
-        let Some(commit) = run.commit(stage)? else { continue };
+        let Some(commit) = run.commit(stage)? else {
+            continue;
+        };
         view(&mut sql, stage, stage, stage, &commit.files);
         for (table, files) in &commit.tables {
             view(&mut sql, table, table, table, files);
@@ -51,7 +53,10 @@ pub fn sql(run: &RunDir) -> Result<String> {
 }
 
 fn view(sql: &mut String, name: &str, table: &str, folder: &str, files: &[FileEntry]) {
-    let paths: Vec<String> = files.iter().map(|file| format!("  '{folder}/{}'", file.path)).collect();
+    let paths: Vec<String> = files
+        .iter()
+        .map(|file| format!("  '{folder}/{}'", file.path))
+        .collect();
     let rows = match paths.is_empty() {
         true => empty(table),
         false => format!("SELECT * FROM read_parquet([\n{}\n])", paths.join(",\n")),
@@ -62,14 +67,24 @@ fn view(sql: &mut String, name: &str, table: &str, folder: &str, files: &[FileEn
 /// A table without files still has its columns.
 fn empty(table: &str) -> String {
     let schema = tables::schema(table);
-    let columns =
-        schema.fields().iter().map(|field| format!("NULL::{} AS {}", duckdb_type(field.data_type()), field.name()));
-    format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", "))
+    let columns = schema.fields().iter().map(|field| {
+        format!(
+            "NULL::{} AS {}",
+            duckdb_type(field.data_type()),
+            field.name()
+        )
+    });
+    format!(
+        "SELECT {} WHERE false",
+        columns.collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn duckdb_type(data_type: &DataType) -> String {
     let inner = |fields: &[FieldRef]| {
-        let fields = fields.iter().map(|field| format!("\"{}\" {}", field.name(), duckdb_type(field.data_type())));
+        let fields = fields
+            .iter()
+            .map(|field| format!("\"{}\" {}", field.name(), duckdb_type(field.data_type())));
         fields.collect::<Vec<_>>().join(", ")
     };
     match data_type {
@@ -97,7 +112,11 @@ fn funnel(sql: &mut String, stages: &[&str]) {
         let reason = if removes { "s.removed_by" } else { "NULL" };
         // What these keep is the text after their edits.
         let edits = tables::schema(stage).index_of("edits").is_ok();
-        let of = if edits { stage } else { bytes_read(stage).table };
+        let of = if edits {
+            stage
+        } else {
+            bytes_read(stage).table
+        };
         rows.push(format!(
             "SELECT {number}, '{stage}', {reason}, count(*), sum(b.bytes) FROM \"{stage}\" s JOIN {of} b USING (doc_id) \
              WHERE s.reached GROUP BY 3"

@@ -1,9 +1,9 @@
 //! Writes one Parquet file in staging, with bytes that depend on the rows alone.
 //!
-//! Rows are regrouped into blocks of a fixed cut before they reach the Parquet writer, because its page boundaries follow
-//! the batches it is given; row groups end at a row count or a text size. While writing, the file (blake3) and the rows
-//! are digested; after it, the footer is read back. The `parquet` crate cannot write page checksums yet, so the file's
-//! digest stands for them.
+//! Rows are regrouped into blocks of a fixed cut before they reach the Parquet writer, because its
+//! page boundaries follow the batches it is given; row groups end at a row count or a text size.
+//! While writing, the file (blake3) and the rows are digested; after it, the footer is read back.
+//! The `parquet` crate cannot write page checksums yet, so the file's digest stands for them.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -24,7 +24,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::durable::NewFile;
 
-/// Zstandard level: on technical prose 3 makes files 10 % smaller and reading a corpus in 12 % slower (`make bench-dedup`).
+/// Zstandard level: on technical prose 3 makes files 10 % smaller and reading a corpus in 12 %
+/// slower (`make bench-dedup`).
 const LEVEL: i32 = 1;
 const BLOCK_ROWS: usize = 1024;
 const BLOCK_BYTES: usize = 1 << 20;
@@ -66,11 +67,24 @@ pub struct TableWriter {
 impl TableWriter {
     /// Starts a file at `path`.
     pub fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
-        let is_wide = |column: &usize| matches!(schema.field(*column).data_type(), DataType::Utf8 | DataType::Binary);
+        let is_wide = |column: &usize| {
+            matches!(
+                schema.field(*column).data_type(),
+                DataType::Utf8 | DataType::Binary
+            )
+        };
         let wide = (0..schema.fields().len()).filter(is_wide).collect();
-        let file = NewFile::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-        let file = DigestingFile { file: BufWriter::with_capacity(1 << 20, file), digest: blake3::Hasher::new() };
-        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        let file =
+            NewFile::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        let file = DigestingFile {
+            file: BufWriter::with_capacity(1 << 20, file),
+            digest: blake3::Hasher::new(),
+        };
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| SortField::new(field.data_type().clone()))
+            .collect();
         Ok(TableWriter {
             path: path.to_path_buf(),
             parquet: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()))?,
@@ -114,7 +128,8 @@ impl TableWriter {
             found.fields().len(),
             expected.len()
         );
-        for ((expected, found), column) in expected.iter().zip(found.fields()).zip(batch.columns()) {
+        for ((expected, found), column) in expected.iter().zip(found.fields()).zip(batch.columns())
+        {
             ensure!(
                 expected.name() == found.name() && expected.data_type() == column.data_type(),
                 "schema mismatch in {}: column \"{}\" is {}, expected \"{}\", {}",
@@ -137,8 +152,11 @@ impl TableWriter {
     /// How many rows from `from` still belong to the open block; counts them in.
     fn rows_to_block_end(&mut self, batch: &RecordBatch, from: usize) -> usize {
         let room = (BLOCK_ROWS - self.block_rows).min(batch.num_rows() - from);
-        let sizes: Vec<Box<dyn Fn(usize) -> usize + '_>> =
-            self.wide.iter().map(|&c| value_size(batch.column(c))).collect();
+        let sizes: Vec<Box<dyn Fn(usize) -> usize + '_>> = self
+            .wide
+            .iter()
+            .map(|&c| value_size(batch.column(c)))
+            .collect();
         let mut n = 0;
         while n < room && self.block_bytes < BLOCK_BYTES {
             self.block_bytes += sizes.iter().map(|size| size(from + n)).sum::<usize>();
@@ -177,18 +195,34 @@ impl TableWriter {
         let place = || format!("cannot write {}", self.path.display());
         let mut file = self.parquet.into_inner().with_context(place)?;
         file.flush().with_context(place)?;
-        let inner = file.file.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(place)?;
+        let inner = file
+            .file
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .with_context(place)?;
         let size = inner.sync().with_context(place)?;
         let digest = file.digest.finalize().to_hex().to_string();
-        let footer = ParquetRecordBatchReaderBuilder::try_new(File::open(&self.path)?).with_context(place)?;
+        let footer = ParquetRecordBatchReaderBuilder::try_new(File::open(&self.path)?)
+            .with_context(place)?;
         let rows = footer.metadata().file_metadata().num_rows();
-        ensure!(rows == self.rows as i64, "{} holds {rows} rows, {} were written", self.path.display(), self.rows);
+        ensure!(
+            rows == self.rows as i64,
+            "{} holds {rows} rows, {} were written",
+            self.path.display(),
+            self.rows
+        );
         ensure!(
             footer.schema().fields() == self.schema.fields(),
             "{} reads back with another schema than it was written with",
             self.path.display()
         );
-        Ok(Staged { path: self.path, rows: self.rows, size, digest, content: self.content })
+        Ok(Staged {
+            path: self.path,
+            rows: self.rows,
+            size,
+            digest,
+            content: self.content,
+        })
     }
 }
 
@@ -217,9 +251,16 @@ fn properties() -> WriterProperties {
 
 /// The sum of a batch's row hashes modulo 2^128.
 pub fn content_digest(batch: &RecordBatch) -> Result<u128> {
-    let fields = batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+    let fields = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| SortField::new(field.data_type().clone()))
+        .collect();
     let rows = RowConverter::new(fields)?.convert_columns(batch.columns())?;
-    Ok(rows.iter().fold(0u128, |sum, row| sum.wrapping_add(xxh3_128(row.as_ref()))))
+    Ok(rows
+        .iter()
+        .fold(0u128, |sum, row| sum.wrapping_add(xxh3_128(row.as_ref()))))
 }
 
 struct DigestingFile {
@@ -245,16 +286,21 @@ mod tests {
     use arrow::array::{StringArray, UInt64Array};
 
     fn batch(n: usize) -> RecordBatch {
-        let text: ArrayRef = Arc::new(StringArray::from_iter_values((0..n).map(|i| "word ".repeat(i % 300))));
+        let text: ArrayRef = Arc::new(StringArray::from_iter_values(
+            (0..n).map(|i| "word ".repeat(i % 300)),
+        ));
         let id: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..n as u64));
         RecordBatch::try_from_iter([("id", id), ("text", text)]).expect("two equal columns")
     }
 
     fn write_in_slices(rows: &RecordBatch, step: usize) -> (String, u128) {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut writer = TableWriter::create(&dir.path().join("a.parquet"), rows.schema()).expect("created");
+        let mut writer =
+            TableWriter::create(&dir.path().join("a.parquet"), rows.schema()).expect("created");
         for from in (0..rows.num_rows()).step_by(step) {
-            writer.write(&rows.slice(from, step.min(rows.num_rows() - from))).expect("written");
+            writer
+                .write(&rows.slice(from, step.min(rows.num_rows() - from)))
+                .expect("written");
         }
         let staged = writer.finish().expect("finished");
         (staged.digest, staged.content)
@@ -272,11 +318,17 @@ mod tests {
     #[test]
     fn a_null_where_none_may_be_is_refused() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut writer =
-            TableWriter::create(&dir.path().join("a.parquet"), curate_schemas::tables::schema("mix")).expect("created");
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(StringArray::from(vec![None::<&str>])), Arc::new(arrow::array::UInt32Array::from(vec![1]))];
-        let rows = RecordBatch::try_from_iter(["doc_id", "draws"].into_iter().zip(columns)).expect("a batch");
+        let mut writer = TableWriter::create(
+            &dir.path().join("a.parquet"),
+            curate_schemas::tables::schema("mix"),
+        )
+        .expect("created");
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec![None::<&str>])),
+            Arc::new(arrow::array::UInt32Array::from(vec![1])),
+        ];
+        let rows = RecordBatch::try_from_iter(["doc_id", "draws"].into_iter().zip(columns))
+            .expect("a batch");
         assert!(writer.write(&rows).is_err());
     }
 }

@@ -1,6 +1,8 @@
-//! What a commit records: `_commit.json` of a stage folder, and a shard's receipt (one [`FileEntry`]).
+//! What a commit records: `_commit.json` of a stage folder, and a shard's receipt (one
+//! [`FileEntry`]).
 //!
-//! Canonical JSON: fields in the order declared here, maps sorted by key, no timestamps, so that equal runs write equal bytes.
+//! Canonical JSON: fields in the order declared here, maps sorted by key, no timestamps, so that
+//! equal runs write equal bytes.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +52,8 @@ impl Tally {
     }
 }
 
-/// The tallies of a stage, without tokens: those are known only once `tokens` has run (see [`crate::report`]).
+/// The tallies of a stage, without tokens: those are known only once `tokens` has run (see
+/// [`crate::report`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Documents; for the stage `documents` also records.
@@ -87,7 +90,8 @@ pub struct FileEntry {
     pub size: u64,
     /// blake3 of the file.
     pub digest: String,
-    /// Digest of the rows that does not depend on shard layout: the sum of their hashes modulo 2^128, 32 hex digits.
+    /// Digest of the rows that does not depend on shard layout: the sum of their hashes modulo
+    /// 2^128, 32 hex digits.
     pub content: String,
     /// Where its documents went; absent for tables that are not row-aligned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -146,7 +150,14 @@ mod tests {
 
     #[test]
     fn conservation_counts_every_way_out() {
-        let mut tally = Tally { arrived: 10, kept: 4, duplicates: 2, quarantined: 1, edited: 1, ..Tally::default() };
+        let mut tally = Tally {
+            arrived: 10,
+            kept: 4,
+            duplicates: 2,
+            quarantined: 1,
+            edited: 1,
+            ..Tally::default()
+        };
         tally.removed.insert("gopher_quality.short_doc".into(), 2);
         assert!(tally.is_conserved());
         tally.kept += 1;
@@ -160,7 +171,12 @@ mod tests {
 
     #[test]
     fn adding_keeps_conservation() {
-        let one = Tally { arrived: 3, kept: 2, removed: [("a.b".to_owned(), 1)].into(), ..Tally::default() };
+        let one = Tally {
+            arrived: 3,
+            kept: 2,
+            removed: [("a.b".to_owned(), 1)].into(),
+            ..Tally::default()
+        };
         let mut sum = one.clone();
         sum.add(&one);
         assert_eq!(sum.arrived, 6);

@@ -49,8 +49,8 @@ pub struct StageReport {
     pub bytes: Tally,
     /// Tokens of the text; null until `tokens` has run.
     pub tokens: Option<Tally>,
-    /// With `tokens.scope = "survivors"` tokens of earlier stages are estimates from a hash sample; this is half the 95 %
-    /// interval of `tokens.in`. Null where every document was counted.
+    /// With `tokens.scope = "survivors"` tokens of earlier stages are estimates from a hash sample;
+    /// this is half the 95 % interval of `tokens.in`. Null where every document was counted.
     pub tokens_in_half_width: Option<u64>,
 }
 
@@ -69,7 +69,8 @@ pub struct SourceReport {
     pub repeated_ids: u64,
     /// What is left after `quality`; absent until then.
     pub pool: Option<Pool>,
-    /// Loss that a billion more tokens of its quality, not seen before, would save the pool; absent without `[budget]`.
+    /// Loss that a billion more tokens of its quality, not seen before, would save the pool; absent
+    /// without `[budget]`.
     pub next_billion: Option<f64>,
 }
 
@@ -80,7 +81,8 @@ pub struct TokenizerReport {
     pub name: String,
     /// blake3 of the tokenizer.json.
     pub digest: String,
-    /// Bytes of text per token over everything counted: loss constants were fitted with other tokenizers.
+    /// Bytes of text per token over everything counted: loss constants were fitted with other
+    /// tokenizers.
     pub bytes_per_token: f64,
 }
 
@@ -172,8 +174,8 @@ pub struct LossReport {
     pub loss_d_eff: f64,
     /// ΔL = L(N, D_eff) − L(N, |D|), 0 or more.
     pub delta_loss: f64,
-    /// Its 95 % interval from the errors of the constants, where they are known: by their covariance, or, of published ones, taken as
-    /// independent, so rather wide.
+    /// Its 95 % interval from the errors of the constants, where they are known: by their
+    /// covariance, or, of published ones, taken as independent, so rather wide.
     pub delta_loss_interval: Option<(f64, f64)>,
     /// Whether N, |D| and D_eff all lie within the range the constants were fitted on.
     pub in_fitted_range: bool,

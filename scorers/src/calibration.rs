@@ -1,7 +1,8 @@
 //! From a raw value to a term of q, and where the tails of a distribution begin.
 //!
-//! Quantiles are counted, not sketched: values go into bins of relative width 2^-16, which hold integers, so neither order nor
-//! threads have a say and memory is bounded by the spread of the values: a decade takes 218,000 bins of 40 bytes at the most.
+//! Quantiles are counted, not sketched: values go into bins of relative width 2^-16, which hold
+//! integers, so neither order nor threads have a say and memory is bounded by the spread of the
+//! values: a decade takes 218,000 bins of 40 bytes at the most.
 
 use std::collections::BTreeMap;
 
@@ -43,11 +44,12 @@ impl Counts {
         self.bins.values().map(|(documents, _)| documents).sum()
     }
 
-    /// The share of tokens in documents of a smaller value, plus half of that in documents of the same bin: at most 257 knots,
-    /// in steps of 1/256 or, where one bin holds more, of that.
+    /// The share of tokens in documents of a smaller value, plus half of that in documents of the
+    /// same bin: at most 257 knots, in steps of 1/256 or, where one bin holds more, of that.
     pub fn percentiles(&self) -> Knots {
         // A document without tokens must not make a group without percentiles.
-        let weight = |(documents, tokens): (u64, u64)| u128::from(tokens) * 256 + u128::from(documents);
+        let weight =
+            |(documents, tokens): (u64, u64)| u128::from(tokens) * 256 + u128::from(documents);
         let total: u128 = self.bins.values().map(|&counted| weight(counted)).sum();
         let (mut below, mut next, mut points) = (0u128, 0u128, Vec::new());
         for (at, (&bin, &counted)) in self.bins.iter().enumerate() {
@@ -62,8 +64,8 @@ impl Counts {
         Knots { points }
     }
 
-    /// The value below which documents are of the lowest `share`: as many as can go without more than that share going.
-    /// `None` if that is none.
+    /// The value below which documents are of the lowest `share`: as many as can go without more
+    /// than that share going. `None` if that is none.
     pub fn low_cut(&self, share: f64) -> Option<f64> {
         let most = share * self.documents() as f64 * (1.0 + 1e-12);
         let (mut below, mut cut) = (0u64, None);
@@ -77,7 +79,8 @@ impl Counts {
         cut
     }
 
-    /// The value from which on documents are above `share`: those with at least that share below them. `None` if that is none.
+    /// The value from which on documents are above `share`: those with at least that share below
+    /// them. `None` if that is none.
     pub fn high_cut(&self, share: f64) -> Option<f64> {
         let least = share * self.documents() as f64 * (1.0 - 1e-12);
         let mut below = 0u64;
@@ -95,14 +98,22 @@ impl Counts {
 fn bin(value: f64) -> u32 {
     // Both zeros are one.
     let bits = (value + 0.0).to_bits();
-    let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    let ordered = if bits >> 63 == 1 {
+        !bits
+    } else {
+        bits | 1 << 63
+    };
     (ordered >> (64 - BIN_BITS)) as u32
 }
 
 /// The least number of a bin.
 fn lower(bin: u32) -> f64 {
     let ordered = u64::from(bin) << (64 - BIN_BITS);
-    let bits = if ordered >> 63 == 1 { ordered & !(1 << 63) } else { !ordered };
+    let bits = if ordered >> 63 == 1 {
+        ordered & !(1 << 63)
+    } else {
+        !ordered
+    };
     f64::from_bits(bits)
 }
 
@@ -129,7 +140,10 @@ impl Knots {
     /// [`BadPoint`], the first.
     pub fn isotonic(points: Vec<(f64, f64)>) -> Result<Knots, BadPoint> {
         if points.is_empty() {
-            return Err(BadPoint { at: 0, wrong: "there is none" });
+            return Err(BadPoint {
+                at: 0,
+                wrong: "there is none",
+            });
         }
         for (at, &(value, result)) in points.iter().enumerate() {
             let before = at.checked_sub(1).map(|before| points[before]);
@@ -153,9 +167,13 @@ impl Knots {
     /// The function's result; `None` without points.
     pub fn at(&self, value: f64) -> Option<f64> {
         let after = self.points.partition_point(|point| point.0 <= value);
-        let &(from, low) = after.checked_sub(1).map_or(self.points.first(), |before| self.points.get(before))?;
+        let &(from, low) = after
+            .checked_sub(1)
+            .map_or(self.points.first(), |before| self.points.get(before))?;
         match self.points.get(after) {
-            Some(&(to, high)) if value > from => Some(low + (high - low) * ((value - from) / (to - from))),
+            Some(&(to, high)) if value > from => {
+                Some(low + (high - low) * ((value - from) / (to - from)))
+            }
             _ => Some(low),
         }
     }
@@ -192,25 +210,43 @@ pub enum Calibration {
 impl Calibration {
     /// Whether it needs the percentiles of a group.
     pub fn is_relative(&self) -> bool {
-        matches!(self, Calibration::Percentile { .. } | Calibration::TwoSided { .. })
+        matches!(
+            self,
+            Calibration::Percentile { .. } | Calibration::TwoSided { .. }
+        )
     }
 
-    /// The term of a value, [`FLOOR`] to 1; `percentiles` are those of its group, where they are needed. What is no number is
-    /// worth the least.
+    /// The term of a value, [`FLOOR`] to 1; `percentiles` are those of its group, where they are
+    /// needed. What is no number is worth the least.
     pub fn term(&self, value: Option<f64>, percentiles: Option<&Knots>) -> f64 {
-        let Some(value) = value.filter(|value| !value.is_nan()) else { return FLOOR };
+        let Some(value) = value.filter(|value| !value.is_nan()) else {
+            return FLOOR;
+        };
         // A bin has one percentile, so a value is what its bin is.
-        let share = || percentiles.and_then(|knots| knots.at(lower(bin(value)))).unwrap_or(FLOOR);
+        let share = || {
+            percentiles
+                .and_then(|knots| knots.at(lower(bin(value))))
+                .unwrap_or(FLOOR)
+        };
         let term = match self {
             Calibration::Identity => value,
-            Calibration::Logistic { midpoint, slope } => 1.0 / (1.0 + (-slope * (value - midpoint)).exp()),
-            Calibration::Percentile { low_is_better: false } => share(),
-            Calibration::Percentile { low_is_better: true } => 1.0 - share(),
+            Calibration::Logistic { midpoint, slope } => {
+                1.0 / (1.0 + (-slope * (value - midpoint)).exp())
+            }
+            Calibration::Percentile {
+                low_is_better: false,
+            } => share(),
+            Calibration::Percentile {
+                low_is_better: true,
+            } => 1.0 - share(),
             Calibration::TwoSided { low, high } => {
                 let share = share();
                 let (rise, fall) = (share / low, (1.0 - share) / (1.0 - high));
                 // A tail of no width drops nothing: 0/0 and n/0 are both no bound.
-                [rise, fall].into_iter().filter(|side| !side.is_nan()).fold(1.0, f64::min)
+                [rise, fall]
+                    .into_iter()
+                    .filter(|side| !side.is_nan())
+                    .fold(1.0, f64::min)
             }
             Calibration::Isotonic(knots) => knots.at(value).unwrap_or(FLOOR),
         };
@@ -224,20 +260,38 @@ mod tests {
 
     fn counts(values: impl IntoIterator<Item = (f64, u64)>) -> Counts {
         let mut counts = Counts::default();
-        values.into_iter().for_each(|(value, tokens)| counts.add(value, tokens));
+        values
+            .into_iter()
+            .for_each(|(value, tokens)| counts.add(value, tokens));
         counts
     }
 
     #[test]
     fn bins_keep_the_order_of_numbers() {
-        let numbers = [f64::NEG_INFINITY, -1e300, -3.5, -1.0, -1e-300, 0.0, 1e-300, 0.3, 1.0, 1.001, 2.0, f64::MAX];
+        let numbers = [
+            f64::NEG_INFINITY,
+            -1e300,
+            -3.5,
+            -1.0,
+            -1e-300,
+            0.0,
+            1e-300,
+            0.3,
+            1.0,
+            1.001,
+            2.0,
+            f64::MAX,
+        ];
         for pair in numbers.windows(2) {
             assert!(bin(pair[0]) < bin(pair[1]), "{pair:?}");
         }
         assert_eq!(bin(-0.0), bin(0.0));
         for number in numbers.into_iter().filter(|number| *number > 0.0) {
             let edge = lower(bin(number));
-            assert!(edge <= number && number - edge <= number * f64::powi(2.0, -16), "{number}: {edge}");
+            assert!(
+                edge <= number && number - edge <= number * f64::powi(2.0, -16),
+                "{number}: {edge}"
+            );
         }
     }
 
@@ -257,15 +311,23 @@ mod tests {
     #[test]
     fn equal_values_share_one_percentile() {
         let knots = counts([(0.3, 10); 50].into_iter().chain([(0.7, 10); 50])).percentiles();
-        assert!((knots.at(0.3).expect("a point") - 0.25).abs() < 1e-3, "{knots:?}");
-        assert!((knots.at(0.7).expect("a point") - 0.75).abs() < 1e-3, "{knots:?}");
+        assert!(
+            (knots.at(0.3).expect("a point") - 0.25).abs() < 1e-3,
+            "{knots:?}"
+        );
+        assert!(
+            (knots.at(0.7).expect("a point") - 0.75).abs() < 1e-3,
+            "{knots:?}"
+        );
         assert_eq!(counts([]).percentiles().at(1.0), None);
         assert_eq!(counts([(5.0, 0)]).percentiles().at(5.0), Some(0.5));
     }
 
     #[test]
     fn order_and_splitting_do_not_matter() {
-        let values: Vec<(f64, u64)> = (0..5000u64).map(|n| ((n * 7919 % 5000) as f64 / 97.0, n % 13)).collect();
+        let values: Vec<(f64, u64)> = (0..5000u64)
+            .map(|n| ((n * 7919 % 5000) as f64 / 97.0, n % 13))
+            .collect();
         let mut halves = counts(values[3000..].iter().rev().copied());
         halves.merge(&counts(values[..3000].iter().copied()));
         assert_eq!(halves, counts(values));
@@ -291,45 +353,95 @@ mod tests {
         assert_eq!((few.low_cut(0.02), few.high_cut(0.95)), (None, None));
         let equal = counts([(2.0, 1); 1000]);
         assert_eq!((equal.low_cut(0.02), equal.high_cut(0.95)), (None, None));
-        assert_eq!((counts([]).low_cut(0.5), counts([]).high_cut(0.5)), (None, None));
+        assert_eq!(
+            (counts([]).low_cut(0.5), counts([]).high_cut(0.5)),
+            (None, None)
+        );
     }
 
     #[test]
     fn terms_lie_between_the_floor_and_one() {
         let knots = counts((1..=1000).map(|n| (f64::from(n), 1))).percentiles();
-        let at = |calibration: &Calibration, value: f64| calibration.term(Some(value), Some(&knots));
+        let at =
+            |calibration: &Calibration, value: f64| calibration.term(Some(value), Some(&knots));
         let all = [
             Calibration::Identity,
-            Calibration::Logistic { midpoint: 3.0, slope: -2.0 },
-            Calibration::Percentile { low_is_better: true },
-            Calibration::Percentile { low_is_better: false },
-            Calibration::TwoSided { low: 0.0, high: 1.0 },
-            Calibration::TwoSided { low: 0.25, high: 0.75 },
+            Calibration::Logistic {
+                midpoint: 3.0,
+                slope: -2.0,
+            },
+            Calibration::Percentile {
+                low_is_better: true,
+            },
+            Calibration::Percentile {
+                low_is_better: false,
+            },
+            Calibration::TwoSided {
+                low: 0.0,
+                high: 1.0,
+            },
+            Calibration::TwoSided {
+                low: 0.25,
+                high: 0.75,
+            },
             Calibration::Isotonic(Knots::isotonic(vec![(0.0, 0.1), (10.0, 1.0)]).expect("ascends")),
         ];
         for calibration in &all {
-            for value in [f64::NEG_INFINITY, -5.0, 0.0, 1.0, 500.0, 1000.0, 1e300, f64::INFINITY] {
+            for value in [
+                f64::NEG_INFINITY,
+                -5.0,
+                0.0,
+                1.0,
+                500.0,
+                1000.0,
+                1e300,
+                f64::INFINITY,
+            ] {
                 let term = at(calibration, value);
-                assert!((FLOOR..=1.0).contains(&term), "{calibration:?} of {value} is {term}");
+                assert!(
+                    (FLOOR..=1.0).contains(&term),
+                    "{calibration:?} of {value} is {term}"
+                );
             }
             assert_eq!(calibration.term(None, Some(&knots)), FLOOR);
             assert_eq!(calibration.term(Some(f64::NAN), Some(&knots)), FLOOR);
         }
         assert_eq!(at(&all[1], 3.0), 0.5);
-        assert!((at(&all[2], 100.0) - 0.9).abs() < 0.005 && (at(&all[3], 100.0) - 0.1).abs() < 0.005);
+        assert!(
+            (at(&all[2], 100.0) - 0.9).abs() < 0.005 && (at(&all[3], 100.0) - 0.1).abs() < 0.005
+        );
         assert_eq!([at(&all[4], 1.0), at(&all[4], 1000.0)], [1.0, 1.0]);
-        let two_sided: Vec<f64> = [125.0, 500.0, 875.0].map(|value| at(&all[5], value)).to_vec();
-        assert!((two_sided[0] - 0.5).abs() < 0.01 && two_sided[1] == 1.0 && (two_sided[2] - 0.5).abs() < 0.01);
+        let two_sided: Vec<f64> = [125.0, 500.0, 875.0]
+            .map(|value| at(&all[5], value))
+            .to_vec();
+        assert!(
+            (two_sided[0] - 0.5).abs() < 0.01
+                && two_sided[1] == 1.0
+                && (two_sided[2] - 0.5).abs() < 0.01
+        );
         assert_eq!(at(&all[6], 5.0), 0.55);
     }
 
     #[test]
     fn points_that_are_no_isotonic_map_are_named() {
-        let wrong = |points: &[(f64, f64)]| Knots::isotonic(points.to_vec()).expect_err("no map").to_string();
+        let wrong = |points: &[(f64, f64)]| {
+            Knots::isotonic(points.to_vec())
+                .expect_err("no map")
+                .to_string()
+        };
         assert_eq!(wrong(&[]), "point 0: there is none");
-        assert_eq!(wrong(&[(0.0, 0.5), (0.0, 0.6)]), "point 1: the value is not above the one before");
-        assert_eq!(wrong(&[(0.0, 0.5), (1.0, 0.4)]), "point 1: the result is below the one before");
+        assert_eq!(
+            wrong(&[(0.0, 0.5), (0.0, 0.6)]),
+            "point 1: the value is not above the one before"
+        );
+        assert_eq!(
+            wrong(&[(0.0, 0.5), (1.0, 0.4)]),
+            "point 1: the result is below the one before"
+        );
         assert_eq!(wrong(&[(0.0, 0.0)]), "point 0: the result is not in (0, 1]");
-        assert_eq!(wrong(&[(f64::NAN, 0.5)]), "point 0: the value is not finite");
+        assert_eq!(
+            wrong(&[(f64::NAN, 0.5)]),
+            "point 0: the value is not finite"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Edits: what a step that rewrites changed in a text, and why.
 //!
-//! A rewriting kernel returns no new text but the spans it replaces, each with a reason. A text then stays reviewable
-//! (what was removed, by which rule), and [`apply`] makes the new one. Cost: one copy of the text, none without edits.
+//! A rewriting kernel returns no new text but the spans it replaces, each with a reason. A text
+//! then stays reviewable (what was removed, by which rule), and [`apply`] makes the new one. Cost:
+//! one copy of the text, none without edits.
 
 use std::borrow::Cow;
 
@@ -62,12 +63,26 @@ pub fn apply<'a>(text: &'a str, edits: &[Edit]) -> Result<Cow<'a, str>, EditErro
     }
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
-    for &Edit { start, end, ref replacement, .. } in edits {
+    for &Edit {
+        start,
+        end,
+        ref replacement,
+        ..
+    } in edits
+    {
         if end < start || end as usize > text.len() {
-            return Err(EditError::OutOfRange { start, end, text_len_bytes: text.len() });
+            return Err(EditError::OutOfRange {
+                start,
+                end,
+                text_len_bytes: text.len(),
+            });
         }
         if start < at {
-            return Err(EditError::Overlap { start, end, previous_end: at });
+            return Err(EditError::Overlap {
+                start,
+                end,
+                previous_end: at,
+            });
         }
         if !text.is_char_boundary(start as usize) || !text.is_char_boundary(end as usize) {
             return Err(EditError::CutsCharacter { start, end });
@@ -98,23 +113,43 @@ impl<'a> Editor<'a> {
         self.replace(start, end, "", reason);
     }
 
-    pub(crate) fn replace(&mut self, start: usize, end: usize, replacement: &'static str, reason: &'static str) {
+    pub(crate) fn replace(
+        &mut self,
+        start: usize,
+        end: usize,
+        replacement: &'static str,
+        reason: &'static str,
+    ) {
         if start == end {
             return;
         }
         let (start, end) = (start as u32, end as u32);
         match self.edits[self.first..].last_mut() {
-            Some(last) if last.end == start && last.reason == reason && last.replacement.is_empty() => {
+            Some(last)
+                if last.end == start && last.reason == reason && last.replacement.is_empty() =>
+            {
                 last.end = end;
                 last.replacement = Cow::Borrowed(replacement);
             }
-            _ => self.edits.push(Edit { start, end, replacement: Cow::Borrowed(replacement), reason }),
+            _ => self.edits.push(Edit {
+                start,
+                end,
+                replacement: Cow::Borrowed(replacement),
+                reason,
+            }),
         }
     }
 
-    /// Removes what is left before `first` and from `last` to `text_len_bytes`: edits there lose their replacement, and
-    /// what lies between them goes for `reason`. No edit may reach over either.
-    pub(crate) fn crop(&mut self, first: usize, last: usize, text_len_bytes: usize, reason: &'static str) {
+    /// Removes what is left before `first` and from `last` to `text_len_bytes`: edits there lose
+    /// their replacement, and what lies between them goes for `reason`. No edit may reach over
+    /// either.
+    pub(crate) fn crop(
+        &mut self,
+        first: usize,
+        last: usize,
+        text_len_bytes: usize,
+        reason: &'static str,
+    ) {
         let old: Vec<Edit> = self.edits.drain(self.first..).collect();
         let head = old.partition_point(|edit| (edit.start as usize) < first);
         let tail = head + old[head..].partition_point(|edit| (edit.start as usize) < last);
@@ -141,28 +176,61 @@ mod tests {
     use super::*;
 
     fn edit(start: u32, end: u32, replacement: &'static str) -> Edit {
-        Edit { start, end, replacement: Cow::Borrowed(replacement), reason: "test.rule" }
+        Edit {
+            start,
+            end,
+            replacement: Cow::Borrowed(replacement),
+            reason: "test.rule",
+        }
     }
 
     #[test]
     fn edits_are_made_in_order() {
-        assert!(matches!(apply("שלום 😀", &[]), Ok(Cow::Borrowed("שלום 😀"))));
+        assert!(matches!(
+            apply("שלום 😀", &[]),
+            Ok(Cow::Borrowed("שלום 😀"))
+        ));
         assert_eq!(apply("", &[edit(0, 0, "a")]).as_deref(), Ok("a"));
         assert_eq!(apply("abc", &[edit(0, 3, "")]).as_deref(), Ok(""));
-        assert_eq!(apply("añb😀", &[edit(0, 1, ""), edit(1, 3, "n"), edit(4, 8, ":)")]).as_deref(), Ok("nb:)"));
-        assert_eq!(apply("ab", &[edit(1, 1, "x"), edit(1, 1, "y")]).as_deref(), Ok("axyb"));
+        assert_eq!(
+            apply(
+                "añb😀",
+                &[edit(0, 1, ""), edit(1, 3, "n"), edit(4, 8, ":)")]
+            )
+            .as_deref(),
+            Ok("nb:)")
+        );
+        assert_eq!(
+            apply("ab", &[edit(1, 1, "x"), edit(1, 1, "y")]).as_deref(),
+            Ok("axyb")
+        );
     }
 
     #[test]
     fn edits_that_do_not_fit_are_errors() {
         let message = |text, edits: &[Edit]| apply(text, edits).map_err(|e| e.to_string());
         let err = |message: &str| Err(message.to_string());
-        assert_eq!(message("ab", &[edit(1, 3, "")]), err("edit 1..3 is out of range for a text of 2 bytes"));
-        assert_eq!(message("ab", &[edit(2, 1, "")]), err("edit 2..1 is out of range for a text of 2 bytes"));
+        assert_eq!(
+            message("ab", &[edit(1, 3, "")]),
+            err("edit 1..3 is out of range for a text of 2 bytes")
+        );
+        assert_eq!(
+            message("ab", &[edit(2, 1, "")]),
+            err("edit 2..1 is out of range for a text of 2 bytes")
+        );
         let overlapping = [edit(0, 2, ""), edit(1, 2, "")];
-        assert_eq!(message("abc", &overlapping), err("edit 1..2 starts before the one before it ends, at 2"));
-        assert_eq!(message("é", &[edit(0, 1, "")]), err("edit 0..1 cuts a character"));
-        assert_eq!(message("é", &[edit(1, 2, "")]), err("edit 1..2 cuts a character"));
+        assert_eq!(
+            message("abc", &overlapping),
+            err("edit 1..2 starts before the one before it ends, at 2")
+        );
+        assert_eq!(
+            message("é", &[edit(0, 1, "")]),
+            err("edit 0..1 cuts a character")
+        );
+        assert_eq!(
+            message("é", &[edit(1, 2, "")]),
+            err("edit 1..2 cuts a character")
+        );
     }
 
     #[test]
@@ -176,7 +244,10 @@ mod tests {
         editor.remove(7, 8, "b");
         editor.replace(9, 10, "\n", "b");
         editor.crop(6, 8, 12, "c");
-        let spans: Vec<_> = edits.iter().map(|e| (e.start, e.end, &*e.replacement, e.reason)).collect();
+        let spans: Vec<_> = edits
+            .iter()
+            .map(|e| (e.start, e.end, &*e.replacement, e.reason))
+            .collect();
         assert_eq!(
             spans,
             [

@@ -1,9 +1,11 @@
-//! 64-bit hashes of words in registers, and two reusable tables of hashes: which are equal, and how many differ.
+//! 64-bit hashes of words in registers, and two reusable tables of hashes: which are equal, and how
+//! many differ.
 //!
-//! [`mix`] is the folded multiplication of wyhash (Wang Yi 2019): two words of input, 128 bits of product, one word of
-//! output. Two different words agree with a probability of about 2⁻⁶⁴ if the text does not know the constants.
-//! The tables are open addressing with linear probing over a power of two of slots, at most half of them full, so that a
-//! document costs what its own items cost, whatever came before it.
+//! [`mix`] is the folded multiplication of wyhash (Wang Yi 2019): two words of input, 128 bits of
+//! product, one word of output. Two different words agree with a probability of about 2⁻⁶⁴ if the
+//! text does not know the constants. The tables are open addressing with linear probing over a
+//! power of two of slots, at most half of them full, so that a document costs what its own items
+//! cost, whatever came before it.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -48,9 +50,17 @@ pub(crate) fn keep(block: u64, len_bytes: usize) -> u64 {
 #[inline]
 pub(crate) fn first_block(text: &str, word: &[u8]) -> u64 {
     let from = word.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
-    match text.as_bytes().get(from..).and_then(|text| text.first_chunk()) {
+    match text
+        .as_bytes()
+        .get(from..)
+        .and_then(|text| text.first_chunk())
+    {
         Some(block) => u64::from_le_bytes(*block),
-        None => word.iter().take(8).rev().fold(0, |block, &byte| block << 8 | u64::from(byte)),
+        None => word
+            .iter()
+            .take(8)
+            .rev()
+            .fold(0, |block, &byte| block << 8 | u64::from(byte)),
     }
 }
 
@@ -70,7 +80,11 @@ impl Word {
     #[inline]
     pub(crate) fn new(block: &[u8], len_bytes: usize) -> Word {
         let low = keep(load(block, 0), len_bytes);
-        Word { low, high: keep(load(block, 8), len_bytes.saturating_sub(8)), len_bytes }
+        Word {
+            low,
+            high: keep(load(block, 8), len_bytes.saturating_sub(8)),
+            len_bytes,
+        }
     }
 
     #[inline]
@@ -82,7 +96,10 @@ impl Word {
     #[inline]
     pub(crate) fn hash(self) -> u64 {
         // Without its length, a word would equal one with NULs behind it.
-        mix(self.low, self.high ^ (self.len_bytes as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        mix(
+            self.low,
+            self.high ^ (self.len_bytes as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        )
     }
 }
 
@@ -136,7 +153,11 @@ impl HashIndex {
         loop {
             let slot = &mut self.slots[at];
             if slot.generation != self.generation {
-                *slot = Slot { hash, generation: self.generation, id: self.len };
+                *slot = Slot {
+                    hash,
+                    generation: self.generation,
+                    id: self.len,
+                };
                 self.len += 1;
                 return (slot.id, true);
             }
@@ -153,7 +174,8 @@ impl HashIndex {
     }
 }
 
-/// A set of hashes that are uniform in their high bits, which choose the slot. It grows with what is in it.
+/// A set of hashes that are uniform in their high bits, which choose the slot. It grows with what
+/// is in it.
 #[derive(Default)]
 pub(crate) struct HashSet {
     /// 0 is a free slot.
@@ -227,7 +249,10 @@ mod tests {
         for items in [5, 5, 200_000, 3] {
             index.start(items);
             let ids = [7, 9, 7, 0, 9].map(|hash| index.insert(hash));
-            assert_eq!(ids, [(0, true), (1, true), (0, false), (2, true), (1, false)]);
+            assert_eq!(
+                ids,
+                [(0, true), (1, true), (0, false), (2, true), (1, false)]
+            );
             assert_eq!(index.len(), 3);
         }
     }
@@ -255,7 +280,10 @@ mod tests {
         for from in 0..text.len() - SHORT {
             for len in 0..=SHORT {
                 let word = &text[from..from + len];
-                assert_eq!(Word::new(&text[from..from + SHORT], len).hash(), hash_word(word));
+                assert_eq!(
+                    Word::new(&text[from..from + SHORT], len).hash(),
+                    hash_word(word)
+                );
                 assert_eq!(set.insert(hash_word(word)), words.insert(word), "{word:?}");
             }
         }

@@ -1,5 +1,5 @@
-//! Text to numbers: pure kernels over `&str`, without I/O, clock or hidden state. The same text gives the same numbers on
-//! any machine, thread and batch.
+//! Text to numbers: pure kernels over `&str`, without I/O, clock or hidden state. The same text
+//! gives the same numbers on any machine, thread and batch.
 //!
 //! | where | what |
 //! |---|---|

@@ -1,12 +1,12 @@
 //! MinHash signatures and LSH band keys for near-duplicate detection.
 //!
-//! Broder 1997; banding as in Leskovec et al., *Mining of Massive Datasets*, ch. 3: with `bands` bands of `rows` rows, two
-//! documents of Jaccard similarity s share a band key with probability 1 − (1 − sʳᵒʷˢ)ᵇᵃⁿᵈˢ. Departs in one point: the
-//! permutations are `a·x + b` modulo 2³² with odd `a` over 32 bits folded of a shingle's hash, not modulo a prime over 61
-//! bits. Eleven times as fast, and as exact: root mean square error .0395 at 112 permutations against .0399 on 1,500 edited
-//! pairs.
-//! Cost: `bands × rows` multiplications a shingle, 16 or 8 at a time where AVX-512 or AVX2 is found at run time; the result
-//! does not depend on what is found.
+//! Broder 1997; banding as in Leskovec et al., *Mining of Massive Datasets*, ch. 3: with `bands`
+//! bands of `rows` rows, two documents of Jaccard similarity s share a band key with probability 1
+//! − (1 − sʳᵒʷˢ)ᵇᵃⁿᵈˢ. Departs in one point: the permutations are `a·x + b` modulo 2³² with odd `a`
+//! over 32 bits folded of a shingle's hash, not modulo a prime over 61 bits. Eleven times as fast,
+//! and as exact: root mean square error .0395 at 112 permutations against .0399 on 1,500 edited
+//! pairs. Cost: `bands × rows` multiplications a shingle, 16 or 8 at a time where AVX-512 or AVX2
+//! is found at run time; the result does not depend on what is found.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -29,7 +29,10 @@ impl MinHash {
     /// # Panics
     /// If `bands` or `rows` is 0.
     pub fn new(bands: usize, rows: usize, seed: u64) -> MinHash {
-        assert!(bands > 0 && rows > 0, "a signature has at least one band of one row");
+        assert!(
+            bands > 0 && rows > 0,
+            "a signature has at least one band of one row"
+        );
         let permutations = bands * rows;
         let blocks = permutations.div_ceil(LANES);
         let (mut a, mut b) = (vec![[1; LANES]; blocks], vec![[0; LANES]; blocks]);
@@ -39,7 +42,12 @@ impl MinHash {
             a[k / LANES][k % LANES] = random as u32 | 1;
             b[k / LANES][k % LANES] = (random >> 32) as u32;
         }
-        MinHash { rows, permutations, a, b }
+        MinHash {
+            rows,
+            permutations,
+            a,
+            b,
+        }
     }
 
     /// How many values a signature has: bands × rows.
@@ -47,9 +55,11 @@ impl MinHash {
         self.permutations
     }
 
-    /// Writes the signature of `shingles` (in any order, repeats allowed) to `out`, of `bands × rows` values.
+    /// Writes the signature of `shingles` (in any order, repeats allowed) to `out`, of
+    /// `bands × rows` values.
     ///
-    /// No shingles give `u32::MAX` throughout: a document without shingles has no near-duplicates and should get no keys.
+    /// No shingles give `u32::MAX` throughout: a document without shingles has no near-duplicates
+    /// and should get no keys.
     ///
     /// # Panics
     /// If `out` has another length.
@@ -58,7 +68,11 @@ impl MinHash {
         reason = "kernels for instruction sets that are found at run time: 2 times as fast as without"
     )]
     pub fn signature(&self, shingles: &[u64], out: &mut [u32]) {
-        assert_eq!(out.len(), self.permutations, "a signature has bands × rows values");
+        assert_eq!(
+            out.len(),
+            self.permutations,
+            "a signature has bands × rows values"
+        );
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") {
@@ -85,7 +99,8 @@ impl MinHash {
         self.signature_scalar(shingles, out);
     }
 
-    // Inlined into the functions above, where the compiler turns the inner loop into their instructions.
+    // Inlined into the functions above, where the compiler turns the inner loop into their
+    // instructions.
     #[inline(always)]
     fn signature_scalar(&self, shingles: &[u64], out: &mut [u32]) {
         for ((a, b), out) in self.a.iter().zip(&self.b).zip(out.chunks_mut(LANES)) {
@@ -100,14 +115,20 @@ impl MinHash {
         }
     }
 
-    /// Replaces `out` by one key for each band of `signature`: documents that share one are candidates.
+    /// Replaces `out` by one key for each band of `signature`: documents that share one are
+    /// candidates.
     ///
-    /// The band's index seeds the hash, so keys of different bands differ even where their rows agree.
+    /// The band's index seeds the hash, so keys of different bands differ even where their rows
+    /// agree.
     ///
     /// # Panics
     /// If `signature` has another length than bands × rows.
     pub fn band_keys(&self, signature: &[u32], out: &mut Vec<u64>) {
-        assert_eq!(signature.len(), self.permutations, "a signature has bands × rows values");
+        assert_eq!(
+            signature.len(),
+            self.permutations,
+            "a signature has bands × rows values"
+        );
         out.clear();
         let mut bytes = Vec::with_capacity(4 * self.rows);
         for (band, rows) in signature.chunks_exact(self.rows).enumerate() {
@@ -118,10 +139,13 @@ impl MinHash {
     }
 }
 
-/// The least shingle under a permutation that no signature uses; `None` without shingles. Two documents of Jaccard
-/// similarity s have the same with probability s.
+/// The least shingle under a permutation that no signature uses; `None` without shingles. Two
+/// documents of Jaccard similarity s have the same with probability s.
 pub fn probe(shingles: &[u64]) -> Option<u64> {
-    shingles.iter().map(|shingle| (shingle ^ 0x5851_f42d_4c95_7f2d).wrapping_mul(0xd134_2543_de82_ef95)).min()
+    shingles
+        .iter()
+        .map(|shingle| (shingle ^ 0x5851_f42d_4c95_7f2d).wrapping_mul(0xd134_2543_de82_ef95))
+        .min()
 }
 
 /// Steele, Lea and Flood 2014, *Fast splittable pseudorandom number generators*.
@@ -152,7 +176,10 @@ mod tests {
     fn pair(state: &mut u64, both: usize, each: usize) -> (Vec<u64>, Vec<u64>) {
         let mut random = |n| (0..n).map(|_| splitmix64(state)).collect::<Vec<_>>();
         let common = random(both);
-        ([common.clone(), random(each)].concat(), [random(each), common].concat())
+        (
+            [common.clone(), random(each)].concat(),
+            [random(each), common].concat(),
+        )
     }
 
     #[test]
@@ -168,7 +195,9 @@ mod tests {
                 // The definition, without blocks.
                 let least = |k: usize| {
                     let (a, b) = (hash.a[k / LANES][k % LANES], hash.b[k / LANES][k % LANES]);
-                    let values = shingles.iter().map(|s| ((s ^ s >> 32) as u32).wrapping_mul(a).wrapping_add(b));
+                    let values = shingles
+                        .iter()
+                        .map(|s| ((s ^ s >> 32) as u32).wrapping_mul(a).wrapping_add(b));
                     values.min().unwrap_or(u32::MAX)
                 };
                 assert_eq!(scalar, (0..bands * rows).map(least).collect::<Vec<_>>());
@@ -189,15 +218,24 @@ mod tests {
     #[test]
     fn order_and_repeats_do_not_matter_but_the_seed_does() {
         let hash = MinHash::new(14, 8, 1);
-        assert_eq!(signature(&hash, &[5, 6, 7]), signature(&hash, &[7, 5, 5, 6, 7]));
-        assert_ne!(signature(&hash, &[5, 6, 7]), signature(&MinHash::new(14, 8, 2), &[5, 6, 7]));
+        assert_eq!(
+            signature(&hash, &[5, 6, 7]),
+            signature(&hash, &[7, 5, 5, 6, 7])
+        );
+        assert_ne!(
+            signature(&hash, &[5, 6, 7]),
+            signature(&MinHash::new(14, 8, 2), &[5, 6, 7])
+        );
         assert_eq!(signature(&hash, &[]), [u32::MAX; 112]);
     }
 
     #[test]
     fn equal_rows_in_two_bands_give_two_keys() {
         let keys = keys(&MinHash::new(4, 3, 1), &[]);
-        assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+        assert_eq!(
+            keys.iter().collect::<std::collections::HashSet<_>>().len(),
+            4
+        );
     }
 
     #[test]
@@ -209,16 +247,26 @@ mod tests {
             let (both, each) = (50 + n % 300, 1 + n % 97);
             let (a, b) = pair(&mut state, both, each);
             let jaccard = both as f64 / (both + 2 * each) as f64;
-            let equal = signature(&hash, &a).iter().zip(signature(&hash, &b)).filter(|(x, y)| **x == *y).count();
+            let equal = signature(&hash, &a)
+                .iter()
+                .zip(signature(&hash, &b))
+                .filter(|(x, y)| **x == *y)
+                .count();
             let error = equal as f64 / 112.0 - jaccard;
             sum += error;
             squares += error * error;
             expected += jaccard * (1.0 - jaccard) / 112.0;
         }
-        let (bias, rmse, theory) =
-            (sum / PAIRS as f64, (squares / PAIRS as f64).sqrt(), (expected / PAIRS as f64).sqrt());
+        let (bias, rmse, theory) = (
+            sum / PAIRS as f64,
+            (squares / PAIRS as f64).sqrt(),
+            (expected / PAIRS as f64).sqrt(),
+        );
         assert!(bias.abs() < 0.005, "bias {bias}");
-        assert!((rmse / theory - 1.0).abs() < 0.1, "root mean square error {rmse}, expected {theory}");
+        assert!(
+            (rmse / theory - 1.0).abs() < 0.1,
+            "root mean square error {rmse}, expected {theory}"
+        );
     }
 
     #[test]
@@ -231,10 +279,16 @@ mod tests {
             const PAIRS: usize = 1000;
             let meets = |state: &mut u64| {
                 let (a, b) = pair(state, both, each);
-                keys(&hash, &a).iter().zip(keys(&hash, &b)).any(|(x, y)| *x == y)
+                keys(&hash, &a)
+                    .iter()
+                    .zip(keys(&hash, &b))
+                    .any(|(x, y)| *x == y)
             };
             let found = (0..PAIRS).filter(|_| meets(&mut state)).count() as f64 / PAIRS as f64;
-            assert!((found - expected).abs() < 0.06, "similarity {s}: {found} of pairs meet, expected {expected}");
+            assert!(
+                (found - expected).abs() < 0.06,
+                "similarity {s}: {found} of pairs meet, expected {expected}"
+            );
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What two texts or two URLs have in common that mean the same: hashes for exact deduplication that look past case,
-//! punctuation and spacing.
+//! What two texts or two URLs have in common that mean the same: hashes for exact deduplication
+//! that look past case, punctuation and spacing.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::python;
 
-/// xxh3-128 of the lower-cased `\w+` words of a text, as Python has both, joined by spaces; of a text without words, of the
-/// text itself.
+/// xxh3-128 of the lower-cased `\w+` words of a text, as Python has both, joined by spaces; of a
+/// text without words, of the text itself.
 ///
 /// ```
 /// use curate_scorers::normalize::text_hash;
@@ -25,10 +25,15 @@ pub fn text_hash(text: &str) -> u128 {
         hash.update(word.as_bytes());
         any = true;
     }
-    if any { hash.digest128() } else { xxh3_128(text.as_bytes()) }
+    if any {
+        hash.digest128()
+    } else {
+        xxh3_128(text.as_bytes())
+    }
 }
 
-/// xxh3-128 of a URL without its fragment, scheme and host in lower case (RFC 3986, section 6.2.2.1); `None` of an empty one.
+/// xxh3-128 of a URL without its fragment, scheme and host in lower case (RFC 3986, section
+/// 6.2.2.1); `None` of an empty one.
 ///
 /// ```
 /// use curate_scorers::normalize::url_hash;
@@ -41,7 +46,10 @@ pub fn url_hash(url: &str) -> Option<u128> {
     let url = url.trim();
     let url = url.split_once('#').map_or(url, |(before, _)| before);
     let host = url.find("://").map_or(0, |scheme| scheme + 3);
-    let path = url[host..].find(['/', '?']).map_or(url.len(), |end| host + end);
+    let path = url[host..]
+        .find(['/', '?'])
+        .map_or(url.len(), |end| host + end);
     let (authority, rest) = url.split_at(path);
-    (!url.is_empty()).then(|| xxh3_128(format!("{}{rest}", authority.to_ascii_lowercase()).as_bytes()))
+    (!url.is_empty())
+        .then(|| xxh3_128(format!("{}{rest}", authority.to_ascii_lowercase()).as_bytes()))
 }

@@ -1,7 +1,8 @@
-//! The paragraphs or lines of a text, as spans that can be cut out of it, and a hash of what stands in each.
+//! The paragraphs or lines of a text, as spans that can be cut out of it, and a hash of what stands
+//! in each.
 //!
-//! A line ends with its line feed. A paragraph is a run of lines that are not blank, with the blank lines behind it. White
-//! space at the ends does not count for what a unit holds.
+//! A line ends with its line feed. A paragraph is a run of lines that are not blank, with the blank
+//! lines behind it. White space at the ends does not count for what a unit holds.
 
 use std::ops::Range;
 
@@ -22,7 +23,8 @@ pub enum Unit {
 pub struct Span {
     /// Its bytes, what separates it from the next one included.
     pub range: Range<usize>,
-    /// xxh3-64 of its text without white space at the ends: two of 10^8 different ones share it with probability 3e-4.
+    /// xxh3-64 of its text without white space at the ends: two of 10^8 different ones share it
+    /// with probability 3e-4.
     pub hash: u64,
 }
 
@@ -60,7 +62,10 @@ pub fn spans(text: &str, unit: Unit, min_len: usize) -> impl Iterator<Item = Spa
     });
     units.filter_map(move |range| {
         let held = text[range.clone()].trim();
-        (held.chars().take(min_len).count() == min_len).then(|| Span { range, hash: xxh3_64(held.as_bytes()) })
+        (held.chars().take(min_len).count() == min_len).then(|| Span {
+            range,
+            hash: xxh3_64(held.as_bytes()),
+        })
     })
 }
 
@@ -77,14 +82,22 @@ mod tests {
     use super::*;
 
     fn units(text: &str, unit: Unit, min_len: usize) -> Vec<&str> {
-        spans(text, unit, min_len).map(|span| &text[span.range]).collect()
+        spans(text, unit, min_len)
+            .map(|span| &text[span.range])
+            .collect()
     }
 
     #[test]
     fn units_hold_what_separates_them() {
         let text = "\n \nA first\r\nparagraph.\n\t\n\nA second.\n\n\n";
-        assert_eq!(units(text, Unit::Paragraph, 1), ["A first\r\nparagraph.\n\t\n\n", "A second.\n\n\n"]);
-        assert_eq!(units(text, Unit::Line, 1), ["A first\r\n", "paragraph.\n", "A second.\n"]);
+        assert_eq!(
+            units(text, Unit::Paragraph, 1),
+            ["A first\r\nparagraph.\n\t\n\n", "A second.\n\n\n"]
+        );
+        assert_eq!(
+            units(text, Unit::Line, 1),
+            ["A first\r\n", "paragraph.\n", "A second.\n"]
+        );
         for empty in ["", "\n", " \n\u{3000}\n"] {
             assert_eq!(units(empty, Unit::Line, 0), [""; 0]);
             assert_eq!(units(empty, Unit::Paragraph, 0), [""; 0]);
@@ -94,7 +107,11 @@ mod tests {
     #[test]
     fn short_ones_are_passed_over_and_ends_do_not_count() {
         assert_eq!(units("äöü\n12\nlonger", Unit::Line, 3), ["äöü\n", "longer"]);
-        let hashes = |text: &str| spans(text, Unit::Paragraph, 1).map(|span| span.hash).collect::<Vec<_>>();
+        let hashes = |text: &str| {
+            spans(text, Unit::Paragraph, 1)
+                .map(|span| span.hash)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(hashes("  same text \r\n\n"), hashes("same text"));
         assert_ne!(hashes("same text"), hashes("same  text"));
     }

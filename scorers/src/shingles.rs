@@ -1,15 +1,18 @@
-//! Shingles for near-duplicate detection: hashed word n-grams, and the exact Jaccard similarity of their sets.
+//! Shingles for near-duplicate detection: hashed word n-grams, and the exact Jaccard similarity of
+//! their sets.
 //!
-//! Broder 1997; word 5-grams as in Lee et al. 2022 (arXiv:2107.06499), over the `\w+` words of the lower-cased text, both
-//! as Python has them. Departs in one point: n-grams are compared by a 64-bit hash, combined of the hashes of their words;
-//! two of 10⁶ different n-grams share one with a probability of 3e-8.
-//! Cost: each word is hashed once; then n multiplications a shingle, and 8 bytes.
+//! Broder 1997; word 5-grams as in Lee et al. 2022 (arXiv:2107.06499), over the `\w+` words of the
+//! lower-cased text, both as Python has them. Departs in one point: n-grams are compared by a
+//! 64-bit hash, combined of the hashes of their words; two of 10⁶ different n-grams share one with
+//! a probability of 3e-8. Cost: each word is hashed once; then n multiplications a shingle, and 8
+//! bytes.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::python;
 
-/// Replaces `out` by one hash for each n-gram of `text`, in order, with repeats; none if it has fewer than `ngram` words.
+/// Replaces `out` by one hash for each n-gram of `text`, in order, with repeats; none if it has
+/// fewer than `ngram` words.
 ///
 /// # Panics
 /// If `ngram` is 0.
@@ -28,7 +31,8 @@ pub fn shingles(text: &str, ngram: usize, out: &mut Vec<u64>) {
     out.extend(python::word_runs(&python::lower(text)).map(|word| xxh3_64(word.as_bytes())));
     let shingles = (out.len() + 1).saturating_sub(ngram);
     for at in 0..shingles {
-        // Words before `at` are not needed any more, so a shingle takes the place of its first word.
+        // Words before `at` are not needed any more, so a shingle takes the place of its first
+        // word.
         out[at] = combine(&out[at..at + ngram]);
     }
     out.truncate(shingles);
@@ -41,15 +45,18 @@ pub fn shingle_set(text: &str, ngram: usize, out: &mut Vec<u64>) {
     out.dedup();
 }
 
-/// One hash of the hashes of words in order. Each step is a bijection, so n-grams that differ in one word never collide.
+/// One hash of the hashes of words in order. Each step is a bijection, so n-grams that differ in
+/// one word never collide.
 fn combine(words: &[u64]) -> u64 {
-    let mixed = words.iter().fold(0u64, |hash, word| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mixed = words.iter().fold(0u64, |hash, word| {
+        (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
     let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed ^ mixed >> 31
 }
 
-/// The Jaccard similarity `|a∩b| / |a∪b|` and the containment `|a∩b| / min(|a|, |b|)` of two sets, sorted and each once;
-/// both 0 if either is empty.
+/// The Jaccard similarity `|a∩b| / |a∪b|` and the containment `|a∩b| / min(|a|, |b|)` of two sets,
+/// sorted and each once; both 0 if either is empty.
 pub fn jaccard(a: &[u64], b: &[u64]) -> (f64, f64) {
     if a.is_empty() || b.is_empty() {
         return (0.0, 0.0);
@@ -61,7 +68,10 @@ pub fn jaccard(a: &[u64], b: &[u64]) -> (f64, f64) {
         i += usize::from(a_first);
         j += usize::from(b_first);
     }
-    (both as f64 / (a.len() + b.len() - both) as f64, both as f64 / a.len().min(b.len()) as f64)
+    (
+        both as f64 / (a.len() + b.len() - both) as f64,
+        both as f64 / a.len().min(b.len()) as f64,
+    )
 }
 
 #[cfg(test)]
@@ -102,7 +112,10 @@ mod tests {
 
     #[test]
     fn words_are_those_of_python() {
-        assert_eq!(all("ΚΌΣΜΟΣ — Straße\r\nשלום", 3), all("κόσμος straße (שלום)", 3));
+        assert_eq!(
+            all("ΚΌΣΜΟΣ — Straße\r\nשלום", 3),
+            all("κόσμος straße (שלום)", 3)
+        );
         // lower() of İ ends in a combining dot, which is no word character and so ends the word.
         assert_eq!(all("İstanbul", 2), all("i stanbul", 2));
         assert_eq!(all("cafe\u{301}s", 2), all("cafe s", 2));
@@ -110,7 +123,9 @@ mod tests {
 
     #[test]
     fn hashes_agree_with_strings() {
-        let text: String = (0..3_000).map(|i| format!("w{} ", i * i % 101 % 7)).collect();
+        let text: String = (0..3_000)
+            .map(|i| format!("w{} ", i * i % 101 % 7))
+            .collect();
         let words: Vec<&str> = text.split_whitespace().collect();
         let strings: HashSet<&[&str]> = words.windows(4).collect();
         assert_eq!(set(&text, 4).len(), strings.len());
@@ -122,7 +137,10 @@ mod tests {
         assert_eq!(jaccard(&[1], &[]), (0.0, 0.0));
         assert_eq!(jaccard(&[1, 2, 3, 9], &[2, 3, 4]), (2.0 / 5.0, 2.0 / 3.0));
         assert_eq!(jaccard(&[7, 8], &[7, 8]), (1.0, 1.0));
-        let (a, b) = (set("the cat sat on the mat today", 5), set("The cat sat on the mat, again", 5));
+        let (a, b) = (
+            set("the cat sat on the mat today", 5),
+            set("The cat sat on the mat, again", 5),
+        );
         assert_eq!(jaccard(&a, &b), (2.0 / 4.0, 2.0 / 3.0));
     }
 

@@ -1,11 +1,12 @@
-//! The heuristic quality score of the study note: lexical variety, length and repeated lines, in one number.
+//! The heuristic quality score of the study note: lexical variety, length and repeated lines, in
+//! one number.
 //!
 //! With the `\w+` words and the non-blank lines of the trimmed, lower-cased text,
-//! `0.4·(distinct words / words) + 0.3·min(words / 500, 1) + 0.3·(1 − dup)`, `dup = 1 − distinct lines / lines`, clamped to
-//! \[0, 1\]. Characters, words, lines and the order of the sum are Python's, so the score is Python's to the bit.
-//! Departs in one point: words and lines are compared by 64-bit hash.
-//! Cost: one lower-cased copy of the text and two passes over it, in blocks of 64 bytes; what is not ASCII goes through
-//! [`python`], word by word.
+//! `0.4·(distinct words / words) + 0.3·min(words / 500, 1) + 0.3·(1 − dup)`,
+//! `dup = 1 − distinct lines / lines`, clamped to \[0, 1\]. Characters, words, lines and the order
+//! of the sum are Python's, so the score is Python's to the bit. Departs in one point: words and
+//! lines are compared by 64-bit hash. Cost: one lower-cased copy of the text and two passes over
+//! it, in blocks of 64 bytes; what is not ASCII goes through [`python`], word by word.
 
 use memchr::memchr_iter;
 use xxhash_rust::xxh3::xxh3_64;
@@ -54,14 +55,18 @@ pub fn study_note(text: &str) -> f64 {
     score.clamp(0.0, 1.0)
 }
 
-/// `str.lower()`. Lines are independent: a line feed neither is a letter nor lets a sigma look past it.
+/// `str.lower()`. Lines are independent: a line feed neither is a letter nor lets a sigma look past
+/// it.
 fn lower(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
     let mut out = String::with_capacity(text.len() + 2 * SHORT);
     let mut start = 0;
-    for end in memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1).chain([text.len()]) {
+    for end in memchr_iter(b'\n', text.as_bytes())
+        .map(|at| at + 1)
+        .chain([text.len()])
+    {
         push_lower(&text[start..end], &mut out);
         start = end;
     }
@@ -89,10 +94,14 @@ fn for_each_word_hash(text: &mut String, mut action: impl FnMut(u64)) {
         let mut edges = bits ^ (bits << 1 | u64::from(is_open));
         loop {
             if !is_open {
-                let Some(at) = pop_lowest(&mut edges) else { break };
+                let Some(at) = pop_lowest(&mut edges) else {
+                    break;
+                };
                 (from, is_open) = (offset + at, true);
             }
-            let Some(at) = pop_lowest(&mut edges) else { break };
+            let Some(at) = pop_lowest(&mut edges) else {
+                break;
+            };
             hash_words(text, from, offset + at, &mut action);
             is_open = false;
         }
@@ -123,15 +132,16 @@ fn hash_words(text: &str, from: usize, to: usize, action: &mut impl FnMut(u64)) 
     python::word_runs(&text[from..to]).for_each(|word| action(hash_word(word.as_bytes())));
 }
 
-/// One bit for each of at most 64 bytes, the first lowest: whether it may belong to a lower-case word. Whatever is not ASCII
-/// may.
+/// One bit for each of at most 64 bytes, the first lowest: whether it may belong to a lower-case
+/// word. Whatever is not ASCII may.
 fn word_bits(block: &[u8]) -> u64 {
     let Some(block) = block.first_chunk::<64>() else {
         let mut padded = [b' '; 64];
         padded[..block.len()].copy_from_slice(block);
         return word_bits(&padded);
     };
-    let is_wordy = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || !b.is_ascii();
+    let is_wordy =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || !b.is_ascii();
     let flags = block.map(|b| u8::from(is_wordy(b)));
     // Eight flags to eight bits: the product's highest byte has each of them at another place.
     let eight = |i: usize| load(&flags, 8 * i).wrapping_mul(0x0102_0408_1020_4080) >> 56;
@@ -151,15 +161,25 @@ mod tests {
 
     #[test]
     fn agrees_with_python_to_the_bit() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/golden/study_note.jsonl");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../fixtures/golden/study_note.jsonl"
+        );
         let file = std::fs::read_to_string(path).expect("the golden file is in the repository");
-        let rows: Vec<Golden> =
-            file.lines().map(|line| serde_json::from_str(line).expect("a line is one object")).collect();
+        let rows: Vec<Golden> = file
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line is one object"))
+            .collect();
         assert!(rows.len() >= 60, "{} rows", rows.len());
         for Golden { name, text, score } in rows {
             // serde_json's own numbers may be off by one unit in the last place.
             let score: f64 = score.get().parse().expect("the score is a number");
-            assert_eq!(study_note(&text).to_bits(), score.to_bits(), "{name}: {} is not {score}", study_note(&text));
+            assert_eq!(
+                study_note(&text).to_bits(),
+                score.to_bits(),
+                "{name}: {} is not {score}",
+                study_note(&text)
+            );
         }
     }
 
@@ -184,19 +204,27 @@ mod tests {
     fn words_and_lines_are_compared_in_lower_case() {
         // Two words of four differ, one line of two.
         let expected = 0.4 * (2.0 / 4.0) + 0.3 * (4.0 / 500.0) + 0.3 * (1.0 - (1.0 - 1.0 / 2.0));
-        for text in ["ΚΌΣΜΟΣ Καλημέρα\r\nκόσμος καλημέρα", "Shalom (שלום)\u{2028}SHALOM (שלום)\n \n"]
-        {
+        for text in [
+            "ΚΌΣΜΟΣ Καλημέρα\r\nκόσμος καλημέρα",
+            "Shalom (שלום)\u{2028}SHALOM (שלום)\n \n",
+        ] {
             assert_eq!(study_note(text), expected, "{text}");
         }
     }
 
     #[test]
     fn words_may_stand_across_blocks() {
-        // Every place of a word of every length among blocks of 64 bytes, and at the end of the text.
+        // Every place of a word of every length among blocks of 64 bytes, and at the end of the
+        // text.
         for len in 1..80 {
             for before in 0..70 {
-                let text =
-                    format!("a{}{} é{} {}", ".".repeat(before + 20), "x".repeat(len), "Y".repeat(len), "Z".repeat(len));
+                let text = format!(
+                    "a{}{} é{} {}",
+                    ".".repeat(before + 20),
+                    "x".repeat(len),
+                    "Y".repeat(len),
+                    "Z".repeat(len)
+                );
                 let expected = 0.4 * (4.0 / 4.0) + 0.3 * (4.0 / 500.0) + 0.3;
                 assert_eq!(study_note(&text), expected, "{text}");
             }
@@ -205,6 +233,9 @@ mod tests {
 
     #[test]
     fn one_line_of_a_megabyte() {
-        assert_eq!(study_note(&"ab ".repeat(350_000)), 0.4 * (1.0 / 350_000.0) + 0.3 + 0.3);
+        assert_eq!(
+            study_note(&"ab ".repeat(350_000)),
+            0.4 * (1.0 / 350_000.0) + 0.3 + 0.3
+        );
     }
 }

@@ -1,18 +1,21 @@
 //! Token counts, with the embedded tokenizer or any other `tokenizer.json`.
 //!
-//! The `tokenizers` crate does the work; a count is the number of tokens of the text alone, without those that a template
-//! adds. The name of a special token in a text, `<|endoftext|>` say, is text: it is counted as its characters are, so no
-//! document can smuggle in a token that ends a document. Truncation and padding of the file are switched off.
+//! The `tokenizers` crate does the work; a count is the number of tokens of the text alone, without
+//! those that a template adds. The name of a special token in a text, `<|endoftext|>` say, is text:
+//! it is counted as its characters are, so no document can smuggle in a token that ends a document.
+//! Truncation and padding of the file are switched off.
 //!
-//! A long text is counted in pieces of some 64 KiB, which bounds memory, wherever pieces are sure to have as many tokens as
-//! the whole: see `is_cut`. The embedded tokenizer and those of the Qwen2 and Llama 3 families are such. A stretch of 1 MiB
-//! in which nothing is sure (one letter a million times), and each MiB of a text with any other tokenizer, is cut all the
-//! same: it costs up to 150 bytes of memory a byte, so a limit has to be; the count may be off by a token or so a cut.
-//! Cost: about 3 MB/s with the embedded vocabulary, linear in any text.
+//! A long text is counted in pieces of some 64 KiB, which bounds memory, wherever pieces are sure
+//! to have as many tokens as the whole: see `is_cut`. The embedded tokenizer and those of the Qwen2
+//! and Llama 3 families are such. A stretch of 1 MiB in which nothing is sure (one letter a million
+//! times), and each MiB of a text with any other tokenizer, is cut all the same: it costs up to 150
+//! bytes of memory a byte, so a limit has to be; the count may be off by a token or so a cut. Cost:
+//! about 3 MB/s with the embedded vocabulary, linear in any text.
 
 use serde_json::Value;
 
-/// The tokenizer that is compiled in: byte-level BPE of 4,096 entries with the pre-tokenizer of Qwen2.
+/// The tokenizer that is compiled in: byte-level BPE of 4,096 entries with the pre-tokenizer of
+/// Qwen2.
 static EMBEDDED: &[u8] = include_bytes!("../data/embedded_tokenizer.json");
 
 /// The name of the embedded tokenizer.
@@ -29,7 +32,8 @@ pub enum TokenizerError {
         /// What the `tokenizers` crate says.
         reason: String,
     },
-    /// The tokenizer fails on a text, for instance because its vocabulary lacks a character and it has no unknown token.
+    /// The tokenizer fails on a text, for instance because its vocabulary lacks a character and it
+    /// has no unknown token.
     #[error("tokenizer {name} fails on a text: {reason}")]
     Failed {
         /// The tokenizer's name.
@@ -62,17 +66,32 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Unreadable`].
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
-        let unreadable = |reason: String| TokenizerError::Unreadable { name: name.to_owned(), reason };
+        let unreadable = |reason: String| TokenizerError::Unreadable {
+            name: name.to_owned(),
+            reason,
+        };
         let json: Value = serde_json::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| unreadable(e.to_string()))?;
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| unreadable(e.to_string()))?;
         inner.set_encode_special_tokens(true);
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| unreadable(e.to_string()))?;
+        inner
+            .with_truncation(None)
+            .map_err(|e| unreadable(e.to_string()))?;
         let digest = blake3::hash(bytes).to_hex().to_string();
-        // A model without an answer to unknown text would stop a run at the first document that has such.
-        inner.encode_fast(PROBE, false).map_err(|e| unreadable(format!("it does not know every text: {e}")))?;
+        // A model without an answer to unknown text would stop a run at the first document that has
+        // such.
+        inner
+            .encode_fast(PROBE, false)
+            .map_err(|e| unreadable(format!("it does not know every text: {e}")))?;
         let is_byte_level = json["pre_tokenizer"].to_string().contains("\"ByteLevel\"");
-        Ok(Tokenizer { name: name.to_owned(), digest, is_cuttable: is_cuttable(&json), is_byte_level, inner })
+        Ok(Tokenizer {
+            name: name.to_owned(),
+            digest,
+            is_cuttable: is_cuttable(&json),
+            is_byte_level,
+            inner,
+        })
     }
 
     /// The BLAKE3 of the file, in hex: it names what a count was made with.
@@ -102,9 +121,11 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// The ids of the first `most` tokens of `text`, or of all of them: those that [`Tokenizer::count`] counts.
+    /// The ids of the first `most` tokens of `text`, or of all of them: those that
+    /// [`Tokenizer::count`] counts.
     ///
-    /// With a tokenizer of a known family little more of the text is read than the tokens asked for.
+    /// With a tokenizer of a known family little more of the text is read than the tokens asked
+    /// for.
     ///
     /// # Errors
     /// [`TokenizerError::Failed`]; never with the embedded tokenizer.
@@ -124,12 +145,21 @@ impl Tokenizer {
 
     /// One more than the largest id.
     pub fn ids(&self) -> usize {
-        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        self.inner
+            .get_vocab(true)
+            .into_values()
+            .max()
+            .map_or(0, |id| id as usize + 1)
     }
 
-    /// The name of each token, by id; an id that no token has is called `<nothing N>` without the space.
+    /// The name of each token, by id; an id that no token has is called `<nothing N>` without the
+    /// space.
     pub fn pieces(&self) -> Vec<String> {
-        let name = |id: u32| self.inner.id_to_token(id).unwrap_or_else(|| format!("<nothing{id}>"));
+        let name = |id: u32| {
+            self.inner
+                .id_to_token(id)
+                .unwrap_or_else(|| format!("<nothing{id}>"))
+        };
         (0..self.ids() as u32).map(name).collect()
     }
 
@@ -143,7 +173,8 @@ impl Tokenizer {
         let mut bytes = vec![0; self.ids()];
         let added = self.inner.get_added_tokens_decoder();
         for (token, id) in self.inner.get_vocab(true) {
-            // A byte-level token is spelt with a character for each byte; others with one of their own for a space.
+            // A byte-level token is spelt with a character for each byte; others with one of their
+            // own for a space.
             let len = match self.is_byte_level && !added.contains_key(&id) {
                 true => token.chars().count(),
                 false => token.replace('\u{2581}', " ").len(),
@@ -153,12 +184,18 @@ impl Tokenizer {
         bytes
     }
 
-    /// Where the first piece of `text` ends: at the first place after `piece_bytes` where [`is_cut`] holds; without one at
-    /// `PIECE_BYTES_MAX`.
+    /// Where the first piece of `text` ends: at the first place after `piece_bytes` where
+    /// [`is_cut`] holds; without one at `PIECE_BYTES_MAX`.
     fn cut(&self, text: &str, piece_bytes: usize) -> usize {
-        let (from, most) = (text.floor_char_boundary(piece_bytes), text.floor_char_boundary(PIECE_BYTES_MAX));
+        let (from, most) = (
+            text.floor_char_boundary(piece_bytes),
+            text.floor_char_boundary(PIECE_BYTES_MAX),
+        );
         let mut before = None;
-        for (i, after) in text[from..most].char_indices().take_while(|_| self.is_cuttable) {
+        for (i, after) in text[from..most]
+            .char_indices()
+            .take_while(|_| self.is_cuttable)
+        {
             if before.is_some_and(|before| is_cut(before, after)) {
                 return from + i;
             }
@@ -168,7 +205,10 @@ impl Tokenizer {
     }
 
     fn encode_piece(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
-        let failed = |e: tokenizers::Error| TokenizerError::Failed { name: self.name.clone(), reason: e.to_string() };
+        let failed = |e: tokenizers::Error| TokenizerError::Failed {
+            name: self.name.clone(),
+            reason: e.to_string(),
+        };
         self.inner.encode_fast(text, false).map_err(failed)
     }
 }
@@ -181,8 +221,8 @@ const PIECE_BYTES_MAX: usize = 1 << 20;
 
 /// Whether a part of the text that any of `PATTERNS` makes surely ends between the two characters.
 ///
-/// A space begins a part unless white space is before it; a line feed ends one unless white space follows; no part has
-/// a letter and a digit next to each other, nor a mark after a letter.
+/// A space begins a part unless white space is before it; a line feed ends one unless white space
+/// follows; no part has a letter and a digit next to each other, nor a mark after a letter.
 fn is_cut(before: char, after: char) -> bool {
     match (before, after) {
         ('\n', _) => !after.is_whitespace(),
@@ -193,33 +233,50 @@ fn is_cut(before: char, after: char) -> bool {
     }
 }
 
-/// The patterns of Qwen2 and Llama 3. Each part that they make depends on the text from its start on, and on no more.
+/// The patterns of Qwen2 and Llama 3. Each part that they make depends on the text from its start
+/// on, and on no more.
 pub(crate) const PATTERNS: [&str; 2] = [
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
 
-/// Whether a text may be cut wherever [`is_cut`] holds, with equal counts: nothing before the model looks across such a
-/// place (a known pattern; no normalizer or NFC, which joins nothing there), nor does an added token.
+/// Whether a text may be cut wherever [`is_cut`] holds, with equal counts: nothing before the model
+/// looks across such a place (a known pattern; no normalizer or NFC, which joins nothing there),
+/// nor does an added token.
 fn is_cuttable(json: &Value) -> bool {
     let normalizer = &json["normalizer"];
     let plain = normalizer.is_null() || normalizer["type"] == "NFC";
-    let splits = json["pre_tokenizer"]["pretokenizers"].as_array().is_some_and(|parts| match parts.as_slice() {
-        [split, bytes] => {
-            PATTERNS.iter().any(|pattern| split["pattern"]["Regex"] == *pattern)
-                && (&split["behavior"], &split["invert"]) == (&"Isolated".into(), &false.into())
-                && bytes["type"] == "ByteLevel"
-                && bytes["add_prefix_space"] == false
-                && bytes["use_regex"] == false
-        }
-        _ => false,
-    });
+    let splits = json["pre_tokenizer"]["pretokenizers"]
+        .as_array()
+        .is_some_and(|parts| match parts.as_slice() {
+            [split, bytes] => {
+                PATTERNS
+                    .iter()
+                    .any(|pattern| split["pattern"]["Regex"] == *pattern)
+                    && (&split["behavior"], &split["invert"]) == (&"Isolated".into(), &false.into())
+                    && bytes["type"] == "ByteLevel"
+                    && bytes["add_prefix_space"] == false
+                    && bytes["use_regex"] == false
+            }
+            _ => false,
+        });
     let crosses = |token: &Value| {
-        let strips = ["lstrip", "rstrip", "single_word"].iter().any(|flag| token[flag] == true);
-        let has_cut = |content: &str| content.chars().zip(content.chars().skip(1)).any(|(a, b)| is_cut(a, b));
+        let strips = ["lstrip", "rstrip", "single_word"]
+            .iter()
+            .any(|flag| token[flag] == true);
+        let has_cut = |content: &str| {
+            content
+                .chars()
+                .zip(content.chars().skip(1))
+                .any(|(a, b)| is_cut(a, b))
+        };
         strips && token["special"] != true || token["content"].as_str().is_none_or(has_cut)
     };
-    plain && splits && !json["added_tokens"].as_array().is_some_and(|tokens| tokens.iter().any(crosses))
+    plain
+        && splits
+        && !json["added_tokens"]
+            .as_array()
+            .is_some_and(|tokens| tokens.iter().any(crosses))
 }
 
 #[cfg(test)]
@@ -231,7 +288,9 @@ mod tests {
     }
 
     fn count(text: &str) -> u64 {
-        embedded().count(text).expect("a byte-level tokenizer knows every text")
+        embedded()
+            .count(text)
+            .expect("a byte-level tokenizer knows every text")
     }
 
     #[test]
@@ -240,9 +299,19 @@ mod tests {
         assert_eq!(count("\n"), 1);
         assert_eq!(count(" the"), 1);
         assert_eq!(count("the the"), 2);
-        for text in [" \u{3000}", "cafe\u{301}", "שלום עולם", "😀👩‍👩‍👧", "\0", "\u{feff}a"] {
+        for text in [
+            " \u{3000}",
+            "cafe\u{301}",
+            "שלום עולם",
+            "😀👩‍👩‍👧",
+            "\0",
+            "\u{feff}a",
+        ] {
             let tokens = count(text);
-            assert!((1..=text.len() as u64).contains(&tokens), "{text:?}: {tokens}");
+            assert!(
+                (1..=text.len() as u64).contains(&tokens),
+                "{text:?}: {tokens}"
+            );
         }
         // The text is normalized first.
         assert_eq!(count("cafe\u{301}"), count("café"));
@@ -255,8 +324,15 @@ mod tests {
         for name in names.values().map(|token| &token.content) {
             assert!(count(name) > 1, "{name}");
             let text = format!("a{name}b");
-            let tokens = embedded().inner.encode_fast(text.as_str(), false).expect("it encodes");
-            assert!(tokens.get_ids().iter().all(|id| !names.contains_key(id)), "{:?}", tokens.get_tokens());
+            let tokens = embedded()
+                .inner
+                .encode_fast(text.as_str(), false)
+                .expect("it encodes");
+            assert!(
+                tokens.get_ids().iter().all(|id| !names.contains_key(id)),
+                "{:?}",
+                tokens.get_tokens()
+            );
         }
     }
 
@@ -298,14 +374,19 @@ mod tests {
         ];
         let mut state = 9u64;
         let mut next = |n: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
         let text: String = (0..90_000).map(|_| parts[next(parts.len())]).collect();
         assert!(text.len() > 3 * PIECE_BYTES);
         for tokenizer in PATTERNS.map(with_pattern) {
             let count = |text: &str| {
-                tokenizer.encode_piece(text).expect("a byte-level tokenizer knows every text").len() as u64
+                tokenizer
+                    .encode_piece(text)
+                    .expect("a byte-level tokenizer knows every text")
+                    .len() as u64
             };
             assert!(tokenizer.is_cuttable);
             assert_eq!(tokenizer.count(&text).expect("as above"), count(&text));
@@ -313,8 +394,14 @@ mod tests {
             let small = &text[..text.floor_char_boundary(3_000)];
             let whole = count(small);
             let pairs = small.char_indices().zip(small.char_indices().skip(1));
-            for ((_, before), (at, after)) in pairs.filter(|((_, before), (_, after))| is_cut(*before, *after)) {
-                assert_eq!(count(&small[..at]) + count(&small[at..]), whole, "between {before:?} and {after:?}");
+            for ((_, before), (at, after)) in
+                pairs.filter(|((_, before), (_, after))| is_cut(*before, *after))
+            {
+                assert_eq!(
+                    count(&small[..at]) + count(&small[at..]),
+                    whole,
+                    "between {before:?} and {after:?}"
+                );
             }
         }
     }
@@ -329,11 +416,17 @@ mod tests {
         };
         assert!(changed("/normalizer", Value::Null));
         assert!(!changed("/normalizer/type", "NFKC".into()));
-        assert!(!changed("/pre_tokenizer/pretokenizers/0/pattern/Regex", r"\s+".into()));
+        assert!(!changed(
+            "/pre_tokenizer/pretokenizers/0/pattern/Regex",
+            r"\s+".into()
+        ));
         assert!(!changed("/pre_tokenizer", Value::Null));
         assert!(changed("/added_tokens/0/lstrip", true.into()));
         assert!(changed("/added_tokens/0/special", false.into()));
-        assert!(changed("/added_tokens/0", serde_json::json!({"content": "<tool_call>", "special": false})));
+        assert!(changed(
+            "/added_tokens/0",
+            serde_json::json!({"content": "<tool_call>", "special": false})
+        ));
         let token = serde_json::json!({"content": "h1", "special": false});
         assert!(!changed("/added_tokens/0", token));
     }
@@ -348,9 +441,19 @@ mod tests {
     #[test]
     fn what_is_no_tokenizer_is_refused() {
         for bytes in [&b""[..], b"{}", b"[1]", b"\xff"] {
-            let error = Tokenizer::from_bytes("mine", bytes).err().expect("it is no tokenizer");
-            assert!(error.to_string().starts_with("tokenizer mine cannot be read: "), "{error}");
+            let error = Tokenizer::from_bytes("mine", bytes)
+                .err()
+                .expect("it is no tokenizer");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("tokenizer mine cannot be read: "),
+                "{error}"
+            );
         }
-        assert_eq!(embedded().digest(), blake3::hash(EMBEDDED).to_hex().as_str());
+        assert_eq!(
+            embedded().digest(),
+            blake3::hash(EMBEDDED).to_hex().as_str()
+        );
     }
 }

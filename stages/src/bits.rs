@@ -8,7 +8,11 @@ pub(crate) struct Bits(Vec<AtomicU64>);
 impl Bits {
     /// None of so many documents.
     pub(crate) fn new(documents: u64) -> Bits {
-        Bits((0..documents.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
+        Bits(
+            (0..documents.div_ceil(64))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+        )
     }
 
     /// Adds a document.
@@ -23,6 +27,9 @@ impl Bits {
 
     /// How many there are.
     pub(crate) fn count(&self) -> u64 {
-        self.0.iter().map(|word| u64::from(word.load(Ordering::Relaxed).count_ones())).sum()
+        self.0
+            .iter()
+            .map(|word| u64::from(word.load(Ordering::Relaxed).count_ones()))
+            .sum()
     }
 }

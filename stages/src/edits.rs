@@ -1,5 +1,5 @@
-//! The text as later stages see it: `documents.text` with the edits made of the one step that rewrites, `signals` or
-//! `paragraph_dedup`, where the manifest asks for one.
+//! The text as later stages see it: `documents.text` with the edits made of the one step that
+//! rewrites, `signals` or `paragraph_dedup`, where the manifest asks for one.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,7 +27,11 @@ pub enum TextColumns {
 impl TextColumns {
     /// Where the text of stages behind `signals` is found, up to `paragraph_dedup`.
     pub fn new(manifest: &Manifest) -> Self {
-        if manifest.filter.rewrites() { TextColumns::Edited("signals") } else { TextColumns::Plain }
+        if manifest.filter.rewrites() {
+            TextColumns::Edited("signals")
+        } else {
+            TextColumns::Plain
+        }
     }
 
     /// Where the text of stages behind `paragraph_dedup` is found.
@@ -60,14 +64,19 @@ impl TextColumns {
     /// # Errors
     /// If the plan lacks one of them.
     pub fn edited(self, plan: DataFrame) -> Result<DataFrame> {
-        if self == TextColumns::Plain { Ok(plan) } else { plan.with_column("text", self.text()) }
+        if self == TextColumns::Plain {
+            Ok(plan)
+        } else {
+            plan.with_column("text", self.text())
+        }
     }
 }
 
 /// `apply_edits(text, edits) -> text`.
 fn apply_edits(text_column: Expr, edits: Expr) -> Expr {
-    let kernel =
-        |columns: &[ArrayRef]| -> Result<ArrayRef> { Ok(Arc::new(edit_texts(text(columns, 0)?, &columns[1])?)) };
+    let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
+        Ok(Arc::new(edit_texts(text(columns, 0)?, &columns[1])?))
+    };
     Function::new("apply_edits", DataType::Utf8, kernel).call(vec![text_column, edits])
 }
 
@@ -83,7 +92,9 @@ pub fn edit_texts(texts: &StringArray, edits: &dyn Array) -> Result<StringArray>
     let mut edited = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
     for (row, text) in texts.iter().enumerate() {
         let text = match lists.is_valid(row) {
-            true => text.map(|text| edit(text, lists.value(row).as_struct())).transpose()?,
+            true => text
+                .map(|text| edit(text, lists.value(row).as_struct()))
+                .transpose()?,
             false => text.map(Cow::Borrowed),
         };
         edited.append_option(text);

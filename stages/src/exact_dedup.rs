@@ -1,9 +1,9 @@
-//! Equal texts, and if asked for equal URLs: one is kept. Both are compared by xxh3-128: by the birthday bound two different
-//! texts among 10^10 collide with a probability of about 1.5e-19.
+//! Equal texts, and if asked for equal URLs: one is kept. Both are compared by xxh3-128: by the
+//! birthday bound two different texts among 10^10 collide with a probability of about 1.5e-19.
 //!
-//! Cost: two scans of 16 bytes a document; 80 bytes for each document whose key is repeated, in partitions that spill. In
-//! memory stay a sketch (a quarter of the memory setting at the most) and 2 bits a document; all copies of one text are in one
-//! partition, which is sorted in memory.
+//! Cost: two scans of 16 bytes a document; 80 bytes for each document whose key is repeated, in
+//! partitions that spill. In memory stay a sketch (a quarter of the memory setting at the most) and
+//! 2 bits a document; all copies of one text are in one partition, which is sorted in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +19,8 @@ use crate::sketch::Sketch;
 use crate::spill::{Spill, records, records_mut};
 use crate::survivor::{self, Preference, id_of, id_text};
 use crate::{
-    Corpus, CorpusStage, Decision, Earlier, Read, Stage, column, documents, is_reached, own_documents, read, run_of,
-    shard_of,
+    Corpus, CorpusStage, Decision, Earlier, Read, Stage, column, documents, is_reached,
+    own_documents, read, run_of, shard_of,
 };
 
 /// The stage `exact_dedup`.
@@ -31,14 +31,21 @@ pub struct ExactDedupStage {
 }
 
 impl ExactDedupStage {
-    /// The stage as the manifest sets it; without `[dedup.exact]` nothing is removed. `against` is the digest of earlier runs.
+    /// The stage as the manifest sets it; without `[dedup.exact]` nothing is removed. `against` is
+    /// the digest of earlier runs.
     pub fn new(manifest: &Manifest, against: Option<String>) -> Self {
-        ExactDedupStage { exact: manifest.dedup.exact.clone(), preference: Preference::new(manifest), against }
+        ExactDedupStage {
+            exact: manifest.dedup.exact.clone(),
+            preference: Preference::new(manifest),
+            against,
+        }
     }
 
     /// The columns of `signatures` that are compared, and the reason of what they remove.
     fn keys(&self) -> Vec<(&'static str, &'static str)> {
-        let Some(exact) = &self.exact else { return Vec::new() };
+        let Some(exact) = &self.exact else {
+            return Vec::new();
+        };
         let text = match exact.text {
             ExactText::AsIs => "text_hash",
             ExactText::Normalized => "normalized_hash",
@@ -69,7 +76,10 @@ impl Stage for ExactDedupStage {
     }
 
     fn resources(&self) -> BTreeMap<&'static str, String> {
-        self.against.iter().map(|digest| ("against", digest.clone())).collect()
+        self.against
+            .iter()
+            .map(|digest| ("against", digest.clone()))
+            .collect()
     }
 
     fn follows(&self) -> &'static str {
@@ -77,8 +87,16 @@ impl Stage for ExactDedupStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        let mut reads: Vec<Read> = self.keys().into_iter().map(|(key, _)| read("signatures", key)).collect();
-        reads.extend(survivor::reads().into_iter().filter(|read| read.name != "doc_id"));
+        let mut reads: Vec<Read> = self
+            .keys()
+            .into_iter()
+            .map(|(key, _)| read("signatures", key))
+            .collect();
+        reads.extend(
+            survivor::reads()
+                .into_iter()
+                .filter(|read| read.name != "doc_id"),
+        );
         reads
     }
 }
@@ -108,7 +126,12 @@ impl CorpusStage for ExactDedupStage {
             }
             annotations(words, &earlier)
         };
-        Ok(Decision { annotations: Box::new(annotations), tables: [].into(), notes: Vec::new(), refused: None })
+        Ok(Decision {
+            annotations: Box::new(annotations),
+            tables: [].into(),
+            notes: Vec::new(),
+            refused: None,
+        })
     }
 }
 
@@ -117,7 +140,8 @@ struct Removed {
     docs: Bits,
     /// Documents that are kept for another so far.
     targets: Bits,
-    /// Of those the ones that went later, with the `doc_id` and the number of the one that is kept for them.
+    /// Of those the ones that went later, with the `doc_id` and the number of the one that is kept
+    /// for them.
     moved: Mutex<HashMap<u64, [u64; 3]>>,
     /// By shard: the document, its reason, the `doc_id` of the one that is kept, its number.
     rows: Spill,
@@ -128,16 +152,29 @@ type Row = [u64; 3 + survivor::WORDS];
 
 impl ExactDedupStage {
     /// Of the documents that share a key, removes all but the preferred one.
-    fn equal(&self, corpus: &dyn Corpus, key: &'static str, reason: u64, removed: &Removed) -> Result<()> {
+    fn equal(
+        &self,
+        corpus: &dyn Corpus,
+        key: &'static str,
+        reason: u64,
+        removed: &Removed,
+    ) -> Result<()> {
         let documents = documents(corpus);
         let sketch = Sketch::new(documents, corpus.memory() / 4);
         let keys = read("signatures", key);
-        let each = |batch: &RecordBatch, first: u64, visit: &mut dyn FnMut(usize, [u64; 2]) -> Result<()>| {
+        let each = |batch: &RecordBatch,
+                    first: u64,
+                    visit: &mut dyn FnMut(usize, [u64; 2]) -> Result<()>| {
             let keys = column(batch, key)?.as_fixed_size_binary();
-            for row in (0..batch.num_rows()).filter(|&row| keys.is_valid(row) && is_reached(batch, row)) {
+            for row in
+                (0..batch.num_rows()).filter(|&row| keys.is_valid(row) && is_reached(batch, row))
+            {
                 if !removed.docs.contains(first + row as u64) {
                     let (halves, _) = keys.value(row).as_chunks();
-                    visit(row, [u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1])])?;
+                    visit(
+                        row,
+                        [u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1])],
+                    )?;
                 }
             }
             Ok(())
@@ -164,34 +201,43 @@ impl ExactDedupStage {
                 record[..2].copy_from_slice(&key);
                 record[2..2 + survivor::WORDS].copy_from_slice(&rank(row)?);
                 record[2 + survivor::WORDS] = first + row as u64;
-                repeated.push(repeated.partition_of(key[1]), &record).map(|_| ())
+                repeated
+                    .push(repeated.partition_of(key[1]), &record)
+                    .map(|_| ())
             })
         })?;
         drop(sketch);
         let (firsts, own) = (corpus.firsts(), own_documents(corpus));
         let doc = |row: &Row| row[2 + survivor::WORDS];
-        (0..repeated.partitions()).into_par_iter().try_for_each(|partition| {
-            let mut words = repeated.take(partition)?;
-            let rows: &mut [Row] = records_mut(&mut words);
-            rows.sort_unstable();
-            corpus.check()?;
-            for equal in rows.chunk_by(|a, b| a[..2] == b[..2]) {
-                if equal.len() > 1 {
-                    removed.targets.insert(doc(&equal[0]));
-                }
-                let kept = id_of(equal[0][2..2 + survivor::WORDS].try_into().expect("cut to a rank"));
-                for row in equal[1..].iter().filter(|row| doc(row) < own) {
-                    if removed.targets.contains(doc(row)) {
-                        let mut moved = removed.moved.lock().unwrap_or_else(PoisonError::into_inner);
-                        moved.insert(doc(row), [kept[0], kept[1], doc(&equal[0])]);
+        (0..repeated.partitions())
+            .into_par_iter()
+            .try_for_each(|partition| {
+                let mut words = repeated.take(partition)?;
+                let rows: &mut [Row] = records_mut(&mut words);
+                rows.sort_unstable();
+                corpus.check()?;
+                for equal in rows.chunk_by(|a, b| a[..2] == b[..2]) {
+                    if equal.len() > 1 {
+                        removed.targets.insert(doc(&equal[0]));
                     }
-                    removed.docs.insert(doc(row));
-                    let record = [doc(row), reason, kept[0], kept[1], doc(&equal[0])];
-                    removed.rows.push(shard_of(firsts, doc(row)), &record)?;
+                    let kept = id_of(
+                        equal[0][2..2 + survivor::WORDS]
+                            .try_into()
+                            .expect("cut to a rank"),
+                    );
+                    for row in equal[1..].iter().filter(|row| doc(row) < own) {
+                        if removed.targets.contains(doc(row)) {
+                            let mut moved =
+                                removed.moved.lock().unwrap_or_else(PoisonError::into_inner);
+                            moved.insert(doc(row), [kept[0], kept[1], doc(&equal[0])]);
+                        }
+                        removed.docs.insert(doc(row));
+                        let record = [doc(row), reason, kept[0], kept[1], doc(&equal[0])];
+                        removed.rows.push(shard_of(firsts, doc(row)), &record)?;
+                    }
                 }
-            }
-            Ok(())
-        })
+                Ok(())
+            })
     }
 }
 

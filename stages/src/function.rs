@@ -1,5 +1,5 @@
-//! Scalar functions for plans: a kernel on columns. A function has no hidden state; its settings are literal arguments, so
-//! its name and arguments say all there is to know.
+//! Scalar functions for plans: a kernel on columns. A function has no hidden state; its settings
+//! are literal arguments, so its name and arguments say all there is to know.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -31,7 +31,12 @@ impl Function {
         output: DataType,
         kernel: impl Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync + 'static,
     ) -> Self {
-        Function { name, output, signature: Signature::variadic_any(Volatility::Immutable), kernel: Arc::new(kernel) }
+        Function {
+            name,
+            output,
+            signature: Signature::variadic_any(Volatility::Immutable),
+            kernel: Arc::new(kernel),
+        }
     }
 
     /// The function applied to arguments.
@@ -82,14 +87,27 @@ impl ScalarUDFImpl for Function {
 /// The text column among a kernel's arguments.
 pub(crate) fn text(columns: &[ArrayRef], index: usize) -> Result<&StringArray> {
     columns[index].as_string_opt::<i32>().ok_or_else(|| {
-        DataFusionError::Internal(format!("argument {index} is {}, expected Utf8", columns[index].data_type()))
+        DataFusionError::Internal(format!(
+            "argument {index} is {}, expected Utf8",
+            columns[index].data_type()
+        ))
     })
 }
 
-/// A setting among a kernel's arguments: a literal, the same in every row; 0 for a batch without rows.
+/// A setting among a kernel's arguments: a literal, the same in every row; 0 for a batch without
+/// rows.
 pub(crate) fn setting(columns: &[ArrayRef], index: usize) -> Result<u64> {
-    let values = columns[index].as_primitive_opt::<UInt64Type>().ok_or_else(|| {
-        DataFusionError::Internal(format!("argument {index} is {}, expected UInt64", columns[index].data_type()))
-    })?;
-    Ok(if values.is_empty() { 0 } else { values.value(0) })
+    let values = columns[index]
+        .as_primitive_opt::<UInt64Type>()
+        .ok_or_else(|| {
+            DataFusionError::Internal(format!(
+                "argument {index} is {}, expected UInt64",
+                columns[index].data_type()
+            ))
+        })?;
+    Ok(if values.is_empty() {
+        0
+    } else {
+        values.value(0)
+    })
 }

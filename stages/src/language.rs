@@ -1,12 +1,14 @@
-//! Language label of each document, and which languages are kept. Values and verdict stand in one stage, because all later
-//! work is done only for what is kept here.
+//! Language label of each document, and which languages are kept. Values and verdict stand in one
+//! stage, because all later work is done only for what is kept here.
 
 use std::sync::Arc;
 
 use curate_schemas::manifest::{Language, LanguageEngine, Manifest};
 use curate_schemas::tables;
 use curate_scorers::language::{Engine, detect};
-use datafusion::arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, StringBuilder, StructArray};
+use datafusion::arrow::array::{
+    ArrayRef, BooleanBuilder, Float64Builder, StringBuilder, StructArray,
+};
 use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::get_field;
@@ -28,18 +30,33 @@ pub struct LanguageStage {
 impl LanguageStage {
     /// The stage as the manifest sets it; without `[language]` every document is kept.
     pub fn new(manifest: &Manifest) -> Self {
-        LanguageStage { config: manifest.language.clone().unwrap_or_default() }
+        LanguageStage {
+            config: manifest.language.clone().unwrap_or_default(),
+        }
     }
 
     fn removed_by(&self) -> Result<Expr> {
-        let keep: Vec<Expr> = self.config.keep.iter().map(|code| lit(code.as_str())).collect();
+        let keep: Vec<Expr> = self
+            .config
+            .keep
+            .iter()
+            .map(|code| lit(code.as_str()))
+            .collect();
         let not_kept = match keep.is_empty() {
             true => lit(false),
-            false => col("language").is_null().or(col("language").in_list(keep, true)),
+            false => col("language")
+                .is_null()
+                .or(col("language").in_list(keep, true)),
         };
         when(not_kept, lit("language.not_kept"))
-            .when(col("confidence").lt(lit(self.config.min_confidence)), lit("language.low_confidence"))
-            .when(col("mixed").and(lit(!self.config.keep_mixed)), lit("language.mixed"))
+            .when(
+                col("confidence").lt(lit(self.config.min_confidence)),
+                lit("language.low_confidence"),
+            )
+            .when(
+                col("mixed").and(lit(!self.config.keep_mixed)),
+                lit("language.mixed"),
+            )
             .end()
     }
 }
@@ -80,7 +97,10 @@ impl ShardStage for LanguageStage {
         for column in COLUMNS {
             labelled = labelled.with_column(column, get_field(col("detected"), column))?;
         }
-        select_table(labelled.with_column("removed_by", self.removed_by()?)?, "language")
+        select_table(
+            labelled.with_column("removed_by", self.removed_by()?)?,
+            "language",
+        )
     }
 }
 
@@ -99,7 +119,10 @@ impl LanguageStage {
 /// `detect_language(text, engine) -> {language, confidence, mixed}`.
 fn detect_language(text_column: Expr, engine: Engine) -> Expr {
     let schema = tables::schema("language");
-    let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
+    let fields: Fields = COLUMNS
+        .iter()
+        .map(|name| schema.field_with_name(name).expect("declared").clone())
+        .collect();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut codes, mut confidences) = (StringBuilder::new(), Float64Builder::new());
@@ -111,13 +134,21 @@ fn detect_language(text_column: Expr, engine: Engine) -> Expr {
             confidences.append_option(language.confidence);
             mixed.append_value(language.mixed);
         }
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(codes.finish()), Arc::new(confidences.finish()), Arc::new(mixed.finish())];
-        Ok(Arc::new(StructArray::try_new(output.clone(), columns, None)?))
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(codes.finish()),
+            Arc::new(confidences.finish()),
+            Arc::new(mixed.finish()),
+        ];
+        Ok(Arc::new(StructArray::try_new(
+            output.clone(),
+            columns,
+            None,
+        )?))
     };
     let name = match engine {
         Engine::Whatlang => "whatlang",
         Engine::Whichlang => "whichlang",
     };
-    Function::new("detect_language", DataType::Struct(fields), kernel).call(vec![text_column, lit(name)])
+    Function::new("detect_language", DataType::Struct(fields), kernel)
+        .call(vec![text_column, lit(name)])
 }

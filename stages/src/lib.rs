@@ -1,5 +1,5 @@
-//! Tables to tables: one file a stage. A stage is a DataFusion plan over one shard's zipped rows, or a kernel over narrow
-//! columns of all shards; nothing runs here.
+//! Tables to tables: one file a stage. A stage is a DataFusion plan over one shard's zipped rows,
+//! or a kernel over narrow columns of all shards; nothing runs here.
 //!
 //! | file | stage | scope |
 //! |---|---|---|
@@ -16,7 +16,8 @@
 //! | [`quality`] | vetoes and tails of model scores, q and its terms | corpus |
 //! | [`mix`] | epochs per bucket, draws per document | corpus |
 //!
-//! [`rules`] lists every rule of `filter`; [`edits`] says what text the stages behind `signals` see.
+//! [`rules`] lists every rule of `filter`; [`edits`] says what text the stages behind `signals`
+//! see.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -68,7 +69,11 @@ pub struct Read {
 
 /// A column read under its own name.
 pub const fn read(table: &'static str, column: &'static str) -> Read {
-    Read { table, column, name: Cow::Borrowed(column) }
+    Read {
+        table,
+        column,
+        name: Cow::Borrowed(column),
+    }
 }
 
 const UP_REACHED: &str = "up_reached";
@@ -123,8 +128,8 @@ pub trait ShardStage: Stage {
         Vec::new()
     }
 
-    /// Whether a row that needs a value has none in the former output: `rows` has `doc_id`, what says who reaches the stage,
-    /// and the columns of [`Reuse`] with [`KNOWN`] before their names.
+    /// Whether a row that needs a value has none in the former output: `rows` has `doc_id`, what
+    /// says who reaches the stage, and the columns of [`Reuse`] with [`KNOWN`] before their names.
     fn lacks(&self, _rows: &RecordBatch) -> bool {
         true
     }
@@ -158,9 +163,11 @@ pub trait CorpusStage: Stage {
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>>;
 }
 
-/// A corpus stage's result. Rows are handed out shard by shard, so that they need not be in memory together.
+/// A corpus stage's result. Rows are handed out shard by shard, so that they need not be in memory
+/// together.
 pub struct Decision<'a> {
-    /// Of a shard: `doc` (UInt64, ascending) and the stage's own columns, for documents where one of them is not null.
+    /// Of a shard: `doc` (UInt64, ascending) and the stage's own columns, for documents where one
+    /// of them is not null.
     pub annotations: Rows<'a>,
     /// Of a shard: its rows of a further table, by the table's name.
     pub tables: BTreeMap<&'static str, Rows<'a>>,
@@ -173,8 +180,9 @@ pub struct Decision<'a> {
 /// Rows that belong to a shard.
 pub type Rows<'a> = Box<dyn Fn(usize) -> Result<RecordBatch> + Send + Sync + 'a>;
 
-/// All shards, as a corpus stage may see them. A document is its number in the corpus, called `doc`: shards in their order,
-/// rows in theirs; behind this run's shards stand those of earlier runs, of which only kept documents reach any stage.
+/// All shards, as a corpus stage may see them. A document is its number in the corpus, called
+/// `doc`: shards in their order, rows in theirs; behind this run's shards stand those of earlier
+/// runs, of which only kept documents reach any stage.
 pub trait Corpus: Send + Sync {
     /// Number of the first document of each shard, and last the number of documents.
     fn firsts(&self) -> &[u64];
@@ -185,22 +193,32 @@ pub trait Corpus: Send + Sync {
     /// How many shards are of this run; they come first.
     fn own_shards(&self) -> usize;
 
-    /// Calls `visit` with the number of a batch's first document, and with the batch, of one shard of this run, in order: the
-    /// named columns and what `is_reached` needs.
+    /// Calls `visit` with the number of a batch's first document, and with the batch, of one shard
+    /// of this run, in order: the named columns and what `is_reached` needs.
     ///
     /// # Errors
     /// If a file cannot be read, or the first that `visit` returns.
-    fn shard(&self, shard: usize, reads: &[Read], visit: &mut dyn FnMut(u64, &RecordBatch) -> Result<()>)
-    -> Result<()>;
+    fn shard(
+        &self,
+        shard: usize,
+        reads: &[Read],
+        visit: &mut dyn FnMut(u64, &RecordBatch) -> Result<()>,
+    ) -> Result<()>;
 
-    /// Calls `visit` with the number of a batch's first document, and with the batch: the named narrow columns and what
-    /// `is_reached` needs, of all shards, from several threads in no defined order.
+    /// Calls `visit` with the number of a batch's first document, and with the batch: the named
+    /// narrow columns and what `is_reached` needs, of all shards, from several threads in no
+    /// defined order.
     ///
     /// # Errors
     /// If a file cannot be read, or the first that `visit` returns.
-    fn scan(&self, reads: &[Read], visit: &(dyn Fn(u64, &RecordBatch) -> Result<()> + Sync)) -> Result<()>;
+    fn scan(
+        &self,
+        reads: &[Read],
+        visit: &(dyn Fn(u64, &RecordBatch) -> Result<()> + Sync),
+    ) -> Result<()>;
 
-    /// Calls `visit` with each document of `wanted` and its text, as `text` says, from several threads in no defined order.
+    /// Calls `visit` with each document of `wanted` and its text, as `text` says, from several
+    /// threads in no defined order.
     ///
     /// # Errors
     /// If a file cannot be read, or the first that `visit` returns.
@@ -235,7 +253,10 @@ pub struct Earlier {
 
 /// How many documents are of this run; the others come behind them.
 pub(crate) fn own_documents(corpus: &dyn Corpus) -> u64 {
-    corpus.earlier().first().map_or_else(|| documents(corpus), |run| run.first)
+    corpus
+        .earlier()
+        .first()
+        .map_or_else(|| documents(corpus), |run| run.first)
 }
 
 /// How many documents there are.
@@ -267,8 +288,8 @@ impl AnyStage {
     }
 }
 
-/// The row-aligned stages behind `documents`, in the order they run; `against` is the digest of the earlier runs that
-/// duplicates are also looked for in.
+/// The row-aligned stages behind `documents`, in the order they run; `against` is the digest of the
+/// earlier runs that duplicates are also looked for in.
 pub fn stages(
     manifest: &Manifest,
     tokenizer: tokens::Counter,
@@ -278,15 +299,26 @@ pub fn stages(
 ) -> Vec<AnyStage> {
     vec![
         AnyStage::Shard(Box::new(language::LanguageStage::new(manifest))),
-        AnyStage::Shard(Box::new(signals::SignalsStage::new(manifest, lists.clone()))),
+        AnyStage::Shard(Box::new(signals::SignalsStage::new(
+            manifest,
+            lists.clone(),
+        ))),
         AnyStage::Shard(Box::new(signatures::SignaturesStage::new(manifest))),
         AnyStage::Shard(Box::new(filter::FilterStage::new(manifest, lists.clone()))),
-        AnyStage::Corpus(Box::new(exact_dedup::ExactDedupStage::new(manifest, against.clone()))),
+        AnyStage::Corpus(Box::new(exact_dedup::ExactDedupStage::new(
+            manifest,
+            against.clone(),
+        ))),
         AnyStage::Corpus(Box::new(near_dedup::NearDedupStage::new(manifest, against))),
-        AnyStage::Corpus(Box::new(paragraph_dedup::ParagraphDedupStage::new(manifest))),
+        AnyStage::Corpus(Box::new(paragraph_dedup::ParagraphDedupStage::new(
+            manifest,
+        ))),
         AnyStage::Shard(Box::new(tokens::TokensStage::new(manifest, tokenizer))),
         AnyStage::Shard(Box::new(ngram::NgramStage::new(manifest, models.ngram))),
-        AnyStage::Shard(Box::new(score::ScoreStage::new(manifest, models.perplexity))),
+        AnyStage::Shard(Box::new(score::ScoreStage::new(
+            manifest,
+            models.perplexity,
+        ))),
         AnyStage::Corpus(Box::new(quality::QualityStage::new(manifest, lists))),
     ]
 }
@@ -316,7 +348,8 @@ pub const STAGES: &[&str] = &[
     "quality",
 ];
 
-/// Every column that the driver reads for a stage: identity, what says who reaches it, and the stage's own.
+/// Every column that the driver reads for a stage: identity, what says who reaches it, and the
+/// stage's own.
 pub fn all_reads(stage: &dyn Stage) -> Vec<Read> {
     let mut reads = vec![read("documents", "doc_id")];
     reads.extend(reached_reads(stage.follows()));
@@ -329,9 +362,17 @@ pub fn reached_reads(follows: &'static str) -> Vec<Read> {
     if follows == "documents" {
         return Vec::new();
     }
-    let mut reads = vec![Read { table: follows, column: "reached", name: UP_REACHED.into() }];
+    let mut reads = vec![Read {
+        table: follows,
+        column: "reached",
+        name: UP_REACHED.into(),
+    }];
     if may_remove(follows) {
-        reads.push(Read { table: follows, column: "removed_by", name: UP_REMOVED_BY.into() });
+        reads.push(Read {
+            table: follows,
+            column: "removed_by",
+            name: UP_REMOVED_BY.into(),
+        });
     }
     reads
 }
@@ -340,7 +381,8 @@ fn may_remove(table: &str) -> bool {
     tables::schema(table).field_with_name("removed_by").is_ok()
 }
 
-/// The column that says how long each text is that a stage sees: edits are made in `signals` and `paragraph_dedup`.
+/// The column that says how long each text is that a stage sees: edits are made in `signals` and
+/// `paragraph_dedup`.
 pub fn bytes_read(stage: &str) -> Read {
     match stage {
         "documents" | "language" | "signals" => read("documents", "bytes"),
@@ -356,7 +398,9 @@ pub(crate) fn shard_of(firsts: &[u64], doc: u64) -> usize {
 
 /// A column of a batch.
 pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch.column_by_name(name).ok_or_else(|| DataFusionError::Internal(format!("{name} was not read")))
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| DataFusionError::Internal(format!("{name} was not read")))
 }
 
 /// Which rows of a batch with the columns of [`reached_reads`] reach a stage.
@@ -364,7 +408,9 @@ pub(crate) fn is_reached(rows: &RecordBatch, row: usize) -> bool {
     let Some(reached) = rows.column_by_name(UP_REACHED) else {
         return true;
     };
-    let removed = rows.column_by_name(UP_REMOVED_BY).is_some_and(|removed_by| removed_by.is_valid(row));
+    let removed = rows
+        .column_by_name(UP_REMOVED_BY)
+        .is_some_and(|removed_by| removed_by.is_valid(row));
     reached.as_boolean().value(row) && !removed
 }
 
@@ -383,7 +429,11 @@ pub fn with_reached(input: DataFrame, follows: &str) -> Result<DataFrame> {
 
 /// The columns of a table's schema, in its order.
 pub(crate) fn select_table(plan: DataFrame, table: &str) -> Result<DataFrame> {
-    let columns: Vec<Expr> = tables::schema(table).fields().iter().map(|field| col(field.name())).collect();
+    let columns: Vec<Expr> = tables::schema(table)
+        .fields()
+        .iter()
+        .map(|field| col(field.name()))
+        .collect();
     plan.select(columns)
 }
 

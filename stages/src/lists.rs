@@ -1,4 +1,5 @@
-//! What stages look up in files that the manifest names. Keys of stages hold their digests, never their paths.
+//! What stages look up in files that the manifest names. Keys of stages hold their digests, never
+//! their paths.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

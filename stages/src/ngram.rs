@@ -1,6 +1,8 @@
-//! What an n-gram model says of survivors: values only, no verdict. Perplexity is CCNet's, over tokens and ends of lines.
+//! What an n-gram model says of survivors: values only, no verdict. Perplexity is CCNet's, over
+//! tokens and ends of lines.
 //!
-//! Cost: with a tokenizer, its own (some 3 MB a CPU second); the model itself takes over two million tokens a second.
+//! Cost: with a tokenizer, its own (some 3 MB a CPU second); the model itself takes over two
+//! million tokens a second.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +12,8 @@ use curate_schemas::tables;
 use curate_scorers::ngram::{DocumentScore, LineScore, Model, NgramError, ccnet_normalize};
 use curate_scorers::tokenizer::{Tokenizer, TokenizerError};
 use datafusion::arrow::array::{
-    ArrayRef, FixedSizeBinaryBuilder, Float64Builder, RecordBatch, StringBuilder, StructArray, UInt64Builder,
+    ArrayRef, FixedSizeBinaryBuilder, Float64Builder, RecordBatch, StringBuilder, StructArray,
+    UInt64Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::error::{DataFusionError, Result};
@@ -56,26 +59,50 @@ impl NgramScorer {
     /// A model with its tokenizer; without one, words are what is between white space.
     ///
     /// # Errors
-    /// [`NgramError::Malformed`] if the model says that it was learnt with another tokenizer, or knows fewer than half of the
-    /// tokens' names.
-    pub fn new(model: Model, tokenizer: Option<Tokenizer>, settings: Ngram) -> std::result::Result<Self, NgramError> {
+    /// [`NgramError::Malformed`] if the model says that it was learnt with another tokenizer, or
+    /// knows fewer than half of the tokens' names.
+    pub fn new(
+        model: Model,
+        tokenizer: Option<Tokenizer>,
+        settings: Ngram,
+    ) -> std::result::Result<Self, NgramError> {
         let found = tokenizer.as_ref().map_or("words".to_owned(), learnt_with);
         if model.tokenizer().starts_with(LEARNT_WITH) && model.tokenizer() != found {
-            let reason = format!("it was learnt with another tokenizer, {}, than {found}", model.tokenizer());
-            return Err(NgramError::Malformed { file: settings.model, reason });
+            let reason = format!(
+                "it was learnt with another tokenizer, {}, than {found}",
+                model.tokenizer()
+            );
+            return Err(NgramError::Malformed {
+                file: settings.model,
+                reason,
+            });
         }
         let pieces = tokenizer.map(|tokenizer| {
             let vocabulary = model.vocabulary();
-            let numbers = tokenizer.pieces().iter().map(|piece| vocabulary.id(piece)).collect();
+            let numbers = tokenizer
+                .pieces()
+                .iter()
+                .map(|piece| vocabulary.id(piece))
+                .collect();
             Pieces { tokenizer, numbers }
         });
         let numbers: &[Option<u32>] = pieces.as_ref().map_or(&[], |pieces| &pieces.numbers);
         let known = numbers.iter().flatten().count();
         if known * 2 < numbers.len() {
-            let reason = format!("it knows {known} of the {} tokens of the tokenizer", numbers.len());
-            return Err(NgramError::Malformed { file: settings.model, reason });
+            let reason = format!(
+                "it knows {known} of the {} tokens of the tokenizer",
+                numbers.len()
+            );
+            return Err(NgramError::Malformed {
+                file: settings.model,
+                reason,
+            });
         }
-        Ok(NgramScorer { model, pieces, settings })
+        Ok(NgramScorer {
+            model,
+            pieces,
+            settings,
+        })
     }
 
     fn score(&self, text: &str) -> std::result::Result<Option<DocumentScore>, TokenizerError> {
@@ -88,26 +115,49 @@ impl NgramScorer {
             let Some(Pieces { tokenizer, numbers }) = &self.pieces else {
                 return Ok(self.model.score_pieces(&normal));
             };
-            let number = |id: u32| numbers.get(id as usize).copied().flatten().unwrap_or(u32::MAX);
+            let number = |id: u32| {
+                numbers
+                    .get(id as usize)
+                    .copied()
+                    .flatten()
+                    .unwrap_or(u32::MAX)
+            };
             ids.clear();
             ids.extend(tokenizer.encode(&normal, None)?.into_iter().map(number));
             Ok(self.model.score_line(&ids))
         };
-        let lines = text.split('\n').map(&mut score).collect::<std::result::Result<Vec<_>, _>>()?;
+        let lines = text
+            .split('\n')
+            .map(&mut score)
+            .collect::<std::result::Result<Vec<_>, _>>()?;
         Ok(DocumentScore::of(lines).filter(|document| document.tokens > 0))
     }
 
     fn tokenizer_digest(&self) -> &str {
-        self.pieces.as_ref().map_or("words", |pieces| pieces.tokenizer.digest())
+        self.pieces
+            .as_ref()
+            .map_or("words", |pieces| pieces.tokenizer.digest())
     }
 }
 
-const COLUMNS: [&str; 7] = ["text_hash", "model", "model_digest", "n_tokens", "n_unknown", "log10_sum", "perplexity"];
+const COLUMNS: [&str; 7] = [
+    "text_hash",
+    "model",
+    "model_digest",
+    "n_tokens",
+    "n_unknown",
+    "log10_sum",
+    "perplexity",
+];
 
 impl NgramStage {
-    /// The stage as the manifest sets it, with the model that it names; without `[score.ngram]` there are no values.
+    /// The stage as the manifest sets it, with the model that it names; without `[score.ngram]`
+    /// there are no values.
     pub fn new(manifest: &Manifest, scorer: Option<Arc<NgramScorer>>) -> Self {
-        NgramStage { scorer, text: TextColumns::last(manifest) }
+        NgramStage {
+            scorer,
+            text: TextColumns::last(manifest),
+        }
     }
 }
 
@@ -122,13 +172,19 @@ impl Stage for NgramStage {
 
     fn config(&self) -> Value {
         // What goes for its score is decided in `quality`.
-        let settings = self.scorer.as_ref().map(|scorer| Ngram { drop: None, ..scorer.settings.clone() });
+        let settings = self.scorer.as_ref().map(|scorer| Ngram {
+            drop: None,
+            ..scorer.settings.clone()
+        });
         json!({ "ngram": settings })
     }
 
     fn resources(&self) -> BTreeMap<&'static str, String> {
         let of = |scorer: &Arc<NgramScorer>| {
-            [("model", scorer.model.digest()), ("tokenizer", scorer.tokenizer_digest().to_owned())]
+            [
+                ("model", scorer.model.digest()),
+                ("tokenizer", scorer.tokenizer_digest().to_owned()),
+            ]
         };
         self.scorer.iter().flat_map(of).collect()
     }
@@ -138,7 +194,11 @@ impl Stage for NgramStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        if self.scorer.is_some() { self.text.reads() } else { Vec::new() }
+        if self.scorer.is_some() {
+            self.text.reads()
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -160,14 +220,19 @@ impl ShardStage for NgramStage {
                 true => col("reached").and(col("known_text_hash").is_null()),
                 false => col("reached"),
             };
-            plan = plan.with_column("scored", when(missing, ngram_score(self.text.text(), scorer)).end()?)?;
+            plan = plan.with_column(
+                "scored",
+                when(missing, ngram_score(self.text.text(), scorer)).end()?,
+            )?;
         }
         for column in COLUMNS {
             let known = || col(format!("known_{column}"));
             let scored = || get_field(col("scored"), column);
             let value = match (has_known, has_text) {
                 (true, false) => known(),
-                (true, true) => when(col("known_text_hash").is_not_null(), known()).otherwise(scored())?,
+                (true, true) => {
+                    when(col("known_text_hash").is_not_null(), known()).otherwise(scored())?
+                }
                 (false, _) => scored(),
             };
             plan = plan.with_column(column, when(col("reached"), value).end()?)?;
@@ -178,33 +243,57 @@ impl ShardStage for NgramStage {
     fn reuses(&self) -> Option<Reuse> {
         self.scorer.as_ref()?;
         let parts: &[&str] = match self.text {
-            TextColumns::Edited("paragraph_dedup") => &["documents", "paragraph_dedup", "config", "model", "tokenizer"],
+            TextColumns::Edited("paragraph_dedup") => &[
+                "documents",
+                "paragraph_dedup",
+                "config",
+                "model",
+                "tokenizer",
+            ],
             _ => &["documents", "signals", "config", "model", "tokenizer"],
         };
-        Some(Reuse { columns: &COLUMNS, parts, spares: &["text", "edits"] })
+        Some(Reuse {
+            columns: &COLUMNS,
+            parts,
+            spares: &["text", "edits"],
+        })
     }
 
     fn lacks(&self, rows: &RecordBatch) -> bool {
         let known = rows.column_by_name("known_text_hash");
-        known.is_none_or(|known| (0..rows.num_rows()).any(|row| known.is_null(row) && is_reached(rows, row)))
+        known.is_none_or(|known| {
+            (0..rows.num_rows()).any(|row| known.is_null(row) && is_reached(rows, row))
+        })
     }
 }
 
 /// `ngram_score(text, model digest, tokenizer digest) -> {text_hash, …}`.
 fn ngram_score(text_column: Expr, scorer: &Arc<NgramScorer>) -> Expr {
     let schema = tables::schema("ngram");
-    let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
+    let fields: Fields = COLUMNS
+        .iter()
+        .map(|name| schema.field_with_name(name).expect("declared").clone())
+        .collect();
     let output = fields.clone();
-    let arguments = vec![text_column, lit(scorer.model.digest()), lit(scorer.tokenizer_digest())];
+    let arguments = vec![
+        text_column,
+        lit(scorer.model.digest()),
+        lit(scorer.tokenizer_digest()),
+    ];
     let scorer = Arc::clone(scorer);
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut hashes, mut names) = (FixedSizeBinaryBuilder::new(16), StringBuilder::new());
-        let (mut digests, mut counts) = (StringBuilder::new(), [UInt64Builder::new(), UInt64Builder::new()]);
+        let (mut digests, mut counts) = (
+            StringBuilder::new(),
+            [UInt64Builder::new(), UInt64Builder::new()],
+        );
         let mut numbers = [Float64Builder::new(), Float64Builder::new()];
         let digest = scorer.model.digest();
         for text in text(columns, 0)? {
             let text = text.unwrap_or_default();
-            let score = scorer.score(text).map_err(|error| DataFusionError::External(error.into()))?;
+            let score = scorer
+                .score(text)
+                .map_err(|error| DataFusionError::External(error.into()))?;
             hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
             names.append_value(&scorer.settings.model);
             digests.append_value(&digest);
@@ -213,11 +302,26 @@ fn ngram_score(text_column: Expr, scorer: &Arc<NgramScorer>) -> Expr {
             numbers[0].append_option(score.map(|score| score.log10_sum));
             numbers[1].append_option(score.map(|score| score.perplexity));
         }
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(hashes.finish()), Arc::new(names.finish()), Arc::new(digests.finish())];
-        columns.extend(counts.iter_mut().map(|counts| Arc::new(counts.finish()) as ArrayRef));
-        columns.extend(numbers.iter_mut().map(|numbers| Arc::new(numbers.finish()) as ArrayRef));
-        Ok(Arc::new(StructArray::try_new(output.clone(), columns, None)?))
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(hashes.finish()),
+            Arc::new(names.finish()),
+            Arc::new(digests.finish()),
+        ];
+        columns.extend(
+            counts
+                .iter_mut()
+                .map(|counts| Arc::new(counts.finish()) as ArrayRef),
+        );
+        columns.extend(
+            numbers
+                .iter_mut()
+                .map(|numbers| Arc::new(numbers.finish()) as ArrayRef),
+        );
+        Ok(Arc::new(StructArray::try_new(
+            output.clone(),
+            columns,
+            None,
+        )?))
     };
     Function::new("ngram_score", DataType::Struct(fields), kernel).call(arguments)
 }

@@ -1,12 +1,12 @@
-//! Paragraphs or lines that stand in an earlier document, or earlier in the same one, are cut out as edits. The first in the
-//! order of documents stays.
+//! Paragraphs or lines that stand in an earlier document, or earlier in the same one, are cut out
+//! as edits. The first in the order of documents stays.
 //!
-//! As dolma's `dedupe_paragraphs` does (Soldaini et al. 2024, arXiv:2402.00159); departs in the set being sized by what there
-//! is: `set = "exact"` holds every hash, `"bloom"` a filter with a stated rate of false positives, each of which cuts out a
-//! paragraph that is no duplicate.
-//! Cost: one pass over the texts of survivors, 24 bytes a unit through partitions that spill; then one thread goes over the
-//! units in order. In memory: about 12 bytes a unit that is kept (exact), or −ln p / ln² 2 bits a unit for a rate of p, 3.6
-//! bytes for 10⁻⁶ (Bloom 1970).
+//! As dolma's `dedupe_paragraphs` does (Soldaini et al. 2024, arXiv:2402.00159); departs in the set
+//! being sized by what there is: `set = "exact"` holds every hash, `"bloom"` a filter with a stated
+//! rate of false positives, each of which cuts out a paragraph that is no duplicate. Cost: one pass
+//! over the texts of survivors, 24 bytes a unit through partitions that spill; then one thread goes
+//! over the units in order. In memory: about 12 bytes a unit that is kept (exact), or −ln p / ln² 2
+//! bits a unit for a rate of p, 3.6 bytes for 10⁻⁶ (Bloom 1970).
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
@@ -17,8 +17,8 @@ use curate_schemas::manifest::{Manifest, ParagraphDedup, SeenSet, TextUnit};
 use curate_schemas::tables;
 use curate_scorers::paragraphs::{Span, Unit, spans};
 use datafusion::arrow::array::{
-    ArrayRef, AsArray, ListBuilder, RecordBatch, StringBuilder, StructBuilder, UInt32Builder, UInt64Array,
-    UInt64Builder,
+    ArrayRef, AsArray, ListBuilder, RecordBatch, StringBuilder, StructBuilder, UInt32Builder,
+    UInt64Array, UInt64Builder,
 };
 use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::error::{DataFusionError, Result};
@@ -28,7 +28,9 @@ use serde_json::{Value, json};
 use crate::bits::Bits;
 use crate::edits::TextColumns;
 use crate::spill::{Spill, records, records_mut};
-use crate::{Corpus, CorpusStage, Decision, Read, Stage, column, is_reached, own_documents, read, shard_of};
+use crate::{
+    Corpus, CorpusStage, Decision, Read, Stage, column, is_reached, own_documents, read, shard_of,
+};
 
 /// The stage `paragraph_dedup`.
 pub struct ParagraphDedupStage {
@@ -39,7 +41,10 @@ pub struct ParagraphDedupStage {
 impl ParagraphDedupStage {
     /// The stage as the manifest sets it; without `[dedup.paragraphs]` nothing is cut out.
     pub fn new(manifest: &Manifest) -> Self {
-        ParagraphDedupStage { paragraphs: manifest.dedup.paragraphs.clone(), seed: manifest.run.seed }
+        ParagraphDedupStage {
+            paragraphs: manifest.dedup.paragraphs.clone(),
+            seed: manifest.run.seed,
+        }
     }
 }
 
@@ -53,7 +58,11 @@ impl Stage for ParagraphDedupStage {
     }
 
     fn config(&self) -> Value {
-        let seed = self.paragraphs.as_ref().filter(|paragraphs| paragraphs.set == SeenSet::Bloom).map(|_| self.seed);
+        let seed = self
+            .paragraphs
+            .as_ref()
+            .filter(|paragraphs| paragraphs.set == SeenSet::Bloom)
+            .map(|_| self.seed);
         json!({ "paragraphs": self.paragraphs, "seed": seed })
     }
 
@@ -73,18 +82,31 @@ impl Stage for ParagraphDedupStage {
 impl CorpusStage for ParagraphDedupStage {
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
         let own = own_documents(corpus);
-        let by_shard = |share: u64| Spill::new(corpus.spill(), corpus.firsts().len() - 1, corpus.memory() / share);
+        let by_shard = |share: u64| {
+            Spill::new(
+                corpus.spill(),
+                corpus.firsts().len() - 1,
+                corpus.memory() / share,
+            )
+        };
         let (lengths, reached) = (by_shard(16), Bits::new(own));
         corpus.scan(&[read("signals", "bytes")], &|first, batch| {
             if first >= own {
                 return Ok(());
             }
-            let bytes = column(batch, "bytes")?.as_primitive::<UInt64Type>().values();
+            let bytes = column(batch, "bytes")?
+                .as_primitive::<UInt64Type>()
+                .values();
             (0..batch.num_rows())
                 .filter(|row| is_reached(batch, *row))
                 .for_each(|row| reached.insert(first + row as u64));
-            let rows: Vec<u64> = (first..).zip(bytes).flat_map(|(doc, bytes)| [doc, *bytes]).collect();
-            lengths.push(shard_of(corpus.firsts(), first), &rows).map(|_| ())
+            let rows: Vec<u64> = (first..)
+                .zip(bytes)
+                .flat_map(|(doc, bytes)| [doc, *bytes])
+                .collect();
+            lengths
+                .push(shard_of(corpus.firsts(), first), &rows)
+                .map(|_| ())
         })?;
         let cuts = by_shard(16);
         let mut notes = Vec::new();
@@ -92,13 +114,25 @@ impl CorpusStage for ParagraphDedupStage {
             notes.push(self.cut(corpus, paragraphs, &reached, &cuts)?);
         }
         let annotations = move |shard| annotations(lengths.read(shard)?, &cuts.read(shard)?);
-        Ok(Decision { annotations: Box::new(annotations), tables: [].into(), notes, refused: None })
+        Ok(Decision {
+            annotations: Box::new(annotations),
+            tables: [].into(),
+            notes,
+            refused: None,
+        })
     }
 }
 
 impl ParagraphDedupStage {
-    /// Finds what is cut out, by shard: document, length of its text, number of spans, where each begins and ends. Gives a note.
-    fn cut(&self, corpus: &dyn Corpus, paragraphs: &ParagraphDedup, reached: &Bits, cuts: &Spill) -> Result<String> {
+    /// Finds what is cut out, by shard: document, length of its text, number of spans, where each
+    /// begins and ends. Gives a note.
+    fn cut(
+        &self,
+        corpus: &dyn Corpus,
+        paragraphs: &ParagraphDedup,
+        reached: &Bits,
+        cuts: &Spill,
+    ) -> Result<String> {
         let unit = match paragraphs.unit {
             TextUnit::Paragraph => Unit::Paragraph,
             TextUnit::Line => Unit::Line,
@@ -106,15 +140,19 @@ impl ParagraphDedupStage {
         let shards = corpus.firsts().len() - 1;
         let units = Spill::new(corpus.spill(), shards, corpus.memory() / 4);
         let (own, total) = (own_documents(corpus), AtomicU64::new(0));
-        corpus.texts(TextColumns::Plain, &|doc| doc < own && reached.contains(doc), &|doc, text| {
-            let mut row = vec![doc, text.len() as u64, 0];
-            for Span { range, hash } in spans(text, unit, paragraphs.min_len as usize) {
-                row.extend([hash, range.start as u64, range.end as u64]);
-            }
-            row[2] = (row.len() as u64 - 3) / 3;
-            total.fetch_add(row[2], Relaxed);
-            units.push(shard_of(corpus.firsts(), doc), &row).map(|_| ())
-        })?;
+        corpus.texts(
+            TextColumns::Plain,
+            &|doc| doc < own && reached.contains(doc),
+            &|doc, text| {
+                let mut row = vec![doc, text.len() as u64, 0];
+                for Span { range, hash } in spans(text, unit, paragraphs.min_len as usize) {
+                    row.extend([hash, range.start as u64, range.end as u64]);
+                }
+                row[2] = (row.len() as u64 - 3) / 3;
+                total.fetch_add(row[2], Relaxed);
+                units.push(shard_of(corpus.firsts(), doc), &row).map(|_| ())
+            },
+        )?;
         let total = total.into_inner();
         let mut seen = Seen::new(paragraphs, total, corpus.memory() / 2, self.seed)?;
         let (mut found, mut documents) = (0u64, 0u64);
@@ -138,11 +176,16 @@ impl ParagraphDedupStage {
                     continue;
                 }
                 documents += 1;
-                cuts.push(shard, &[&[row[0], row[1], repeated.len() as u64 / 2][..], &repeated].concat())?;
+                cuts.push(
+                    shard,
+                    &[&[row[0], row[1], repeated.len() as u64 / 2][..], &repeated].concat(),
+                )?;
             }
         }
         let least = paragraphs.min_len;
-        Ok(format!("{found} of {total} units of {least} characters or more stand before, in {documents} documents"))
+        Ok(format!(
+            "{found} of {total} units of {least} characters or more stand before, in {documents} documents"
+        ))
     }
 }
 
@@ -168,15 +211,22 @@ impl Seen {
     fn new(paragraphs: &ParagraphDedup, units: u64, memory: u64, seed: u64) -> Result<Seen> {
         let rate = paragraphs.false_positive_rate;
         let bytes = match paragraphs.set {
-            // A hash table of the standard library holds eight bytes and one in at most 7/8, at least 7/16 of its places.
+            // A hash table of the standard library holds eight bytes and one in at most 7/8, at
+            // least 7/16 of its places.
             SeenSet::Exact => 21 * units,
-            SeenSet::Bloom => (units as f64 * -rate.ln() / std::f64::consts::LN_2.powi(2) / 8.0) as u64,
+            SeenSet::Bloom => {
+                (units as f64 * -rate.ln() / std::f64::consts::LN_2.powi(2) / 8.0) as u64
+            }
         };
         if bytes > memory {
             let (has, needs) = (memory >> 20, bytes.div_ceil(1 << 20));
             let message = format!(
                 "dedup.paragraphs: a set of {units} units takes up to {needs} MiB, half of run.memory is {has} MiB; raise it{}",
-                if paragraphs.set == SeenSet::Exact { ", or write set = \"bloom\"" } else { "" }
+                if paragraphs.set == SeenSet::Exact {
+                    ", or write set = \"bloom\""
+                } else {
+                    ""
+                }
             );
             return Err(DataFusionError::ResourcesExhausted(message));
         }
@@ -184,7 +234,11 @@ impl Seen {
             SeenSet::Exact => Seen::Exact(HashSet::default()),
             SeenSet::Bloom => {
                 let hashers = [Seeded(seed), Seeded(!seed)];
-                Seen::Bloom(BloomFilter::with_hashers(units.max(1) as usize, rate, hashers))
+                Seen::Bloom(BloomFilter::with_hashers(
+                    units.max(1) as usize,
+                    rate,
+                    hashers,
+                ))
             }
         })
     }
@@ -202,7 +256,8 @@ impl Seen {
     }
 }
 
-/// Hashers of what is a hash already: mixed with a seed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+/// Hashers of what is a hash already: mixed with a seed by the finaliser of SplitMix64 (Steele, Lea
+/// and Flood 2014).
 #[derive(Clone, Copy)]
 struct Seeded(u64);
 
@@ -225,7 +280,9 @@ impl Hasher for Hash {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+        bytes
+            .iter()
+            .for_each(|byte| self.write_u64(u64::from(*byte)));
     }
 
     fn write_u64(&mut self, word: u64) {
@@ -242,10 +299,16 @@ fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
         cut.push(&cuts[at..end]);
         at = end;
     }
-    let DataType::List(item) = tables::edits() else { unreachable!("edits are declared as a list") };
-    let DataType::Struct(fields) = item.data_type() else { unreachable!("edits are declared as structs") };
-    let mut edits = ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0)).with_field(item);
-    let (mut docs, mut bytes, mut reasons) = (Vec::new(), UInt64Builder::new(), StringBuilder::new());
+    let DataType::List(item) = tables::edits() else {
+        unreachable!("edits are declared as a list")
+    };
+    let DataType::Struct(fields) = item.data_type() else {
+        unreachable!("edits are declared as structs")
+    };
+    let mut edits =
+        ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0)).with_field(item);
+    let (mut docs, mut bytes, mut reasons) =
+        (Vec::new(), UInt64Builder::new(), StringBuilder::new());
     // Both are in the order of documents.
     let mut cut = cut.into_iter().peekable();
     for [doc, length] in records::<2>(&lengths) {
@@ -259,10 +322,16 @@ fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
         let entry = edits.values();
         for [start, end] in spans.iter().filter(|_| is_left) {
             for (i, place) in [start, end].into_iter().enumerate() {
-                entry.field_builder::<UInt32Builder>(i).expect("declared as UInt32").append_value(*place as u32);
+                entry
+                    .field_builder::<UInt32Builder>(i)
+                    .expect("declared as UInt32")
+                    .append_value(*place as u32);
             }
             for (i, text) in [(2, ""), (3, "paragraph_dedup.repeated")] {
-                entry.field_builder::<StringBuilder>(i).expect("declared as Utf8").append_value(text);
+                entry
+                    .field_builder::<StringBuilder>(i)
+                    .expect("declared as Utf8")
+                    .append_value(text);
             }
             entry.append(true);
         }
@@ -282,24 +351,41 @@ mod tests {
 
     #[test]
     fn the_filter_errs_as_often_as_it_says() {
-        let bloom = ParagraphDedup { set: SeenSet::Bloom, false_positive_rate: 0.01, ..ParagraphDedup::default() };
+        let bloom = ParagraphDedup {
+            set: SeenSet::Bloom,
+            false_positive_rate: 0.01,
+            ..ParagraphDedup::default()
+        };
         const UNITS: u64 = 50_000;
         let mut seen = Seen::new(&bloom, UNITS, 1 << 30, 7).expect("enough memory");
         let mut errors = (0..UNITS).filter(|unit| !seen.insert(*unit)).count();
         // While it fills the rate is lower; none that is there is missed.
         assert!(errors < 300, "{errors} errors");
         assert!((0..UNITS).all(|unit| !seen.insert(unit)));
-        errors =
-            (UNITS..2 * UNITS).filter(|unit| matches!(&seen, Seen::Bloom(filter) if filter.contains(unit))).count();
-        assert!((300..700).contains(&errors), "{errors} errors of 500 expected");
+        errors = (UNITS..2 * UNITS)
+            .filter(|unit| matches!(&seen, Seen::Bloom(filter) if filter.contains(unit)))
+            .count();
+        assert!(
+            (300..700).contains(&errors),
+            "{errors} errors of 500 expected"
+        );
     }
 
     #[test]
     fn a_set_that_does_not_fit_is_refused() {
         let exact = ParagraphDedup::default();
-        let error = Seen::new(&exact, 1 << 30, 1 << 30, 0).err().expect("21 GiB").to_string();
-        assert!(error.contains("takes up to 21504 MiB") && error.contains("set = \"bloom\""), "{error}");
-        let bloom = ParagraphDedup { set: SeenSet::Bloom, ..exact };
+        let error = Seen::new(&exact, 1 << 30, 1 << 30, 0)
+            .err()
+            .expect("21 GiB")
+            .to_string();
+        assert!(
+            error.contains("takes up to 21504 MiB") && error.contains("set = \"bloom\""),
+            "{error}"
+        );
+        let bloom = ParagraphDedup {
+            set: SeenSet::Bloom,
+            ..exact
+        };
         assert!(Seen::new(&bloom, 1 << 20, 1 << 30, 0).is_ok());
     }
 }

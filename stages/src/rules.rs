@@ -1,5 +1,5 @@
-//! Every rule by name: what it looks at, what fails, whose idea it is. One list, which `filter` turns into expressions and
-//! `curate rules` prints.
+//! Every rule by name: what it looks at, what fails, whose idea it is. One list, which `filter`
+//! turns into expressions and `curate rules` prints.
 
 use curate_schemas::manifest::{Filter, Profile};
 use serde_json::Value;
@@ -55,7 +55,10 @@ impl Signal {
     /// The name of the column or field.
     pub fn name(self) -> &'static str {
         match self {
-            Signal::Field(name) | Signal::Of(_, name) | Signal::Column(name) | Signal::Own(name) => name,
+            Signal::Field(name)
+            | Signal::Of(_, name)
+            | Signal::Column(name)
+            | Signal::Own(name) => name,
         }
     }
 }
@@ -133,7 +136,9 @@ impl Rule {
     /// The rule under these settings, if it judges at all.
     pub fn judged(&self, filter: &Filter) -> Option<Judged> {
         let settings = serde_json::to_value(filter).expect("settings are numbers, words and paths");
-        let family = settings.get(self.family).filter(|family| !family.is_null())?;
+        let family = settings
+            .get(self.family)
+            .filter(|family| !family.is_null())?;
         let threshold = match self.threshold {
             Threshold::Key(key) => family[key].as_f64()?,
             Threshold::Switch(key) => match &family[key] {
@@ -147,7 +152,11 @@ impl Rule {
             (Profile::FineWebV1Lines, V1::Other(field, fails)) => (Signal::Field(field), fails),
             (Profile::FineWebV1Lines, V1::None) => return None,
         };
-        Some(Judged { signal, fails, threshold })
+        Some(Judged {
+            signal,
+            fails,
+            threshold,
+        })
     }
 }
 
@@ -173,7 +182,11 @@ pub const FAMILIES: &[Family] = &[
         paper: "Raffel et al. 2020 (T5, arXiv:1910.10683), section 2.2",
         departs: "no deduplication of three-sentence spans, no bad words (a family of its own), no language filter",
     },
-    Family { name: "c4_paragraphs", paper: "Xue et al. 2021 (mT5, arXiv:2010.11934), section 3.1", departs: "" },
+    Family {
+        name: "c4_paragraphs",
+        paper: "Xue et al. 2021 (mT5, arXiv:2010.11934), section 3.1",
+        departs: "",
+    },
     Family {
         name: "c4_bad_words",
         paper: "Raffel et al. 2020 (T5, arXiv:1910.10683), section 2.2",
@@ -203,17 +216,49 @@ const BASE: Rule = Rule {
     datatrove: "",
 };
 
-const fn url(name: &'static str, signal: &'static str, list: &'static str, formula: &'static str) -> Rule {
+const fn url(
+    name: &'static str,
+    signal: &'static str,
+    list: &'static str,
+    formula: &'static str,
+) -> Rule {
     let signal = Signal::Own(signal);
-    Rule { family: "url", name, signal, fails: Fails::Listed, threshold: Threshold::Switch(list), formula, ..BASE }
+    Rule {
+        family: "url",
+        name,
+        signal,
+        fails: Fails::Listed,
+        threshold: Threshold::Switch(list),
+        formula,
+        ..BASE
+    }
 }
 
-const fn repetition(name: &'static str, signal: &'static str, key: &'static str, formula: &'static str) -> Rule {
+const fn repetition(
+    name: &'static str,
+    signal: &'static str,
+    key: &'static str,
+    formula: &'static str,
+) -> Rule {
     let (signal, threshold) = (Signal::Field(signal), Threshold::Key(key));
-    Rule { family: "gopher_repetition", name, signal, threshold, unit: "share", formula, datatrove: name, ..BASE }
+    Rule {
+        family: "gopher_repetition",
+        name,
+        signal,
+        threshold,
+        unit: "share",
+        formula,
+        datatrove: name,
+        ..BASE
+    }
 }
 
-const fn quality(name: &'static str, signal: &'static str, fails: Fails, key: &'static str) -> Rule {
+const fn quality(
+    name: &'static str,
+    signal: &'static str,
+    fails: Fails,
+    key: &'static str,
+) -> Rule {
     Rule {
         family: "gopher_quality",
         name,
@@ -226,15 +271,39 @@ const fn quality(name: &'static str, signal: &'static str, fails: Fails, key: &'
 
 const fn c4(name: &'static str, signal: &'static str, formula: &'static str) -> Rule {
     let (signal, threshold) = (Signal::Field(signal), Threshold::Switch(name));
-    Rule { family: "c4", name, signal, fails: Fails::Set, threshold, formula, datatrove: name, ..BASE }
+    Rule {
+        family: "c4",
+        name,
+        signal,
+        fails: Fails::Set,
+        threshold,
+        formula,
+        datatrove: name,
+        ..BASE
+    }
 }
 
-const fn fineweb(name: &'static str, signal: &'static str, fails: Fails, key: &'static str) -> Rule {
+const fn fineweb(
+    name: &'static str,
+    signal: &'static str,
+    fails: Fails,
+    key: &'static str,
+) -> Rule {
     let (signal, threshold) = (Signal::Field(signal), Threshold::Key(key));
-    Rule { family: "fineweb", name, signal, fails, threshold, unit: "share", datatrove: name, ..BASE }
+    Rule {
+        family: "fineweb",
+        name,
+        signal,
+        fails,
+        threshold,
+        unit: "share",
+        datatrove: name,
+        ..BASE
+    }
 }
 
-/// Every rule of `filter`, in the order in which the first failing one is named: that of FineWeb's recipe.
+/// Every rule of `filter`, in the order in which the first failing one is named: that of FineWeb's
+/// recipe.
 #[rustfmt::skip] // A line or two per rule reads as a table.
 pub const RULES: &[Rule] = &[
     Rule { datatrove: "domain", ..url("domain", "url_domain", "domains", "the url's host, or a domain above it, is in the list") },
@@ -304,17 +373,50 @@ pub const RULES: &[Rule] = &[
 /// What other stages remove documents for: name, and what it means.
 pub const OTHER_REMOVALS: &[(&str, &str)] = &[
     ("language.not_kept", "the language is none of language.keep"),
-    ("language.low_confidence", "the engine's confidence is below language.min_confidence"),
-    ("language.mixed", "parts are in different languages, and language.keep_mixed is false"),
-    ("exact_dedup.document", "the text equals that of a document that is kept"),
-    ("exact_dedup.url", "the URL is that of a document that is kept"),
-    ("near_dedup.cluster", "the text is a near-duplicate of a document that is kept"),
-    ("paragraph_dedup.nothing_left", "every paragraph or line stands in an earlier document"),
-    ("veto.<column>", "the value is one that a [[quality.veto]] removes"),
-    ("ngram.low", "the n-gram model's perplexity is in the lower tail of the language and domain"),
-    ("ngram.high", "the n-gram model's perplexity is in the upper tail of the language and domain"),
-    ("perplexity.low", "nats per token or bits per byte are in the lower tail of the language and domain"),
-    ("perplexity.high", "nats per token or bits per byte are in the upper tail of the language and domain"),
+    (
+        "language.low_confidence",
+        "the engine's confidence is below language.min_confidence",
+    ),
+    (
+        "language.mixed",
+        "parts are in different languages, and language.keep_mixed is false",
+    ),
+    (
+        "exact_dedup.document",
+        "the text equals that of a document that is kept",
+    ),
+    (
+        "exact_dedup.url",
+        "the URL is that of a document that is kept",
+    ),
+    (
+        "near_dedup.cluster",
+        "the text is a near-duplicate of a document that is kept",
+    ),
+    (
+        "paragraph_dedup.nothing_left",
+        "every paragraph or line stands in an earlier document",
+    ),
+    (
+        "veto.<column>",
+        "the value is one that a [[quality.veto]] removes",
+    ),
+    (
+        "ngram.low",
+        "the n-gram model's perplexity is in the lower tail of the language and domain",
+    ),
+    (
+        "ngram.high",
+        "the n-gram model's perplexity is in the upper tail of the language and domain",
+    ),
+    (
+        "perplexity.low",
+        "nats per token or bits per byte are in the lower tail of the language and domain",
+    ),
+    (
+        "perplexity.high",
+        "nats per token or bits per byte are in the upper tail of the language and domain",
+    ),
 ];
 
 #[cfg(test)]
@@ -327,14 +429,28 @@ mod tests {
     #[test]
     fn names_signals_and_keys_are_declared() {
         let schema = tables::schema("signals");
-        let has = |family: &str, field: &str| match schema.field_with_name(family).expect("a column").data_type() {
+        let has = |family: &str, field: &str| match schema
+            .field_with_name(family)
+            .expect("a column")
+            .data_type()
+        {
             DataType::Struct(fields) => fields.find(field).is_some(),
             _ => false,
         };
         for rule in RULES {
             let name = rule.full_name();
-            assert!(FAMILIES.iter().any(|family| family.name == rule.family), "{name}");
-            assert_eq!(RULES.iter().filter(|other| other.full_name() == name).count(), 1, "{name}");
+            assert!(
+                FAMILIES.iter().any(|family| family.name == rule.family),
+                "{name}"
+            );
+            assert_eq!(
+                RULES
+                    .iter()
+                    .filter(|other| other.full_name() == name)
+                    .count(),
+                1,
+                "{name}"
+            );
             assert!(!rule.formula.is_empty(), "{name}");
             match rule.signal {
                 Signal::Field(field) => assert!(has(rule.family, field), "{name}"),
@@ -353,26 +469,45 @@ mod tests {
         let families: Vec<&str> = RULES.iter().map(|rule| rule.family).collect();
         let mut order = families.clone();
         order.dedup();
-        assert_eq!(order, FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>());
+        assert_eq!(
+            order,
+            FAMILIES
+                .iter()
+                .map(|family| family.name)
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn a_family_that_is_absent_does_not_judge() {
-        let filter = Filter { gopher_quality: Some(GopherQuality::default()), ..Filter::default() };
+        let filter = Filter {
+            gopher_quality: Some(GopherQuality::default()),
+            ..Filter::default()
+        };
         let on = RULES.iter().filter(|rule| rule.judged(&filter).is_some());
-        assert_eq!(on.map(|rule| rule.family).collect::<Vec<_>>(), ["gopher_quality"; 10]);
+        assert_eq!(
+            on.map(|rule| rule.family).collect::<Vec<_>>(),
+            ["gopher_quality"; 10]
+        );
     }
 
     #[test]
     fn switches_and_profiles_change_what_judges() {
         let mut filter = Filter {
-            c4: Some(C4 { lorem_ipsum: false, ..C4::default() }),
+            c4: Some(C4 {
+                lorem_ipsum: false,
+                ..C4::default()
+            }),
             fineweb: Some(FineWeb::default()),
             gopher_repetition: Some(GopherRepetition::default()),
             ..Filter::default()
         };
         let judged = |filter: &Filter, name: &str| {
-            RULES.iter().find(|rule| rule.full_name() == name).expect("a rule").judged(filter)
+            RULES
+                .iter()
+                .find(|rule| rule.full_name() == name)
+                .expect("a rule")
+                .judged(filter)
         };
         assert_eq!(judged(&filter, "c4.lorem_ipsum"), None);
         assert!(judged(&filter, "c4.curly_bracket").is_some());
@@ -381,7 +516,10 @@ mod tests {
         filter.profile = Profile::FineWebV1Lines;
         assert_eq!(judged(&filter, "fineweb.list_ratio"), None);
         let punct = judged(&filter, "fineweb.line_punct_ratio").expect("it judges");
-        assert_eq!((punct.signal, punct.fails), (Signal::Field("v1_line_punct_ratio"), Fails::AtMost));
+        assert_eq!(
+            (punct.signal, punct.fails),
+            (Signal::Field("v1_line_punct_ratio"), Fails::AtMost)
+        );
         assert!(judged(&filter, "gopher_repetition.top_2_gram").is_some());
     }
 }

@@ -1,8 +1,9 @@
-//! Model scores of survivors: values only, no verdict. The model is read when the first document that lacks a score comes.
+//! Model scores of survivors: values only, no verdict. The model is read when the first document
+//! that lacks a score comes.
 //!
-//! Documents of a batch of rows are sorted by length and cut into batches of a fixed budget of tokens, so what runs together
-//! follows from the shard's file, not from memory or threads. Scores of documents whose text and model are unchanged are
-//! copied.
+//! Documents of a batch of rows are sorted by length and cut into batches of a fixed budget of
+//! tokens, so what runs together follows from the shard's file, not from memory or threads. Scores
+//! of documents whose text and model are unchanged are copied.
 
 use std::collections::BTreeMap;
 use std::ops::Not;
@@ -19,8 +20,8 @@ use curate_scorers::lm::model::{Description, Model};
 use curate_scorers::lm::score::{DocScore, ScoreStats, Scorer};
 use curate_scorers::lm::window::WindowKind;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float64Builder, RecordBatch, StringBuilder,
-    StructArray, UInt64Builder,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float64Builder, RecordBatch,
+    StringBuilder, StructArray, UInt64Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::error::{DataFusionError, Result};
@@ -90,8 +91,17 @@ impl LoadedModel {
             Some(free) => free - free / 10,
             None => room.memory,
         };
-        let threads = if options.device.is_cpu() { room.threads } else { 1 };
-        let plan = MemoryPlan::new(&model.description.config, Demand::of(&options), memory, threads as u64);
+        let threads = if options.device.is_cpu() {
+            room.threads
+        } else {
+            1
+        };
+        let plan = MemoryPlan::new(
+            &model.description.config,
+            Demand::of(&options),
+            memory,
+            threads as u64,
+        );
         if plan.batch_tokens == 0 {
             return Err(LmError::NoRoom {
                 needed: plan.total(positions as u64),
@@ -99,7 +109,11 @@ impl LoadedModel {
                 device: name(&options.device),
             });
         }
-        let by_device = if options.device.is_cpu() { CPU_BATCH_TOKENS } else { GPU_BATCH_TOKENS };
+        let by_device = if options.device.is_cpu() {
+            CPU_BATCH_TOKENS
+        } else {
+            GPU_BATCH_TOKENS
+        };
         settings.batch_tokens.get_or_insert(by_device);
         Ok(LoadedModel {
             digest: model.digest.clone(),
@@ -115,7 +129,11 @@ impl LoadedModel {
     /// Device class and dtype, which scores depend on.
     fn arithmetic(&self) -> String {
         let device = name(&self.options.device);
-        format!("{}/{}", device.split(':').next().unwrap_or_default(), self.options.dtype.as_str())
+        format!(
+            "{}/{}",
+            device.split(':').next().unwrap_or_default(),
+            self.options.dtype.as_str()
+        )
     }
 
     fn batch_tokens(&self) -> u32 {
@@ -129,9 +147,14 @@ impl LoadedModel {
             let kind = WindowKind::parse(&self.settings.window)?;
             let (description, decoder) = model.load(self.options.clone())?;
             let scorer = description.scorer(decoder, kind, self.batch_tokens() as usize);
-            _ = self.ready.set((description, scorer.limited_to(self.plan.batch_tokens as usize)));
+            _ = self.ready.set((
+                description,
+                scorer.limited_to(self.plan.batch_tokens as usize),
+            ));
         }
-        self.ready.get().ok_or_else(|| LmError::Unsupported { what: "a model that failed to load before".to_owned() })
+        self.ready.get().ok_or_else(|| LmError::Unsupported {
+            what: "a model that failed to load before".to_owned(),
+        })
     }
 
     fn score(&self, texts: &[&str]) -> Result<Vec<DocScore>, DataFusionError> {
@@ -142,7 +165,10 @@ impl LoadedModel {
         let (description, scorer) = self.ready().map_err(external)?;
         let start = Instant::now();
         let most = scorer.windowing().tokens_needed();
-        let ids: Result<Vec<Vec<u32>>, _> = texts.iter().map(|text| description.tokenizer.encode(text, most)).collect();
+        let ids: Result<Vec<Vec<u32>>, _> = texts
+            .iter()
+            .map(|text| description.tokenizer.encode(text, most))
+            .collect();
         let ids = ids.map_err(|error| DataFusionError::External(error.into()))?;
         let (scores, stats) = scorer.score(&ids).map_err(external)?;
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,10 +184,19 @@ impl LoadedModel {
         if done.documents == 0 {
             return Vec::new();
         }
-        let ScoreStats { padding, batches, halved } = done.stats;
+        let ScoreStats {
+            padding,
+            batches,
+            halved,
+        } = done.stats;
         let rate = padding.tokens as f64 / done.busy.as_secs_f64().max(1e-3);
         vec![
-            format!("{} on {}, {}", self.settings.model, name(&self.options.device), self.plan),
+            format!(
+                "{} on {}, {}",
+                self.settings.model,
+                name(&self.options.device),
+                self.plan
+            ),
             format!(
                 "{} documents scored, {} tokens in {batches} batches, {rate:.0} tokens a second and thread; {:.1} % of padded batches would be padding; {halved} batches halved",
                 done.documents,
@@ -172,8 +207,8 @@ impl LoadedModel {
     }
 }
 
-/// Tokens of a batch where the manifest does not say: enough rows for matrix products to be worth their packing on a CPU, and
-/// for a GPU to be busy.
+/// Tokens of a batch where the manifest does not say: enough rows for matrix products to be worth
+/// their packing on a CPU, and for a GPU to be busy.
 const CPU_BATCH_TOKENS: u32 = 8192;
 const GPU_BATCH_TOKENS: u32 = 1 << 16;
 
@@ -190,10 +225,18 @@ const COLUMNS: [&str; 9] = [
 ];
 
 impl ScoreStage {
-    /// The stage as the manifest sets it, with the model that it names; without `[score.perplexity]` there are no values.
+    /// The stage as the manifest sets it, with the model that it names; without
+    /// `[score.perplexity]` there are no values.
     pub fn new(manifest: &Manifest, model: Option<Arc<LoadedModel>>) -> Self {
         // What goes for its score is decided in `quality`: a changed band scores nothing again.
-        let perplexity = manifest.score.perplexity.clone().map(|settings| Perplexity { drop: None, ..settings });
+        let perplexity = manifest
+            .score
+            .perplexity
+            .clone()
+            .map(|settings| Perplexity {
+                drop: None,
+                ..settings
+            });
         ScoreStage {
             perplexity: perplexity.zip(model),
             seed: manifest.run.seed,
@@ -202,12 +245,26 @@ impl ScoreStage {
         }
     }
 
-    /// Share of survivors that are scored: the manifest's, or less where the windows of all could hold more tokens than it allows.
+    /// Share of survivors that are scored: the manifest's, or less where the windows of all could
+    /// hold more tokens than it allows.
     fn share(&self) -> f64 {
-        let Some((settings, model)) = &self.perplexity else { return 1.0 };
-        let windows = if settings.window == "start+middle" { 2 } else { 1 };
-        let windows = self.arrived.get().copied().unwrap_or(0).saturating_mul(windows * model.options.positions as u64);
-        let allowed = settings.max_tokens.map_or(1.0, |most| most as f64 / windows.max(1) as f64);
+        let Some((settings, model)) = &self.perplexity else {
+            return 1.0;
+        };
+        let windows = if settings.window == "start+middle" {
+            2
+        } else {
+            1
+        };
+        let windows = self
+            .arrived
+            .get()
+            .copied()
+            .unwrap_or(0)
+            .saturating_mul(windows * model.options.positions as u64);
+        let allowed = settings
+            .max_tokens
+            .map_or(1.0, |most| most as f64 / windows.max(1) as f64);
         settings.sample.min(allowed)
     }
 
@@ -230,15 +287,19 @@ impl Stage for ScoreStage {
     }
 
     fn config(&self) -> Value {
-        let settings = self.perplexity.as_ref().map(|(settings, model)| Perplexity {
-            // What the device is stands beside the model's digest, whatever it was called.
-            device: String::new(),
-            batch_tokens: Some(model.batch_tokens()),
-            // Which documents are scored is a part of its own, so that a greater sample keeps what it has.
-            sample: 1.0,
-            max_tokens: None,
-            ..settings.clone()
-        });
+        let settings = self
+            .perplexity
+            .as_ref()
+            .map(|(settings, model)| Perplexity {
+                // What the device is stands beside the model's digest, whatever it was called.
+                device: String::new(),
+                batch_tokens: Some(model.batch_tokens()),
+                // Which documents are scored is a part of its own, so that a greater sample keeps
+                // what it has.
+                sample: 1.0,
+                max_tokens: None,
+                ..settings.clone()
+            });
         json!({ "perplexity": settings })
     }
 
@@ -246,9 +307,16 @@ impl Stage for ScoreStage {
         let of_model = |model: &LoadedModel| {
             let seed = if self.share() < 1.0 { self.seed } else { 0 };
             let sample = format!("{} {seed}", self.share().min(1.0));
-            [("model", model.digest.clone()), ("device", model.arithmetic()), ("sample", sample)]
+            [
+                ("model", model.digest.clone()),
+                ("device", model.arithmetic()),
+                ("sample", sample),
+            ]
         };
-        self.perplexity.iter().flat_map(|(_, model)| of_model(model)).collect()
+        self.perplexity
+            .iter()
+            .flat_map(|(_, model)| of_model(model))
+            .collect()
     }
 
     fn follows(&self) -> &'static str {
@@ -256,7 +324,11 @@ impl Stage for ScoreStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        if self.perplexity.is_some() { self.text.reads() } else { Vec::new() }
+        if self.perplexity.is_some() {
+            self.text.reads()
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -275,8 +347,15 @@ impl ShardStage for ScoreStage {
         };
         if has_text {
             let wanted = col("reached").and(self.is_sampled());
-            let missing = if has_known { wanted.and(is_known().not()) } else { wanted };
-            plan = plan.with_column("scored", when(missing, score(self.text.text(), model)).end()?)?;
+            let missing = if has_known {
+                wanted.and(is_known().not())
+            } else {
+                wanted
+            };
+            plan = plan.with_column(
+                "scored",
+                when(missing, score(self.text.text(), model)).end()?,
+            )?;
         }
         for column in COLUMNS {
             let known = || col(format!("known_{column}"));
@@ -291,7 +370,9 @@ impl ShardStage for ScoreStage {
                 "model_digest" => lit(model.digest.as_str()),
                 "n_scored" => lit(0u64),
                 "unscored" => lit(NOT_SAMPLED),
-                _ => lit(ScalarValue::try_from(schema.field_with_name(column)?.data_type())?),
+                _ => lit(ScalarValue::try_from(
+                    schema.field_with_name(column)?.data_type(),
+                )?),
             };
             // What a former run scored of others is not carried along: equal keys, equal bytes.
             let value = when(self.is_sampled(), value).otherwise(unsampled)?;
@@ -303,27 +384,40 @@ impl ShardStage for ScoreStage {
     fn reuses(&self) -> Option<Reuse> {
         self.perplexity.as_ref()?;
         let parts: &[&str] = match self.text {
-            TextColumns::Edited("paragraph_dedup") => &["documents", "paragraph_dedup", "config", "model", "device"],
+            TextColumns::Edited("paragraph_dedup") => {
+                &["documents", "paragraph_dedup", "config", "model", "device"]
+            }
             _ => &["documents", "signals", "config", "model", "device"],
         };
-        Some(Reuse { columns: &COLUMNS, parts, spares: &["text", "edits"] })
+        Some(Reuse {
+            columns: &COLUMNS,
+            parts,
+            spares: &["text", "edits"],
+        })
     }
 
     fn notes(&self) -> Vec<String> {
-        self.perplexity.iter().flat_map(|(_, model)| model.notes()).collect()
+        self.perplexity
+            .iter()
+            .flat_map(|(_, model)| model.notes())
+            .collect()
     }
 
     fn lacks(&self, rows: &RecordBatch) -> bool {
         let column = |name: &str| rows.column_by_name(name);
-        let (Some(known), Some(why), Some(ids)) =
-            (column("known_n_scored"), column("known_unscored"), column("doc_id"))
-        else {
+        let (Some(known), Some(why), Some(ids)) = (
+            column("known_n_scored"),
+            column("known_unscored"),
+            column("doc_id"),
+        ) else {
             return true;
         };
         let (why, ids, share) = (why.as_string::<i32>(), ids.as_string::<i32>(), self.share());
-        let is_missing = |row: usize| known.is_null(row) || why.is_valid(row) && why.value(row) == NOT_SAMPLED;
-        (0..rows.num_rows())
-            .any(|row| is_reached(rows, row) && is_missing(row) && is_sampled(self.seed, share, ids.value(row)))
+        let is_missing =
+            |row: usize| known.is_null(row) || why.is_valid(row) && why.value(row) == NOT_SAMPLED;
+        (0..rows.num_rows()).any(|row| {
+            is_reached(rows, row) && is_missing(row) && is_sampled(self.seed, share, ids.value(row))
+        })
     }
 }
 
@@ -333,7 +427,9 @@ const NOT_SAMPLED: &str = "not_sampled";
 /// Whether a former output has what the model says of a row.
 fn is_known() -> Expr {
     let why = || col("known_unscored");
-    col("known_n_scored").is_not_null().and(why().is_null().or(why().not_eq(lit(NOT_SAMPLED))))
+    col("known_n_scored")
+        .is_not_null()
+        .and(why().is_null().or(why().not_eq(lit(NOT_SAMPLED))))
 }
 
 /// `is_sampled(doc_id, seed, share) -> bool`.
@@ -346,20 +442,34 @@ fn sampled(seed: u64, share: f64) -> Expr {
         let of = |id: Option<&str>| Some(is_sampled(seed, share, id.unwrap_or_default()));
         Ok(Arc::new(ids.iter().map(of).collect::<BooleanArray>()))
     };
-    Function::new("is_sampled", DataType::Boolean, kernel).call(vec![col("doc_id"), lit(seed), lit(share)])
+    Function::new("is_sampled", DataType::Boolean, kernel).call(vec![
+        col("doc_id"),
+        lit(seed),
+        lit(share),
+    ])
 }
 
 /// `score(text, model digest) -> {text_hash, …}`.
 fn score(text_column: Expr, model: &Arc<LoadedModel>) -> Expr {
     let schema = tables::schema("score");
-    let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
+    let fields: Fields = COLUMNS
+        .iter()
+        .map(|name| schema.field_with_name(name).expect("declared").clone())
+        .collect();
     let output = fields.clone();
     let arguments = vec![text_column, lit(model.digest.as_str())];
     let model = Arc::clone(model);
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
-        let texts: Vec<&str> = text(columns, 0)?.iter().map(Option::unwrap_or_default).collect();
+        let texts: Vec<&str> = text(columns, 0)?
+            .iter()
+            .map(Option::unwrap_or_default)
+            .collect();
         let scores = model.score(&texts)?;
-        Ok(Arc::new(StructArray::try_new(output.clone(), arrays(&model, &texts, &scores)?, None)?))
+        Ok(Arc::new(StructArray::try_new(
+            output.clone(),
+            arrays(&model, &texts, &scores)?,
+            None,
+        )?))
     };
     Function::new("score", DataType::Struct(fields), kernel).call(arguments)
 }
@@ -373,7 +483,11 @@ fn is_sampled(seed: u64, sample: f64, doc_id: &str) -> bool {
 /// In the order of [`COLUMNS`].
 fn arrays(model: &LoadedModel, texts: &[&str], scores: &[DocScore]) -> Result<Vec<ArrayRef>> {
     let (mut hashes, mut counts) = (FixedSizeBinaryBuilder::new(16), UInt64Builder::new());
-    let (mut names, mut digests, mut reasons) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    let (mut names, mut digests, mut reasons) = (
+        StringBuilder::new(),
+        StringBuilder::new(),
+        StringBuilder::new(),
+    );
     let mut values: [Float64Builder; 4] = Default::default();
     for (text, score) in texts.iter().zip(scores) {
         hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
@@ -381,8 +495,16 @@ fn arrays(model: &LoadedModel, texts: &[&str], scores: &[DocScore]) -> Result<Ve
         digests.append_value(&model.digest);
         counts.append_value(score.n_scored);
         let sum = (score.n_scored > 0).then_some(score.sum_nll);
-        let all = [sum, score.mean_nll(), score.bits_per_byte(), score.perplexity()];
-        values.iter_mut().zip(all).for_each(|(column, value)| column.append_option(value));
+        let all = [
+            sum,
+            score.mean_nll(),
+            score.bits_per_byte(),
+            score.perplexity(),
+        ];
+        values
+            .iter_mut()
+            .zip(all)
+            .for_each(|(column, value)| column.append_option(value));
         reasons.append_option((score.n_scored == 0).then_some("too_short"));
     }
     let mut columns: Vec<ArrayRef> = vec![
@@ -391,7 +513,11 @@ fn arrays(model: &LoadedModel, texts: &[&str], scores: &[DocScore]) -> Result<Ve
         Arc::new(digests.finish()),
         Arc::new(counts.finish()),
     ];
-    columns.extend(values.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+    columns.extend(
+        values
+            .iter_mut()
+            .map(|column| Arc::new(column.finish()) as ArrayRef),
+    );
     columns.push(Arc::new(reasons.finish()));
     Ok(columns)
 }

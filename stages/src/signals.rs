@@ -1,8 +1,9 @@
-//! The value of every rule, computed in one pass over each document that `language` kept: words are segmented once and
-//! shared by the families. No threshold stands here; verdicts are expressions in [`crate::filter`].
+//! The value of every rule, computed in one pass over each document that `language` kept: words are
+//! segmented once and shared by the families. No threshold stands here; verdicts are expressions in
+//! [`crate::filter`].
 //!
-//! Rules that rewrite (`[filter.c4]`, `[filter.lines]`) leave their removals as `edits`; FineWeb's values and the heuristic
-//! score are of the text after them, the others of the text before.
+//! Rules that rewrite (`[filter.c4]`, `[filter.lines]`) leave their removals as `edits`; FineWeb's
+//! values and the heuristic score are of the text after them, the others of the text before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +15,15 @@ use curate_scorers::rules::bad_words::BadWords;
 use curate_scorers::rules::c4::{self, C4, c4};
 use curate_scorers::rules::fineweb::{FineWeb, LinesScratch, fineweb};
 use curate_scorers::rules::gopher_quality::{GopherQuality, gopher_quality};
-use curate_scorers::rules::gopher_repetition::{GopherRepetition, RepetitionScratch, gopher_repetition};
+use curate_scorers::rules::gopher_repetition::{
+    GopherRepetition, RepetitionScratch, gopher_repetition,
+};
 use curate_scorers::rules::line_rules::{self, LineRules, line_rules};
 use curate_scorers::study_note::study_note;
 use curate_scorers::words::{dictionary, spacy};
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, ListBuilder, NullBufferBuilder, StringArray, StringBuilder, StructArray,
-    StructBuilder, UInt32Array, UInt32Builder, UInt64Array,
+    ArrayRef, BooleanArray, Float64Array, ListBuilder, NullBufferBuilder, StringArray,
+    StringBuilder, StructArray, StructBuilder, UInt32Array, UInt32Builder, UInt64Array,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::{DataFusionError, Result};
@@ -54,7 +57,13 @@ struct Settings {
 impl SignalsStage {
     /// The stage as the manifest sets it.
     pub fn new(manifest: &Manifest, lists: Lists) -> Self {
-        let Filter { words, c4, lines, c4_bad_words, .. } = manifest.filter.clone();
+        let Filter {
+            words,
+            c4,
+            lines,
+            c4_bad_words,
+            ..
+        } = manifest.filter.clone();
         let c4 = c4.unwrap_or_default();
         let settings = Settings {
             words,
@@ -86,8 +95,17 @@ impl Stage for SignalsStage {
     }
 
     fn config(&self) -> Value {
-        let Some(settings) = &self.settings else { return json!({ "values": "none" }) };
-        let Settings { words, c4, rewrite_c4, lines, bad_words_language, .. } = settings;
+        let Some(settings) = &self.settings else {
+            return json!({ "values": "none" });
+        };
+        let Settings {
+            words,
+            c4,
+            rewrite_c4,
+            lines,
+            bad_words_language,
+            ..
+        } = settings;
         json!({
             "words": [words, spacy::WORDS, dictionary::WORDS],
             "c4": {
@@ -105,8 +123,13 @@ impl Stage for SignalsStage {
     }
 
     fn resources(&self) -> BTreeMap<&'static str, String> {
-        let bad_words = self.settings.iter().flat_map(|settings| &settings.bad_words);
-        bad_words.map(|(_, digest)| ("bad_words", digest.clone())).collect()
+        let bad_words = self
+            .settings
+            .iter()
+            .flat_map(|settings| &settings.bad_words);
+        bad_words
+            .map(|(_, digest)| ("bad_words", digest.clone()))
+            .collect()
     }
 
     fn follows(&self) -> &'static str {
@@ -114,9 +137,17 @@ impl Stage for SignalsStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        let bytes = Read { table: "documents", column: "bytes", name: "document_bytes".into() };
+        let bytes = Read {
+            table: "documents",
+            column: "bytes",
+            name: "document_bytes".into(),
+        };
         match self.settings {
-            Some(_) => vec![read("documents", "text"), bytes, read("language", "language")],
+            Some(_) => vec![
+                read("documents", "text"),
+                bytes,
+                read("language", "language"),
+            ],
             None => vec![bytes],
         }
     }
@@ -124,12 +155,17 @@ impl Stage for SignalsStage {
 
 impl ShardStage for SignalsStage {
     fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let Some(settings) = &self.settings else { return without_values(input) };
+        let Some(settings) = &self.settings else {
+            return without_values(input);
+        };
         let arguments = vec![col("text"), col("language"), lit(self.config().to_string())];
         let values = signals(arguments, settings.clone());
         let mut plan = input.with_column("signals", if_reached(values)?)?;
         for field in fields().iter() {
-            plan = plan.with_column(field.name(), get_field(col("signals"), field.name().as_str()))?;
+            plan = plan.with_column(
+                field.name(),
+                get_field(col("signals"), field.name().as_str()),
+            )?;
         }
         let bytes = coalesce(vec![col("bytes"), col("document_bytes")]);
         select_table(plan.with_column("bytes", bytes)?, "signals")
@@ -147,7 +183,12 @@ fn without_values(input: DataFrame) -> Result<DataFrame> {
 
 /// The columns that the kernel makes: all but identity.
 fn fields() -> Fields {
-    tables::schema("signals").fields().iter().skip(2).cloned().collect()
+    tables::schema("signals")
+        .fields()
+        .iter()
+        .skip(2)
+        .cloned()
+        .collect()
 }
 
 /// `signals(text, language, settings) -> {bytes, edits, words, heuristic, gopher_quality, …}`.
@@ -158,7 +199,11 @@ fn signals(arguments: Vec<Expr>, settings: Settings) -> Expr {
         for (text, language) in texts.iter().zip(languages) {
             rows.add(&settings, text.unwrap_or_default(), language)?;
         }
-        Ok(Arc::new(StructArray::try_new(fields(), rows.columns()?, None)?))
+        Ok(Arc::new(StructArray::try_new(
+            fields(),
+            rows.columns()?,
+            None,
+        )?))
     };
     Function::new("signals", DataType::Struct(fields()), kernel).call(arguments)
 }
@@ -182,28 +227,50 @@ struct Rows {
 
 impl Rows {
     fn add(&mut self, settings: &Settings, text: &str, language: Option<&str>) -> Result<()> {
-        let is_english = settings.words == Words::English || language.is_none_or(|language| language == "eng");
+        let is_english =
+            settings.words == Words::English || language.is_none_or(|language| language == "eng");
         // The word list borrows from the text, so it cannot outlive the row.
         let words = segment(text, is_english);
         let mut edits = Vec::new();
         let quality = gopher_quality(text, &words);
-        self.repetition.push(gopher_repetition(text, &words, &mut self.repetition_scratch));
-        self.c4.push(c4(text, &words, &settings.c4, settings.rewrite_c4.then_some(&mut edits)));
-        self.bad_words.push(settings.bad_words.as_ref().map(|(list, _)| list.count(text)));
-        self.lines.push(
-            settings.lines.as_ref().map(|lines| {
-                line_rules(text, &line_rules::LineSettings::default(), lines.rewrite.then_some(&mut edits))
-            }),
+        self.repetition.push(gopher_repetition(
+            text,
+            &words,
+            &mut self.repetition_scratch,
+        ));
+        self.c4.push(c4(
+            text,
+            &words,
+            &settings.c4,
+            settings.rewrite_c4.then_some(&mut edits),
+        ));
+        self.bad_words.push(
+            settings
+                .bad_words
+                .as_ref()
+                .map(|(list, _)| list.count(text)),
         );
+        self.lines.push(settings.lines.as_ref().map(|lines| {
+            line_rules(
+                text,
+                &line_rules::LineSettings::default(),
+                lines.rewrite.then_some(&mut edits),
+            )
+        }));
         let after = apply(text, &edits).map_err(|error| DataFusionError::External(error.into()))?;
         let mut n_words = quality.n_words;
         if !edits.is_empty() {
             n_words = segment(&after, is_english).len() as u32;
         }
-        self.fineweb.push(fineweb(&after, n_words, &mut self.fineweb_scratch));
+        self.fineweb
+            .push(fineweb(&after, n_words, &mut self.fineweb_scratch));
         self.heuristic.push(study_note(&after));
         self.bytes.push(after.len() as u64);
-        self.words.push(if is_english { spacy::WORDS } else { dictionary::WORDS });
+        self.words.push(if is_english {
+            spacy::WORDS
+        } else {
+            dictionary::WORDS
+        });
         self.quality.push(quality);
         self.edits.push(edits);
         Ok(())
@@ -239,17 +306,28 @@ fn segment(text: &str, is_english: bool) -> Vec<&str> {
 
 /// A list of edits a row; null for none.
 fn edit_lists(rows: &[Vec<Edit>]) -> ArrayRef {
-    let DataType::List(item) = tables::edits() else { unreachable!("edits are declared as a list") };
-    let DataType::Struct(fields) = item.data_type() else { unreachable!("edits are declared as structs") };
-    let mut lists = ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0)).with_field(item);
+    let DataType::List(item) = tables::edits() else {
+        unreachable!("edits are declared as a list")
+    };
+    let DataType::Struct(fields) = item.data_type() else {
+        unreachable!("edits are declared as structs")
+    };
+    let mut lists =
+        ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0)).with_field(item);
     for edits in rows {
         let entry = lists.values();
         for edit in edits {
             let place = |entry: &mut StructBuilder, i: usize, at: u32| {
-                entry.field_builder::<UInt32Builder>(i).expect("declared as UInt32").append_value(at);
+                entry
+                    .field_builder::<UInt32Builder>(i)
+                    .expect("declared as UInt32")
+                    .append_value(at);
             };
             let word = |entry: &mut StructBuilder, i: usize, text: &str| {
-                entry.field_builder::<StringBuilder>(i).expect("declared as Utf8").append_value(text);
+                entry
+                    .field_builder::<StringBuilder>(i)
+                    .expect("declared as Utf8")
+                    .append_value(text);
             };
             place(entry, 0, edit.start);
             place(entry, 1, edit.end);
@@ -271,24 +349,31 @@ struct Group<'a, T> {
 
 impl<'a, T> Group<'a, T> {
     fn new(field: &'a Field, rows: impl Iterator<Item = Option<&'a T>>) -> Self {
-        Group { field, rows: rows.collect(), columns: Vec::new() }
+        Group {
+            field,
+            rows: rows.collect(),
+            columns: Vec::new(),
+        }
     }
 
     fn count(mut self, get: impl Fn(&T) -> u32) -> Self {
         let values = self.rows.iter().map(|row| row.map_or(0, &get));
-        self.columns.push(Arc::new(UInt32Array::from_iter_values(values)));
+        self.columns
+            .push(Arc::new(UInt32Array::from_iter_values(values)));
         self
     }
 
     fn ratio(mut self, get: impl Fn(&T) -> f64) -> Self {
         let values = self.rows.iter().map(|row| row.map_or(0.0, &get));
-        self.columns.push(Arc::new(Float64Array::from_iter_values(values)));
+        self.columns
+            .push(Arc::new(Float64Array::from_iter_values(values)));
         self
     }
 
     fn flag(mut self, get: impl Fn(&T) -> bool) -> Self {
         let values = self.rows.iter().map(|row| Some(row.is_some_and(&get)));
-        self.columns.push(Arc::new(values.collect::<BooleanArray>()));
+        self.columns
+            .push(Arc::new(values.collect::<BooleanArray>()));
         self
     }
 
@@ -298,7 +383,11 @@ impl<'a, T> Group<'a, T> {
         };
         let mut nulls = NullBufferBuilder::new(self.rows.len());
         self.rows.iter().for_each(|row| nulls.append(row.is_some()));
-        Ok(Arc::new(StructArray::try_new(fields.clone(), self.columns, nulls.finish())?))
+        Ok(Arc::new(StructArray::try_new(
+            fields.clone(),
+            self.columns,
+            nulls.finish(),
+        )?))
     }
 }
 

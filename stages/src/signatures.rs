@@ -1,4 +1,5 @@
-//! What deduplication compares: a hash of the text and MinHash band keys, for each document that `language` kept.
+//! What deduplication compares: a hash of the text and MinHash band keys, for each document that
+//! `language` kept.
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use curate_scorers::datatrove::{self, MersenneMinHash};
 use curate_scorers::minhash::{self, MinHash};
 use curate_scorers::{normalize, shingles};
 use datafusion::arrow::array::{
-    Array, ArrayRef, FixedSizeBinaryBuilder, ListBuilder, StringArray, StructArray, UInt32Builder, UInt64Builder,
+    Array, ArrayRef, FixedSizeBinaryBuilder, ListBuilder, StringArray, StructArray, UInt32Builder,
+    UInt64Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result;
@@ -23,7 +25,14 @@ use crate::edits::TextColumns;
 use crate::function::{Function, setting, text};
 use crate::{Read, ShardStage, Stage, if_reached, read, select_table};
 
-const COLUMNS: [&str; 6] = ["text_hash", "normalized_hash", "n_shingles", "probe", "bands", "signature"];
+const COLUMNS: [&str; 6] = [
+    "text_hash",
+    "normalized_hash",
+    "n_shingles",
+    "probe",
+    "bands",
+    "signature",
+];
 
 /// The stage `signatures`.
 pub struct SignaturesStage {
@@ -46,9 +55,16 @@ impl SignaturesStage {
 
     /// The columns of some texts, by name, without a plan.
     #[cfg(test)]
-    pub(crate) fn sign_all(near: &NearDedup, seed: u64, texts: &[String]) -> Result<Vec<(&'static str, ArrayRef)>> {
+    pub(crate) fn sign_all(
+        near: &NearDedup,
+        seed: u64,
+        texts: &[String],
+    ) -> Result<Vec<(&'static str, ArrayRef)>> {
         let settings = settings(Some(near), seed, false);
-        Ok(COLUMNS.into_iter().zip(sign(&StringArray::from_iter_values(texts), settings)?).collect())
+        Ok(COLUMNS
+            .into_iter()
+            .zip(sign(&StringArray::from_iter_values(texts), settings)?)
+            .collect())
     }
 
     fn normalizes(&self) -> bool {
@@ -94,7 +110,8 @@ impl Stage for SignaturesStage {
 impl ShardStage for SignaturesStage {
     fn plan(&self, input: DataFrame) -> Result<DataFrame> {
         let settings = settings(self.near.as_ref(), self.seed, self.normalizes());
-        let mut plan = input.with_column("made", if_reached(signature(self.text.text(), settings))?)?;
+        let mut plan =
+            input.with_column("made", if_reached(signature(self.text.text(), settings))?)?;
         for column in COLUMNS {
             plan = plan.with_column(column, get_field(col("made"), column))?;
         }
@@ -125,7 +142,10 @@ fn settings(near: Option<&NearDedup>, seed: u64, normalizes: bool) -> [u64; 8] {
 /// `signature(text, settings…) -> {text_hash, …}`, with the values of [`settings`].
 fn signature(text_column: Expr, settings: [u64; 8]) -> Expr {
     let schema = tables::schema("signatures");
-    let fields: Fields = COLUMNS.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
+    let fields: Fields = COLUMNS
+        .iter()
+        .map(|name| schema.field_with_name(name).expect("declared").clone())
+        .collect();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let mut settings = [0; 8];
@@ -143,13 +163,27 @@ fn signature(text_column: Expr, settings: [u64; 8]) -> Expr {
 fn sign(texts: &StringArray, settings: [u64; 8]) -> Result<Vec<ArrayRef>> {
     let [ngram, bands, rows, seed, words, family, keep, normalize] = settings;
     let (bands, rows) = (bands as usize, rows as usize);
-    let words = if words == Shingles::Words as u64 { Shingles::Words } else { Shingles::Datatrove010 };
-    let family = if family == Family::Fast as u64 { Family::Fast } else { Family::Datatrove010 };
+    let words = if words == Shingles::Words as u64 {
+        Shingles::Words
+    } else {
+        Shingles::Datatrove010
+    };
+    let family = if family == Family::Fast as u64 {
+        Family::Fast
+    } else {
+        Family::Datatrove010
+    };
     let mut permutations = (ngram > 0).then(|| Permutations::new(family, bands, rows, seed));
     let mut hashes = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
     let mut normalized = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
     let (mut counts, mut probes) = (UInt32Builder::new(), UInt64Builder::new());
-    let list = || ListBuilder::new(UInt64Builder::new()).with_field(Field::new("item", DataType::UInt64, false));
+    let list = || {
+        ListBuilder::new(UInt64Builder::new()).with_field(Field::new(
+            "item",
+            DataType::UInt64,
+            false,
+        ))
+    };
     let (mut keys, mut signatures) = (list(), list());
     let (mut grams, mut band_keys) = (Vec::new(), Vec::new());
     for text in texts.iter().map(Option::unwrap_or_default) {
@@ -207,11 +241,14 @@ enum Permutations {
 impl Permutations {
     fn new(family: Family, bands: usize, rows: usize, seed: u64) -> Permutations {
         match family {
-            Family::Fast => Permutations::Fast(MinHash::new(bands, rows, seed), vec![0; bands * rows]),
-            // The manifest's check refuses greater seeds.
-            Family::Datatrove010 => {
-                Permutations::Datatrove(MersenneMinHash::new(bands, rows, seed as u32), vec![0; bands * rows])
+            Family::Fast => {
+                Permutations::Fast(MinHash::new(bands, rows, seed), vec![0; bands * rows])
             }
+            // The manifest's check refuses greater seeds.
+            Family::Datatrove010 => Permutations::Datatrove(
+                MersenneMinHash::new(bands, rows, seed as u32),
+                vec![0; bands * rows],
+            ),
         }
     }
 
@@ -231,9 +268,9 @@ impl Permutations {
     /// Appends the values of the last signature.
     fn append_to(&self, values: &mut UInt64Builder) {
         match self {
-            Permutations::Fast(_, signature) => {
-                signature.iter().for_each(|value| values.append_value(u64::from(*value)))
-            }
+            Permutations::Fast(_, signature) => signature
+                .iter()
+                .for_each(|value| values.append_value(u64::from(*value))),
             Permutations::Datatrove(_, signature) => values.append_slice(signature),
         }
     }

@@ -1,9 +1,11 @@
-//! Which keys occur more than once: two bits a slot, so that keys seen once need not be moved. Two keys in one slot count
-//! as a repeat; what is found is filtered exactly later, so the sketch decides nothing.
+//! Which keys occur more than once: two bits a slot, so that keys seen once need not be moved. Two
+//! keys in one slot count as a repeat; what is found is filtered exactly later, so the sketch
+//! decides nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Slots for each key that is expected, before rounding down: one key in 9 to 17 shares its slot by chance.
+/// Slots for each key that is expected, before rounding down: one key in 9 to 17 shares its slot by
+/// chance.
 const SLOTS_A_KEY: u64 = 16;
 
 /// A table of slots, each empty, hit once or hit more often.
@@ -16,10 +18,15 @@ pub(crate) struct Sketch {
 impl Sketch {
     /// For so many keys, in at most `memory` bytes.
     pub(crate) fn new(keys: u64, memory: u64) -> Sketch {
-        let wanted = (keys.saturating_mul(SLOTS_A_KEY)).min(memory.saturating_mul(4)).max(64);
+        let wanted = (keys.saturating_mul(SLOTS_A_KEY))
+            .min(memory.saturating_mul(4))
+            .max(64);
         // Rounded down to a power of two, so that it stays within its memory.
         let bits = wanted.ilog2();
-        Sketch { words: (0..1u64 << (bits - 5)).map(|_| AtomicU64::new(0)).collect(), shift: 64 - bits }
+        Sketch {
+            words: (0..1u64 << (bits - 5)).map(|_| AtomicU64::new(0)).collect(),
+            shift: 64 - bits,
+        }
     }
 
     /// Notes an occurrence of a key. The result does not depend on the order of calls.
@@ -59,14 +66,19 @@ mod tests {
                 (key % 10 == 0).then(|| sketch.add(hash(key)));
             }
             let found = |repeated: bool| {
-                (0..KEYS).filter(|key| (key % 10 == 0) == repeated && sketch.is_repeated(hash(*key))).count() as f64
+                (0..KEYS)
+                    .filter(|key| (key % 10 == 0) == repeated && sketch.is_repeated(hash(*key)))
+                    .count() as f64
             };
             assert_eq!(found(true), 0.1 * KEYS as f64);
             let by_chance = found(false) / (0.9 * KEYS as f64);
             let slots = 32.0 * sketch.words.len() as f64;
             assert!(8 * sketch.words.len() as u64 <= memory);
             let expected = 1.0 - (-(KEYS as f64) / slots).exp();
-            assert!((by_chance / expected - 1.0).abs() < 0.15, "{by_chance} by chance, expected {expected}");
+            assert!(
+                (by_chance / expected - 1.0).abs() < 0.15,
+                "{by_chance} by chance, expected {expected}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Records of 64-bit words in numbered partitions: in memory up to a bound, in files beyond it. What corpus stages move
-//! between their passes goes through here, so their memory does not follow the corpus.
+//! Records of 64-bit words in numbered partitions: in memory up to a bound, in files beyond it.
+//! What corpus stages move between their passes goes through here, so their memory does not follow
+//! the corpus.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -36,13 +37,18 @@ pub(crate) enum Words {
 }
 
 impl Spill {
-    /// So many partitions, of which `memory` bytes together stay in memory; files go into a new folder in `folder`.
+    /// So many partitions, of which `memory` bytes together stay in memory; files go into a new
+    /// folder in `folder`.
     pub(crate) fn new(folder: &Path, partitions: usize, memory: u64) -> Spill {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let folder = folder.join(format!("words-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let tail = (memory / 8) as usize / partitions.max(1);
         let parts = (0..partitions).map(|_| Mutex::default()).collect();
-        Spill { folder, parts, tail: tail.max(LEAST_TAIL) }
+        Spill {
+            folder,
+            parts,
+            tail: tail.max(LEAST_TAIL),
+        }
     }
 
     /// How many partitions there are.
@@ -137,7 +143,9 @@ impl Spill {
 
     /// Bytes that went into files so far.
     pub(crate) fn filed(&self) -> u64 {
-        (0..self.parts.len()).map(|partition| 8 * self.lock(partition).filed).sum()
+        (0..self.parts.len())
+            .map(|partition| 8 * self.lock(partition).filed)
+            .sum()
     }
 
     fn file(&self, partition: usize, part: &mut Part) -> Result<()> {
@@ -147,7 +155,11 @@ impl Spill {
             fs::create_dir_all(&self.folder).map_err(place)?;
         }
         // Not kept open: partitions are many, open files few.
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(place)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(place)?;
         let mut bytes = Vec::with_capacity(1 << 16);
         for words in part.tail.chunks(1 << 13) {
             bytes.clear();
@@ -166,7 +178,9 @@ impl Spill {
     }
 
     fn lock(&self, partition: usize) -> std::sync::MutexGuard<'_, Part> {
-        self.parts[partition].lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts[partition]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,12 +196,18 @@ impl Words {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub(crate) fn get<'a>(&'a self, at: u64, len: usize, buffer: &'a mut Vec<u64>) -> Result<&'a [u64]> {
+    pub(crate) fn get<'a>(
+        &'a self,
+        at: u64,
+        len: usize,
+        buffer: &'a mut Vec<u64>,
+    ) -> Result<&'a [u64]> {
         match self {
             Words::Memory(words) => Ok(&words[at as usize..at as usize + len]),
             Words::File(path, file) => {
                 let mut bytes = vec![0; 8 * len];
-                file.read_exact_at(&mut bytes, 8 * at).map_err(|error| failed("read", path, error))?;
+                file.read_exact_at(&mut bytes, 8 * at)
+                    .map_err(|error| failed("read", path, error))?;
                 buffer.clear();
                 buffer.extend(to_words(&bytes));
                 Ok(buffer)
@@ -207,7 +227,11 @@ pub(crate) fn records_mut<const N: usize>(words: &mut [u64]) -> &mut [[u64; N]] 
 }
 
 fn to_words(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word))
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|word| u64::from_le_bytes(*word))
 }
 
 fn failed(what: &str, path: &Path, error: std::io::Error) -> DataFusionError {
@@ -233,8 +257,14 @@ mod tests {
             let words = spill.open(1, 1000).expect("a partition");
             assert_eq!(matches!(words, Words::File(..)), memory == 0);
             let mut buffer = Vec::new();
-            assert_eq!(words.get(at[1_999], 3, &mut buffer).expect("a record"), [1_999, 1_999 * 1_999, u64::MAX]);
-            assert_eq!(spill.take(0).expect("a partition"), (0..2_000).collect::<Vec<_>>());
+            assert_eq!(
+                words.get(at[1_999], 3, &mut buffer).expect("a record"),
+                [1_999, 1_999 * 1_999, u64::MAX]
+            );
+            assert_eq!(
+                spill.take(0).expect("a partition"),
+                (0..2_000).collect::<Vec<_>>()
+            );
             assert_eq!(spill.take(0).expect("a partition"), [0; 0]);
         }
         // Folders go with their spill.

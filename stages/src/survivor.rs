@@ -1,5 +1,5 @@
-//! Which of several duplicates is kept: the first under a total order from the manifest, ties by `doc_id`. Thread timing
-//! and model scores have no say.
+//! Which of several duplicates is kept: the first under a total order from the manifest, ties by
+//! `doc_id`. Thread timing and model scores have no say.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub struct Preference {
     priority: BTreeMap<String, u32>,
 }
 
-/// What a document is judged by, as words whose order is the order of preference: whether it is of this run, criteria, then
-/// `doc_id`.
+/// What a document is judged by, as words whose order is the order of preference: whether it is of
+/// this run, criteria, then `doc_id`.
 pub type Rank = [u64; WORDS];
 
 /// Words of a [`Rank`].
@@ -39,14 +39,23 @@ impl Preference {
     /// The manifest's order; that of `[dedup.near]` also serves exact duplicates.
     pub fn new(manifest: &Manifest) -> Self {
         let near = manifest.dedup.near.clone().unwrap_or_default();
-        let priority = manifest.source.iter().map(|source| (source.name.clone(), source.priority));
-        Preference { order: near.prefer, priority: priority.collect() }
+        let priority = manifest
+            .source
+            .iter()
+            .map(|source| (source.name.clone(), source.priority));
+        Preference {
+            order: near.prefer,
+            priority: priority.collect(),
+        }
     }
 
     /// An order of sources of equal priority.
     #[cfg(test)]
     pub(crate) fn of<const N: usize>(order: &[Prefer], sources: [&str; N]) -> Self {
-        Preference { order: order.to_vec(), priority: sources.map(|source| (source.to_owned(), 0)).into() }
+        Preference {
+            order: order.to_vec(),
+            priority: sources.map(|source| (source.to_owned(), 0)).into(),
+        }
     }
 
     /// The order as a part of a stage's key.
@@ -68,7 +77,10 @@ impl Preference {
         let mut rank = [0; WORDS];
         for (prefer, word) in self.order.iter().zip(&mut rank[1..=CRITERIA]) {
             *word = match prefer {
-                Prefer::SourcePriority => self.priority.get(facts.source).map_or(u64::MAX, |rank| u64::from(*rank)),
+                Prefer::SourcePriority => self
+                    .priority
+                    .get(facts.source)
+                    .map_or(u64::MAX, |rank| u64::from(*rank)),
                 Prefer::Heuristic => !ordered(facts.heuristic.unwrap_or(0.0)),
                 Prefer::Bytes => !facts.bytes,
                 Prefer::Newest => facts.date.map_or(u64::MAX, |date| !(date as u64 ^ 1 << 63)),
@@ -89,8 +101,13 @@ pub(crate) fn id_of(rank: &Rank) -> [u64; 2] {
 /// # Errors
 /// If it is not of 32 hex digits.
 pub(crate) fn id_words(doc_id: &str) -> Result<[u64; 2]> {
-    let whole = if doc_id.len() == 32 { u128::from_str_radix(doc_id, 16).ok() } else { None };
-    let whole = whole.ok_or_else(|| DataFusionError::Internal(format!("{doc_id:?} is no doc_id")))?;
+    let whole = if doc_id.len() == 32 {
+        u128::from_str_radix(doc_id, 16).ok()
+    } else {
+        None
+    };
+    let whole =
+        whole.ok_or_else(|| DataFusionError::Internal(format!("{doc_id:?} is no doc_id")))?;
     Ok([(whole >> 64) as u64, whole as u64])
 }
 
@@ -102,7 +119,11 @@ pub(crate) fn id_text(words: [u64; 2]) -> String {
 /// An integer for each float, in their total order.
 fn ordered(value: f64) -> u64 {
     let bits = value.to_bits();
-    if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
+    if bits >> 63 == 0 {
+        bits | 1 << 63
+    } else {
+        !bits
+    }
 }
 
 /// The columns that [`ranks`] needs.
@@ -116,7 +137,8 @@ pub(crate) fn reads() -> Vec<Read> {
     ]
 }
 
-/// The rank of a row in a batch with the columns of [`reads`]; one of an earlier run comes before all of this one.
+/// The rank of a row in a batch with the columns of [`reads`]; one of an earlier run comes before
+/// all of this one.
 pub(crate) fn ranks<'a>(
     preference: &'a Preference,
     batch: &'a RecordBatch,
@@ -145,12 +167,20 @@ mod tests {
     use super::*;
 
     fn document(source: &str, heuristic: f64, bytes: u64, date: Option<i64>) -> Facts<'_> {
-        Facts { source, heuristic: Some(heuristic), bytes, date }
+        Facts {
+            source,
+            heuristic: Some(heuristic),
+            bytes,
+            date,
+        }
     }
 
     fn order(prefer: &[Prefer]) -> Preference {
         let priority = [("books".to_owned(), 0), ("web".to_owned(), 1)];
-        Preference { order: prefer.to_vec(), priority: priority.into() }
+        Preference {
+            order: prefer.to_vec(),
+            priority: priority.into(),
+        }
     }
 
     #[test]
@@ -159,7 +189,10 @@ mod tests {
         let (book, b) = (document("books", 0.1, 10, None), "1".repeat(32));
         let first = |prefer: &[Prefer]| {
             let order = order(prefer);
-            let ranks = [order.rank(&web, &a).expect("hex"), order.rank(&book, &b).expect("hex")];
+            let ranks = [
+                order.rank(&web, &a).expect("hex"),
+                order.rank(&book, &b).expect("hex"),
+            ];
             if ranks[0] < ranks[1] { "web" } else { "books" }
         };
         assert_eq!(first(&[Prefer::SourcePriority, Prefer::Heuristic]), "books");
@@ -172,16 +205,39 @@ mod tests {
     #[test]
     fn ranks_order_as_their_values_do() {
         let ordered = |prefer, documents: [Facts; 3]| {
-            let ranks = documents.map(|facts| order(&[prefer]).rank(&facts, &"0".repeat(32)).expect("hex"));
-            assert!(ranks.is_sorted() && ranks[0] < ranks[2], "{prefer:?}: {ranks:?}");
+            let ranks =
+                documents.map(|facts| order(&[prefer]).rank(&facts, &"0".repeat(32)).expect("hex"));
+            assert!(
+                ranks.is_sorted() && ranks[0] < ranks[2],
+                "{prefer:?}: {ranks:?}"
+            );
         };
-        ordered(Prefer::Heuristic, [1.0, 0.25, -0.5].map(|heuristic| document("web", heuristic, 1, None)));
-        ordered(Prefer::Bytes, [u64::MAX, 2, 0].map(|bytes| document("web", 0.5, bytes, None)));
+        ordered(
+            Prefer::Heuristic,
+            [1.0, 0.25, -0.5].map(|heuristic| document("web", heuristic, 1, None)),
+        );
+        ordered(
+            Prefer::Bytes,
+            [u64::MAX, 2, 0].map(|bytes| document("web", 0.5, bytes, None)),
+        );
         // A document without a date comes last.
-        ordered(Prefer::Newest, [Some(5), Some(-5), None].map(|date| document("web", 0.5, 1, date)));
-        let unknown = Facts { heuristic: None, ..document("web", 0.0, 1, None) };
-        let rank = |facts, doc_id| order(&[Prefer::Heuristic]).rank(facts, doc_id).expect("hex");
-        assert!(rank(&document("web", 0.1, 1, None), "f".repeat(32).as_str()) < rank(&unknown, &"0".repeat(32)));
+        ordered(
+            Prefer::Newest,
+            [Some(5), Some(-5), None].map(|date| document("web", 0.5, 1, date)),
+        );
+        let unknown = Facts {
+            heuristic: None,
+            ..document("web", 0.0, 1, None)
+        };
+        let rank = |facts, doc_id| {
+            order(&[Prefer::Heuristic])
+                .rank(facts, doc_id)
+                .expect("hex")
+        };
+        assert!(
+            rank(&document("web", 0.1, 1, None), "f".repeat(32).as_str())
+                < rank(&unknown, &"0".repeat(32))
+        );
     }
 
     #[test]

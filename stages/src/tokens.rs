@@ -1,5 +1,5 @@
-//! Token counts. The slowest of the cheap stages, so counts of unchanged text are copied from the stage's former output,
-//! and nothing that does not need tokens waits for it.
+//! Token counts. The slowest of the cheap stages, so counts of unchanged text are copied from the
+//! stage's former output, and nothing that does not need tokens waits for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use crate::{Read, Reuse, ShardStage, Stage, is_reached, select_table};
 /// A loaded tokenizer, shared by all threads.
 pub type Counter = Arc<Tokenizer>;
 
-/// `doc_id`s below this are the hash sample that is counted whatever the scope: one in 16, for `doc_id` is a hash in
-/// hexadecimal digits.
+/// `doc_id`s below this are the hash sample that is counted whatever the scope: one in 16, for
+/// `doc_id` is a hash in hexadecimal digits.
 pub const SAMPLE_BELOW: &str = "1";
 
 const COLUMNS: [&str; 3] = ["tokens", "tokens_before", "text_hash"];
@@ -45,7 +45,11 @@ pub struct TokensStage {
 impl TokensStage {
     /// The stage as the manifest sets it.
     pub fn new(manifest: &Manifest, tokenizer: Counter) -> Self {
-        TokensStage { scope: manifest.tokens.scope, tokenizer, text: TextColumns::last(manifest) }
+        TokensStage {
+            scope: manifest.tokens.scope,
+            tokenizer,
+            text: TextColumns::last(manifest),
+        }
     }
 }
 
@@ -111,26 +115,39 @@ impl ShardStage for TokensStage {
             };
             let value = match (has_known, has_text) {
                 (true, false) => col(known),
-                (true, true) => when(col("known_tokens").is_not_null(), col(known)).otherwise(counted)?,
+                (true, true) => {
+                    when(col("known_tokens").is_not_null(), col(known)).otherwise(counted)?
+                }
                 (false, _) => counted,
             };
-            // What a former scope or other survivors left counted is not carried along: equal keys, equal bytes.
+            // What a former scope or other survivors left counted is not carried along: equal keys,
+            // equal bytes.
             plan = plan.with_column(column, when(wanted.clone(), value).end()?)?;
         }
         select_table(plan, "tokens")
     }
 
     fn reuses(&self) -> Option<Reuse> {
-        // Edits are a part of what was counted; where there are none, `signals` is no part of either key.
+        // Edits are a part of what was counted; where there are none, `signals` is no part of
+        // either key.
         let parts: &[&str] = match self.text {
-            TextColumns::Edited("paragraph_dedup") => &["documents", "paragraph_dedup", "tokenizer"],
+            TextColumns::Edited("paragraph_dedup") => {
+                &["documents", "paragraph_dedup", "tokenizer"]
+            }
             _ => &["documents", "signals", "tokenizer"],
         };
-        Some(Reuse { columns: &COLUMNS, parts, spares: &["text", "edits"] })
+        Some(Reuse {
+            columns: &COLUMNS,
+            parts,
+            spares: &["text", "edits"],
+        })
     }
 
     fn lacks(&self, rows: &RecordBatch) -> bool {
-        let (Some(known), Some(ids)) = (rows.column_by_name("known_tokens"), rows.column_by_name("doc_id")) else {
+        let (Some(known), Some(ids)) = (
+            rows.column_by_name("known_tokens"),
+            rows.column_by_name("doc_id"),
+        ) else {
             return true;
         };
         let ids = ids.as_string::<i32>();
@@ -147,18 +164,27 @@ fn count_tokens(text_column: Expr, tokenizer: &Counter) -> Expr {
     let digest = lit(tokenizer.digest());
     let tokenizer = Arc::clone(tokenizer);
     let schema = tables::schema("tokens");
-    let fields: Fields = COUNTED.iter().map(|name| schema.field_with_name(name).expect("declared").clone()).collect();
+    let fields: Fields = COUNTED
+        .iter()
+        .map(|name| schema.field_with_name(name).expect("declared").clone())
+        .collect();
     let output = fields.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut counts, mut hashes) = (UInt64Builder::new(), FixedSizeBinaryBuilder::new(16));
         for text in text(columns, 0)? {
             let text = text.unwrap_or_default();
-            let count = tokenizer.count(text).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let count = tokenizer
+                .count(text)
+                .map_err(|error| DataFusionError::External(Box::new(error)))?;
             counts.append_value(count);
             hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
         }
         let columns: Vec<ArrayRef> = vec![Arc::new(counts.finish()), Arc::new(hashes.finish())];
-        Ok(Arc::new(StructArray::try_new(output.clone(), columns, None)?))
+        Ok(Arc::new(StructArray::try_new(
+            output.clone(),
+            columns,
+            None,
+        )?))
     };
     Function::new("count_tokens", DataType::Struct(fields), kernel).call(vec![text_column, digest])
 }

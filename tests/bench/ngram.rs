@@ -1,5 +1,6 @@
-//! Tokens a second of an n-gram model on the texts of a `.jsonl.zst`, one thread, by ids of the embedded tokenizer; and its score
-//! of each line, for another reader: `make ngram-kenlm CORPUS=…`, which calls `ngram MODEL CORPUS LINES.txt SCORES.tsv`.
+//! Tokens a second of an n-gram model on the texts of a `.jsonl.zst`, one thread, by ids of the
+//! embedded tokenizer; and its score of each line, for another reader: `make ngram-kenlm CORPUS=…`,
+//! which calls `ngram MODEL CORPUS LINES.txt SCORES.tsv`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -13,7 +14,10 @@ use curate_scorers::tokenizer::Tokenizer;
 const LINES_MAX: usize = 200_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     let [model, corpus, lines, scores] = arguments.as_slice() else {
         return Err("usage: ngram MODEL CORPUS.jsonl.zst LINES.txt SCORES.tsv".into());
     };
@@ -39,10 +43,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         model.as_bytes().len() as f64 / 1e6,
         tokens as f64 / seconds / 1e6
     );
-    let (mut text, mut table) = (BufWriter::new(File::create(lines)?), BufWriter::new(File::create(scores)?));
+    let (mut text, mut table) = (
+        BufWriter::new(File::create(lines)?),
+        BufWriter::new(File::create(scores)?),
+    );
     let vocabulary = model.vocabulary();
     for (number, (line, score)) in ids.iter().zip(&found).enumerate() {
-        let pieces: Vec<&str> = line.iter().map(|&id| vocabulary.piece(id).unwrap_or("<nothing>")).collect();
+        let pieces: Vec<&str> = line
+            .iter()
+            .map(|&id| vocabulary.piece(id).unwrap_or("<nothing>"))
+            .collect();
         writeln!(text, "{}", pieces.join(" "))?;
         writeln!(table, "{number}\t{}\t{}", score.log10_sum, score.tokens)?;
     }

@@ -22,8 +22,15 @@ impl TensorSource for Random {
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        let (h, f, v) = (self.0.hidden_size, self.0.intermediate_size, self.0.vocab_size);
-        let (q, kv) = (self.0.num_heads * self.0.head_dim, self.0.num_kv_heads * self.0.head_dim);
+        let (h, f, v) = (
+            self.0.hidden_size,
+            self.0.intermediate_size,
+            self.0.vocab_size,
+        );
+        let (q, kv) = (
+            self.0.num_heads * self.0.head_dim,
+            self.0.num_kv_heads * self.0.head_dim,
+        );
         let part = name.rsplit('.').nth(1)?;
         let is_bias = name.ends_with("bias");
         Some(match part {
@@ -48,6 +55,9 @@ impl TensorSource for Random {
             (state >> 8) as f32 / (1 << 24) as f32 - 0.5
         };
         let scale = if n > 100_000 { 0.05 } else { 1.0 };
-        Ok(std::iter::repeat_with(random).take(n).map(|x| x * scale).collect())
+        Ok(std::iter::repeat_with(random)
+            .take(n)
+            .map(|x| x * scale)
+            .collect())
     }
 }

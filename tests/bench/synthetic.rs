@@ -1,8 +1,11 @@
-//! Synthetic documents with a known share of near-duplicates, for deduplication at sizes that no corpus here has:
+//! Synthetic documents with a known share of near-duplicates, for deduplication at sizes that no
+//! corpus here has:
 //! `cargo bench -p curate-scorers --bench synthetic -- [--short] [SOURCE.jsonl.zst …] N OUT_DIR [SEED]`.
 //!
-//! Writes N JSON lines with `id` and `text`, about 300 bytes each, to `OUT_DIR/synthetic-00000.jsonl.zst` and on, 250,000 a
-//! file; with `--short` texts are a quarter as long, for whole runs over many documents. A text is a window of words of an English source document (default: `fixtures/docs`) with words replaced:
+//! Writes N JSON lines with `id` and `text`, about 300 bytes each, to
+//! `OUT_DIR/synthetic-00000.jsonl.zst` and on, 250,000 a file; with `--short` texts are a quarter
+//! as long, for whole runs over many documents. A text is a window of words of an English source
+//! document (default: `fixtures/docs`) with words replaced:
 //!
 //! | share | document | `id` |
 //! |---|---|---|
@@ -11,9 +14,10 @@
 //! | 10 % | the same as the first; every tenth document may be the head of a family | `20` |
 //! | 33 % | an edit of an earlier head: equal, or up to 5 % of the words replaced at one end or anywhere | `27~20` |
 //!
-//! A family has a geometric number of edits, with mean 3.3, at distances from its head that are spread over all scales.
-//! Document i follows from the seed, i and the source alone: an edit makes its head again. Files are written in parallel and
-//! do not depend on it; memory is that of the source. The last line printed has a digest of all files' lines.
+//! A family has a geometric number of edits, with mean 3.3, at distances from its head that are
+//! spread over all scales. Document i follows from the seed, i and the source alone: an edit makes
+//! its head again. Files are written in parallel and do not depend on it; memory is that of the
+//! source. The last line printed has a digest of all files' lines.
 
 use std::error::Error;
 use std::fs::File;
@@ -36,19 +40,35 @@ struct Lengths {
     passage: usize,
 }
 
-const LONG: Lengths = Lengths { window: 38..61, passage: 20 };
+const LONG: Lengths = Lengths {
+    window: 38..61,
+    passage: 20,
+};
 /// Some 40 to 120 bytes.
-const SHORT: Lengths = Lengths { window: 8..19, passage: 5 };
-/// Replacements are drawn from this many words: few enough for the cache, and as frequent as in the source.
+const SHORT: Lengths = Lengths {
+    window: 8..19,
+    passage: 5,
+};
+/// Replacements are drawn from this many words: few enough for the cache, and as frequent as in the
+/// source.
 const SAMPLE_WORDS: u64 = 1 << 16;
 /// Longer words are mostly addresses, or sentences of a script without spaces.
 const WORD_BYTES_MAX: usize = 24;
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/docs");
 
 fn main() -> Result<()> {
-    let lengths = if std::env::args().any(|argument| argument == "--short") { SHORT } else { LONG };
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let count = arguments.iter().position(|argument| argument.parse::<u64>().is_ok());
+    let lengths = if std::env::args().any(|argument| argument == "--short") {
+        SHORT
+    } else {
+        LONG
+    };
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let count = arguments
+        .iter()
+        .position(|argument| argument.parse::<u64>().is_ok());
     let Some((sources, [count, out, seed @ ..])) = count.map(|at| arguments.split_at(at)) else {
         eprintln!(
             "usage: cargo bench -p curate-scorers --bench synthetic -- [--short] [SOURCE.jsonl.zst …] N OUT_DIR [SEED]"
@@ -56,12 +76,22 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let seed = seed.first().map_or(Ok(0), |seed| seed.parse())?;
-    let sources = if sources.is_empty() { fixtures()? } else { sources.iter().map(PathBuf::from).collect() };
-    write_all(&Source::read(&sources, seed, lengths)?, count.parse()?, Path::new(out))
+    let sources = if sources.is_empty() {
+        fixtures()?
+    } else {
+        sources.iter().map(PathBuf::from).collect()
+    };
+    write_all(
+        &Source::read(&sources, seed, lengths)?,
+        count.parse()?,
+        Path::new(out),
+    )
 }
 
 fn fixtures() -> Result<Vec<PathBuf>> {
-    let files: std::io::Result<Vec<PathBuf>> = std::fs::read_dir(FIXTURES)?.map(|entry| Ok(entry?.path())).collect();
+    let files: std::io::Result<Vec<PathBuf>> = std::fs::read_dir(FIXTURES)?
+        .map(|entry| Ok(entry?.path()))
+        .collect();
     let mut files = files?;
     files.retain(|path| path.to_string_lossy().ends_with(".jsonl.zst"));
     files.sort();
@@ -84,21 +114,31 @@ fn write_all(source: &Source, count: u64, out: &Path) -> Result<()> {
                 return Ok((bytes, digest));
             }
             let documents = file * DOCS_PER_FILE..count.min((file + 1) * DOCS_PER_FILE);
-            let written = write_file(source, documents, &out.join(format!("synthetic-{file:05}.jsonl.zst")))?;
+            let written = write_file(
+                source,
+                documents,
+                &out.join(format!("synthetic-{file:05}.jsonl.zst")),
+            )?;
             (bytes, digest) = (bytes + written.0, digest ^ written.1);
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64).min(files);
+    let threads = std::thread::available_parallelism()
+        .map_or(1, |cores| cores.get() as u64)
+        .min(files);
     let (bytes, digest) = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_fold((0, 0), |(bytes, digest), worker| {
-            let written = worker.join().map_err(|_| "a writer panicked")??;
-            Result::Ok((bytes + written.0, digest ^ written.1))
-        })
+        workers
+            .into_iter()
+            .try_fold((0, 0), |(bytes, digest), worker| {
+                let written = worker.join().map_err(|_| "a writer panicked")??;
+                Result::Ok((bytes + written.0, digest ^ written.1))
+            })
     })?;
     let (megabytes, seconds) = (bytes as f64 / 1e6, start.elapsed().as_secs_f64());
     let rate = megabytes / seconds;
-    println!("{count} documents, {megabytes:.1} MB of JSON lines, {files} files, {seconds:.1} s, {rate:.0} MB/s");
+    println!(
+        "{count} documents, {megabytes:.1} MB of JSON lines, {files} files, {seconds:.1} s, {rate:.0} MB/s"
+    );
     println!("digest {digest:016x}");
     Ok(())
 }
@@ -131,7 +171,8 @@ struct Words {
 impl Words {
     fn push(&mut self, word: &str) {
         self.text.push_str(word);
-        self.ends.push(u32::try_from(self.text.len()).expect("sources of more than 4 GiB are refused"));
+        self.ends
+            .push(u32::try_from(self.text.len()).expect("sources of more than 4 GiB are refused"));
     }
 
     fn get(&self, at: usize) -> &str {
@@ -158,17 +199,28 @@ struct Source {
 
 impl Source {
     fn read(paths: &[PathBuf], seed: u64, lengths: Lengths) -> Result<Source> {
-        let mut source =
-            Source { seed, lengths, words: Words::default(), documents: Vec::new(), sample: Words::default() };
+        let mut source = Source {
+            seed,
+            lengths,
+            words: Words::default(),
+            documents: Vec::new(),
+            sample: Words::default(),
+        };
         for path in paths {
             let name = |error: &dyn Error| format!("{}: {error}", path.display());
             let file = File::open(path).map_err(|error| name(&error))?;
             for line in BufReader::new(zstd::Decoder::new(file)?).lines() {
                 let line = line.map_err(|error| name(&error))?;
-                let record: serde_json::Value = serde_json::from_str(&line).map_err(|error| name(&error))?;
-                let text = record["text"].as_str().or_else(|| record["content"]["text"].as_str());
+                let record: serde_json::Value =
+                    serde_json::from_str(&line).map_err(|error| name(&error))?;
+                let text = record["text"]
+                    .as_str()
+                    .or_else(|| record["content"]["text"].as_str());
                 let text = text.ok_or_else(|| format!("{}: a line has no text", path.display()))?;
-                if record["lang"].as_str().is_none_or(|language| language.starts_with("en")) {
+                if record["lang"]
+                    .as_str()
+                    .is_none_or(|language| language.starts_with("en"))
+                {
                     source.push(text)?;
                 }
             }
@@ -178,7 +230,11 @@ impl Source {
         }
         let mut random = Random::new(seed, 0, Stream::Sample);
         for _ in 0..SAMPLE_WORDS {
-            source.sample.push(source.words.get(random.below(source.words.ends.len() as u64) as usize));
+            source.sample.push(
+                source
+                    .words
+                    .get(random.below(source.words.ends.len() as u64) as usize),
+            );
         }
         Ok(source)
     }
@@ -188,7 +244,10 @@ impl Source {
             return Err("the sources have more than 4 GiB of text".into());
         }
         let first = self.words.ends.len();
-        for word in text.split_whitespace().filter(|word| word.len() <= WORD_BYTES_MAX) {
+        for word in text
+            .split_whitespace()
+            .filter(|word| word.len() <= WORD_BYTES_MAX)
+        {
             let escaped = serde_json::to_string(word)?;
             self.words.push(&escaped[1..escaped.len() - 1]);
         }
@@ -223,15 +282,18 @@ impl Source {
         let mut random = Random::new(self.seed, number, Stream::Kind);
         match random.below(90) {
             _ if number.is_multiple_of(10) => Kind::Unlike,
-            0..33 => self.head(number, &mut random).map_or(Kind::Unlike, Kind::EditOf),
+            0..33 => self
+                .head(number, &mut random)
+                .map_or(Kind::Unlike, Kind::EditOf),
             33..39 => Kind::Passage(random.below(PASSAGES)),
             _ => Kind::Unlike,
         }
     }
 
-    /// A head before `number`. It is taken in proportion to a weight, and weights are exponential: a Poisson number whose
-    /// mean is exponential is geometric. The logarithm of the distance has a density that grows linearly; so the edits that
-    /// a head gets stay as many, however many documents there are.
+    /// A head before `number`. It is taken in proportion to a weight, and weights are exponential:
+    /// a Poisson number whose mean is exponential is geometric. The logarithm of the distance has a
+    /// density that grows linearly; so the edits that a head gets stay as many, however many
+    /// documents there are.
     fn head(&self, number: u64, random: &mut Random) -> Option<u64> {
         (0..64).find_map(|_| {
             let distance = (number as f64).powf(random.unit().sqrt()) as u64;

@@ -1,4 +1,5 @@
-//! What strangers and typing errors do: damaged records end in quarantine, mistakes in one message that names the place.
+//! What strangers and typing errors do: damaged records end in quarantine, mistakes in one message
+//! that names the place.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,25 +14,37 @@ use crate::support::{Outcome, Place, corpus, curate, files, fixture, report, run
 
 /// A manifest of one source, `settings` in `[run]` and `fields` in `[[source]]`.
 fn manifest(place: &Place, path: &str, settings: &str, fields: &str) -> PathBuf {
-    let text = format!("[run]\nname = \"bad\"\n{settings}\n[[source]]\nname = \"s\"\npath = \"{path}\"\n{fields}\n");
+    let text = format!(
+        "[run]\nname = \"bad\"\n{settings}\n[[source]]\nname = \"s\"\npath = \"{path}\"\n{fields}\n"
+    );
     place.write("manifest.toml", text)
 }
 
 /// Writes a file and runs a manifest over it that allows any quarantine.
 fn read(place: &Place, name: &str, bytes: impl AsRef<[u8]>) -> Outcome {
     place.write(name, bytes);
-    run(&manifest(place, name, "max_quarantine_ratio = 1", "id = \"id\""), &place.path("run"), &[])
+    run(
+        &manifest(place, name, "max_quarantine_ratio = 1", "id = \"id\""),
+        &place.path("run"),
+        &[],
+    )
 }
 
 /// (kept, quarantined) documents.
 fn counts(place: &Place) -> (u64, u64) {
     let report = report(&place.path("run"));
     let docs = &report["stages"][0]["docs"];
-    (docs["kept"].as_u64().unwrap(), docs["quarantined"].as_u64().unwrap())
+    (
+        docs["kept"].as_u64().unwrap(),
+        docs["quarantined"].as_u64().unwrap(),
+    )
 }
 
 fn batches(path: &Path) -> Vec<RecordBatch> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap())
+        .unwrap()
+        .build()
+        .unwrap();
     reader.map(Result::unwrap).collect()
 }
 
@@ -42,10 +55,18 @@ fn column(place: &Place, folder: &str, name: &str) -> Vec<String> {
         "quarantine" => tree(&run.join(folder)).into_keys().collect(),
         _ => files(&run, folder),
     };
-    let batches = names.iter().flat_map(|name| batches(&run.join(folder).join(name)));
+    let batches = names
+        .iter()
+        .flat_map(|name| batches(&run.join(folder).join(name)));
     let values = batches.flat_map(|batch| {
-        let column = batch.column_by_name(name).unwrap().as_string::<i32>().clone();
-        (0..column.len()).map(move |row| column.value(row).to_owned()).collect::<Vec<_>>()
+        let column = batch
+            .column_by_name(name)
+            .unwrap()
+            .as_string::<i32>()
+            .clone();
+        (0..column.len())
+            .map(move |row| column.value(row).to_owned())
+            .collect::<Vec<_>>()
     });
     values.collect()
 }
@@ -54,27 +75,60 @@ fn column(place: &Place, folder: &str, name: &str) -> Vec<String> {
 fn a_missing_input_leaves_nothing_behind() {
     let place = Place::new();
     let dir = place.path("run");
-    for (path, what) in [("none.jsonl", "none.jsonl does not exist"), ("x-*.jsonl", "no file matches")] {
-        let outcome = run(&manifest(&place, path, "", ""), &dir, &[]).exits(2).says(&["source \"s\"", what, path]);
+    for (path, what) in [
+        ("none.jsonl", "none.jsonl does not exist"),
+        ("x-*.jsonl", "no file matches"),
+    ] {
+        let outcome = run(&manifest(&place, path, "", ""), &dir, &[])
+            .exits(2)
+            .says(&["source \"s\"", what, path]);
         assert!(outcome.stderr.starts_with("curate: "), "{}", outcome.stderr);
         assert!(!dir.exists());
     }
     fs::create_dir(place.path("folder")).unwrap();
-    run(&manifest(&place, "folder", "", ""), &dir, &[]).exits(2).says(&["there is no file in", "folder"]);
+    run(&manifest(&place, "folder", "", ""), &dir, &[])
+        .exits(2)
+        .says(&["there is no file in", "folder"]);
     place.write("odd.xyz", "text");
-    run(&manifest(&place, "odd.xyz", "", ""), &dir, &[]).exits(2).says(&["odd.xyz", "hint: set format"]);
+    run(&manifest(&place, "odd.xyz", "", ""), &dir, &[])
+        .exits(2)
+        .says(&["odd.xyz", "hint: set format"]);
     assert!(!dir.exists());
 }
 
 #[test]
 fn a_wrong_text_field_lists_the_fields_there_are() {
     let place = Place::new();
-    place.write("in.jsonl", "{\"body\": \"x\", \"id\": 1}\n{\"body\": \"y\", \"id\": 2}\n");
-    let outcome = run(&manifest(&place, "in.jsonl", "", ""), &place.path("run"), &[]).exits(1);
-    outcome.says(&["2 of 2 records", "in.jsonl", "no field \"text\"", "body, id", "max_quarantine_ratio = 0.05"]);
+    place.write(
+        "in.jsonl",
+        "{\"body\": \"x\", \"id\": 1}\n{\"body\": \"y\", \"id\": 2}\n",
+    );
+    let outcome = run(
+        &manifest(&place, "in.jsonl", "", ""),
+        &place.path("run"),
+        &[],
+    )
+    .exits(1);
+    outcome.says(&[
+        "2 of 2 records",
+        "in.jsonl",
+        "no field \"text\"",
+        "body, id",
+        "max_quarantine_ratio = 0.05",
+    ]);
     fs::copy(fixture("stories.parquet"), place.path("in.parquet")).unwrap();
-    let outcome = run(&manifest(&place, "in.parquet", "", ""), &place.path("other"), &[]).exits(1);
-    outcome.says(&["100 of 100 records", "in.parquet", "no column \"text\"", "doc, uid"]);
+    let outcome = run(
+        &manifest(&place, "in.parquet", "", ""),
+        &place.path("other"),
+        &[],
+    )
+    .exits(1);
+    outcome.says(&[
+        "100 of 100 records",
+        "in.parquet",
+        "no column \"text\"",
+        "doc, uid",
+    ]);
 }
 
 #[test]
@@ -84,15 +138,22 @@ fn half_a_compressed_file_keeps_the_records_before_the_damage() {
         let bytes = fs::read(fixture(name)).unwrap();
         let dir = place.path("run");
         place.write(name, &bytes[..bytes.len() / 2]);
-        run(&manifest(&place, name, "max_quarantine_ratio = 0", ""), &dir, &["--until", "documents"]).exits(1).says(&[
-            name,
-            "damaged_file",
-            "max_quarantine_ratio = 0 ",
-        ]);
+        run(
+            &manifest(&place, name, "max_quarantine_ratio = 0", ""),
+            &dir,
+            &["--until", "documents"],
+        )
+        .exits(1)
+        .says(&[name, "damaged_file", "max_quarantine_ratio = 0 "]);
         let relaxed = manifest(&place, name, "max_quarantine_ratio = 0.1", "");
-        run(&relaxed, &dir, &["--until", "documents"]).exits(0).says(&["warning: 1 of ", name, "damaged_file"]);
+        run(&relaxed, &dir, &["--until", "documents"])
+            .exits(0)
+            .says(&["warning: 1 of ", name, "damaged_file"]);
         let (kept, quarantined) = counts(&place);
-        assert!(kept > 20 && quarantined == 1, "{kept} kept, {quarantined} quarantined");
+        assert!(
+            kept > 20 && quarantined == 1,
+            "{kept} kept, {quarantined} quarantined"
+        );
         assert_eq!(column(&place, "quarantine", "reason"), ["damaged_file"]);
         // What was kept is what the whole file begins with.
         let texts = column(&place, "documents", "text");
@@ -117,8 +178,13 @@ fn damaged_lines_cost_themselves_only() {
         b" \r",
         b"{\"text\": \"the last, CRLF\\r\\n kept, \\u0000 too\"}\r",
     ];
-    read(&place, "in.jsonl", lines.join(&b'\n')).exits(0).says(&["7 of 9 records", "in.jsonl, record 1: invalid_utf8"]);
-    assert_eq!(column(&place, "documents", "text"), ["byte order mark", "the last, CRLF\r\n kept, \0 too"]);
+    read(&place, "in.jsonl", lines.join(&b'\n'))
+        .exits(0)
+        .says(&["7 of 9 records", "in.jsonl, record 1: invalid_utf8"]);
+    assert_eq!(
+        column(&place, "documents", "text"),
+        ["byte order mark", "the last, CRLF\r\n kept, \0 too"]
+    );
     let reasons = [
         "invalid_utf8",
         "invalid_json",
@@ -139,17 +205,26 @@ fn a_text_file_with_nul_bytes_or_of_another_encoding_is_set_aside() {
     place.write("texts/b.txt", b"NUL \0 inside");
     place.write("texts/c.txt", b"latin-1: \xe9");
     place.write("texts/d.txt", "");
-    run(&manifest(&place, "texts", "max_quarantine_ratio = 1", ""), &place.path("run"), &[]).exits(0);
+    run(
+        &manifest(&place, "texts", "max_quarantine_ratio = 1", ""),
+        &place.path("run"),
+        &[],
+    )
+    .exits(0);
     assert_eq!(column(&place, "documents", "text"), ["fine\n", ""]);
     assert_eq!(column(&place, "quarantine", "path"), ["b.txt", "c.txt"]);
-    assert_eq!(column(&place, "quarantine", "reason"), ["nul_byte", "invalid_utf8"]);
+    assert_eq!(
+        column(&place, "quarantine", "reason"),
+        ["nul_byte", "invalid_utf8"]
+    );
 }
 
 #[test]
 fn a_line_of_100_megabytes_is_set_aside_whole() {
     let place = Place::new();
     let mut file = File::create(place.path("in.jsonl")).unwrap();
-    file.write_all(b"{\"text\": \"before\"}\n{\"text\": \"").unwrap();
+    file.write_all(b"{\"text\": \"before\"}\n{\"text\": \"")
+        .unwrap();
     let block = vec![b'x'; 1 << 20];
     for _ in 0..100 {
         file.write_all(&block).unwrap();
@@ -159,7 +234,10 @@ fn a_line_of_100_megabytes_is_set_aside_whole() {
     let manifest = manifest(&place, "in.jsonl", "max_quarantine_ratio = 0.4", "");
     run(&manifest, &place.path("run"), &["--until", "documents"])
         .exits(0)
-        .says(&["record_too_large", "a line of 104857612 bytes, max_record is 67108864"]);
+        .says(&[
+            "record_too_large",
+            "a line of 104857612 bytes, max_record is 67108864",
+        ]);
     assert_eq!(column(&place, "documents", "text"), ["before", "after"]);
 }
 
@@ -181,7 +259,9 @@ fn a_damaged_parquet_file_is_set_aside() {
     let mut lying_length = bytes.clone();
     lying_length[end - 8..end - 4].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());
     let mut lying_footer = bytes.clone();
-    lying_footer[end - 200..end - 100].iter_mut().for_each(|byte| *byte ^= 0xff);
+    lying_footer[end - 200..end - 100]
+        .iter_mut()
+        .for_each(|byte| *byte ^= 0xff);
     let mut no_magic = bytes.clone();
     no_magic[end - 4..].copy_from_slice(b"PAR2");
     for (what, bytes) in [
@@ -193,26 +273,55 @@ fn a_damaged_parquet_file_is_set_aside() {
     ] {
         let place = Place::new();
         place.write("in.parquet", bytes);
-        let manifest = manifest(&place, "in.parquet", "max_quarantine_ratio = 1", "text = \"doc\"");
-        let outcome = run(&manifest, &place.path("run"), &[]).exits(0).says(&["in.parquet", "damaged_file"]);
-        assert!(!outcome.stderr.contains("panicked"), "{what}: {}", outcome.stderr);
+        let manifest = manifest(
+            &place,
+            "in.parquet",
+            "max_quarantine_ratio = 1",
+            "text = \"doc\"",
+        );
+        let outcome = run(&manifest, &place.path("run"), &[])
+            .exits(0)
+            .says(&["in.parquet", "damaged_file"]);
+        assert!(
+            !outcome.stderr.contains("panicked"),
+            "{what}: {}",
+            outcome.stderr
+        );
         assert_eq!(counts(&place), (0, 1), "{what}");
     }
     // A damaged page costs rows, and says so.
     let place = Place::new();
     let mut damaged_page = bytes;
     let start = end * 4 / 5;
-    damaged_page[start..start + 4000].iter_mut().for_each(|byte| *byte ^= 0xff);
+    damaged_page[start..start + 4000]
+        .iter_mut()
+        .for_each(|byte| *byte ^= 0xff);
     place.write("in.parquet", damaged_page);
-    run(&manifest(&place, "in.parquet", "max_quarantine_ratio = 1", "text = \"doc\""), &place.path("run"), &[])
-        .exits(0);
+    run(
+        &manifest(
+            &place,
+            "in.parquet",
+            "max_quarantine_ratio = 1",
+            "text = \"doc\"",
+        ),
+        &place.path("run"),
+        &[],
+    )
+    .exits(0);
     let (kept, quarantined) = counts(&place);
-    assert!(kept < 100 && quarantined == 1, "{kept} kept, {quarantined} quarantined");
+    assert!(
+        kept < 100 && quarantined == 1,
+        "{kept} kept, {quarantined} quarantined"
+    );
 }
 
 #[test]
 fn files_without_records_are_no_error() {
-    for (name, text) in [("in.jsonl", ""), ("in.jsonl", "\n \r\n\n"), ("in.jsonl", "\u{feff}")] {
+    for (name, text) in [
+        ("in.jsonl", ""),
+        ("in.jsonl", "\n \r\n\n"),
+        ("in.jsonl", "\u{feff}"),
+    ] {
         let place = Place::new();
         read(&place, name, text).exits(0);
         assert_eq!(counts(&place), (0, 0), "{text:?}");
@@ -223,17 +332,48 @@ fn files_without_records_are_no_error() {
 fn ids_and_texts_from_strangers_stay_data() {
     let place = Place::new();
     let line = r#"{"id": "../../../escape\u001b]0;owned\u0007", "text": "red \u001b[31m bell \u0007 c1 \u009b31m", "\u001b[2J": 1}"#;
-    read(&place, "in.jsonl", format!("{line}\n{{\"\\u001b[2J\": 1}}\n")).exits(0);
+    read(
+        &place,
+        "in.jsonl",
+        format!("{line}\n{{\"\\u001b[2J\": 1}}\n"),
+    )
+    .exits(0);
     let ids = column(&place, "documents", "doc_id");
-    assert!(ids[0].len() == 32 && ids[0].bytes().all(|byte| byte.is_ascii_hexdigit()), "{ids:?}");
-    assert_eq!(column(&place, "documents", "source_id"), ["../../../escape\u{1b}]0;owned\u{7}"]);
+    assert!(
+        ids[0].len() == 32 && ids[0].bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{ids:?}"
+    );
+    assert_eq!(
+        column(&place, "documents", "source_id"),
+        ["../../../escape\u{1b}]0;owned\u{7}"]
+    );
     let is_control = |c: char| c.is_control() && c != '\n';
-    let trace = curate(["trace".as_ref(), place.path("run").as_os_str(), ids[0].as_ref()]).exits(0);
-    assert!(trace.stdout.contains("escape") && !trace.stdout.contains(is_control), "{:?}", trace.stdout);
-    let trace = curate(["trace".as_ref(), place.path("run").as_os_str(), "\u{1b}[31m".as_ref()]).exits(1);
+    let trace = curate([
+        "trace".as_ref(),
+        place.path("run").as_os_str(),
+        ids[0].as_ref(),
+    ])
+    .exits(0);
+    assert!(
+        trace.stdout.contains("escape") && !trace.stdout.contains(is_control),
+        "{:?}",
+        trace.stdout
+    );
+    let trace = curate([
+        "trace".as_ref(),
+        place.path("run").as_os_str(),
+        "\u{1b}[31m".as_ref(),
+    ])
+    .exits(1);
     assert!(!trace.stderr.contains(is_control), "{:?}", trace.stderr);
-    let again = run(&place.path("manifest.toml"), &place.path("run"), &[]).exits(0).says(&["missing_text"]);
-    assert!(!again.stderr.contains(is_control) && !again.stdout.contains(is_control), "{:?}", again.stderr);
+    let again = run(&place.path("manifest.toml"), &place.path("run"), &[])
+        .exits(0)
+        .says(&["missing_text"]);
+    assert!(
+        !again.stderr.contains(is_control) && !again.stdout.contains(is_control),
+        "{:?}",
+        again.stderr
+    );
 }
 
 #[test]
@@ -244,14 +384,26 @@ fn every_mistake_in_a_manifest_is_named_with_its_place() {
     let text = "[run]\nname = \"a b\"\nsede = 3\n\n[[source]]\nname = \"s\"\npath = \"in.jsonl\"\n\n[filter.gopher_quality]\nmin_words = -1\n";
     let manifest = place.write("manifest.toml", text);
     let path = manifest.display();
-    let places =
-        [format!("{path}:2:8: run.name"), format!("{path}:3:1: unknown key \"sede\""), format!("{path}:10:13: ")];
+    let places = [
+        format!("{path}:2:8: run.name"),
+        format!("{path}:3:1: unknown key \"sede\""),
+        format!("{path}:10:13: "),
+    ];
     let places: Vec<&str> = places.iter().map(String::as_str).collect();
-    run(&manifest, &dir, &[]).exits(2).says(&places).says(&["did you mean \"seed\"?", "found -1"]);
+    run(&manifest, &dir, &[])
+        .exits(2)
+        .says(&places)
+        .says(&["did you mean \"seed\"?", "found -1"]);
     assert!(!dir.exists());
-    run(&place.path("none.toml"), &dir, &[]).exits(2).says(&["none.toml"]);
-    run(&place.path("in.jsonl"), &dir, &[]).exits(2).says(&["in.jsonl:1:1"]);
-    run(&manifest, &dir, &["--set", "run.nmae=\"x\""]).exits(2).says(&["--set run.nmae"]);
+    run(&place.path("none.toml"), &dir, &[])
+        .exits(2)
+        .says(&["none.toml"]);
+    run(&place.path("in.jsonl"), &dir, &[])
+        .exits(2)
+        .says(&["in.jsonl:1:1"]);
+    run(&manifest, &dir, &["--set", "run.nmae=\"x\""])
+        .exits(2)
+        .says(&["--set run.nmae"]);
     assert!(!dir.exists());
 }
 
@@ -262,21 +414,31 @@ fn a_run_directory_that_is_not_ours_is_left_alone() {
     let manifest = manifest(&place, "in.jsonl", "", "");
     place.write("file", "mine");
     let below_a_file = place.path("file/run");
-    run(&manifest, &below_a_file, &[]).exits(2).says(&[below_a_file.to_str().unwrap()]);
+    run(&manifest, &below_a_file, &[])
+        .exits(2)
+        .says(&[below_a_file.to_str().unwrap()]);
     place.write("folder/mine.txt", "mine");
-    run(&manifest, &place.path("folder"), &[]).exits(2).says(&["folder exists and is not a run directory"]);
+    run(&manifest, &place.path("folder"), &[])
+        .exits(2)
+        .says(&["folder exists and is not a run directory"]);
     assert_eq!(tree(&place.path("folder")).len(), 1);
     assert!(!place.path("folder/.curate").exists());
     let dir = place.path("run");
     run(&manifest, &dir, &[]).exits(0);
     let before = tree(&dir);
-    run(&manifest, &dir, &["--set", "run.name=other"]).exits(2).says(&["belongs to the run \"bad\", not \"other\""]);
+    run(&manifest, &dir, &["--set", "run.name=other"])
+        .exits(2)
+        .says(&["belongs to the run \"bad\", not \"other\""]);
     assert!(tree(&dir) == before);
     for command in ["status", "verify"] {
-        curate([command.as_ref(), place.path("folder").as_os_str()]).exits(2).says(&["is not a run directory"]);
+        curate([command.as_ref(), place.path("folder").as_os_str()])
+            .exits(2)
+            .says(&["is not a run directory"]);
     }
     // Where no one can write, root included.
-    run(&manifest, Path::new("/proc/none/run"), &[]).exits(74).says(&["/proc/none/run"]);
+    run(&manifest, Path::new("/proc/none/run"), &[])
+        .exits(74)
+        .says(&["/proc/none/run"]);
 }
 
 #[test]
@@ -285,9 +447,14 @@ fn a_second_run_at_once_is_refused() {
     place.write("in.jsonl", "{\"text\": \"x\"}\n");
     let (manifest, dir) = (manifest(&place, "in.jsonl", "", ""), place.path("run"));
     run(&manifest, &dir, &[]).exits(0);
-    let lock = File::options().write(true).open(dir.join(".curate/lock")).unwrap();
+    let lock = File::options()
+        .write(true)
+        .open(dir.join(".curate/lock"))
+        .unwrap();
     lock.lock().unwrap();
-    run(&manifest, &dir, &[]).exits(11).says(&[".curate/lock", "pid ", "hint: wait"]);
+    run(&manifest, &dir, &[])
+        .exits(11)
+        .says(&[".curate/lock", "pid ", "hint: wait"]);
     // Readers take no lock.
     curate(["status".as_ref(), dir.as_os_str()]).exits(0);
     curate(["verify".as_ref(), dir.as_os_str()]).exits(0);
@@ -306,7 +473,9 @@ fn the_holder_of_a_run_directory_is_named_and_its_death_unlocks_it() {
     }
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let holder = format!("pid {} on {} since 20", child.id(), host.trim());
-    run(&manifest, &dir, &[]).exits(11).says(&[".curate/lock", &holder]);
+    run(&manifest, &dir, &[])
+        .exits(11)
+        .says(&[".curate/lock", &holder]);
     child.kill().unwrap();
     child.wait().unwrap();
     run(&manifest, &dir, &[]).exits(0);
@@ -323,11 +492,19 @@ fn an_input_that_changes_while_it_is_read_stops_the_run() {
         assert!(child.try_wait().unwrap().is_none(), "the run ended early");
         std::thread::sleep(Duration::from_micros(200));
     }
-    File::options().append(true).open(&input).unwrap().write_all(line.as_bytes()).unwrap();
+    File::options()
+        .append(true)
+        .open(&input)
+        .unwrap()
+        .write_all(line.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(70), "{said}");
-    assert!(said.contains("in.jsonl changed while it was read") && said.contains("hint: run again"), "{said}");
+    assert!(
+        said.contains("in.jsonl changed while it was read") && said.contains("hint: run again"),
+        "{said}"
+    );
     assert!(!dir.join("documents/_commit.json").exists());
     run(&manifest, &dir, &["--until", "documents"]).exits(0);
     assert_eq!(counts(&place), (60_001, 0));
@@ -346,7 +523,12 @@ fn links_are_followed_for_inputs_once_and_refused_for_outputs() {
     symlink("nowhere", place.path("in/dangling.jsonl")).unwrap();
     for pattern in ["in", "in/**/*.jsonl"] {
         let _ = fs::remove_dir_all(place.path("run"));
-        run(&manifest(&place, pattern, "", ""), &place.path("run"), &["--until", "documents"]).exits(0);
+        run(
+            &manifest(&place, pattern, "", ""),
+            &place.path("run"),
+            &["--until", "documents"],
+        )
+        .exits(0);
         assert_eq!(counts(&place), (1, 0), "{pattern}");
     }
     let dir = place.path("run");
@@ -360,7 +542,9 @@ fn links_are_followed_for_inputs_once_and_refused_for_outputs() {
         fs::create_dir_all(at.parent().unwrap()).unwrap();
         let _ = fs::remove_dir_all(&at).or_else(|_| fs::remove_file(&at));
         symlink(&elsewhere, &at).unwrap();
-        run(&manifest, &dir, &[]).exits(2).says(&[&format!("{link} is a symbolic link, it may lead out")]);
+        run(&manifest, &dir, &[])
+            .exits(2)
+            .says(&[&format!("{link} is a symbolic link, it may lead out")]);
         assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{link}");
     }
 }
@@ -373,9 +557,16 @@ fn a_stage_or_a_mixture_that_cannot_be_is_refused() {
         .exits(2)
         .says(&["\"nonsense\"", "near_dedup, paragraph_dedup, tokens"]);
     assert!(!dir.exists());
-    let outcome = run(&manifest, &dir, &["--set", "mixture.general.tokens=1_000_000_000"]).exits(1);
-    let outcome =
-        outcome.says(&["mixture \"general\" cannot be had: 1000000000 tokens are asked for", "hint: ask for "]);
+    let outcome = run(
+        &manifest,
+        &dir,
+        &["--set", "mixture.general.tokens=1_000_000_000"],
+    )
+    .exits(1);
+    let outcome = outcome.says(&[
+        "mixture \"general\" cannot be had: 1000000000 tokens are asked for",
+        "hint: ask for ",
+    ]);
     let hint = outcome.stderr.split("ask for ").nth(1).unwrap();
     let feasible: u64 = hint.split(' ').next().unwrap().parse().unwrap();
     let exactly = format!("mixture.general.tokens={feasible}");
@@ -395,13 +586,22 @@ fn an_interrupted_run_says_so_and_is_resumed() {
             std::thread::sleep(Duration::from_millis(2));
         }
         let pid = child.id().to_string();
-        let sent = std::process::Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status().unwrap();
+        let sent = std::process::Command::new("sh")
+            .args(["-c", &format!("kill -{signal} {pid}")])
+            .status()
+            .unwrap();
         assert!(sent.success());
         let begun = Instant::now();
         let status = child.wait().unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "it took {:?}",
+            begun.elapsed()
+        );
         assert_eq!(status.code(), Some(code));
-        let outcome = run(&manifest, &dir, &[]).exits(0).prints(&["cached: documents, language, signals"]);
+        let outcome = run(&manifest, &dir, &[])
+            .exits(0)
+            .prints(&["cached: documents, language, signals"]);
         assert!(outcome.stderr.contains("signals: cached"));
         curate(["verify".as_ref(), dir.as_os_str()]).exits(0);
     }
@@ -424,7 +624,13 @@ fn what_is_no_file_is_not_read() {
     let place = Place::new();
     place.write("texts/a.txt", "fine");
     let pipe = place.path("texts/b.txt");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut child = start(&manifest(&place, "texts", "", ""), &place.path("run"), &[]);
     let begun = Instant::now();
     while child.try_wait().unwrap().is_none() {

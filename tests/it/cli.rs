@@ -36,12 +36,21 @@ const TABLES: [&str; 19] = [
 fn help_lists_every_exit_code_and_subcommand() {
     let help = curate(["--help"]).exits(0);
     for line in ["0 ", "1 ", "2 ", "11 ", "70 ", "74 ", "130/143 "] {
-        let is_listed = help.stdout.lines().any(|text| text.trim_start().starts_with(line));
+        let is_listed = help
+            .stdout
+            .lines()
+            .any(|text| text.trim_start().starts_with(line));
         assert!(is_listed, "{line}: {}", help.stdout);
     }
     for command in ["run", "plan", "status", "verify", "trace", "schema"] {
-        assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}: {}", help.stdout);
-        curate([command, "--help"]).exits(0).prints(&["Usage: curate "]);
+        assert!(
+            help.stdout.contains(&format!("\n  {command} ")),
+            "{command}: {}",
+            help.stdout
+        );
+        curate([command, "--help"])
+            .exits(0)
+            .prints(&["Usage: curate "]);
     }
     curate(["--version"]).exits(0).prints(&["curate 0."]);
     curate(["nonsense"]).exits(2);
@@ -52,24 +61,44 @@ fn help_lists_every_exit_code_and_subcommand() {
 #[test]
 fn schema_describes_the_manifest_and_every_table() {
     let list = curate(["schema"]).exits(0).stdout;
-    let names: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
+    let names: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     assert_eq!(names, [&["manifest"][..], &TABLES].concat());
-    curate(["schema", "manifest"]).exits(0).prints(&["[run]\n", "[[source]]\n", "max_quarantine_ratio = 0.05"]);
+    curate(["schema", "manifest"]).exits(0).prints(&[
+        "[run]\n",
+        "[[source]]\n",
+        "max_quarantine_ratio = 0.05",
+    ]);
     for table in TABLES {
-        curate(["schema", table]).exits(0).prints(&[&format!("{table}: ")]);
+        curate(["schema", table])
+            .exits(0)
+            .prints(&[&format!("{table}: ")]);
     }
-    curate(["schema", "nonsense"]).exits(2).says(&["\"nonsense\"", "hint: manifest, or one of: documents, "]);
+    curate(["schema", "nonsense"])
+        .exits(2)
+        .says(&["\"nonsense\"", "hint: manifest, or one of: documents, "]);
 }
 
 /// Columns as `curate schema` prints them: name, type, whether null is allowed.
 fn declared(table: &str) -> Vec<(String, String, bool)> {
     let text = curate(["schema", table]).exits(0).stdout;
-    let columns = text.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let columns = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| !line.starts_with(' '));
     let column = |line: &str| {
         let (name, rest) = line.split_once(": ").unwrap();
-        let data_type = ["Timestamp(µs, \"UTC\")"].into_iter().find(|name| rest.starts_with(name));
+        let data_type = ["Timestamp(µs, \"UTC\")"]
+            .into_iter()
+            .find(|name| rest.starts_with(name));
         let data_type = data_type.unwrap_or_else(|| rest.split([':', ',']).next().unwrap());
-        (name.to_owned(), data_type.to_owned(), rest[data_type.len()..].starts_with(", null"))
+        (
+            name.to_owned(),
+            data_type.to_owned(),
+            rest[data_type.len()..].starts_with(", null"),
+        )
     };
     columns.map(column).collect()
 }
@@ -80,19 +109,28 @@ fn files_have_the_columns_that_schema_prints() {
     let (manifest, dir) = (corpus(&place, 20), place.path("run"));
     run(&manifest, &dir, &[]).exits(0);
     let mut checked = 0;
-    for name in tree(&dir).into_keys().filter(|name| name.ends_with(".parquet")) {
+    for name in tree(&dir)
+        .into_keys()
+        .filter(|name| name.ends_with(".parquet"))
+    {
         let path = dir.join(&name);
         let file = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
         let columns = file.schema().fields().iter().map(|field| {
             let data_type = match field.data_type() {
                 DataType::Struct(_) => "Struct".to_owned(),
-                DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)) => "List(Struct)".to_owned(),
+                DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)) => {
+                    "List(Struct)".to_owned()
+                }
                 DataType::Map(..) => "Map(Utf8 to Float64)".to_owned(),
                 other => other.to_string(),
             };
             (field.name().clone(), data_type, field.is_nullable())
         });
-        assert_eq!(columns.collect::<Vec<_>>(), declared(name.split('/').next().unwrap()), "{name}");
+        assert_eq!(
+            columns.collect::<Vec<_>>(),
+            declared(name.split('/').next().unwrap()),
+            "{name}"
+        );
         checked += 1;
     }
     assert!(checked > 50, "{checked} files");
@@ -103,21 +141,50 @@ fn a_plan_changes_nothing_and_names_what_changed() {
     let place = Place::new();
     let (manifest, dir) = (corpus(&place, 20), place.path("run"));
     let plan = |more: &[&str]| {
-        let arguments = ["plan".as_ref(), manifest.as_os_str(), "--run-dir".as_ref(), dir.as_os_str()];
-        curate(arguments.into_iter().chain(more.iter().map(|more| more.as_ref()))).exits(0)
+        let arguments = [
+            "plan".as_ref(),
+            manifest.as_os_str(),
+            "--run-dir".as_ref(),
+            dir.as_os_str(),
+        ];
+        curate(
+            arguments
+                .into_iter()
+                .chain(more.iter().map(|more| more.as_ref())),
+        )
+        .exits(0)
     };
-    plan(&[]).prints(&["documents: 6 input files to read", "a.jsonl (source manuals)"]);
+    plan(&[]).prints(&[
+        "documents: 6 input files to read",
+        "a.jsonl (source manuals)",
+    ]);
     assert!(!dir.exists());
     run(&manifest, &dir, &[]).exits(0);
     let before = tree(&dir);
     let cached = plan(&[]).stdout;
     let all_cached = cached.lines().all(|line| line.ends_with(" shards, cached"));
-    assert!(all_cached && cached.lines().count() == STAGES.len() + 5, "{cached}");
+    assert!(
+        all_cached && cached.lines().count() == STAGES.len() + 5,
+        "{cached}"
+    );
     let changed = plan(&["--set", "filter.gopher_quality.min_words=120"]);
-    let changed =
-        changed.prints(&["gopher_quality.min_words was 50, is 120\n", "signatures: ", "\nexact_dedup: "]).stdout;
-    let line = |stage: &str| changed.lines().find(|line| line.starts_with(&format!("{stage}: "))).unwrap();
-    assert!(line("signals").ends_with("cached") && line("near_dedup").contains(" to do: "), "{changed}");
+    let changed = changed
+        .prints(&[
+            "gopher_quality.min_words was 50, is 120\n",
+            "signatures: ",
+            "\nexact_dedup: ",
+        ])
+        .stdout;
+    let line = |stage: &str| {
+        changed
+            .lines()
+            .find(|line| line.starts_with(&format!("{stage}: ")))
+            .unwrap()
+    };
+    assert!(
+        line("signals").ends_with("cached") && line("near_dedup").contains(" to do: "),
+        "{changed}"
+    );
     place.write("data/web/a.jsonl", "{\"text\": \"new\"}\n");
     plan(&[]).prints(&["documents: 1 input files to read", "a.jsonl (source web)"]);
     assert_same(&tree(&dir), &before, "after plans");
@@ -129,11 +196,20 @@ fn status_prints_the_funnel_of_the_run() {
     let (manifest, dir) = (corpus(&place, 20), place.path("run"));
     let printed = run(&manifest, &dir, &[]).exits(0).stdout;
     let (funnel, _) = printed.split_once("\ncomputed: ").unwrap();
-    assert_eq!(curate(["status".as_ref(), dir.as_os_str()]).exits(0).stdout, funnel);
+    assert_eq!(
+        curate(["status".as_ref(), dir.as_os_str()]).exits(0).stdout,
+        funnel
+    );
     fs::remove_dir_all(&dir).unwrap();
-    let printed = run(&manifest, &dir, &["--until", "filter"]).exits(0).prints(&["filter "]).stdout;
+    let printed = run(&manifest, &dir, &["--until", "filter"])
+        .exits(0)
+        .prints(&["filter "])
+        .stdout;
     let (funnel, _) = printed.split_once("\ncomputed: ").unwrap();
-    assert_eq!(curate(["status".as_ref(), dir.as_os_str()]).exits(0).stdout, funnel);
+    assert_eq!(
+        curate(["status".as_ref(), dir.as_os_str()]).exits(0).stdout,
+        funnel
+    );
 }
 
 /// The first value of a text column of a stage, in any of its shards.
@@ -144,10 +220,18 @@ fn first(run: &Path, stage: &str, folder: &str, column: &str) -> String {
     };
     let rows = names.iter().flat_map(|name| {
         let file = File::open(run.join(folder).join(name)).unwrap();
-        ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap()
+        ParquetRecordBatchReaderBuilder::try_new(file)
+            .unwrap()
+            .build()
+            .unwrap()
     });
     let mut values = rows.filter_map(|batch| {
-        let column = batch.unwrap().column_by_name(column).unwrap().as_string::<i32>().clone();
+        let column = batch
+            .unwrap()
+            .column_by_name(column)
+            .unwrap()
+            .as_string::<i32>()
+            .clone();
         (!column.is_empty()).then(|| column.value(0).to_owned())
     });
     values.next().unwrap()
@@ -161,7 +245,10 @@ fn a_trace_shows_everything_that_happened_to_a_document() {
     let trace = |id: &str| curate(["trace".as_ref(), dir.as_os_str(), id.as_ref()]);
     let kept = first(&dir, "mix/general", "mix/general", "doc_id");
     let lines = trace(&kept).exits(0).stdout;
-    let tables: Vec<&str> = lines.lines().filter_map(|line| line.split(": ").next()).collect();
+    let tables: Vec<&str> = lines
+        .lines()
+        .filter_map(|line| line.split(": ").next())
+        .collect();
     for table in STAGES.iter().chain(&["mix/general", "mixture/general"]) {
         assert!(tables.contains(table), "{table}: {lines}");
     }
@@ -179,7 +266,12 @@ fn a_trace_shows_everything_that_happened_to_a_document() {
     for unknown in ["00000000000000000000000000000000", "", "nonsense"] {
         trace(unknown).exits(1).says(&["no document is called"]);
     }
-    curate(["trace".as_ref(), place.path("none").as_os_str(), kept.as_ref()]).exits(2);
+    curate([
+        "trace".as_ref(),
+        place.path("none").as_os_str(),
+        kept.as_ref(),
+    ])
+    .exits(2);
 }
 
 #[test]
@@ -189,10 +281,26 @@ fn a_budget_needs_no_run() {
         words.extend_from_slice(more);
         curate(words)
     };
-    let small = budget(&["--tokens", "1e6", "--quality", "0.542", "--constants", "besiroglu2024"]);
-    small.exits(0).prints(&["D_eff = 542,000", "outside the fitted range"]);
-    budget(&["--tokens", "2e11"]).exits(0).prints(&["D_eff/D = 1.0000, ΔL = +0.0000"]).prints(&["besiroglu2024"]);
+    let small = budget(&[
+        "--tokens",
+        "1e6",
+        "--quality",
+        "0.542",
+        "--constants",
+        "besiroglu2024",
+    ]);
+    small
+        .exits(0)
+        .prints(&["D_eff = 542,000", "outside the fitted range"]);
+    budget(&["--tokens", "2e11"])
+        .exits(0)
+        .prints(&["D_eff/D = 1.0000, ΔL = +0.0000"])
+        .prints(&["besiroglu2024"]);
     budget(&["--tokens", "0"]).exits(2).says(&["above 0"]);
-    budget(&["--tokens", "1e9", "--quality", "1.5"]).exits(2).says(&["at most 1"]);
-    budget(&["--tokens", "1e9", "--constants", "kaplan"]).exits(2).says(&["hoffmann2022_rounded"]);
+    budget(&["--tokens", "1e9", "--quality", "1.5"])
+        .exits(2)
+        .says(&["at most 1"]);
+    budget(&["--tokens", "1e9", "--constants", "kaplan"])
+        .exits(2)
+        .says(&["hoffmann2022_rounded"]);
 }

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Place, assert_same, corpus, figure, files, fixture_lines, outcome, run, run_command, tree};
+use crate::support::{
+    Place, assert_same, corpus, figure, files, fixture_lines, outcome, run, run_command, tree,
+};
 
 #[test]
 fn threads_and_batches_have_no_say() {
@@ -15,7 +17,12 @@ fn threads_and_batches_have_no_say() {
     for threads in ["1", "2", "8"] {
         for batch in ["1", "7", "8192"] {
             let dir = place.path("run");
-            run(&manifest, &dir, &["--threads", threads, "--batch-rows", batch]).exits(0);
+            run(
+                &manifest,
+                &dir,
+                &["--threads", threads, "--batch-rows", batch],
+            )
+            .exits(0);
             let found = tree(&dir);
             assert_same(
                 &found,
@@ -34,10 +41,20 @@ fn locale_and_time_zone_have_no_say() {
     let place = Place::in_memory();
     let manifest = corpus(&place, 20);
     let mut trees = Vec::new();
-    for (locale, zone) in [("C", "UTC"), ("tr_TR.UTF-8", "Pacific/Kiritimati"), ("de_DE.UTF-8", "America/St_Johns")] {
+    for (locale, zone) in [
+        ("C", "UTC"),
+        ("tr_TR.UTF-8", "Pacific/Kiritimati"),
+        ("de_DE.UTF-8", "America/St_Johns"),
+    ] {
         let dir = place.path("run");
         let mut command = run_command(&manifest, &dir, &[]);
-        outcome(command.env("LC_ALL", locale).env("LANG", locale).env("TZ", zone)).exits(0);
+        outcome(
+            command
+                .env("LC_ALL", locale)
+                .env("LANG", locale)
+                .env("TZ", zone),
+        )
+        .exits(0);
         trees.push(tree(&dir));
         fs::remove_dir_all(&dir).unwrap();
     }
@@ -63,13 +80,20 @@ fn shards(sizes: &[usize], shard_size: usize) -> usize {
 fn the_number_of_shards_has_no_say() {
     let place = Place::in_memory();
     let mut texts = Vec::new();
-    for name in ["web-000.jsonl.zst", "web-001.jsonl.zst", "web-002.jsonl.zst"] {
+    for name in [
+        "web-000.jsonl.zst",
+        "web-001.jsonl.zst",
+        "web-002.jsonl.zst",
+    ] {
         for line in fixture_lines(name, 0..100_000).lines() {
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
             texts.push(record["text"].as_str().unwrap().to_owned());
         }
     }
-    let lines: String = texts.iter().map(|text| format!("{}\n", serde_json::json!({ "text": text }))).collect();
+    let lines: String = texts
+        .iter()
+        .map(|text| format!("{}\n", serde_json::json!({ "text": text })))
+        .collect();
     place.write("in.jsonl", lines);
     let manifest = place.write(
         "manifest.toml",
@@ -80,17 +104,36 @@ fn the_number_of_shards_has_no_say() {
     let mut all = Vec::new();
     for wanted in [1, 5, 64] {
         let least = sizes.iter().sum::<usize>() / wanted;
-        let size = (65_536..=least + 1).rev().find(|size| shards(&sizes, *size) == wanted).unwrap();
+        let size = (65_536..=least + 1)
+            .rev()
+            .find(|size| shards(&sizes, *size) == wanted)
+            .unwrap();
         let dir = place.path("run");
-        run(&manifest, &dir, &["--set", &format!("run.shard_size={size}B")]).exits(0);
+        run(
+            &manifest,
+            &dir,
+            &["--set", &format!("run.shard_size={size}B")],
+        )
+        .exits(0);
         assert_eq!(files(&dir, "documents").len(), wanted);
-        let tables = crate::support::STAGES.iter().copied().chain(["buckets", "mix/m", "mixture/m"]);
-        all.push(tables.map(|table| (table, crate::support::content(&dir, table))).collect::<Vec<_>>());
+        let tables =
+            crate::support::STAGES
+                .iter()
+                .copied()
+                .chain(["buckets", "mix/m", "mixture/m"]);
+        all.push(
+            tables
+                .map(|table| (table, crate::support::content(&dir, table)))
+                .collect::<Vec<_>>(),
+        );
         fs::remove_dir_all(&dir).unwrap();
     }
     assert_eq!(all[0], all[1]);
     assert_eq!(all[0], all[2]);
-    figure("numbers of shards (1, 5, 64), content digests equal", all.len());
+    figure(
+        "numbers of shards (1, 5, 64), content digests equal",
+        all.len(),
+    );
 }
 
 #[test]
@@ -122,10 +165,15 @@ fn the_order_of_inputs_has_no_say() {
 
     // Files made in another order, with other times.
     let mut inputs = Vec::new();
-    crate::support::visit(&shuffled.path("data"), &mut |path| inputs.push(path.to_owned()));
+    crate::support::visit(&shuffled.path("data"), &mut |path| {
+        inputs.push(path.to_owned())
+    });
     inputs.sort_by(|a, b| b.cmp(a));
     for (number, path) in inputs.iter().enumerate() {
-        make_again(path, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 * (number as u64 + 1)));
+        make_again(
+            path,
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 * (number as u64 + 1)),
+        );
     }
 
     let (dir, other_dir) = (place.path("run"), shuffled.path("run"));
@@ -135,7 +183,10 @@ fn the_order_of_inputs_has_no_say() {
     // run.json lists the sources in the manifest's order; all else is equal to the byte.
     let [one_report, two_report] = [one.remove("run.json"), two.remove("run.json")].map(|report| {
         let mut report: serde_json::Value = serde_json::from_slice(&report.unwrap()).unwrap();
-        report["sources"].as_array_mut().unwrap().sort_by_key(|source| source["name"].to_string());
+        report["sources"]
+            .as_array_mut()
+            .unwrap()
+            .sort_by_key(|source| source["name"].to_string());
         report
     });
     assert_eq!(one_report, two_report);
@@ -146,7 +197,12 @@ fn make_again(path: &Path, modified: SystemTime) {
     let bytes = fs::read(path).unwrap();
     fs::remove_file(path).unwrap();
     fs::write(path, bytes).unwrap();
-    File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
 }
 
 #[test]
@@ -157,9 +213,20 @@ fn another_shard_size_gives_the_same_rows() {
     run(&manifest, &small, &[]).exits(0);
     run(&manifest, &large, &["--set", "run.shard_size=1GiB"]).exits(0);
     assert!(files(&small, "documents").len() > files(&large, "documents").len());
-    for table in ["documents", "filter", "near_dedup", "tokens", "quality", "buckets", "mix/general", "mixture/general"]
-    {
-        let (small, large) = (crate::support::content(&small, table), crate::support::content(&large, table));
+    for table in [
+        "documents",
+        "filter",
+        "near_dedup",
+        "tokens",
+        "quality",
+        "buckets",
+        "mix/general",
+        "mixture/general",
+    ] {
+        let (small, large) = (
+            crate::support::content(&small, table),
+            crate::support::content(&large, table),
+        );
         assert_eq!(small, large, "{table}");
     }
 }

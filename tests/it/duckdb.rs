@@ -1,6 +1,8 @@
-//! DuckDB opens `views.sql` and counts again what `run.json` says: the work is done by `check_run.py`.
+//! DuckDB opens `views.sql` and counts again what `run.json` says: the work is done by
+//! `check_run.py`.
 //!
-//! DuckDB is the PyPI wheel in `.venv`, pinned in `tests/requirements.txt`; `make setup` puts it there.
+//! DuckDB is the PyPI wheel in `.venv`, pinned in `tests/requirements.txt`; `make setup` puts it
+//! there.
 
 use crate::support::{Place, check, corpus, fixture_lines, report, repository, run};
 
@@ -15,9 +17,18 @@ fn the_quickstart_is_what_its_tables_say() {
 #[test]
 fn tokens_of_a_sample_come_with_an_interval_that_holds_the_truth() {
     let place = Place::new();
-    let (manifest, all, survivors) = (corpus(&place, 100), place.path("all"), place.path("survivors"));
+    let (manifest, all, survivors) = (
+        corpus(&place, 100),
+        place.path("all"),
+        place.path("survivors"),
+    );
     run(&manifest, &all, &[]).exits(0);
-    run(&manifest, &survivors, &["--set", "tokens.scope=\"survivors\""]).exits(0);
+    run(
+        &manifest,
+        &survivors,
+        &["--set", "tokens.scope=\"survivors\""],
+    )
+    .exits(0);
     check(&survivors, Some(&all.join("run.json"))).exits(0);
 }
 
@@ -29,7 +40,14 @@ fn several_mixtures_and_repeats_are_what_their_tables_say() {
     let report = report(&dir);
     assert_eq!(report["mixtures"].as_array().unwrap().len(), 2);
     for stage in [5, 6] {
-        assert!(report["stages"][stage]["docs"]["duplicates"].as_u64().unwrap() > 0, "{}", report["stages"][stage]);
+        assert!(
+            report["stages"][stage]["docs"]["duplicates"]
+                .as_u64()
+                .unwrap()
+                > 0,
+            "{}",
+            report["stages"][stage]
+        );
     }
     check(&dir, None).exits(0);
 }
@@ -38,8 +56,12 @@ fn several_mixtures_and_repeats_are_what_their_tables_say() {
 fn quarantined_records_and_repeated_ids_are_counted() {
     let place = Place::new();
     let mut text = fixture_lines("web-001.jsonl.zst", 0..40).into_bytes();
-    text.extend_from_slice(b"{\"id\": \"x\", \"text\": \"caf\xff\"}\n{\"id\": \"twice\", \"text\": \"one\"}\n");
-    text.extend_from_slice(b"{\"id\": \"twice\", \"text\": \"two\"}\nnot json\n{\"id\": \"no text\"}\n");
+    text.extend_from_slice(
+        b"{\"id\": \"x\", \"text\": \"caf\xff\"}\n{\"id\": \"twice\", \"text\": \"one\"}\n",
+    );
+    text.extend_from_slice(
+        b"{\"id\": \"twice\", \"text\": \"two\"}\nnot json\n{\"id\": \"no text\"}\n",
+    );
     place.write("web.jsonl", text);
     let manifest = place.write(
         "manifest.toml",
@@ -47,9 +69,14 @@ fn quarantined_records_and_repeated_ids_are_counted() {
          [clean]\nnfc = true\nnewlines = true\n[dedup.exact]\n",
     );
     let dir = place.path("run");
-    run(&manifest, &dir, &[]).exits(0).says(&["3 of 45 records are in quarantine", "web.jsonl"]);
+    run(&manifest, &dir, &[])
+        .exits(0)
+        .says(&["3 of 45 records are in quarantine", "web.jsonl"]);
     let source = &report(&dir)["sources"][0];
-    assert_eq!((&source["quarantined"], &source["repeated_ids"]), (&3.into(), &2.into()));
+    assert_eq!(
+        (&source["quarantined"], &source["repeated_ids"]),
+        (&3.into(), &2.into())
+    );
     check(&dir, None).exits(0);
 }
 

@@ -1,7 +1,9 @@
-//! Every durable step of a run fails once, in every way: an error, a panic, a death, a loss of power. What is committed is whole
-//! right after it, and the same command again ends in the bytes of an unbroken run.
+//! Every durable step of a run fails once, in every way: an error, a panic, a death, a loss of
+//! power. What is committed is whole right after it, and the same command again ends in the bytes
+//! of an unbroken run.
 //!
-//! Runs with the feature `faults` only, by `make faults`. `CURATE_FAULTS=all` takes every step with every action.
+//! Runs with the feature `faults` only, by `make faults`. `CURATE_FAULTS=all` takes every step with
+//! every action.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +13,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{
-    Place, assert_same, check, curate, figure, fixture_lines, leftovers, outcome, run, run_command, tree, visit,
+    Place, assert_same, check, curate, figure, fixture_lines, leftovers, outcome, run, run_command,
+    tree, visit,
 };
 
 const ACTIONS: [&str; 6] = ["eio", "enospc", "panic", "exit", "power_old", "power_new"];
@@ -84,11 +87,17 @@ impl Walk {
         Walk::of(
             place,
             manifest,
-            &["--set", "filter.gopher_quality.min_words=60", "--set", "mixture.general.tokens=1_500"],
+            &[
+                "--set",
+                "filter.gopher_quality.min_words=60",
+                "--set",
+                "mixture.general.tokens=1_500",
+            ],
         )
     }
 
-    /// A run with a further input and a changed one, over a finished one, up to what follows `documents`.
+    /// A run with a further input and a changed one, over a finished one, up to what follows
+    /// `documents`.
     fn grown() -> Walk {
         let place = Place::in_memory();
         let manifest = corpus(&place);
@@ -103,7 +112,15 @@ impl Walk {
 
     fn of(place: Place, manifest: PathBuf, more: &'static [&'static str]) -> Walk {
         let before = place.path("before");
-        let mut walk = Walk { place, manifest, before, more, expected: BTreeMap::new(), steps: Vec::new(), total: 0 };
+        let mut walk = Walk {
+            place,
+            manifest,
+            before,
+            more,
+            expected: BTreeMap::new(),
+            steps: Vec::new(),
+            total: 0,
+        };
         let (dir, log) = (walk.copy("unbroken"), walk.place.path("steps"));
         outcome(walk.command(&dir).env("CURATE_STEPS", &log)).exits(0);
         check(&dir, None).exits(0);
@@ -126,34 +143,55 @@ impl Walk {
     }
 
     fn command(&self, dir: &Path) -> Command {
-        run_command(&self.manifest, dir, &[&["--threads", "1"], self.more].concat())
+        run_command(
+            &self.manifest,
+            dir,
+            &[&["--threads", "1"], self.more].concat(),
+        )
     }
 
     /// Fails one step and goes on afterwards.
     fn fault(&self, number: u64, point: &str, action: &str) {
         let what = format!("step {number} ({point}) with {action}");
         let dir = self.copy(&format!("run-{number}-{action}"));
-        let outcome = outcome(self.command(&dir).env("CURATE_FAULT", format!("{number}:{action}")));
+        let outcome = outcome(
+            self.command(&dir)
+                .env("CURATE_FAULT", format!("{number}:{action}")),
+        );
         let code = match action {
             "eio" | "enospc" => 74,
             "panic" => 70,
             _ => 86,
         };
         // Where a file has no second name it is copied.
-        let code = if point.starts_with("Link") && code == 74 { 0 } else { code };
+        let code = if point.starts_with("Link") && code == 74 {
+            0
+        } else {
+            code
+        };
         assert_eq!(outcome.code, Some(code), "{what}\n{}", outcome.stderr);
         if code == 74 {
-            assert!(outcome.stderr.contains(dir.to_str().unwrap()), "{what}: no path\n{}", outcome.stderr);
+            assert!(
+                outcome.stderr.contains(dir.to_str().unwrap()),
+                "{what}: no path\n{}",
+                outcome.stderr
+            );
         }
         if action == "enospc" && code == 74 {
-            assert!(outcome.stderr.contains("the run needs about"), "{what}: no bytes\n{}", outcome.stderr);
+            assert!(
+                outcome.stderr.contains("the run needs about"),
+                "{what}: no bytes\n{}",
+                outcome.stderr
+            );
         }
         self.is_whole(&dir, &what);
         let again = crate::support::outcome(&mut self.command(&dir));
         assert_eq!(again.code, Some(0), "{what}, again\n{}", again.stderr);
         assert_same(&tree(&dir), &self.expected, &what);
         assert_eq!(leftovers(&dir), [] as [&Path; 0], "{what}");
-        curate(["verify".as_ref(), dir.as_os_str()]).exits(0).prints(&[": whole\n"]);
+        curate(["verify".as_ref(), dir.as_os_str()])
+            .exits(0)
+            .prints(&[": whole\n"]);
         fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -164,14 +202,22 @@ impl Walk {
             assert_eq!(verify.code, Some(0), "{what}: verify\n{}", verify.stdout);
         }
         let views = fs::read_to_string(dir.join("views.sql")).unwrap_or_default();
-        let names =
-            views.lines().filter_map(|line| line.trim().trim_end_matches(',').strip_prefix('\'')?.strip_suffix('\''));
+        let names = views.lines().filter_map(|line| {
+            line.trim()
+                .trim_end_matches(',')
+                .strip_prefix('\'')?
+                .strip_suffix('\'')
+        });
         for name in names {
-            assert!(dir.join(name).exists(), "{what}: views.sql names {name}, which is gone");
+            assert!(
+                dir.join(name).exists(),
+                "{what}: views.sql names {name}, which is gone"
+            );
         }
     }
 
-    /// The steps to be failed, with the actions for each: the first of each kind with all of them, the others with one in turn.
+    /// The steps to be failed, with the actions for each: the first of each kind with all of them,
+    /// the others with one in turn.
     fn cases(&self) -> Vec<(&Step, &'static str)> {
         let all = std::env::var("CURATE_FAULTS").is_ok_and(|value| value == "all");
         let mut seen = BTreeSet::new();
@@ -179,7 +225,10 @@ impl Walk {
         for step in &self.steps {
             let every = seen.insert(&step.point) || all;
             let turn = (step.number % ACTIONS.len() as u64) as usize;
-            let actions = ACTIONS.iter().enumerate().filter(|(at, _)| every || *at == turn);
+            let actions = ACTIONS
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| every || *at == turn);
             cases.extend(actions.map(|(_, action)| (step, *action)));
         }
         cases
@@ -192,25 +241,44 @@ impl Walk {
         std::thread::scope(|scope| {
             for _ in 0..std::thread::available_parallelism().map_or(2, std::num::NonZero::get) {
                 scope.spawn(|| {
-                    while let Some((step, action)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    while let Some((step, action)) = cases.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
                         let case = || self.fault(step.number, &step.point, action);
                         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(case)).is_err() {
-                            failed.lock().unwrap().push(format!("{} {} {action}", step.number, step.point));
+                            failed
+                                .lock()
+                                .unwrap()
+                                .push(format!("{} {} {action}", step.number, step.point));
                         }
                     }
                 });
             }
         });
         let failed = failed.into_inner().unwrap();
-        assert!(failed.is_empty(), "{} of {} faults: {failed:#?}", failed.len(), cases.len());
+        assert!(
+            failed.is_empty(),
+            "{} of {} faults: {failed:#?}",
+            failed.len(),
+            cases.len()
+        );
         // The walk ends where a run sees no fault.
         let last = self.total;
         let dir = self.copy("beyond");
-        outcome(self.command(&dir).env("CURATE_FAULT", format!("{}:exit", last + 1))).exits(0);
+        outcome(
+            self.command(&dir)
+                .env("CURATE_FAULT", format!("{}:exit", last + 1)),
+        )
+        .exits(0);
         let points: BTreeSet<&str> = self.steps.iter().map(|step| step.point.as_str()).collect();
-        figure(&format!("faults, {name} run: durable steps"), self.steps.len());
+        figure(
+            &format!("faults, {name} run: durable steps"),
+            self.steps.len(),
+        );
         figure(&format!("faults, {name} run: kinds of steps"), points.len());
-        figure(&format!("faults, {name} run: step × action, each resumed"), cases.len());
+        figure(
+            &format!("faults, {name} run: step × action, each resumed"),
+            cases.len(),
+        );
     }
 }
 
@@ -218,16 +286,33 @@ impl Walk {
 fn step(line: &str, dir: &Path) -> Step {
     let (number, what) = line.split_once(' ').unwrap();
     let (kind, paths) = what.split_once('(').unwrap();
-    let path = Path::new(paths.trim_end_matches(')').rsplit(", ").next().unwrap().trim_matches('"'));
-    let path = path.strip_prefix(dir).map_or_else(|_| "..".to_owned(), |path| path.to_string_lossy().into_owned());
+    let path = Path::new(
+        paths
+            .trim_end_matches(')')
+            .rsplit(", ")
+            .next()
+            .unwrap()
+            .trim_matches('"'),
+    );
+    let path = path.strip_prefix(dir).map_or_else(
+        |_| "..".to_owned(),
+        |path| path.to_string_lossy().into_owned(),
+    );
     let is_later = kind == "Create" && path.contains("language-part");
-    Step { number: number.parse().unwrap(), point: format!("{kind} {}", sort_of(&path)), is_later }
+    Step {
+        number: number.parse().unwrap(),
+        point: format!("{kind} {}", sort_of(&path)),
+        is_later,
+    }
 }
 
 /// What a path is of, whatever its stage and its number.
 fn sort_of(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let folder = path.split('/').take_while(|part| *part != name).collect::<Vec<_>>();
+    let folder = path
+        .split('/')
+        .take_while(|part| *part != name)
+        .collect::<Vec<_>>();
     let kind = match name.rsplit_once('.') {
         _ if name.starts_with('_') => name.to_owned(),
         Some(("unit" | "run" | "views" | "manifest" | "inputs", _)) => name.to_owned(),
@@ -238,7 +323,10 @@ fn sort_of(path: &str) -> String {
         _ => "folder".to_owned(),
     };
     match folder.first() {
-        Some(&".curate") => format!(".curate/{}/{kind}", folder.get(1).copied().unwrap_or_default()),
+        Some(&".curate") => format!(
+            ".curate/{}/{kind}",
+            folder.get(1).copied().unwrap_or_default()
+        ),
         _ if path.starts_with(".curate") => path.to_owned(),
         Some(_) => format!("table/{kind}"),
         None => kind,
@@ -253,21 +341,38 @@ fn every_step_of_an_export() {
     run(&corpus(&place), &run_dir, &["--threads", "1"]).exits(0);
     let export = |to: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_curate"));
-        command.arg("export").arg(&run_dir).args(["general", "--format", "parquet,jsonl,megatron", "-o"]).arg(to);
+        command
+            .arg("export")
+            .arg(&run_dir)
+            .args(["general", "--format", "parquet,jsonl,megatron", "-o"])
+            .arg(to);
         command
     };
     let (whole, log) = (place.path("whole"), place.path("steps"));
     outcome(export(&whole).env("CURATE_STEPS", &log)).exits(0);
-    let (expected, steps) = (tree(&whole), fs::read_to_string(log).unwrap().lines().count());
+    let (expected, steps) = (
+        tree(&whole),
+        fs::read_to_string(log).unwrap().lines().count(),
+    );
     let mut cases = 0;
     for number in 1..=steps {
         for action in ACTIONS {
             let (dir, what) = (place.path("out"), format!("step {number} with {action}"));
             let fault = outcome(export(&dir).env("CURATE_FAULT", format!("{number}:{action}")));
-            assert!(matches!(fault.code, Some(70 | 74 | 86)), "{what}: {:?} {}", fault.code, fault.stderr);
+            assert!(
+                matches!(fault.code, Some(70 | 74 | 86)),
+                "{what}: {:?} {}",
+                fault.code,
+                fault.stderr
+            );
             let again = outcome(&mut export(&dir));
-            let is_finished = again.code == Some(2) && again.stderr.contains("is a finished export");
-            assert!(again.code == Some(0) || is_finished, "{what}: {}", again.stderr);
+            let is_finished =
+                again.code == Some(2) && again.stderr.contains("is a finished export");
+            assert!(
+                again.code == Some(0) || is_finished,
+                "{what}: {}",
+                again.stderr
+            );
             let mut found = tree(&dir);
             // The mark of an unfinished folder goes last.
             let is_marked = found.remove(".unfinished").is_some();
@@ -290,22 +395,40 @@ fn every_step_of_a_model_and_of_a_baseline() {
     for arguments in [&["train", "ngram", "--order", "2"][..], &["baseline"]] {
         let write = |to: &Path| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_curate"));
-            command.args(arguments).arg(&run_dir).arg("-o").arg(to.join("file"));
+            command
+                .args(arguments)
+                .arg(&run_dir)
+                .arg("-o")
+                .arg(to.join("file"));
             command
         };
         let [whole, out] = ["whole", "out"].map(|name| place.path(name));
-        [&whole, &out].iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        [&whole, &out]
+            .iter()
+            .for_each(|dir| fs::create_dir(dir).unwrap());
         let log = place.path("steps");
         outcome(write(&whole).env("CURATE_STEPS", &log)).exits(0);
-        let (expected, steps) = (tree(&whole), fs::read_to_string(&log).unwrap().lines().count());
+        let (expected, steps) = (
+            tree(&whole),
+            fs::read_to_string(&log).unwrap().lines().count(),
+        );
         assert!(steps > 2, "{arguments:?}: {steps} steps");
         for number in 1..=steps {
             for action in ACTIONS {
                 let what = format!("{arguments:?}, step {number} with {action}");
                 let fault = outcome(write(&out).env("CURATE_FAULT", format!("{number}:{action}")));
-                assert!(matches!(fault.code, Some(70 | 74 | 86)), "{what}: {:?} {}", fault.code, fault.stderr);
+                assert!(
+                    matches!(fault.code, Some(70 | 74 | 86)),
+                    "{what}: {:?} {}",
+                    fault.code,
+                    fault.stderr
+                );
                 if let Some(file) = tree(&out).get("file") {
-                    assert_eq!(Some(file), expected.get("file"), "{what}: it is there and not whole");
+                    assert_eq!(
+                        Some(file),
+                        expected.get("file"),
+                        "{what}: it is there and not whole"
+                    );
                 }
                 outcome(&mut write(&out)).exits(0);
                 assert_same(&tree(&out), &expected, &what);
@@ -313,10 +436,15 @@ fn every_step_of_a_model_and_of_a_baseline() {
                 cases += 1;
             }
         }
-        [&whole, &out].iter().for_each(|dir| fs::remove_dir_all(dir).unwrap());
+        [&whole, &out]
+            .iter()
+            .for_each(|dir| fs::remove_dir_all(dir).unwrap());
         fs::remove_file(log).unwrap();
     }
-    figure("faults, a model and a baseline: step × action, each made again", cases);
+    figure(
+        "faults, a model and a baseline: step × action, each made again",
+        cases,
+    );
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
     }
     let file = path.strip_prefix(&format!("/someone/tiny/resolve/{COMMIT}/"));
     let Some(bytes) = file.and_then(|file| fs::read(folder.join(file)).ok()) else {
-        return write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return write!(
+            stream,
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
     };
     let (from, to) = range.unwrap_or((0, None));
     let to = to.map_or(bytes.len(), |to| bytes.len().min(to + 1));
@@ -72,18 +75,41 @@ fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
 fn run(place: &Place, endpoint: &str, dir: &Path, more: &[&str]) -> Outcome {
     let manifest = place.path("manifest.toml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_curate"));
-    command.arg("run").arg(manifest).arg("--run-dir").arg(dir).args(["--until", "score"]).args(more);
-    for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+    command
+        .arg("run")
+        .arg(manifest)
+        .arg("--run-dir")
+        .arg(dir)
+        .args(["--until", "score"])
+        .args(more);
+    for proxy in [
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
         command.env_remove(proxy);
     }
-    outcome(command.env("HF_ENDPOINT", endpoint).env("HF_HOME", place.path("cache")))
+    outcome(
+        command
+            .env("HF_ENDPOINT", endpoint)
+            .env("HF_HOME", place.path("cache")),
+    )
 }
 
 fn manifest(place: &Place, model: &str) {
     let text = "The committee met on Tuesday to discuss the budget for the coming year, and adjourned at noon.";
-    place.write("docs.jsonl", format!("{}\n", serde_json::json!({ "text": text })));
+    place.write(
+        "docs.jsonl",
+        format!("{}\n", serde_json::json!({ "text": text })),
+    );
     let head = "[run]\nname = \"hub\"\n[[source]]\nname = \"docs\"\npath = \"docs.jsonl\"\n";
-    place.write("manifest.toml", format!("{head}[score.perplexity]\nmodel = \"{model}\"\n"));
+    place.write(
+        "manifest.toml",
+        format!("{head}[score.perplexity]\nmodel = \"{model}\"\n"),
+    );
 }
 
 #[test]
@@ -92,7 +118,9 @@ fn a_model_is_fetched_once() {
     let hub = Hub::of(repository().join("fixtures/lm/tiny_qwen2/tied"));
     manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
     let dir = place.path("run");
-    run(&place, &hub.address, &dir, &[]).exits(0).says(&["fetching model.safetensors of hf://someone/tiny@"]);
+    run(&place, &hub.address, &dir, &[])
+        .exits(0)
+        .says(&["fetching model.safetensors of hf://someone/tiny@"]);
     let fetched = hub.requests.load(Ordering::Relaxed);
     assert!(fetched >= 3, "{fetched} requests");
     let digest = query(
@@ -108,11 +136,22 @@ fn a_model_is_fetched_once() {
     // Without a network, from the cache.
     manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
     let nowhere = "http://127.0.0.1:9";
-    run(&place, nowhere, &place.path("again"), &["--set", &format!("score.perplexity.digest={}", digest[0])]).exits(0);
+    run(
+        &place,
+        nowhere,
+        &place.path("again"),
+        &["--set", &format!("score.perplexity.digest={}", digest[0])],
+    )
+    .exits(0);
     assert_eq!(hub.requests.load(Ordering::Relaxed), fetched);
-    run(&place, nowhere, &dir, &["--set", "score.perplexity.digest=00"])
-        .exits(2)
-        .says(&["its digest is ", "expected 00"]);
+    run(
+        &place,
+        nowhere,
+        &dir,
+        &["--set", "score.perplexity.digest=00"],
+    )
+    .exits(2)
+    .says(&["its digest is ", "expected 00"]);
 }
 
 /// A secret of the environment is in no file, log or message, whatever fails.
@@ -128,19 +167,39 @@ fn a_token_stays_a_secret() {
     for endpoint in [nowhere, &empty.address, &hub.address] {
         said.push(run(&place, endpoint, &place.path("run"), &[]));
     }
-    said.push(run(&place, &hub.address, &place.path("run"), &["--set", "score.perplexity.digest=00"]));
-    assert_eq!(said.iter().map(|said| said.code).collect::<Vec<_>>(), [Some(74), Some(2), Some(0), Some(2)]);
-    assert!(said.iter().all(|said| !said.stdout.contains(CANARY) && !said.stderr.contains(CANARY)));
+    said.push(run(
+        &place,
+        &hub.address,
+        &place.path("run"),
+        &["--set", "score.perplexity.digest=00"],
+    ));
+    assert_eq!(
+        said.iter().map(|said| said.code).collect::<Vec<_>>(),
+        [Some(74), Some(2), Some(0), Some(2)]
+    );
+    assert!(
+        said.iter()
+            .all(|said| !said.stdout.contains(CANARY) && !said.stderr.contains(CANARY))
+    );
     let mut files = 0;
     crate::support::visit(&place.path(""), &mut |path| {
-        let holds = fs::read(path).unwrap().windows(CANARY.len()).any(|bytes| bytes == CANARY.as_bytes());
-        assert!(!holds || path.ends_with("cache/token"), "{}", path.display());
+        let holds = fs::read(path)
+            .unwrap()
+            .windows(CANARY.len())
+            .any(|bytes| bytes == CANARY.as_bytes());
+        assert!(
+            !holds || path.ends_with("cache/token"),
+            "{}",
+            path.display()
+        );
         files += 1;
     });
     // And there is no place in a manifest for one.
     let text = fs::read_to_string(place.path("manifest.toml")).unwrap();
     place.write("manifest.toml", format!("{text}token = \"{CANARY}\"\n"));
-    let refused = run(&place, nowhere, &place.path("run"), &[]).exits(2).says(&["unknown key \"token\""]);
+    let refused = run(&place, nowhere, &place.path("run"), &[])
+        .exits(2)
+        .says(&["unknown key \"token\""]);
     assert!(!refused.stderr.contains(CANARY), "{}", refused.stderr);
     figure("files searched for a secret of the environment", files);
 }
@@ -166,10 +225,17 @@ fn a_hub_cannot_write_outside_the_cache() {
         }
     });
     manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
-    run(&place, &address, &place.path("run"), &[]).exits(74).says(&["a commit or an etag that is no word"]);
+    run(&place, &address, &place.path("run"), &[])
+        .exits(74)
+        .says(&["a commit or an etag that is no word"]);
     let mut found = Vec::new();
     crate::support::visit(&place.path(""), &mut |path| found.push(path.to_owned()));
-    assert!(found.iter().all(|path| !path.to_string_lossy().contains("evil")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .all(|path| !path.to_string_lossy().contains("evil")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -178,10 +244,17 @@ fn what_a_hub_cannot_give_is_named() {
     let hub = Hub::of(place.path("empty"));
     let dir = place.path("run");
     manifest(&place, &format!("hf://someone/tiny@{COMMIT}"));
-    run(&place, &hub.address, &dir, &[]).exits(2).says(&["the hub has no config.json at this revision"]);
+    run(&place, &hub.address, &dir, &[])
+        .exits(2)
+        .says(&["the hub has no config.json at this revision"]);
     let unreachable = run(&place, "http://127.0.0.1:9", &dir, &[]).exits(74);
     unreachable.says(&["cannot fetch config.json", "hint: without a network"]);
     manifest(&place, "hf://someone/tiny@main");
-    run(&place, &hub.address, &dir, &[]).exits(2).says(&["40 hex digits", "hint: write hf://owner/name@commit"]);
-    assert!(!dir.join("documents").exists(), "nothing is read before the model is there");
+    run(&place, &hub.address, &dir, &[])
+        .exits(2)
+        .says(&["40 hex digits", "hint: write hf://owner/name@commit"]);
+    assert!(
+        !dir.join("documents").exists(),
+        "nothing is read before the model is there"
+    );
 }

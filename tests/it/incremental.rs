@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::support::{
-    Outcome, Place, STAGES, assert_same, content, corpus, curate, fixture_lines, report, run, tree, visit,
+    Outcome, Place, STAGES, assert_same, content, corpus, curate, fixture_lines, report, run, tree,
+    visit,
 };
 
 /// When each file of a run directory was last written; `.curate/` aside.
@@ -23,23 +24,35 @@ fn times(run: &Path) -> BTreeMap<String, SystemTime> {
     times
 }
 
-/// Overwrites a file with as many other bytes and gives it its time back: whoever reads it finds out.
+/// Overwrites a file with as many other bytes and gives it its time back: whoever reads it finds
+/// out.
 fn spoil(path: &Path) {
     let metadata = fs::metadata(path).unwrap();
     fs::write(path, vec![0xff; metadata.len() as usize]).unwrap();
-    File::options().write(true).open(path).unwrap().set_modified(metadata.modified().unwrap()).unwrap();
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(metadata.modified().unwrap())
+        .unwrap();
 }
 
-/// Overwrites the column `text` in every file of `documents`; all other columns can be read as before.
+/// Overwrites the column `text` in every file of `documents`; all other columns can be read as
+/// before.
 fn spoil_text(run: &Path) {
     for name in crate::support::files(run, "documents") {
         let path = run.join("documents").join(name);
         let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
         let file = File::options().write(true).open(&path).unwrap();
         for group in reader.metadata().row_groups() {
-            let text = group.columns().iter().find(|column| column.column_path().string() == "text").unwrap();
+            let text = group
+                .columns()
+                .iter()
+                .find(|column| column.column_path().string() == "text")
+                .unwrap();
             let (start, length) = text.byte_range();
-            file.write_all_at(&vec![0xff; length as usize], start).unwrap();
+            file.write_all_at(&vec![0xff; length as usize], start)
+                .unwrap();
         }
     }
 }
@@ -58,36 +71,66 @@ fn a_second_run_computes_nothing_and_reads_no_text() {
     spoil_text(&dir);
     visit(&place.path("data"), &mut spoil);
     let before = times(&dir);
-    let outcome = run(&manifest, &dir, &[]).exits(0).prints(&["everything was cached in "]);
-    for stage in STAGES.iter().chain(&["buckets", "mix/general", "mixture/general", "mix/long", "mixture/long"]) {
-        assert!(outcome.stderr.contains(&format!("{stage}: cached\n")), "{stage}: {}", outcome.stderr);
+    let outcome = run(&manifest, &dir, &[])
+        .exits(0)
+        .prints(&["everything was cached in "]);
+    for stage in STAGES.iter().chain(&[
+        "buckets",
+        "mix/general",
+        "mixture/general",
+        "mix/long",
+        "mixture/long",
+    ]) {
+        assert!(
+            outcome.stderr.contains(&format!("{stage}: cached\n")),
+            "{stage}: {}",
+            outcome.stderr
+        );
     }
     assert_eq!(times(&dir), before);
     // Who does read it finds out.
-    curate(["verify".as_ref(), dir.as_os_str()]).exits(1).prints(&["/documents/part-00000-"]);
+    curate(["verify".as_ref(), dir.as_os_str()])
+        .exits(1)
+        .prints(&["/documents/part-00000-"]);
 }
 
 #[test]
 fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
     // Near-duplicates are told by their signatures, because exact verification reads text.
     const SET: &str = "--set";
-    const SIGNED: [&str; 2] = ["dedup.near.verify=estimate", "dedup.near.keep_signatures=true"];
+    const SIGNED: [&str; 2] = [
+        "dedup.near.verify=estimate",
+        "dedup.near.keep_signatures=true",
+    ];
     const TO_QUALITY: [&str; 6] = ["--until", "quality", SET, SIGNED[0], SET, SIGNED[1]];
     let place = Place::new();
     // Without a model, which reads the texts of documents that come back.
     let text = fs::read_to_string(corpus(&place, 40)).unwrap();
-    let (start, end) = (text.find("[score.perplexity]").unwrap(), text.find("[[quality.veto]]").unwrap());
+    let (start, end) = (
+        text.find("[score.perplexity]").unwrap(),
+        text.find("[[quality.veto]]").unwrap(),
+    );
     let manifest = place.write("manifest.toml", [&text[..start], &text[end..]].concat());
     let (dir, fresh) = (place.path("run"), place.path("fresh"));
     run(&manifest, &dir, &TO_QUALITY).exits(0);
     let first = tree(&dir);
     spoil_text(&dir);
     let before = times(&dir);
-    let changed = [&TO_QUALITY[..], &["--set", "filter.gopher_quality.min_words=120"]].concat();
+    let changed = [
+        &TO_QUALITY[..],
+        &["--set", "filter.gopher_quality.min_words=120"],
+    ]
+    .concat();
     let redone = "filter, exact_dedup, near_dedup, paragraph_dedup, tokens, ngram, score, quality";
-    computes(run(&manifest, &dir, &changed), redone, "documents, language, signals, signatures");
+    computes(
+        run(&manifest, &dir, &changed),
+        redone,
+        "documents, language, signals, signatures",
+    );
     for (name, time) in times(&dir) {
-        let kept = ["documents", "language", "signals", "signatures"].iter().any(|stage| name.starts_with(stage));
+        let kept = ["documents", "language", "signals", "signatures"]
+            .iter()
+            .any(|stage| name.starts_with(stage));
         assert!(!kept || before[&name] == time, "{name} was written again");
     }
     run(&manifest, &fresh, &changed).exits(0);
@@ -95,9 +138,21 @@ fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
         tree.retain(|name, _| !name.starts_with("documents/part-"));
         tree
     };
-    assert_same(&without_documents(tree(&dir)), &without_documents(tree(&fresh)), "a changed threshold");
-    computes(run(&manifest, &dir, &TO_QUALITY), redone, "documents, language, signals, signatures");
-    assert_same(&without_documents(tree(&dir)), &without_documents(first), "the former threshold");
+    assert_same(
+        &without_documents(tree(&dir)),
+        &without_documents(tree(&fresh)),
+        "a changed threshold",
+    );
+    computes(
+        run(&manifest, &dir, &TO_QUALITY),
+        redone,
+        "documents, language, signals, signatures",
+    );
+    assert_same(
+        &without_documents(tree(&dir)),
+        &without_documents(first),
+        "the former threshold",
+    );
 }
 
 #[test]
@@ -106,7 +161,9 @@ fn a_changed_mixture_redoes_itself_only() {
     let (manifest, dir) = (corpus(&place, 20), place.path("run"));
     run(&manifest, &dir, &[]).exits(0);
     let outcome = run(&manifest, &dir, &["--set", "mixture.long.tokens=39_000"]);
-    let cached = [&STAGES[..], &["buckets", "mix/general", "mixture/general"]].concat().join(", ");
+    let cached = [&STAGES[..], &["buckets", "mix/general", "mixture/general"]]
+        .concat()
+        .join(", ");
     computes(outcome, "mix/long, mixture/long", &cached);
 }
 
@@ -118,10 +175,16 @@ const SHARD_SCOPE: [&str; 5] = ["documents", "language", "signals", "signatures"
 fn assert_rows_of_a_fresh_run(place: &Place, manifest: &Path, dir: &Path) {
     let fresh = place.path("fresh");
     run(manifest, &fresh, &[]).exits(0);
-    for table in STAGES.iter().chain(&["buckets", "mix/general", "mixture/general"]) {
+    for table in STAGES
+        .iter()
+        .chain(&["buckets", "mix/general", "mixture/general"])
+    {
         assert_eq!(content(dir, table), content(&fresh, table), "{table}");
     }
-    assert_eq!(fs::read(dir.join("run.json")).unwrap(), fs::read(fresh.join("run.json")).unwrap());
+    assert_eq!(
+        fs::read(dir.join("run.json")).unwrap(),
+        fs::read(fresh.join("run.json")).unwrap()
+    );
 }
 
 #[test]
@@ -133,13 +196,19 @@ fn a_new_input_adds_shards_and_a_lost_one_takes_its_own_away() {
     let of_shards = |times: &BTreeMap<String, SystemTime>| {
         let mut times = times.clone();
         times.retain(|name, _| {
-            name.ends_with(".parquet") && SHARD_SCOPE.iter().any(|stage| name.starts_with(&format!("{stage}/")))
+            name.ends_with(".parquet")
+                && SHARD_SCOPE
+                    .iter()
+                    .any(|stage| name.starts_with(&format!("{stage}/")))
         });
         times
     };
 
     // Its name sorts before those of its source that are there already.
-    let added = place.write("data/manuals/0.jsonl", fixture_lines("manuals-001.jsonl.zst", 200..230));
+    let added = place.write(
+        "data/manuals/0.jsonl",
+        fixture_lines("manuals-001.jsonl.zst", 200..230),
+    );
     run(&manifest, &dir, &[]).exits(0);
     let after = times(&dir);
     for (name, time) in of_shards(&before) {
@@ -161,14 +230,25 @@ fn a_changed_input_redoes_its_own_shards() {
     let (manifest, dir) = (corpus(&place, 20), place.path("run"));
     run(&manifest, &dir, &[]).exits(0);
     let before = times(&dir);
-    place.write("data/web/b.jsonl", fixture_lines("web-002.jsonl.zst", 40..60));
+    place.write(
+        "data/web/b.jsonl",
+        fixture_lines("web-002.jsonl.zst", 40..60),
+    );
     run(&manifest, &dir, &[]).exits(0);
     let after = times(&dir);
-    let same = |name: &&String| name.starts_with("signals/part") && before.get(*name) == after.get(*name);
-    let signals =
-        |times: &BTreeMap<String, SystemTime>| times.keys().filter(|name| name.starts_with("signals/part")).count();
+    let same =
+        |name: &&String| name.starts_with("signals/part") && before.get(*name) == after.get(*name);
+    let signals = |times: &BTreeMap<String, SystemTime>| {
+        times
+            .keys()
+            .filter(|name| name.starts_with("signals/part"))
+            .count()
+    };
     let kept = after.keys().filter(same).count();
-    assert!(kept > 0 && kept < signals(&after) && kept < signals(&before), "{kept} shards were kept");
+    assert!(
+        kept > 0 && kept < signals(&after) && kept < signals(&before),
+        "{kept} shards were kept"
+    );
     assert_rows_of_a_fresh_run(&place, &manifest, &dir);
 }
 
@@ -179,12 +259,21 @@ fn a_touched_input_is_read_and_nothing_else_is_done() {
     run(&manifest, &dir, &[]).exits(0);
     let before = times(&dir);
     let input = place.path("data/web/a.jsonl");
-    File::options().write(true).open(&input).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    run(&manifest, &dir, &[]).exits(0).prints(&["everything was cached in "]);
+    File::options()
+        .write(true)
+        .open(&input)
+        .unwrap()
+        .set_modified(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    run(&manifest, &dir, &[])
+        .exits(0)
+        .prints(&["everything was cached in "]);
     assert_eq!(times(&dir), before);
     // Its new time is known from then on.
     spoil(&input);
-    run(&manifest, &dir, &[]).exits(0).prints(&["everything was cached in "]);
+    run(&manifest, &dir, &[])
+        .exits(0)
+        .prints(&["everything was cached in "]);
 }
 
 #[test]
@@ -194,8 +283,16 @@ fn what_was_deleted_comes_back_with_the_same_bytes() {
     run(&manifest, &dir, &[]).exits(0);
     let whole = tree(&dir);
     let mut lost = vec!["run.json".to_owned(), "views.sql".to_owned()];
-    for folder in STAGES.iter().chain(&["near_dedup_evidence", "buckets", "mix/long", "mixture/general"]) {
-        let part = whole.keys().rfind(|name| name.starts_with(&format!("{folder}/part-"))).unwrap();
+    for folder in STAGES.iter().chain(&[
+        "near_dedup_evidence",
+        "buckets",
+        "mix/long",
+        "mixture/general",
+    ]) {
+        let part = whole
+            .keys()
+            .rfind(|name| name.starts_with(&format!("{folder}/part-")))
+            .unwrap();
         lost.push(part.clone());
         if *folder != "near_dedup_evidence" {
             lost.push(format!("{folder}/_commit.json"));
@@ -212,8 +309,10 @@ fn what_was_deleted_comes_back_with_the_same_bytes() {
 fn another_format_reads_the_same_file_again() {
     let place = Place::new();
     place.write("lines.txt", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
-    let manifest =
-        place.write("manifest.toml", "[run]\nname = \"format\"\n[[source]]\nname = \"s\"\npath = \"lines.txt\"\n");
+    let manifest = place.write(
+        "manifest.toml",
+        "[run]\nname = \"format\"\n[[source]]\nname = \"s\"\npath = \"lines.txt\"\n",
+    );
     let dir = place.path("run");
     run(&manifest, &dir, &[]).exits(0);
     assert_eq!(report(&dir)["docs_in"], 1);

@@ -1,4 +1,5 @@
-//! Tests of the real binary: each makes a folder of its own, runs `curate` there, and looks at codes, messages and files.
+//! Tests of the real binary: each makes a folder of its own, runs `curate` there, and looks at
+//! codes, messages and files.
 //!
 //! | file | what it holds the program to |
 //! |---|---|

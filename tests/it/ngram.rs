@@ -1,4 +1,5 @@
-//! An n-gram model: learnt from a run, in its own form and as ARPA, and what it says of another run's documents.
+//! An n-gram model: learnt from a run, in its own form and as ARPA, and what it says of another
+//! run's documents.
 
 use std::fs;
 
@@ -7,30 +8,60 @@ use crate::support::{Place, assert_same, check, curate, fixture_lines, query, ru
 /// A reference of manuals and a manifest that scores pages of the web by what was learnt from it.
 fn place() -> Place {
     let place = Place::new();
-    place.write("manuals.jsonl", fixture_lines("manuals-000.jsonl.zst", 0..60));
+    place.write(
+        "manuals.jsonl",
+        fixture_lines("manuals-000.jsonl.zst", 0..60),
+    );
     place.write("web.jsonl", fixture_lines("web-000.jsonl.zst", 0..60));
     let source = |name: &str| {
-        let text = if name == "manuals" { "text = \"content.text\"\n" } else { "" };
-        format!("[run]\nname = \"{name}\"\n[[source]]\nname = \"{name}\"\npath = \"{name}.jsonl\"\n{text}")
+        let text = if name == "manuals" {
+            "text = \"content.text\"\n"
+        } else {
+            ""
+        };
+        format!(
+            "[run]\nname = \"{name}\"\n[[source]]\nname = \"{name}\"\npath = \"{name}.jsonl\"\n{text}"
+        )
     };
     place.write("manuals.toml", source("manuals"));
-    place.write("web.toml", format!("{}[language]\n[score.ngram]\nmodel = \"manuals.ngram\"\n", source("web")));
-    run(&place.path("manuals.toml"), &place.path("reference"), &["--until", "documents"]).exits(0);
+    place.write(
+        "web.toml",
+        format!(
+            "{}[language]\n[score.ngram]\nmodel = \"manuals.ngram\"\n",
+            source("web")
+        ),
+    );
+    run(
+        &place.path("manuals.toml"),
+        &place.path("reference"),
+        &["--until", "documents"],
+    )
+    .exits(0);
     place
 }
 
 fn train(place: &Place, more: &[&str]) -> crate::support::Outcome {
     let (reference, model) = (place.path("reference"), place.path("manuals.ngram"));
-    let words = ["train", "ngram", reference.to_str().unwrap(), "-o", model.to_str().unwrap()];
+    let words = [
+        "train",
+        "ngram",
+        reference.to_str().unwrap(),
+        "-o",
+        model.to_str().unwrap(),
+    ];
     curate([&words[..], more].concat())
 }
 
 #[test]
 fn what_is_learnt_scores_another_run() {
     let place = place();
-    train(&place, &[]).exits(0).prints(&["order", "discounts", "digest "]);
-    let left =
-        fs::read_dir(place.path("")).unwrap().flatten().any(|file| file.path().to_string_lossy().contains("spill"));
+    train(&place, &[])
+        .exits(0)
+        .prints(&["order", "discounts", "digest "]);
+    let left = fs::read_dir(place.path(""))
+        .unwrap()
+        .flatten()
+        .any(|file| file.path().to_string_lossy().contains("spill"));
     assert!(!left, "counts are left on disk");
     let (manifest, dir) = (place.path("web.toml"), place.path("run"));
     run(&manifest, &dir, &[]).exits(0);
@@ -46,9 +77,12 @@ fn what_is_learnt_scores_another_run() {
         count(DISTINCT ccnet), count(*) > 30 FROM pool
         WHERE n > 20 AND abs(rank - 0.3) > 2 / n AND abs(rank - 0.6) > 2 / n";
     assert_eq!(query(&dir, thirds), ["True|3|True"]);
-    // Another band decides again and scores nothing; the model's bytes are the same whatever the memory.
+    // Another band decides again and scores nothing; the model's bytes are the same whatever the
+    // memory.
     let band = ["--set", "score.ngram.drop={below=0.1,above=0.8}"];
-    run(&manifest, &dir, &band).exits(0).says(&["ngram: cached"]);
+    run(&manifest, &dir, &band)
+        .exits(0)
+        .says(&["ngram: cached"]);
     let removed = "SELECT count(*) FILTER (removed_by = 'ngram.low') > 0, count(*) FILTER (removed_by = 'ngram.high') > 0 FROM quality";
     assert_eq!(query(&dir, removed), ["True|True"]);
     let fresh = place.path("fresh");
@@ -56,7 +90,10 @@ fn what_is_learnt_scores_another_run() {
     assert_same(&tree(&dir), &tree(&fresh), "a changed band");
     let model = fs::read(place.path("manuals.ngram")).unwrap();
     train(&place, &["--memory", "1MiB"]).exits(0);
-    assert!(fs::read(place.path("manuals.ngram")).unwrap() == model, "memory has no say");
+    assert!(
+        fs::read(place.path("manuals.ngram")).unwrap() == model,
+        "memory has no say"
+    );
 }
 
 #[test]
@@ -64,9 +101,18 @@ fn arpa_is_the_same_model() {
     let place = place();
     let arpa = place.path("manuals.arpa");
     train(&place, &["--order", "3", "--arpa", arpa.to_str().unwrap()]).exits(0);
-    let (manifest, own, read) = (place.path("web.toml"), place.path("own"), place.path("read"));
+    let (manifest, own, read) = (
+        place.path("web.toml"),
+        place.path("own"),
+        place.path("read"),
+    );
     run(&manifest, &own, &[]).exits(0);
-    run(&manifest, &read, &["--set", "score.ngram.model=manuals.arpa"]).exits(0);
+    run(
+        &manifest,
+        &read,
+        &["--set", "score.ngram.model=manuals.arpa"],
+    )
+    .exits(0);
     let sql = format!(
         "SELECT max(abs(a.log10_sum - b.log10_sum) / a.n_tokens) < 1e-6, sum(a.n_unknown) = sum(b.n_unknown), count(*) > 40
         FROM ngram a JOIN read_parquet('{}/ngram/*.parquet') b USING (doc_id) WHERE a.n_tokens > 0",
@@ -78,11 +124,27 @@ fn arpa_is_the_same_model() {
     place.write("words.arpa", words);
     place.write("web.jsonl", "{\"text\": \"The CAT\"}\n");
     let dir = place.path("words");
-    let settings = ["model=words.arpa", "tokenizer=words", "normalize=ccnet"].map(|set| format!("score.ngram.{set}"));
-    run(&manifest, &dir, &["--set", &settings[0], "--set", &settings[1], "--set", &settings[2]]).exits(0);
+    let settings = ["model=words.arpa", "tokenizer=words", "normalize=ccnet"]
+        .map(|set| format!("score.ngram.{set}"));
+    run(
+        &manifest,
+        &dir,
+        &[
+            "--set",
+            &settings[0],
+            "--set",
+            &settings[1],
+            "--set",
+            &settings[2],
+        ],
+    )
+    .exits(0);
     // log10 p(the | <s>) + p(cat | <s> the) + p(</s>), cat having no backoff: -0.4 - 0.2 - 1.2.
     assert_eq!(
-        query(&dir, "SELECT round(log10_sum, 6), n_tokens, round(perplexity, 6) FROM ngram"),
+        query(
+            &dir,
+            "SELECT round(log10_sum, 6), n_tokens, round(perplexity, 6) FROM ngram"
+        ),
         ["-1.8|2|3.981072"]
     );
 }
@@ -91,13 +153,29 @@ fn arpa_is_the_same_model() {
 fn models_that_do_not_fit_are_refused() {
     let place = place();
     train(&place, &["--order", "2"]).exits(0);
-    let (manifest, dir, model) = (place.path("web.toml"), place.path("run"), place.path("manuals.ngram"));
+    let (manifest, dir, model) = (
+        place.path("web.toml"),
+        place.path("run"),
+        place.path("manuals.ngram"),
+    );
     let refused = |more: &[&str], says: &[&str]| {
-        run(&manifest, &dir, more).exits(2).says(&["score.ngram"]).says(says);
+        run(&manifest, &dir, more)
+            .exits(2)
+            .says(&["score.ngram"])
+            .says(says);
     };
     let other = crate::support::repository().join("fixtures/lm/tiny_qwen2/tied/tokenizer.json");
-    refused(&["--set", &format!("score.ngram.tokenizer={}", other.display())], &["learnt with another tokenizer"]);
-    refused(&["--set", "score.ngram.model=nothing.ngram"], &["cannot read"]);
+    refused(
+        &[
+            "--set",
+            &format!("score.ngram.tokenizer={}", other.display()),
+        ],
+        &["learnt with another tokenizer"],
+    );
+    refused(
+        &["--set", "score.ngram.model=nothing.ngram"],
+        &["cannot read"],
+    );
     place.write("bad.arpa", "\\data\\\nngram 1=99999999999\n\n\\1-grams:\n");
     refused(&["--set", "score.ngram.model=bad.arpa"], &["line "]);
     let mut bytes = fs::read(&model).unwrap();
@@ -107,6 +185,8 @@ fn models_that_do_not_fit_are_refused() {
     refused(&[], &["manuals.ngram"]);
     fs::write(&model, &bytes[..middle]).unwrap();
     refused(&[], &["manuals.ngram"]);
-    train(&place, &["--order", "9"]).exits(2).says(&["order is 9"]);
+    train(&place, &["--order", "9"])
+        .exits(2)
+        .says(&["order is 9"]);
     curate(["train", "ngram", "nowhere", "-o", "x.ngram"]).exits(2);
 }

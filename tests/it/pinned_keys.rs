@@ -1,5 +1,6 @@
-//! Every stage key of four manifests, and what each key is made of, as `tests/it/pinned_keys/` has them. A key that changes makes
-//! users' finished stages run again, so a commit that changes one changes the file and says why.
+//! Every stage key of four manifests, and what each key is made of, as `tests/it/pinned_keys/` has
+//! them. A key that changes makes users' finished stages run again, so a commit that changes one
+//! changes the file and says why.
 //!
 //! `CURATE_PIN=1 cargo test -p curate --test it pinned_keys` writes the files anew.
 
@@ -12,13 +13,15 @@ use serde_json::Value;
 
 use crate::support::{Place, STAGES, commit, fixture_lines, outcome, repository, run, run_command};
 
-/// The stages and mixtures of a run: version, key and number of files, and the parts of the first file's key.
+/// The stages and mixtures of a run: version, key and number of files, and the parts of the first
+/// file's key.
 fn keys(dir: &Path) -> String {
     let mut text = String::new();
     let folders = |name: &str| -> Vec<String> {
         let entries = fs::read_dir(dir.join(name)).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.map(|entry| format!("{name}/{}", entry.file_name().to_str().unwrap())).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| format!("{name}/{}", entry.file_name().to_str().unwrap()))
+            .collect();
         names.sort();
         names
     };
@@ -29,13 +32,26 @@ fn keys(dir: &Path) -> String {
     for table in tables {
         let commit = commit(dir, &table);
         let files = commit["files"].as_array().unwrap();
-        writeln!(text, "{table} version {} key {} files {}", commit["version"], commit["key"], files.len()).unwrap();
-        let further = commit.get("tables").and_then(Value::as_object).into_iter().flatten();
+        writeln!(
+            text,
+            "{table} version {} key {} files {}",
+            commit["version"],
+            commit["key"],
+            files.len()
+        )
+        .unwrap();
+        let further = commit
+            .get("tables")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         let first = files.first().map(|file| (table.clone(), file));
-        let firsts = further.filter_map(|(name, files)| Some((name.clone(), files.as_array()?.first()?)));
+        let firsts =
+            further.filter_map(|(name, files)| Some((name.clone(), files.as_array()?.first()?)));
         for (name, file) in first.into_iter().chain(firsts) {
             writeln!(text, "  {name} key {}", file["key"]).unwrap();
-            let parts: BTreeMap<String, Value> = serde_json::from_value(file["parts"].clone()).unwrap();
+            let parts: BTreeMap<String, Value> =
+                serde_json::from_value(file["parts"].clone()).unwrap();
             for (part, value) in parts {
                 writeln!(text, "    {part} = {}", value.as_str().unwrap()).unwrap();
             }
@@ -46,7 +62,13 @@ fn keys(dir: &Path) -> String {
 
 #[track_caller]
 fn compare(name: &str, dir: &Path) {
-    let (found, path) = (keys(dir), repository().join("tests/it/pinned_keys").join(name).with_extension("txt"));
+    let (found, path) = (
+        keys(dir),
+        repository()
+            .join("tests/it/pinned_keys")
+            .join(name)
+            .with_extension("txt"),
+    );
     if std::env::var_os("CURATE_PIN").is_some() {
         fs::write(&path, &found).unwrap();
     }
@@ -54,7 +76,12 @@ fn compare(name: &str, dir: &Path) {
     for (number, (found, pinned)) in found.lines().zip(pinned.lines()).enumerate() {
         assert_eq!(found, pinned, "{}:{}", path.display(), number + 1);
     }
-    assert_eq!(found.lines().count(), pinned.lines().count(), "{}", path.display());
+    assert_eq!(
+        found.lines().count(),
+        pinned.lines().count(),
+        "{}",
+        path.display()
+    );
 }
 
 #[test]
@@ -62,7 +89,15 @@ fn of_the_manifests_of_this_repository() {
     for name in ["quickstart", "fineweb", "score"] {
         let place = Place::new();
         let dir = place.path("run");
-        run(&repository().join("manifests").join(name).with_extension("toml"), &dir, &[]).exits(0);
+        run(
+            &repository()
+                .join("manifests")
+                .join(name)
+                .with_extension("toml"),
+            &dir,
+            &[],
+        )
+        .exits(0);
         compare(name, &dir);
     }
 }
@@ -218,14 +253,20 @@ const ARPA: &str = "\\data\\\nngram 1=5\nngram 2=2\n\n\\1-grams:\n-1\t<unk>\n0\t
 #[test]
 fn of_a_manifest_with_every_table() {
     let place = Place::new();
-    place.write("manuals.jsonl", fixture_lines("manuals-000.jsonl.zst", 0..40));
+    place.write(
+        "manuals.jsonl",
+        fixture_lines("manuals-000.jsonl.zst", 0..40),
+    );
     place.write("web.jsonl", fixture_lines("web-000.jsonl.zst", 0..60));
     place.write("domains.txt", "unwanted.example\n");
     place.write("substrings.txt", "casino\n");
     place.write("bad-words.txt", "damn\n");
     place.write("words.arpa", ARPA);
     place.write("curve.json", "[[0.0, 0.1], [1.0, 0.9]]");
-    place.write("own.json", r#"{"e": 1.69, "a": 406.4, "b": 410.7, "alpha": 0.34, "beta": 0.28}"#);
+    place.write(
+        "own.json",
+        r#"{"e": 1.69, "a": 406.4, "b": 410.7, "alpha": 0.34, "beta": 0.28}"#,
+    );
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {
         let bytes = fs::read(repository().join("fixtures/lm/tiny_qwen2/tied").join(file)).unwrap();
         place.write(&format!("tiny/{file}"), bytes);
@@ -238,7 +279,11 @@ fn of_a_manifest_with_every_table() {
     let earlier = format!("[run]\nname = \"earlier\"\nseed = 11\n{source}{near}");
     let earlier = place.write("earlier.toml", earlier);
     let here = place.path("");
-    outcome(run_command(&earlier, &place.path("earlier"), &["--until", "near_dedup"]).current_dir(&here)).exits(0);
+    outcome(
+        run_command(&earlier, &place.path("earlier"), &["--until", "near_dedup"])
+            .current_dir(&here),
+    )
+    .exits(0);
     outcome(run_command(&manifest, &place.path("run"), &[]).current_dir(&here)).exits(0);
     compare("every_table", &place.path("run"));
 }

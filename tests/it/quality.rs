@@ -1,4 +1,5 @@
-//! Terms, vetoes and tails: q as DuckDB computes it from the columns, and what a changed band redoes.
+//! Terms, vetoes and tails: q as DuckDB computes it from the columns, and what a changed band
+//! redoes.
 
 use std::fs;
 
@@ -6,8 +7,13 @@ use crate::support::{Outcome, Place, assert_same, check, corpus, query, run, tre
 
 /// Documents that a run's log says were scored by the model.
 fn scored(outcome: &Outcome) -> usize {
-    let line = outcome.stderr.lines().find(|line| line.contains(" documents scored, "));
-    line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
+    let line = outcome
+        .stderr
+        .lines()
+        .find(|line| line.contains(" documents scored, "));
+    line.map_or(0, |line| {
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    })
 }
 
 #[test]
@@ -16,8 +22,9 @@ fn q_follows_from_its_columns() {
     let (manifest, dir) = (corpus(&place, 40), place.path("run"));
     run(&manifest, &dir, &[]).exits(0);
     check(&dir, None).exits(0);
-    // The term of a percentile, from the values themselves: the share of tokens below, and half of the document's own. Texts
-    // whose values are as good as equal share one, and a text may hold a tenth of its group's tokens.
+    // The term of a percentile, from the values themselves: the share of tokens below, and half of
+    // the document's own. Texts whose values are as good as equal share one, and a text may hold a
+    // tenth of its group's tokens.
     let terms = "WITH pool AS (
             SELECT q.doc_id, q.q, q.terms, language, domain, tokens, heuristic, mean_nll
             FROM quality q JOIN language USING (doc_id) JOIN documents USING (doc_id) JOIN tokens USING (doc_id)
@@ -65,8 +72,12 @@ fn q_follows_from_its_columns() {
 #[test]
 fn vetoes_come_before_everything_else() {
     let place = Place::new();
-    let manifest =
-        place.write("manifest.toml", fs::read_to_string(corpus(&place, 20)).unwrap().replace("20000", "400"));
+    let manifest = place.write(
+        "manifest.toml",
+        fs::read_to_string(corpus(&place, 20))
+            .unwrap()
+            .replace("20000", "400"),
+    );
     let dir = place.path("run");
     run(&manifest, &dir, &[]).exits(0);
     check(&dir, None).exits(0);
@@ -86,20 +97,30 @@ fn a_band_scores_nothing_and_a_threshold_only_what_is_new() {
     let place = Place::new();
     let (manifest, dir) = (corpus(&place, 20), place.path("run"));
     let first = run(&manifest, &dir, &[]).exits(0);
-    let survivors: usize = query(&dir, "SELECT count(*) FROM score WHERE reached")[0].parse().unwrap();
+    let survivors: usize = query(&dir, "SELECT count(*) FROM score WHERE reached")[0]
+        .parse()
+        .unwrap();
     assert_eq!(scored(&first), survivors);
     // Another band: the model is not asked.
     let band = ["--set", "score.perplexity.drop.above=0.5"];
-    let again = run(&manifest, &dir, &band).exits(0).says(&["score: cached"]);
+    let again = run(&manifest, &dir, &band)
+        .exits(0)
+        .says(&["score: cached"]);
     assert_eq!(scored(&again), 0);
     let fresh = place.path("fresh");
     run(&manifest, &fresh, &band).exits(0);
     assert_same(&tree(&dir), &tree(&fresh), "a changed band");
     // Another threshold upstream: those that are new, counted.
-    let looser =
-        ["--set", "filter.gopher_quality.min_words=10", "--set", "filter.gopher_quality.min_alpha_word_ratio=0.3"];
+    let looser = [
+        "--set",
+        "filter.gopher_quality.min_words=10",
+        "--set",
+        "filter.gopher_quality.min_alpha_word_ratio=0.3",
+    ];
     let loosened = run(&manifest, &dir, &looser).exits(0);
-    let more: usize = query(&dir, "SELECT count(*) FROM score WHERE reached")[0].parse().unwrap();
+    let more: usize = query(&dir, "SELECT count(*) FROM score WHERE reached")[0]
+        .parse()
+        .unwrap();
     assert!(more > survivors, "{more} of {survivors}");
     assert_eq!(scored(&loosened), more - survivors);
     let fresh = place.path("loosened");
@@ -116,8 +137,12 @@ fn a_band_scores_nothing_and_a_threshold_only_what_is_new() {
 fn a_curve_from_a_file_is_part_of_the_key() {
     let place = Place::new();
     let text = fs::read_to_string(corpus(&place, 10)).unwrap();
-    let term = "column = \"signals.heuristic\"\ncalibration = \"isotonic\"\nfile = \"curve.json\"\n";
-    let manifest = place.write("manifest.toml", text.replacen("column = \"signals.heuristic\"\n", term, 1));
+    let term =
+        "column = \"signals.heuristic\"\ncalibration = \"isotonic\"\nfile = \"curve.json\"\n";
+    let manifest = place.write(
+        "manifest.toml",
+        text.replacen("column = \"signals.heuristic\"\n", term, 1),
+    );
     let dir = place.path("run");
     let curve = |points: &str| place.write("curve.json", points);
     curve("[[0, 0.25], [1, 0.75]]");
@@ -127,7 +152,13 @@ fn a_curve_from_a_file_is_part_of_the_key() {
     assert_eq!(query(&dir, lines), ["True"]);
     curve("[[0, 0.5], [1, 0.5]]");
     run(&manifest, &dir, &[]).exits(0).says(&["score: cached"]);
-    assert_eq!(query(&dir, "SELECT DISTINCT terms['signals.heuristic'] FROM quality WHERE q IS NOT NULL"), ["0.5"]);
+    assert_eq!(
+        query(
+            &dir,
+            "SELECT DISTINCT terms['signals.heuristic'] FROM quality WHERE q IS NOT NULL"
+        ),
+        ["0.5"]
+    );
     for (points, says) in [
         ("[[0, 0.5], [0, 0.6]]", "point 1"),
         ("[[0, 2]]", "(0, 1]"),
@@ -135,6 +166,8 @@ fn a_curve_from_a_file_is_part_of_the_key() {
         ("[]", "there is none"),
     ] {
         curve(points);
-        run(&manifest, &dir, &[]).exits(2).says(&["quality.term.file curve.json", says]);
+        run(&manifest, &dir, &[])
+            .exits(2)
+            .says(&["quality.term.file curve.json", says]);
     }
 }

@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, Random, assert_same, corpus, curate, figure, leftovers, run, start, tree};
+use crate::support::{
+    Place, Random, assert_same, corpus, curate, figure, leftovers, run, start, tree,
+};
 
 /// Instants at which a first run is killed, spread over it: `CURATE_KILLS`, else 40.
 fn instants() -> u32 {
-    std::env::var("CURATE_KILLS").ok().and_then(|number| number.parse().ok()).unwrap_or(40)
+    std::env::var("CURATE_KILLS")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(40)
 }
 
 /// Instants at which a run is interrupted.
@@ -41,7 +46,12 @@ fn unbroken(more: &[&'static str]) -> Unbroken {
     run(&manifest, &dir, &with(more)).exits(0);
     let (took, tree) = (begun.elapsed(), tree(&dir));
     assert!(tree.len() > 60, "{} files", tree.len());
-    Unbroken { place, manifest, tree, took }
+    Unbroken {
+        place,
+        manifest,
+        tree,
+        took,
+    }
 }
 
 /// The corpus with those stages on that it leaves off.
@@ -50,7 +60,16 @@ fn every_stage(place: &Place) -> PathBuf {
     let (reference, model) = (place.path("reference"), place.path("own.ngram"));
     run(&manifest, &reference, &["--until", "documents"]).exits(0);
     let reference = reference.to_str().unwrap();
-    curate(["train", "ngram", reference, "-o", model.to_str().unwrap(), "--order", "2"]).exits(0);
+    curate([
+        "train",
+        "ngram",
+        reference,
+        "-o",
+        model.to_str().unwrap(),
+        "--order",
+        "2",
+    ])
+    .exits(0);
     let text = fs::read_to_string(&manifest).unwrap();
     let more = "[dedup.paragraphs]\n\n[score.ngram]\nmodel = \"own.ngram\"\n\n[score.perplexity]";
     place.write("manifest.toml", text.replace("[score.perplexity]", more))
@@ -102,11 +121,19 @@ fn killed_at_instants_all_over_a_run() {
             false => took = took.mul_f64(0.9),
         }
         unbroken.ends_the_same(&dir, &[], &format!("killed after {after:?}"));
-        curate(["verify".as_ref(), dir.as_os_str()]).exits(0).prints(&["whole"]);
+        curate(["verify".as_ref(), dir.as_os_str()])
+            .exits(0)
+            .prints(&["whole"]);
         fs::remove_dir_all(&dir).unwrap();
     }
-    assert_eq!(killed, wanted, "of {tried} runs so many were killed before their end");
-    figure("SIGKILL at instants spread over a run of every stage, each resumed", killed);
+    assert_eq!(
+        killed, wanted,
+        "of {tried} runs so many were killed before their end"
+    );
+    figure(
+        "SIGKILL at instants spread over a run of every stage, each resumed",
+        killed,
+    );
 }
 
 #[test]
@@ -123,7 +150,10 @@ fn killed_again_and_again() {
 }
 
 fn send(signal: &str, child: &Child) {
-    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status().unwrap();
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{signal} {}", child.id())])
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 
@@ -146,22 +176,37 @@ fn interrupted_at_instants_all_over_a_run() {
         }
         let begun = Instant::now();
         let status = child.wait().unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(5), "{signal} at {ended}: it took {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{signal} at {ended}: it took {:?}",
+            begun.elapsed()
+        );
         let mut said = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
         match status.code() {
             // The machine is less busy than when the unbroken run was timed.
             Some(0) => took = took.mul_f64(0.9),
             found => {
                 assert_eq!(found, Some(code), "{said}");
-                assert!(said.contains("curate: stopping; shards under way are given up"), "{said}");
+                assert!(
+                    said.contains("curate: stopping; shards under way are given up"),
+                    "{said}"
+                );
                 ended += 1;
             }
         }
         unbroken.ends_the_same(&dir, &[], &format!("{signal} at {ended}"));
         fs::remove_dir_all(&dir).unwrap();
     }
-    assert_eq!(ended, INTERRUPTS, "of {tried} runs so many were interrupted before their end");
+    assert_eq!(
+        ended, INTERRUPTS,
+        "of {tried} runs so many were interrupted before their end"
+    );
     figure("SIGINT or SIGTERM, each ended in 5 s and resumed", ended);
 }
 
@@ -205,7 +250,10 @@ fn killed_as_soon_as_a_file_appears() {
         unbroken.ends_the_same(&dir, &[], &format!("killed when {file} appeared"));
         fs::remove_dir_all(&dir).unwrap();
     }
-    assert!(killed >= 9, "only {killed} runs were killed before their end");
+    assert!(
+        killed >= 9,
+        "only {killed} runs were killed before their end"
+    );
 }
 
 #[test]
@@ -218,15 +266,26 @@ fn killed_while_a_changed_threshold_is_redone() {
     let (fresh, mut random) = (tree(&dir), Random::new(3));
     let took = begun.elapsed() / 2;
     fs::remove_dir_all(&dir).unwrap();
-    let changed = Unbroken { tree: fresh, ..unbroken(&[]) };
+    let changed = Unbroken {
+        tree: fresh,
+        ..unbroken(&[])
+    };
     run(&changed.manifest, &dir, &THREADS).exits(0);
     for instant in 0..8 {
         // Every other time the change itself is taken back after the kill.
-        let (more, end): (&[&str], &Unbroken) = if instant % 2 == 0 { (&CHANGED, &changed) } else { (&[], &before) };
+        let (more, end): (&[&str], &Unbroken) = if instant % 2 == 0 {
+            (&CHANGED, &changed)
+        } else {
+            (&[], &before)
+        };
         match instant {
             0 => changed.kill_at(&dir, &CHANGED, "filter/_stale.json"),
             1 => changed.kill_at(&dir, &CHANGED, "mixture/general/_stale.json"),
-            _ => changed.kill(&dir, &CHANGED, took.mul_f64(random.below(1000) as f64 / 1000.0)),
+            _ => changed.kill(
+                &dir,
+                &CHANGED,
+                took.mul_f64(random.below(1000) as f64 / 1000.0),
+            ),
         };
         end.ends_the_same(&dir, more, &format!("kill {instant}"));
         curate(["verify".as_ref(), dir.as_os_str()]).exits(0);
@@ -234,7 +293,8 @@ fn killed_while_a_changed_threshold_is_redone() {
     }
 }
 
-/// What a kill leaves that comes between a commit and what follows it in the same step: too short to be met by chance.
+/// What a kill leaves that comes between a commit and what follows it in the same step: too short
+/// to be met by chance.
 #[test]
 fn a_kill_right_after_a_commit_leaves_nothing_behind() {
     let unbroken = unbroken(&[]);
@@ -247,7 +307,11 @@ fn a_kill_right_after_a_commit_leaves_nothing_behind() {
     fs::write(dir.join("views.sql"), before_the_last_commit).unwrap();
     unbroken.ends_the_same(&dir, &[], "killed before views.sql was written");
 
-    fs::copy(dir.join("filter/_commit.json"), dir.join("filter/_stale.json")).unwrap();
+    fs::copy(
+        dir.join("filter/_commit.json"),
+        dir.join("filter/_stale.json"),
+    )
+    .unwrap();
     unbroken.ends_the_same(&dir, &[], "killed before the former commit was deleted");
 
     fs::write(dir.join("filter/part-00000-0badcafe.parquet"), "former").unwrap();

@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Place, assert_same, check, commit, corpus, curate, query, report, repository, run, tree};
+use crate::support::{
+    Place, assert_same, check, commit, corpus, curate, query, report, repository, run, tree,
+};
 
 /// A manifest over one file of records, with what is to be set.
 fn manifest(place: &Place, records: &[(&str, &str)], more: &str) -> PathBuf {
-    let line = |(url, text): &(&str, &str)| format!("{}\n", serde_json::json!({ "url": url, "text": text }));
+    let line = |(url, text): &(&str, &str)| {
+        format!("{}\n", serde_json::json!({ "url": url, "text": text }))
+    };
     place.write("docs.jsonl", records.iter().map(line).collect::<String>());
     let head = "[run]\nname = \"rules\"\n[[source]]\nname = \"docs\"\npath = \"docs.jsonl\"\nurl = \"url\"\n";
     place.write("rules.toml", format!("{head}{more}"))
@@ -19,33 +23,62 @@ const PROSE: &str = "The first sentence of this page says what it is about. The 
 fn c4_rewrites_what_later_stages_see() {
     let place = Place::new();
     let cited = PROSE.replace("page says", "page[12] says");
-    let page = format!("Home\n\n  {cited}\nWe use cookies to make this site better for you.\nRead on\n");
+    let page =
+        format!("Home\n\n  {cited}\nWe use cookies to make this site better for you.\nRead on\n");
     let rules = "[language]\n[filter.c4]\nrewrite = true\n[filter.fineweb]\n[dedup.exact]\n[dedup.near]\n\
                  [budget]\nparams = 1e9\n[[mixture]]\nname = \"all\"\ntokens = 60\n";
-    let manifest = manifest(&place, &[("", &page), ("", PROSE), ("", "Too short.")], rules);
+    let manifest = manifest(
+        &place,
+        &[("", &page), ("", PROSE), ("", "Too short.")],
+        rules,
+    );
     let dir = place.path("run");
     run(&manifest, &dir, &[]).exits(0).prints(&["edited away"]);
     check(&dir, None).exits(0);
-    // The first page is, after its edits, the second: one of them is an exact duplicate, told by texts that differ.
-    let reasons = query(&dir, "SELECT removed_by FROM exact_dedup WHERE removed_by IS NOT NULL");
+    // The first page is, after its edits, the second: one of them is an exact duplicate, told by
+    // texts that differ.
+    let reasons = query(
+        &dir,
+        "SELECT removed_by FROM exact_dedup WHERE removed_by IS NOT NULL",
+    );
     assert_eq!(reasons, ["exact_dedup.document"]);
     assert_eq!(query(&dir, "SELECT text FROM mixture_all"), [PROSE]);
     let edits = "SELECT e.reason, d.text.encode()[e.start + 1 : e.end].decode() FROM documents d JOIN signals s USING (doc_id), \
                  unnest(s.edits) AS u(e) WHERE d.ordinal = 0 ORDER BY e.start";
     let edits = query(&dir, edits);
-    assert!(edits.iter().any(|edit| edit == "c4.citation|[12]"), "{edits:?}");
-    assert!(edits.iter().any(|edit| edit.starts_with("c4.policy|We use cookies")), "{edits:?}");
+    assert!(
+        edits.iter().any(|edit| edit == "c4.citation|[12]"),
+        "{edits:?}"
+    );
+    assert!(
+        edits
+            .iter()
+            .any(|edit| edit.starts_with("c4.policy|We use cookies")),
+        "{edits:?}"
+    );
     let signals = &report(&dir)["stages"][2];
     assert_eq!(signals["name"], "signals");
-    assert!(signals["bytes"]["edited"].as_i64().unwrap() > 60, "{signals}");
-    assert!(signals["tokens"]["edited"].as_i64().unwrap() > 10, "{signals}");
+    assert!(
+        signals["bytes"]["edited"].as_i64().unwrap() > 60,
+        "{signals}"
+    );
+    assert!(
+        signals["tokens"]["edited"].as_i64().unwrap() > 10,
+        "{signals}"
+    );
     curate([Path::new("verify"), &dir]).exits(0);
     // A verdict's threshold reads no text; a line setting computes the signals again.
     let lower = ["--set", "filter.c4.min_sentences=2"];
     let lower = run(&manifest, &dir, &lower).exits(0);
-    lower.prints(&["computed: filter,", "cached: documents, language, signals, signatures"]);
+    lower.prints(&[
+        "computed: filter,",
+        "cached: documents, language, signals, signatures",
+    ]);
     let lines = run(&manifest, &dir, &["--set", "filter.c4.citations=false"]).exits(0);
-    lines.prints(&["computed: signals, signatures, filter,", "cached: documents, language"]);
+    lines.prints(&[
+        "computed: signals, signatures, filter,",
+        "cached: documents, language",
+    ]);
     check(&dir, None).exits(0);
 }
 
@@ -67,11 +100,22 @@ fn a_rewriting_corpus_is_what_its_tables_say() {
     run(&manifest, &two, &[&sets[..], &["--threads", "2"]].concat()).exits(0);
     assert_same(&tree(&two), &tree(&one), "two threads");
     // Back to the text as it came: nothing of the rewritten one is left.
-    let plain: Vec<&str> =
-        sets.iter().map(|set| if *set == settings[0] { "filter.c4.rewrite=false" } else { set }).collect();
+    let plain: Vec<&str> = sets
+        .iter()
+        .map(|set| {
+            if *set == settings[0] {
+                "filter.c4.rewrite=false"
+            } else {
+                set
+            }
+        })
+        .collect();
     run(&manifest, &one, &plain).exits(0);
     check(&one, None).exits(0);
-    assert_eq!(query(&one, "SELECT count(*) FROM signals WHERE edits IS NOT NULL"), ["0"]);
+    assert_eq!(
+        query(&one, "SELECT count(*) FROM signals WHERE edits IS NOT NULL"),
+        ["0"]
+    );
     let fresh = place.path("fresh");
     run(&manifest, &fresh, &plain).exits(0);
     assert_same(&tree(&one), &tree(&fresh), "back to the text as it came");
@@ -80,18 +124,33 @@ fn a_rewriting_corpus_is_what_its_tables_say() {
 #[test]
 fn line_rules_rewrite_or_judge() {
     let place = Place::new();
-    let page =
-        format!("WELCOME TO OUR SHOP\n{PROSE}\n3 likes\n12345\nHome\nThe rest is as good as the page before it was.");
+    let page = format!(
+        "WELCOME TO OUR SHOP\n{PROSE}\n3 likes\n12345\nHome\nThe rest is as good as the page before it was."
+    );
     let records = [("", page.as_str()), ("", PROSE)];
-    let manifest = manifest(&place, &records, "[filter.lines]\n[[mixture]]\nname = \"all\"\ntokens = 30\n");
+    let manifest = manifest(
+        &place,
+        &records,
+        "[filter.lines]\n[[mixture]]\nname = \"all\"\ntokens = 30\n",
+    );
     let dir = place.path("run");
-    run(&manifest, &dir, &[]).exits(0).prints(&["lines.removed_words"]);
+    run(&manifest, &dir, &[])
+        .exits(0)
+        .prints(&["lines.removed_words"]);
     assert_eq!(query(&dir, "SELECT text FROM mixture_all"), [PROSE]);
-    let rewrite = ["--set", "filter.lines.rewrite=true", "--set", "filter.lines.max_removed_word_ratio=1"];
+    let rewrite = [
+        "--set",
+        "filter.lines.rewrite=true",
+        "--set",
+        "filter.lines.max_removed_word_ratio=1",
+    ];
     run(&manifest, &dir, &rewrite).exits(0);
     check(&dir, None).exits(0);
     let kept = format!("{PROSE}\nThe rest is as good as the page before it was.").len();
-    assert_eq!(query(&dir, "SELECT bytes FROM signals ORDER BY bytes"), [PROSE.len().to_string(), kept.to_string()]);
+    assert_eq!(
+        query(&dir, "SELECT bytes FROM signals ORDER BY bytes"),
+        [PROSE.len().to_string(), kept.to_string()]
+    );
 }
 
 #[test]
@@ -105,51 +164,93 @@ fn addresses_are_looked_up_without_reading_text() {
         ("http://good.example/Casino/x", "three"),
         ("not a url", "four"),
     ];
-    let manifest =
-        manifest(&place, &records, "[filter.url]\ndomains = \"domains.txt\"\nsubstrings = \"substrings.txt\"\n");
+    let manifest = manifest(
+        &place,
+        &records,
+        "[filter.url]\ndomains = \"domains.txt\"\nsubstrings = \"substrings.txt\"\n",
+    );
     let dir = place.path("run");
     run(&manifest, &dir, &["--until", "filter"]).exits(0);
     let verdicts = "SELECT d.ordinal, f.removed_by, f.url_domain, f.url_substring FROM documents d JOIN filter f USING (doc_id) ORDER BY 1";
-    let expected =
-        ["0|url.domain|bad.example|None", "1|None|None|None", "2|url.substring|None|/casino/", "3|None|None|None"];
+    let expected = [
+        "0|url.domain|bad.example|None",
+        "1|None|None|None",
+        "2|url.substring|None|/casino/",
+        "3|None|None|None",
+    ];
     assert_eq!(query(&dir, verdicts), expected);
     // Another list is another verdict, and no more than that.
     place.write("domains.txt", "example\n");
     let again = run(&manifest, &dir, &["--until", "filter"]).exits(0);
     again.prints(&["computed: filter; cached: documents, language, signals, signatures"]);
-    assert_eq!(query(&dir, "SELECT count(*) FROM filter WHERE removed_by = 'url.domain'"), ["3"]);
+    assert_eq!(
+        query(
+            &dir,
+            "SELECT count(*) FROM filter WHERE removed_by = 'url.domain'"
+        ),
+        ["3"]
+    );
     place.write("domains.txt", b"caf\xff\n");
-    run(&manifest, &dir, &[]).exits(2).says(&["filter.url.domains", "domains.txt: expected UTF-8"]);
-    run(&manifest, &dir, &["--set", "filter.url.domains=\"none.txt\""]).exits(2).says(&["none.txt"]);
+    run(&manifest, &dir, &[])
+        .exits(2)
+        .says(&["filter.url.domains", "domains.txt: expected UTF-8"]);
+    run(
+        &manifest,
+        &dir,
+        &["--set", "filter.url.domains=\"none.txt\""],
+    )
+    .exits(2)
+    .says(&["none.txt"]);
 }
 
 #[test]
 fn bad_words_come_from_a_file() {
     let place = Place::new();
     place.write("words.txt", "darn\nvery bad\n");
-    let records = [("", "Well, Darn it."), ("", "A darning needle."), ("", "It is very bad; very bad.")];
-    let manifest = manifest(&place, &records, "[filter.c4_bad_words]\nfile = \"words.txt\"\n");
+    let records = [
+        ("", "Well, Darn it."),
+        ("", "A darning needle."),
+        ("", "It is very bad; very bad."),
+    ];
+    let manifest = manifest(
+        &place,
+        &records,
+        "[filter.c4_bad_words]\nfile = \"words.txt\"\n",
+    );
     let dir = place.path("run");
     run(&manifest, &dir, &["--until", "filter"]).exits(0);
-    let verdicts = "SELECT d.ordinal, f.removed_by FROM documents d JOIN filter f USING (doc_id) ORDER BY 1";
+    let verdicts =
+        "SELECT d.ordinal, f.removed_by FROM documents d JOIN filter f USING (doc_id) ORDER BY 1";
     let expected = ["0|c4_bad_words.listed", "1|None", "2|c4_bad_words.listed"];
     assert_eq!(query(&dir, verdicts), expected);
     let parts = commit(&dir, "signals")["files"][0]["parts"].to_string();
-    assert!(parts.contains("bad_words") && !parts.contains("words.txt"), "{parts}");
+    assert!(
+        parts.contains("bad_words") && !parts.contains("words.txt"),
+        "{parts}"
+    );
 }
 
 #[test]
 fn a_change_of_the_lists_language_is_a_change() {
     let place = Place::new();
     place.write("words.txt", "\u{feff}ばか\r\n");
-    let manifest = manifest(&place, &[("", "それはばかげた話だ。")], "[filter.c4_bad_words]\nfile = \"words.txt\"\n");
+    let manifest = manifest(
+        &place,
+        &[("", "それはばかげた話だ。")],
+        "[filter.c4_bad_words]\nfile = \"words.txt\"\n",
+    );
     let dir = place.path("run");
     for (language, matches) in [("en", "0"), ("ja", "1")] {
         let set = format!("filter.c4_bad_words.language=\"{language}\"");
         run(&manifest, &dir, &["--until", "filter", "--set", &set]).exits(0);
         assert_eq!(query(&dir, "SELECT bad_words FROM signals"), [matches]);
     }
-    curate(["rules".as_ref(), "--agreement".as_ref(), place.path("none").as_os_str()]).exits(2);
+    curate([
+        "rules".as_ref(),
+        "--agreement".as_ref(),
+        place.path("none").as_os_str(),
+    ])
+    .exits(2);
 }
 
 #[test]
@@ -157,19 +258,35 @@ fn profiles_are_verdicts_over_the_same_values() {
     let place = Place::new();
     // Every second line is blank: three in four lines are short if blank ones count.
     let text = "This line is long enough not to be short, and it ends well.\n\nShort, though.\n\n";
-    let manifest = manifest(&place, &[("", text)], "[filter.fineweb]\nmax_list_ratio = 100\n");
+    let manifest = manifest(
+        &place,
+        &[("", text)],
+        "[filter.fineweb]\nmax_list_ratio = 100\n",
+    );
     let dir = place.path("run");
     run(&manifest, &dir, &["--until", "filter"]).exits(0);
     let failing = "SELECT failing FROM filter";
     assert_eq!(query(&dir, failing), ["[]"]);
-    let v1 = run(&manifest, &dir, &["--until", "filter", "--set", "filter.profile=\"fineweb-v1-lines\""]).exits(0);
+    let v1 = run(
+        &manifest,
+        &dir,
+        &[
+            "--until",
+            "filter",
+            "--set",
+            "filter.profile=\"fineweb-v1-lines\"",
+        ],
+    )
+    .exits(0);
     v1.prints(&["computed: filter; cached: documents, language, signals, signatures"]);
-    assert!(query(&dir, failing)[0].contains("fineweb.short_line_ratio"), "{:?}", query(&dir, failing));
-    curate(["rules".as_ref(), "--agreement".as_ref(), dir.as_os_str()]).exits(0).prints(&[
-        "1 documents",
-        "| `fineweb` | ",
-        "| `all of them` | ",
-    ]);
+    assert!(
+        query(&dir, failing)[0].contains("fineweb.short_line_ratio"),
+        "{:?}",
+        query(&dir, failing)
+    );
+    curate(["rules".as_ref(), "--agreement".as_ref(), dir.as_os_str()])
+        .exits(0)
+        .prints(&["1 documents", "| `fineweb` | ", "| `all of them` | "]);
 }
 
 #[test]
@@ -181,11 +298,17 @@ fn strange_texts_have_values_and_verdicts() {
         ("empty", ""),
         ("one word", "word"),
         ("white space", " \t\u{a0}\u{3000}\r\n\u{2028}\n"),
-        ("combining marks", "e\u{301}\u{301}\u{301}a\u{300} o\u{308}\n"),
+        (
+            "combining marks",
+            "e\u{301}\u{301}\u{301}a\u{300} o\u{308}\n",
+        ),
         ("right to left", "שלום עולם. זהו משפט ארוך יותר בעברית.\n"),
         ("emoji", "👩‍👩‍👧 🏳️‍🌈 😀😀😀\n"),
         ("CR LF", "First line here.\r\nSecond line here.\r\n"),
-        ("line separators", "First line here.\u{2028}Second line here.\u{85}Third."),
+        (
+            "line separators",
+            "First line here.\u{2028}Second line here.\u{85}Third.",
+        ),
         ("no-break spaces", "First\u{a0}line\u{a0}here.\u{a0}"),
         ("controls", "a\u{1c}b\u{1d}c\u{1e}d\u{b}e\u{c}f\u{7f}"),
         ("a line of 10 MB", long_line.as_str()),
@@ -221,9 +344,20 @@ fn strange_texts_have_values_and_verdicts() {
         &dir,
         "SELECT d.url, array_to_string(f.failing, ' ') FROM documents d JOIN filter f USING (doc_id) ORDER BY d.ordinal",
     );
-    assert!(failing[..10].iter().all(|row| row.contains("gopher_quality.short_doc")), "{failing:#?}");
-    assert!(failing[0].contains("fineweb.empty") && failing[0].contains("c4.too_few_sentences"), "{failing:#?}");
-    assert!(failing[11].contains("top_2_gram") && failing[11].contains("gopher_quality.long_doc"), "{failing:#?}");
+    assert!(
+        failing[..10]
+            .iter()
+            .all(|row| row.contains("gopher_quality.short_doc")),
+        "{failing:#?}"
+    );
+    assert!(
+        failing[0].contains("fineweb.empty") && failing[0].contains("c4.too_few_sentences"),
+        "{failing:#?}"
+    );
+    assert!(
+        failing[11].contains("top_2_gram") && failing[11].contains("gopher_quality.long_doc"),
+        "{failing:#?}"
+    );
 }
 
 #[test]
@@ -231,7 +365,10 @@ fn the_page_on_rules_has_the_list_as_it_is() {
     let list = curate(["rules"]).exits(0).stdout;
     let page = std::fs::read_to_string(repository().join("docs/rules.md")).unwrap();
     let table = list.split("\n\n").next().unwrap();
-    assert!(page.contains(table), "docs/rules.md lacks the output of `curate rules`:\n{table}");
+    assert!(
+        page.contains(table),
+        "docs/rules.md lacks the output of `curate rules`:\n{table}"
+    );
 }
 
 #[test]
@@ -242,14 +379,20 @@ fn rules_are_listed_and_explained() {
         "gopher_short_doc",
         "near_dedup.cluster",
     ]);
-    curate(["rules", "gopher_quality.short_doc"]).exits(0).prints(&[
-        "Rae et al. 2021",
-        "fails       < 50",
-        "key         filter.gopher_quality.min_words",
-        "column      signals.gopher_quality.n_nonsymbol_words",
-    ]);
-    curate(["rules", "fineweb.list_ratio"]).exits(0).prints(&["fineweb-v1-lines: there was no such rule"]);
-    curate(["rules", "near_dedup.cluster"]).exits(0).prints(&["near-duplicate"]);
+    curate(["rules", "gopher_quality.short_doc"])
+        .exits(0)
+        .prints(&[
+            "Rae et al. 2021",
+            "fails       < 50",
+            "key         filter.gopher_quality.min_words",
+            "column      signals.gopher_quality.n_nonsymbol_words",
+        ]);
+    curate(["rules", "fineweb.list_ratio"])
+        .exits(0)
+        .prints(&["fineweb-v1-lines: there was no such rule"]);
+    curate(["rules", "near_dedup.cluster"])
+        .exits(0)
+        .prints(&["near-duplicate"]);
     curate(["rules", "gopher_quality.short"])
         .exits(2)
         .says(&["there is no rule", "did you mean gopher_quality.short_doc?"]);
@@ -259,7 +402,9 @@ fn rules_are_listed_and_explained() {
 fn the_published_recipe_runs() {
     let place = Place::new();
     let dir = place.path("run");
-    run(&repository().join("manifests/fineweb.toml"), &dir, &[]).exits(0).prints(&["edited away", "mixture fineweb"]);
+    run(&repository().join("manifests/fineweb.toml"), &dir, &[])
+        .exits(0)
+        .prints(&["edited away", "mixture fineweb"]);
     check(&dir, None).exits(0);
 }
 
@@ -267,19 +412,42 @@ fn the_published_recipe_runs() {
 fn what_contradicts_itself_is_a_mistake_in_the_manifest() {
     let place = Place::new();
     for (settings, message) in [
-        ("[filter.c4]\nrewrite = true\n[filter.lines]\nrewrite = true\n", "only one of them can rewrite"),
-        ("[language]\nengine = \"whichlang\"\nmin_confidence = 0.5\n", "whichlang\" has no confidence"),
-        ("[language]\nengine = \"whichlang\"\nkeep = [\"eng\", \"cat\"]\n", "does not know \"cat\""),
+        (
+            "[filter.c4]\nrewrite = true\n[filter.lines]\nrewrite = true\n",
+            "only one of them can rewrite",
+        ),
+        (
+            "[language]\nengine = \"whichlang\"\nmin_confidence = 0.5\n",
+            "whichlang\" has no confidence",
+        ),
+        (
+            "[language]\nengine = \"whichlang\"\nkeep = [\"eng\", \"cat\"]\n",
+            "does not know \"cat\"",
+        ),
         (
             "[language]\nengine = \"whichlang\"\n[[quality.term]]\ncolumn = \"language.confidence\"\n",
             "language.confidence",
         ),
-        ("[dedup.near]\ncluster = \"component\"\n", "a component is never verified"),
-        ("[filter]\nc4 = true\n", "expected the table [filter.c4], found boolean"),
-        ("[filter]\nprofile = \"gopher\"\n", "filter.profile: unknown word \"gopher\""),
-        ("[filter.gopher_qualty]\n", "did you mean [filter.gopher_quality]?"),
+        (
+            "[dedup.near]\ncluster = \"component\"\n",
+            "a component is never verified",
+        ),
+        (
+            "[filter]\nc4 = true\n",
+            "expected the table [filter.c4], found boolean",
+        ),
+        (
+            "[filter]\nprofile = \"gopher\"\n",
+            "filter.profile: unknown word \"gopher\"",
+        ),
+        (
+            "[filter.gopher_qualty]\n",
+            "did you mean [filter.gopher_quality]?",
+        ),
     ] {
         let manifest = manifest(&place, &[("", "text")], settings);
-        run(&manifest, &place.path("run"), &[]).exits(2).says(&[message]);
+        run(&manifest, &place.path("run"), &[])
+            .exits(2)
+            .says(&[message]);
     }
 }

@@ -37,8 +37,16 @@ impl Outcome {
     /// Fails the test, with all that was said, unless the exit code is this one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        let Outcome { code: found, stdout, stderr } = &self;
-        assert_eq!(*found, Some(code), "exit code\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+        let Outcome {
+            code: found,
+            stdout,
+            stderr,
+        } = &self;
+        assert_eq!(
+            *found,
+            Some(code),
+            "exit code\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+        );
         self
     }
 
@@ -46,7 +54,11 @@ impl Outcome {
     #[track_caller]
     pub fn says(self, parts: &[&str]) -> Self {
         for part in parts {
-            assert!(self.stderr.contains(part), "stderr lacks {part:?}:\n{}", self.stderr);
+            assert!(
+                self.stderr.contains(part),
+                "stderr lacks {part:?}:\n{}",
+                self.stderr
+            );
         }
         self
     }
@@ -55,7 +67,11 @@ impl Outcome {
     #[track_caller]
     pub fn prints(self, parts: &[&str]) -> Self {
         for part in parts {
-            assert!(self.stdout.contains(part), "stdout lacks {part:?}:\n{}", self.stdout);
+            assert!(
+                self.stdout.contains(part),
+                "stdout lacks {part:?}:\n{}",
+                self.stdout
+            );
         }
         self
     }
@@ -80,7 +96,11 @@ pub fn curate<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Outcom
 pub fn outcome(command: &mut Command) -> Outcome {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Outcome { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    Outcome {
+        code: output.status.code(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    }
 }
 
 /// Runs a manifest into a directory.
@@ -91,13 +111,23 @@ pub fn run(manifest: &Path, run: &Path, more: &[&str]) -> Outcome {
 /// Starts a run and does not wait for it.
 pub fn start(manifest: &Path, run: &Path, more: &[&str]) -> Child {
     let mut command = run_command(manifest, run, more);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// The command of a run.
 pub fn run_command(manifest: &Path, run: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_curate"));
-    command.arg("run").arg(manifest).arg("--run-dir").arg(run).args(more);
+    command
+        .arg("run")
+        .arg(manifest)
+        .arg("--run-dir")
+        .arg(run)
+        .args(more);
     command
 }
 
@@ -106,13 +136,20 @@ pub struct Place(TempDir);
 
 impl Place {
     pub fn new() -> Place {
-        Place(tempfile::Builder::new().prefix("curate-it-").tempdir().unwrap())
+        Place(
+            tempfile::Builder::new()
+                .prefix("curate-it-")
+                .tempdir()
+                .unwrap(),
+        )
     }
 
     /// A folder where nothing waits for a disk, if the system has one.
     pub fn in_memory() -> Place {
         let memory = Path::new("/dev/shm");
-        let builder = tempfile::Builder::new().prefix("curate-it-").tempdir_in(memory);
+        let builder = tempfile::Builder::new()
+            .prefix("curate-it-")
+            .tempdir_in(memory);
         builder.map_or_else(|_| Place::new(), Place)
     }
 
@@ -133,12 +170,20 @@ impl Place {
 /// Some lines of a file of the sample corpus, which is `.jsonl.zst`.
 pub fn fixture_lines(name: &str, lines: Range<usize>) -> String {
     let mut text = String::new();
-    zstd::Decoder::new(fs::File::open(fixture(name)).unwrap()).unwrap().read_to_string(&mut text).unwrap();
-    text.lines().skip(lines.start).take(lines.len()).map(|line| format!("{line}\n")).collect()
+    zstd::Decoder::new(fs::File::open(fixture(name)).unwrap())
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    text.lines()
+        .skip(lines.start)
+        .take(lines.len())
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
-/// A manifest of three sources over real documents, `records` from each of four files, with copies and edits of some, so
-/// that every stage removes something. A run of 20 records takes about a second.
+/// A manifest of three sources over real documents, `records` from each of four files, with copies
+/// and edits of some, so that every stage removes something. A run of 20 records takes about a
+/// second.
 pub fn corpus(place: &Place, records: usize) -> PathBuf {
     for (file, fixture) in [
         ("data/manuals/a.jsonl", "manuals-000.jsonl.zst"),
@@ -148,10 +193,19 @@ pub fn corpus(place: &Place, records: usize) -> PathBuf {
     ] {
         place.write(file, fixture_lines(fixture, 0..records));
     }
-    place.write("data/web/copies.jsonl", copies(&fixture_lines("web-000.jsonl.zst", 0..records.min(16))));
-    place.write("data/notes.jsonl.gz", fs::read(fixture("notes.jsonl.gz")).unwrap());
+    place.write(
+        "data/web/copies.jsonl",
+        copies(&fixture_lines("web-000.jsonl.zst", 0..records.min(16))),
+    );
+    place.write(
+        "data/notes.jsonl.gz",
+        fs::read(fixture("notes.jsonl.gz")).unwrap(),
+    );
     let model = repository().join("fixtures/lm/tiny_qwen2/tied");
-    place.write("manifest.toml", CORPUS.replace("MODEL", model.to_str().unwrap()))
+    place.write(
+        "manifest.toml",
+        CORPUS.replace("MODEL", model.to_str().unwrap()),
+    )
 }
 
 /// The records of other ids, every second one with a longer text.
@@ -159,7 +213,11 @@ fn copies(lines: &str) -> String {
     let copy = |(number, line): (usize, &str)| {
         let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = record["text"].as_str().unwrap();
-        let end = if number % 2 == 0 { "" } else { "\nThis sentence was not in the original.\n" };
+        let end = if number % 2 == 0 {
+            ""
+        } else {
+            "\nThis sentence was not in the original.\n"
+        };
         record["text"] = format!("{text}{end}").into();
         record["id"] = format!("{}~copy", record["id"].as_str().unwrap()).into();
         format!("{record}\n")
@@ -240,7 +298,12 @@ max_epochs = 8
 pub fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     visit(folder, &mut |path| {
-        let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        let name = path
+            .strip_prefix(folder)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         if !name.starts_with(".curate/") {
             files.insert(name, fs::read(path).unwrap());
         }
@@ -262,14 +325,29 @@ pub fn visit(folder: &Path, each: &mut dyn FnMut(&Path)) {
 
 /// Fails the test unless two run directories hold the same files with the same bytes.
 #[track_caller]
-pub fn assert_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String, Vec<u8>>, what: &str) {
-    let more: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
-    let fewer: Vec<_> = expected.keys().filter(|name| !found.contains_key(*name)).collect();
-    let other: Vec<_> =
-        found.iter().filter(|(name, bytes)| expected.get(*name).is_some_and(|had| had != *bytes)).collect();
+pub fn assert_same(
+    found: &BTreeMap<String, Vec<u8>>,
+    expected: &BTreeMap<String, Vec<u8>>,
+    what: &str,
+) {
+    let more: Vec<_> = found
+        .keys()
+        .filter(|name| !expected.contains_key(*name))
+        .collect();
+    let fewer: Vec<_> = expected
+        .keys()
+        .filter(|name| !found.contains_key(*name))
+        .collect();
+    let other: Vec<_> = found
+        .iter()
+        .filter(|(name, bytes)| expected.get(*name).is_some_and(|had| had != *bytes))
+        .collect();
     let other: Vec<_> = other.into_iter().map(|(name, _)| name).collect();
     let same = more.is_empty() && fewer.is_empty() && other.is_empty();
-    assert!(same, "{what}: too many {more:?}, missing {fewer:?}, other bytes {other:?}");
+    assert!(
+        same,
+        "{what}: too many {more:?}, missing {fewer:?}, other bytes {other:?}"
+    );
 }
 
 /// Prints a figure of the suite, which `tests/figures.py` gathers for docs/TESTING.md.
@@ -281,7 +359,9 @@ pub fn figure(name: &str, value: impl std::fmt::Display) {
 pub fn leftovers(run: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for folder in ["staging", "spill", "ingest", "receipts"] {
-        visit(&run.join(".curate").join(folder), &mut |path| found.push(path.to_owned()));
+        visit(&run.join(".curate").join(folder), &mut |path| {
+            found.push(path.to_owned())
+        });
     }
     found
 }
@@ -300,7 +380,10 @@ pub fn report(run: &Path) -> serde_json::Value {
 pub fn files(run: &Path, stage: &str) -> Vec<String> {
     let commit = commit(run, stage);
     let files = commit["files"].as_array().unwrap();
-    files.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
+    files
+        .iter()
+        .map(|file| file["path"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// xorshift64*: the same numbers each time, so that a failure can be had again.
@@ -324,13 +407,25 @@ impl Random {
 /// The digest of a table's rows, whatever its shards: the sum of its files' modulo 2^128.
 pub fn content(run: &Path, table: &str) -> u128 {
     let commit = commit(run, table);
-    let digests = commit["files"].as_array().unwrap().iter().map(|file| file["content"].as_str().unwrap());
-    digests.fold(0, |sum: u128, digest| sum.wrapping_add(u128::from_str_radix(digest, 16).unwrap()))
+    let digests = commit["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["content"].as_str().unwrap());
+    digests.fold(0, |sum: u128, digest| {
+        sum.wrapping_add(u128::from_str_radix(digest, 16).unwrap())
+    })
 }
 
-/// Counts again in DuckDB what `run.json` says; `truth` is the run.json of a run that counted every document's tokens.
+/// Counts again in DuckDB what `run.json` says; `truth` is the run.json of a run that counted every
+/// document's tokens.
 pub fn check(run: &Path, truth: Option<&Path>) -> Outcome {
-    outcome(python().arg(repository().join("tests/it/check_run.py")).arg(run).args(truth))
+    outcome(
+        python()
+            .arg(repository().join("tests/it/check_run.py"))
+            .arg(run)
+            .args(truth),
+    )
 }
 
 /// The rows of a query over a run's views, a line each, columns between bars.
@@ -338,13 +433,18 @@ pub fn check(run: &Path, truth: Option<&Path>) -> Outcome {
 pub fn query(run: &Path, sql: &str) -> Vec<String> {
     let program = "import duckdb, sys; c = duckdb.connect(); c.execute(open('views.sql').read())\n\
                    for row in c.execute(sys.argv[1]).fetchall(): print(*row, sep='|')";
-    let Outcome { stdout, .. } = outcome(python().arg("-c").arg(program).arg(sql).current_dir(run)).exits(0);
+    let Outcome { stdout, .. } =
+        outcome(python().arg("-c").arg(program).arg(sql).current_dir(run)).exits(0);
     stdout.lines().map(str::to_owned).collect()
 }
 
 /// The Python that has DuckDB.
 pub fn python() -> Command {
     let python = repository().join(".venv/bin/python");
-    assert!(python.exists(), "{} is missing: run `make setup`", python.display());
+    assert!(
+        python.exists(),
+        "{} is missing: run `make setup`",
+        python.display()
+    );
     Command::new(python)
 }

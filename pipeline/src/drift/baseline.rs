@@ -1,8 +1,9 @@
 //! A baseline: the distributions of a run, small enough for a repository.
 //!
-//! JSON, a line a column and group in a fixed order, so that changes read well in a diff; no timestamps, equal runs give equal
-//! bytes. `digest` is the BLAKE3 of the file with `digest` empty: a file that was edited or merged by hand is refused.
-//! About 2 KB a column and group of many documents, less of few.
+//! JSON, a line a column and group in a fixed order, so that changes read well in a diff; no
+//! timestamps, equal runs give equal bytes. `digest` is the BLAKE3 of the file with `digest` empty:
+//! a file that was edited or merged by hand is refused. About 2 KB a column and group of many
+//! documents, less of few.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,10 +67,18 @@ impl Baseline {
     pub fn of(run: &Reader, measures: &[Measure]) -> Result<Baseline> {
         let mut columns = Vec::new();
         for measure in measures {
-            let Some(bins) = run.bins(measure)? else { continue };
+            let Some(bins) = run.bins(measure)? else {
+                continue;
+            };
             for (group, tally) in run.tally(measure, &bins)?.0 {
-                let own = bins.get(&group.source, &group.language).context("what is counted has bins")?;
-                columns.push(Column { measure: measure.name(), group, summary: tally.summary(own) });
+                let own = bins
+                    .get(&group.source, &group.language)
+                    .context("what is counted has bins")?;
+                columns.push(Column {
+                    measure: measure.name(),
+                    group,
+                    summary: tally.summary(own),
+                });
             }
         }
         columns.sort_by(|a, b| (&a.measure, &a.group).cmp(&(&b.measure, &b.group)));
@@ -88,15 +97,29 @@ impl Baseline {
     /// # Errors
     /// If this program knows no such column.
     pub fn measures(&self) -> Result<Vec<Measure>> {
-        let mut names: Vec<&str> = self.columns.iter().map(|column| column.measure.as_str()).collect();
+        let mut names: Vec<&str> = self
+            .columns
+            .iter()
+            .map(|column| column.measure.as_str())
+            .collect();
         names.dedup();
-        let unknown = |name: &str| Failure::new(Exit::Usage, format!("no column is called {}", printable(name)));
-        names.into_iter().map(|name| Ok(measure(name).ok_or_else(|| unknown(name))?)).collect()
+        let unknown = |name: &str| {
+            Failure::new(
+                Exit::Usage,
+                format!("no column is called {}", printable(name)),
+            )
+        };
+        names
+            .into_iter()
+            .map(|name| Ok(measure(name).ok_or_else(|| unknown(name))?))
+            .collect()
     }
 
     /// What it has of a column.
     pub fn of_measure(&self, name: &str) -> impl Iterator<Item = &Column> {
-        self.columns.iter().filter(move |column| column.measure == name)
+        self.columns
+            .iter()
+            .filter(move |column| column.measure == name)
     }
 
     /// Documents that no stage removed, by source; `None` if that is not in the file.
@@ -104,7 +127,8 @@ impl Baseline {
         let mut kept = BTreeMap::new();
         for Column { group, summary, .. } in self.of_measure(KEPT) {
             // 0 and 1 are in cells of their own: one of them is half of the documents or more.
-            *kept.entry(group.source.clone()).or_default() += summary.counts.docs[summary.bins.cell(1.0)];
+            *kept.entry(group.source.clone()).or_default() +=
+                summary.counts.docs[summary.bins.cell(1.0)];
         }
         (!kept.is_empty()).then_some(kept)
     }
@@ -113,7 +137,9 @@ impl Baseline {
     pub fn bins(&self, name: &str) -> Groups<Bins> {
         let mut bins = Groups::default();
         for column in self.of_measure(name) {
-            bins.entry(&column.group.source, &column.group.language, || column.summary.bins.clone());
+            bins.entry(&column.group.source, &column.group.language, || {
+                column.summary.bins.clone()
+            });
         }
         bins
     }
@@ -123,22 +149,36 @@ impl Baseline {
     /// # Errors
     /// Exit 2 if it is not there, damaged, or of another version.
     pub fn read(path: &Path) -> Result<Baseline> {
-        let refuse = |what: String| Failure::new(Exit::Usage, format!("baseline {}: {what}", path.display()));
+        let refuse = |what: String| {
+            Failure::new(Exit::Usage, format!("baseline {}: {what}", path.display()))
+        };
         let again = "write it again with `curate baseline RUN -o FILE`";
         let damaged = |what: String| refuse(format!("it is damaged, {what}")).hint(again);
         let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-        let version: Version = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let version: Version =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         if version.format != FORMAT {
-            let found = format!("it has format {}, this program reads {FORMAT}", version.format);
+            let found = format!(
+                "it has format {}, this program reads {FORMAT}",
+                version.format
+            );
             return Err(refuse(found).hint(again).into());
         }
-        let baseline: Baseline = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let baseline: Baseline =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         let digest = blake3::hash(text.replacen(&baseline.digest, "", 1).as_bytes()).to_hex();
         if digest.as_str() != baseline.digest {
-            return Err(damaged(format!("its digest is {digest}, it says {}", printable(&baseline.digest))).into());
+            return Err(damaged(format!(
+                "its digest is {digest}, it says {}",
+                printable(&baseline.digest)
+            ))
+            .into());
         }
         for column in &baseline.columns {
-            column.summary.check().map_err(|error| damaged(error.to_string()))?;
+            column
+                .summary
+                .check()
+                .map_err(|error| damaged(error.to_string()))?;
         }
         Ok(baseline)
     }
@@ -163,9 +203,18 @@ impl Baseline {
             ("documents", serde_json::to_string(&self.documents)?),
             ("digest", serde_json::to_string(digest)?),
         ];
-        let head: Vec<String> = head.iter().map(|(key, value)| format!("  \"{key}\": {value},\n")).collect();
-        let lines = self.columns.iter().map(|column| Ok(format!("    {}", serde_json::to_string(column)?)));
+        let head: Vec<String> = head
+            .iter()
+            .map(|(key, value)| format!("  \"{key}\": {value},\n"))
+            .collect();
+        let lines = self
+            .columns
+            .iter()
+            .map(|column| Ok(format!("    {}", serde_json::to_string(column)?)));
         let lines = lines.collect::<Result<Vec<_>>>()?.join(",\n");
-        Ok(format!("{{\n{}  \"columns\": [\n{lines}\n  ]\n}}\n", head.concat()))
+        Ok(format!(
+            "{{\n{}  \"columns\": [\n{lines}\n  ]\n}}\n",
+            head.concat()
+        ))
     }
 }

@@ -1,4 +1,5 @@
-//! One column of a batch as numbers, and keys of documents: hosts, and hashes that choose some of them.
+//! One column of a batch as numbers, and keys of documents: hosts, and hashes that choose some of
+//! them.
 
 use std::collections::BinaryHeap;
 
@@ -9,12 +10,14 @@ use curate_stages::quality::values::{read_of, values};
 use curate_stages::{Read, read};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Documents of a group that bins are frozen from: at 10^6 noise alone adds 4e-5 to a PSI over 20 bins, (B - 1)(1/n + 1/m).
+/// Documents of a group that bins are frozen from: at 10^6 noise alone adds 4e-5 to a PSI over 20
+/// bins, (B - 1)(1/n + 1/m).
 const SAMPLE: usize = 1_000_000;
 /// Key of the hashes that choose documents.
 const SEED: u64 = 0x64_7269_6674;
 
-/// The values of the [`SAMPLE`] documents with the smallest hashes, as (hash, bits of the value); no order has a say.
+/// The values of the [`SAMPLE`] documents with the smallest hashes, as (hash, bits of the value);
+/// no order has a say.
 #[derive(Default)]
 pub struct Sample(pub BinaryHeap<(u64, u64)>);
 
@@ -40,7 +43,11 @@ pub fn host(url: &str) -> Option<String> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     // In brackets stands an address of IPv6, colons included.
-    let end = host.find(']').map(|end| end + 1).or_else(|| host.find(':')).unwrap_or(host.len());
+    let end = host
+        .find(']')
+        .map(|end| end + 1)
+        .or_else(|| host.find(':'))
+        .unwrap_or(host.len());
     let host = host[..end].trim_end_matches('.').to_lowercase();
     (!host.is_empty()).then_some(host)
 }
@@ -60,7 +67,11 @@ pub const KEPT: &str = "documents.kept";
 /// The measure of this name, [`KEPT`] included.
 pub fn measure(name: &str) -> Option<Measure> {
     match name {
-        KEPT => Some(Measure { table: "documents", column: "kept", field: None }),
+        KEPT => Some(Measure {
+            table: "documents",
+            column: "kept",
+            field: None,
+        }),
         name => tables::measure(name),
     }
 }
@@ -73,7 +84,14 @@ pub fn is_kept(measure: &Measure) -> bool {
 /// What is read to know what removed a document in these stages.
 pub fn verdict_reads(stages: &[&'static str]) -> Vec<Read> {
     let name = |stage: &str| format!("{stage}.removed_by").into();
-    stages.iter().map(|stage| Read { table: stage, column: "removed_by", name: name(stage) }).collect()
+    stages
+        .iter()
+        .map(|stage| Read {
+            table: stage,
+            column: "removed_by",
+            name: name(stage),
+        })
+        .collect()
 }
 
 /// What removed each document, if anything did.
@@ -83,7 +101,9 @@ pub fn verdict_reads(stages: &[&'static str]) -> Vec<Read> {
 pub fn verdicts<'a>(batch: &'a RecordBatch, stages: &[&str]) -> Result<Vec<Option<&'a str>>> {
     let mut verdicts = vec![None; batch.num_rows()];
     for stage in stages {
-        let column = batch.column_by_name(&format!("{stage}.removed_by")).context("removed_by was read")?;
+        let column = batch
+            .column_by_name(&format!("{stage}.removed_by"))
+            .context("removed_by was read")?;
         for (verdict, removed_by) in verdicts.iter_mut().zip(column.as_string::<i32>()) {
             *verdict = removed_by.or(*verdict);
         }
@@ -93,7 +113,9 @@ pub fn verdicts<'a>(batch: &'a RecordBatch, stages: &[&str]) -> Result<Vec<Optio
 
 /// Whether a row reached the table.
 pub fn reached(batch: &RecordBatch) -> impl Fn(usize) -> bool + '_ {
-    let reached = batch.column_by_name("reached").map(|column| column.as_boolean());
+    let reached = batch
+        .column_by_name("reached")
+        .map(|column| column.as_boolean());
     move |row| reached.is_none_or(|reached| reached.value(row))
 }
 
@@ -104,7 +126,10 @@ pub fn reached(batch: &RecordBatch) -> impl Fn(usize) -> bool + '_ {
 pub fn measured(batch: &RecordBatch, measure: &Measure) -> Result<Vec<Option<f64>>> {
     let reached = reached(batch);
     let values = values(batch, measure)?;
-    Ok((0..).zip(&values).map(|(row, value)| value.filter(|value| !value.is_nan() && reached(row))).collect())
+    Ok((0..)
+        .zip(&values)
+        .map(|(row, value)| value.filter(|value| !value.is_nan() && reached(row)))
+        .collect())
 }
 
 #[cfg(test)]
@@ -114,7 +139,10 @@ mod tests {
     #[test]
     fn hosts_of_urls() {
         for (url, expected) in [
-            ("https://User:pw@Example.org:8080/a?b#c", Some("example.org")),
+            (
+                "https://User:pw@Example.org:8080/a?b#c",
+                Some("example.org"),
+            ),
             ("http://example.org.", Some("example.org")),
             ("example.org/a", Some("example.org")),
             ("http://[2001:db8::1]:80/", Some("[2001:db8::1]")),
@@ -127,7 +155,9 @@ mod tests {
 
     #[test]
     fn samples_do_not_depend_on_order() {
-        let numbers: Vec<(u64, u64)> = (0..SAMPLE as u64 + 5).map(|n| (hash(&n.to_string()), n)).collect();
+        let numbers: Vec<(u64, u64)> = (0..SAMPLE as u64 + 5)
+            .map(|n| (hash(&n.to_string()), n))
+            .collect();
         let (mut one, mut other) = (Sample::default(), Sample::default());
         one.extend(numbers.iter().copied());
         other.extend(numbers.iter().rev().copied());

@@ -1,10 +1,11 @@
-//! The distributions of a run's columns against a baseline's: one comparison a column, group and weight, judged together.
+//! The distributions of a run's columns against a baseline's: one comparison a column, group and
+//! weight, judged together.
 
 use anyhow::Result;
 use curate_schemas::tables::Measure;
 use curate_scorers::drift::{
-    Adjusted, Bins, DriftError, Gates, Settings, Summary, Tally, Verdict, Weight, benjamini_hochberg, compare, judge,
-    overall,
+    Adjusted, Bins, DriftError, Gates, Settings, Summary, Tally, Verdict, Weight,
+    benjamini_hochberg, compare, judge, overall,
 };
 
 use super::baseline::{Baseline, Column};
@@ -12,7 +13,8 @@ use super::gather::Reader;
 use super::groups::{Group, Groups};
 use super::{Check, Missing};
 
-/// All distributions, judged together, and what one side lacks; `asks_all`: also columns that are not in the baseline.
+/// All distributions, judged together, and what one side lacks; `asks_all`: also columns that are
+/// not in the baseline.
 ///
 /// # Errors
 /// If a file cannot be read or the baseline is malformed.
@@ -28,21 +30,39 @@ pub fn distributions(
     for measure in &measures {
         compare_measure(baseline, run, measure, settings, &mut checks, &mut missing)?;
     }
-    let adjusted = |p: fn(&Check) -> f64| benjamini_hochberg(&checks.iter().map(p).collect::<Vec<_>>());
-    let (psi, ks) = (adjusted(|check| check.comparison.psi_p), adjusted(|check| check.comparison.ks_p));
+    let adjusted =
+        |p: fn(&Check) -> f64| benjamini_hochberg(&checks.iter().map(p).collect::<Vec<_>>());
+    let (psi, ks) = (
+        adjusted(|check| check.comparison.psi_p),
+        adjusted(|check| check.comparison.ks_p),
+    );
     for (check, (psi, ks)) in checks.iter_mut().zip(psi.into_iter().zip(ks)) {
         check.adjusted_p = psi;
-        check.judged = judge(&check.comparison, Adjusted { psi, ks }, gates, settings.confidence);
+        check.judged = judge(
+            &check.comparison,
+            Adjusted { psi, ks },
+            gates,
+            settings.confidence,
+        );
         check.verdict = overall(&check.judged);
     }
     for measure in &measures {
         show(baseline, run, measure, &mut checks)?;
     }
     if asks_all {
-        for measure in run.measures().into_iter().filter(|measure| !measures.contains(measure)) {
+        for measure in run
+            .measures()
+            .into_iter()
+            .filter(|measure| !measures.contains(measure))
+        {
             if run.has_values(&measure)? {
                 let documents = run.documents.rows;
-                missing.push(Missing { group: None, what: "new", measure: measure.name(), documents });
+                missing.push(Missing {
+                    group: None,
+                    what: "new",
+                    measure: measure.name(),
+                    documents,
+                });
             }
         }
     }
@@ -59,15 +79,28 @@ fn compare_measure(
     missing: &mut Vec<Missing>,
 ) -> Result<()> {
     let name = measure.name();
-    let lacks = |what, group: Group, documents| Missing { group: Some(group), what, measure: name.clone(), documents };
+    let lacks = |what, group: Group, documents| Missing {
+        group: Some(group),
+        what,
+        measure: name.clone(),
+        documents,
+    };
     let (tallies, others) = match run.has_table(measure.table) {
         true => run.tally(measure, &baseline.bins(&name))?,
         false => Default::default(),
     };
-    missing.extend(others.into_iter().map(|(group, documents)| lacks("new", group, documents)));
+    missing.extend(
+        others
+            .into_iter()
+            .map(|(group, documents)| lacks("new", group, documents)),
+    );
     for Column { group, summary, .. } in baseline.of_measure(&name) {
         let Some(tally) = tallies.get(&group.source, &group.language) else {
-            missing.push(lacks("gone", group.clone(), summary.counts.total(Weight::Documents)));
+            missing.push(lacks(
+                "gone",
+                group.clone(),
+                summary.counts.total(Weight::Documents),
+            ));
             continue;
         };
         for weight in [Weight::Documents, Weight::Tokens] {
@@ -78,9 +111,19 @@ fn compare_measure(
                 Err(error) => return Err(error.into()),
             };
             let (measure, group, adjusted_p) = (name.clone(), group.clone(), 1.0);
-            let (verdict, examples, gained) = (Verdict::Pass, Vec::new(), gained(summary, tally, weight));
+            let (verdict, examples, gained) =
+                (Verdict::Pass, Vec::new(), gained(summary, tally, weight));
             let judged = Vec::new();
-            checks.push(Check { measure, group, verdict, judged, adjusted_p, comparison, examples, gained });
+            checks.push(Check {
+                measure,
+                group,
+                verdict,
+                judged,
+                adjusted_p,
+                comparison,
+                examples,
+                gained,
+            });
         }
     }
     Ok(())
@@ -93,7 +136,9 @@ fn gained(was: &Summary, is: &Tally, weight: Weight) -> Vec<bool> {
     let [before, now] = [&was.counts, &is.counts].map(|counts| {
         let total = counts.total(weight).max(1) as f64;
         let mut shares = vec![0.0; bins.last().map_or(0, |last| last + 1)];
-        bins.iter().zip(counts.by(weight)).for_each(|(&bin, &own)| shares[bin] += own as f64 / total);
+        bins.iter()
+            .zip(counts.by(weight))
+            .for_each(|(&bin, &own)| shares[bin] += own as f64 / total);
         shares
     });
     let gain = |bin: &usize| now[*bin] - before[*bin];
@@ -106,9 +151,15 @@ fn show(baseline: &Baseline, run: &Reader, measure: &Measure, checks: &mut [Chec
     let (name, bins) = (measure.name(), baseline.bins(&measure.name()));
     let mut wanted: Groups<(Bins, Vec<bool>)> = Groups::default();
     let mut drifted: Vec<&mut Check> = Vec::new();
-    for check in checks.iter_mut().filter(|check| check.measure == name && is_drift(check.verdict)) {
+    for check in checks
+        .iter_mut()
+        .filter(|check| check.measure == name && is_drift(check.verdict))
+    {
         let Group { source, language } = &check.group;
-        let Some(bins) = bins.get(source, language).filter(|_| wanted.get(source, language).is_none()) else {
+        let Some(bins) = bins
+            .get(source, language)
+            .filter(|_| wanted.get(source, language).is_none())
+        else {
             continue;
         };
         wanted.entry(source, language, || (bins.clone(), check.gained.clone()));
@@ -119,7 +170,10 @@ fn show(baseline: &Baseline, run: &Reader, measure: &Measure, checks: &mut [Chec
     }
     let examples = run.examples(measure, &wanted)?;
     for check in drifted {
-        check.examples = examples.get(&check.group.source, &check.group.language).cloned().unwrap_or_default();
+        check.examples = examples
+            .get(&check.group.source, &check.group.language)
+            .cloned()
+            .unwrap_or_default();
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! What drift is measured on: the values of one column of a run, by source and language.
 //!
-//! One column at a time, narrow columns only, shards in parallel; what is gathered does not depend on how documents lie in
-//! shards. Bins are frozen from the 10^6 documents of a group with the smallest keyed hashes, counts are of all.
-//! Cost: 16 bytes a sampled document, 1.7 MB a group at the most.
+//! One column at a time, narrow columns only, shards in parallel; what is gathered does not depend
+//! on how documents lie in shards. Bins are frozen from the 10^6 documents of a group with the
+//! smallest keyed hashes, counts are of all. Cost: 16 bytes a sampled document, 1.7 MB a group at
+//! the most.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,7 +17,8 @@ use curate_stages::{STAGES, read};
 use rayon::prelude::*;
 
 use super::columns::{
-    KEPT, Sample, hash, host, is_kept, measure, measure_reads, measured, reached, verdict_reads, verdicts,
+    KEPT, Sample, hash, host, is_kept, measure, measure_reads, measured, reached, verdict_reads,
+    verdicts,
 };
 use super::groups::{Documents, Example, Groups};
 use crate::engine::parts;
@@ -69,17 +71,38 @@ impl Reader {
     /// Exit 2 if it is none, or holds no documents.
     pub fn open(root: &Path) -> Result<Reader> {
         let run = RunDir::open(root)?;
-        let empty = || Failure::new(Exit::Usage, format!("{} holds no documents", root.display()));
+        let empty = || {
+            Failure::new(
+                Exit::Usage,
+                format!("{} holds no documents", root.display()),
+            )
+        };
         let commit = run.commit("documents")?.ok_or_else(empty)?;
-        let digest = |content: &str| u128::from_str_radix(content, 16).context("a commit's content is hexadecimal");
-        let content = commit.files.iter().try_fold(0u128, |sum, file| Ok(sum.wrapping_add(digest(&file.content)?)));
+        let digest = |content: &str| {
+            u128::from_str_radix(content, 16).context("a commit's content is hexadecimal")
+        };
+        let content = commit.files.iter().try_fold(0u128, |sum, file| {
+            Ok(sum.wrapping_add(digest(&file.content)?))
+        });
         let content = format!("{:032x}", content.map_err(|error: anyhow::Error| error)?);
-        let documents = Documents { rows: commit.files.iter().map(|file| file.rows).sum(), content };
+        let documents = Documents {
+            rows: commit.files.iter().map(|file| file.rows).sum(),
+            content,
+        };
         let manifest = run.manifest()?;
         let (term, veto) = (&manifest.quality.term, &manifest.quality.veto);
-        let terms = term.iter().map(|term| term.column.clone()).chain(veto.iter().map(|veto| veto.column.clone()));
+        let terms = term
+            .iter()
+            .map(|term| term.column.clone())
+            .chain(veto.iter().map(|veto| veto.column.clone()));
         let (shards, terms) = (run.shard_files()?, terms.collect());
-        let mut reader = Reader { name: manifest.run.name, documents, shards, terms, one_host: BTreeSet::new() };
+        let mut reader = Reader {
+            name: manifest.run.name,
+            documents,
+            shards,
+            terms,
+            one_host: BTreeSet::new(),
+        };
         reader.one_host = reader.one_host()?;
         Ok(reader)
     }
@@ -88,11 +111,22 @@ impl Reader {
         // None: more than one.
         let mut hosts: BTreeMap<String, Option<String>> = BTreeMap::new();
         for shard in &self.shards {
-            for batch in Zip::open(&parts(shard, &[read("documents", "source"), read("documents", "url")])?)? {
+            for batch in Zip::open(&parts(
+                shard,
+                &[read("documents", "source"), read("documents", "url")],
+            )?)? {
                 interrupt::check()?;
                 let batch = batch?;
-                for (source, url) in batch.column(0).as_string::<i32>().iter().zip(batch.column(1).as_string::<i32>()) {
-                    let (source, Some(found)) = (source.unwrap_or_default(), url.and_then(host)) else { continue };
+                for (source, url) in batch
+                    .column(0)
+                    .as_string::<i32>()
+                    .iter()
+                    .zip(batch.column(1).as_string::<i32>())
+                {
+                    let (source, Some(found)) = (source.unwrap_or_default(), url.and_then(host))
+                    else {
+                        continue;
+                    };
                     match hosts.get_mut(source) {
                         None => drop(hosts.insert(source.to_owned(), Some(found))),
                         Some(known) if known.as_ref() != Some(&found) => *known = None,
@@ -101,7 +135,10 @@ impl Reader {
                 }
             }
         }
-        Ok(hosts.into_iter().filter_map(|(source, host)| host.map(|_| source)).collect())
+        Ok(hosts
+            .into_iter()
+            .filter_map(|(source, host)| host.map(|_| source))
+            .collect())
     }
 
     /// The shards' files.
@@ -111,19 +148,33 @@ impl Reader {
 
     /// Whether the table is there.
     pub fn has_table(&self, table: &str) -> bool {
-        self.shards.first().is_some_and(|files| files.contains_key(table))
+        self.shards
+            .first()
+            .is_some_and(|files| files.contains_key(table))
     }
 
     /// The stages that remove documents and have run.
     pub fn removing(&self) -> Vec<&'static str> {
-        let removes = |stage: &&&'static str| tables::schema(stage).field_with_name("removed_by").is_ok();
-        STAGES.iter().filter(removes).filter(|stage| self.has_table(stage)).copied().collect()
+        let removes =
+            |stage: &&&'static str| tables::schema(stage).field_with_name("removed_by").is_ok();
+        STAGES
+            .iter()
+            .filter(removes)
+            .filter(|stage| self.has_table(stage))
+            .copied()
+            .collect()
     }
 
-    /// The columns to look at where nothing else is asked for: q, what it is made of, what vetoes look at, model scores.
+    /// The columns to look at where nothing else is asked for: q, what it is made of, what vetoes
+    /// look at, model scores.
     pub fn measures(&self) -> Vec<Measure> {
         let mut all = Vec::new();
-        for measure in MEASURES.iter().copied().chain(self.terms.iter().map(String::as_str)).filter_map(measure) {
+        for measure in MEASURES
+            .iter()
+            .copied()
+            .chain(self.terms.iter().map(String::as_str))
+            .filter_map(measure)
+        {
             if self.has_table(measure.table) && !all.contains(&measure) {
                 all.push(measure);
             }
@@ -161,12 +212,22 @@ impl Reader {
             Ok(samples)
         };
         let join = |own: &mut Sample, more: Sample| own.extend(more.0);
-        let samples = self.shards.par_iter().map(of_shard).try_reduce(Groups::default, |a, b| Ok(a.merge(b, join)))?;
+        let samples = self
+            .shards
+            .par_iter()
+            .map(of_shard)
+            .try_reduce(Groups::default, |a, b| Ok(a.merge(b, join)))?;
         let (mut bins, mut is_scored) = (Groups::default(), false);
         for (group, sample) in samples {
             is_scored |= !sample.0.is_empty();
-            let values = sample.0.into_iter().map(|(_, value)| f64::from_bits(value)).collect();
-            bins.entry(&group.source, &group.language, || Bins::freeze(values, BINS));
+            let values = sample
+                .0
+                .into_iter()
+                .map(|(_, value)| f64::from_bits(value))
+                .collect();
+            bins.entry(&group.source, &group.language, || {
+                Bins::freeze(values, BINS)
+            });
         }
         Ok(is_scored.then_some(bins))
     }
@@ -175,24 +236,32 @@ impl Reader {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn tally(&self, measure: &Measure, bins: &Groups<Bins>) -> Result<(Groups<Tally>, Groups<u64>)> {
+    pub fn tally(
+        &self,
+        measure: &Measure,
+        bins: &Groups<Bins>,
+    ) -> Result<(Groups<Tally>, Groups<u64>)> {
         let of_shard = |shard: &ShardFiles| -> Result<(Groups<Tally>, Groups<u64>)> {
             let (mut tallies, mut others) = (Groups::default(), Groups::default());
-            self.visit(shard, measure, &mut |row| match bins.get(row.source, row.language) {
-                None => *others.entry(row.source, row.language, || 0) += 1,
-                Some(bins) => tallies.entry(row.source, row.language, || Tally::new(bins)).add(
-                    bins,
-                    row.value,
-                    row.tokens,
-                    self.cluster(row),
-                ),
-            })?;
+            self.visit(
+                shard,
+                measure,
+                &mut |row| match bins.get(row.source, row.language) {
+                    None => *others.entry(row.source, row.language, || 0) += 1,
+                    Some(bins) => tallies
+                        .entry(row.source, row.language, || Tally::new(bins))
+                        .add(bins, row.value, row.tokens, self.cluster(row)),
+                },
+            )?;
             Ok((tallies, others))
         };
-        self.shards.par_iter().map(of_shard).try_reduce(Default::default, |(tallies, others), (more, unknown)| {
-            let tallies = tallies.merge(more, |own: &mut Tally, more| own.merge(&more));
-            Ok((tallies, others.merge(unknown, |own, more| *own += more)))
-        })
+        self.shards.par_iter().map(of_shard).try_reduce(
+            Default::default,
+            |(tallies, others), (more, unknown)| {
+                let tallies = tallies.merge(more, |own: &mut Tally, more| own.merge(&more));
+                Ok((tallies, others.merge(unknown, |own, more| *own += more)))
+            },
+        )
     }
 
     /// Documents that no stage removed, by source.
@@ -203,7 +272,8 @@ impl Reader {
         let (mut kept, measure) = (BTreeMap::new(), measure(KEPT).context("it is a measure")?);
         for shard in &self.shards {
             self.visit(shard, &measure, &mut |row| {
-                *kept.entry(row.source.to_owned()).or_default() += u64::from(row.value == Some(1.0));
+                *kept.entry(row.source.to_owned()).or_default() +=
+                    u64::from(row.value == Some(1.0));
             })?;
         }
         Ok(kept)
@@ -213,16 +283,26 @@ impl Reader {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn examples(&self, measure: &Measure, wanted: &Groups<(Bins, Vec<bool>)>) -> Result<Groups<Vec<Example>>> {
+    pub fn examples(
+        &self,
+        measure: &Measure,
+        wanted: &Groups<(Bins, Vec<bool>)>,
+    ) -> Result<Groups<Vec<Example>>> {
         let mut found: Groups<BTreeMap<u64, Example>> = Groups::default();
         for shard in &self.shards {
             self.visit(shard, measure, &mut |row| {
-                let Some((bins, cells)) = wanted.get(row.source, row.language) else { return };
+                let Some((bins, cells)) = wanted.get(row.source, row.language) else {
+                    return;
+                };
                 if !cells[row.value.map_or(cells.len() - 1, |value| bins.cell(value))] {
                     return;
                 }
-                let (own, key) = (found.entry(row.source, row.language, BTreeMap::new), hash(row.doc_id));
-                if own.len() < EXAMPLES || own.last_key_value().is_some_and(|(last, _)| key < *last) {
+                let (own, key) = (
+                    found.entry(row.source, row.language, BTreeMap::new),
+                    hash(row.doc_id),
+                );
+                if own.len() < EXAMPLES || own.last_key_value().is_some_and(|(last, _)| key < *last)
+                {
                     own.insert(key, row.example());
                     while own.len() > EXAMPLES {
                         own.pop_last();
@@ -232,38 +312,68 @@ impl Reader {
         }
         let mut examples = Groups::default();
         for (group, own) in found {
-            examples.entry(&group.source, &group.language, || own.into_values().collect());
+            examples.entry(&group.source, &group.language, || {
+                own.into_values().collect()
+            });
         }
         Ok(examples)
     }
 
     /// Calls `each` with the documents of a shard that reached the column's table.
-    fn visit(&self, shard: &ShardFiles, measure: &Measure, each: &mut dyn FnMut(&Row)) -> Result<()> {
-        let mut reads = ["doc_id", "source", "url"].map(|column| read("documents", column)).to_vec();
+    fn visit(
+        &self,
+        shard: &ShardFiles,
+        measure: &Measure,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<()> {
+        let mut reads = ["doc_id", "source", "url"]
+            .map(|column| read("documents", column))
+            .to_vec();
         let more = [("language", "language"), ("tokens", "tokens")];
-        let more = more.into_iter().filter(|(table, _)| shard.contains_key(*table));
+        let more = more
+            .into_iter()
+            .filter(|(table, _)| shard.contains_key(*table));
         reads.extend(more.map(|(table, column)| read(table, column)));
-        let stages = if is_kept(measure) { self.removing() } else { Vec::new() };
-        reads.extend(if is_kept(measure) { verdict_reads(&stages) } else { measure_reads(measure) });
+        let stages = if is_kept(measure) {
+            self.removing()
+        } else {
+            Vec::new()
+        };
+        reads.extend(if is_kept(measure) {
+            verdict_reads(&stages)
+        } else {
+            measure_reads(measure)
+        });
         for batch in Zip::open(&parts(shard, &reads)?)? {
             interrupt::check()?;
             let batch = batch?;
             let [ids, sources, urls] = [0, 1, 2].map(|at| batch.column(at).as_string::<i32>());
-            let languages = batch.column_by_name("language").map(|column| column.as_string::<i32>());
-            let tokens = batch.column_by_name("tokens").map(|column| column.as_primitive::<UInt64Type>());
+            let languages = batch
+                .column_by_name("language")
+                .map(|column| column.as_string::<i32>());
+            let tokens = batch
+                .column_by_name("tokens")
+                .map(|column| column.as_primitive::<UInt64Type>());
             let values = match is_kept(measure) {
-                true => verdicts(&batch, &stages)?.iter().map(|rule| Some(f64::from(rule.is_none()))).collect(),
+                true => verdicts(&batch, &stages)?
+                    .iter()
+                    .map(|rule| Some(f64::from(rule.is_none())))
+                    .collect(),
                 false => measured(&batch, measure)?,
             };
             let reached = reached(&batch);
             for row in (0..batch.num_rows()).filter(|&row| reached(row)) {
-                let language = languages.filter(|languages| languages.is_valid(row)).map(|own| own.value(row));
+                let language = languages
+                    .filter(|languages| languages.is_valid(row))
+                    .map(|own| own.value(row));
                 each(&Row {
                     doc_id: ids.value(row),
                     source: sources.value(row),
                     language: language.unwrap_or("und"),
                     url: urls.is_valid(row).then(|| urls.value(row)),
-                    tokens: tokens.filter(|tokens| tokens.is_valid(row)).map_or(0, |tokens| tokens.value(row)),
+                    tokens: tokens
+                        .filter(|tokens| tokens.is_valid(row))
+                        .map_or(0, |tokens| tokens.value(row)),
                     value: values[row],
                 });
             }
@@ -272,7 +382,10 @@ impl Reader {
     }
 
     fn cluster(&self, row: &Row) -> u16 {
-        let host = row.url.filter(|_| !self.one_host.contains(row.source)).and_then(host);
+        let host = row
+            .url
+            .filter(|_| !self.one_host.contains(row.source))
+            .and_then(host);
         host.map_or_else(|| cluster(row.doc_id), |host| cluster(&host))
     }
 }

@@ -34,16 +34,27 @@ impl<T> Groups<T> {
     pub fn entry(&mut self, source: &str, language: &str, new: impl FnOnce() -> T) -> &mut T {
         // Names are copied for the first document of a group only.
         if self.get(source, language).is_none() {
-            self.0.entry(source.to_owned()).or_default().insert(language.to_owned(), new());
+            self.0
+                .entry(source.to_owned())
+                .or_default()
+                .insert(language.to_owned(), new());
         }
-        let found = self.0.get_mut(source).and_then(|languages| languages.get_mut(language));
+        let found = self
+            .0
+            .get_mut(source)
+            .and_then(|languages| languages.get_mut(language));
         found.expect("it was put there")
     }
 
     /// Adds another's, joining what is of one group.
     pub fn merge(mut self, other: Groups<T>, join: impl Fn(&mut T, T)) -> Self {
         for (group, more) in other {
-            match self.0.entry(group.source).or_default().entry(group.language) {
+            match self
+                .0
+                .entry(group.source)
+                .or_default()
+                .entry(group.language)
+            {
                 Entry::Vacant(place) => drop(place.insert(more)),
                 Entry::Occupied(mut own) => join(own.get_mut(), more),
             }
@@ -58,9 +69,21 @@ impl<T> IntoIterator for Groups<T> {
 
     fn into_iter(self) -> Self::IntoIter {
         let of = |(source, languages): (String, BTreeMap<String, T>)| {
-            languages.into_iter().map(move |(language, own)| (Group { source: source.clone(), language }, own))
+            languages.into_iter().map(move |(language, own)| {
+                (
+                    Group {
+                        source: source.clone(),
+                        language,
+                    },
+                    own,
+                )
+            })
         };
-        self.0.into_iter().flat_map(of).collect::<Vec<_>>().into_iter()
+        self.0
+            .into_iter()
+            .flat_map(of)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 }
 
@@ -97,13 +120,25 @@ mod tests {
     fn groups_are_joined_and_sorted() {
         let of = |groups: &[(&str, &str, u64)]| {
             let mut all = Groups::default();
-            groups.iter().for_each(|(source, language, n)| *all.entry(source, language, || 0) += n);
+            groups
+                .iter()
+                .for_each(|(source, language, n)| *all.entry(source, language, || 0) += n);
             all
         };
         let merged = of(&[("web", "eng", 1), ("web", "eng", 2), ("a", "und", 4)])
-            .merge(of(&[("web", "eng", 8), ("web", "deu", 16)]), |own, more| *own += more);
-        assert_eq!((merged.get("web", "eng"), merged.get("web", "fra")), (Some(&11), None));
-        let rows = merged.into_iter().map(|(group, n)| format!("{}/{} {n}", group.source, group.language));
-        assert_eq!(rows.collect::<Vec<_>>(), ["a/und 4", "web/deu 16", "web/eng 11"]);
+            .merge(of(&[("web", "eng", 8), ("web", "deu", 16)]), |own, more| {
+                *own += more
+            });
+        assert_eq!(
+            (merged.get("web", "eng"), merged.get("web", "fra")),
+            (Some(&11), None)
+        );
+        let rows = merged
+            .into_iter()
+            .map(|(group, n)| format!("{}/{} {n}", group.source, group.language));
+        assert_eq!(
+            rows.collect::<Vec<_>>(),
+            ["a/und 4", "web/deu 16", "web/eng 11"]
+        );
     }
 }

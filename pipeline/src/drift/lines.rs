@@ -1,6 +1,7 @@
 //! The answer in words: a line a check, of which all formats but JSON are made.
 //!
-//! Names come from strangers: control characters are written as escapes, before any format's own escaping.
+//! Names come from strangers: control characters are written as escapes, before any format's own
+//! escaping.
 
 use std::collections::BTreeMap;
 
@@ -58,36 +59,59 @@ pub fn lines(answer: &Answer) -> Vec<Line> {
         lines.extend(paired.scores.iter().map(score));
     }
     if let Some(flips) = answer.least_flips {
-        let message = format!("at least {flips} of {} verdicts flipped, {} may", answer.documents, answer.max_flips);
+        let message = format!(
+            "at least {flips} of {} verdicts flipped, {} may",
+            answer.documents, answer.max_flips
+        );
         let status = match flips {
             _ if answer.has_flips() => Status::Fail,
             0 => Status::Pass,
             _ => Status::Warn,
         };
         let (what, of) = ("verdicts".to_owned(), "same documents".to_owned());
-        lines.push(Line { status, what, of, message, examples: Vec::new() });
+        lines.push(Line {
+            status,
+            what,
+            of,
+            message,
+            examples: Vec::new(),
+        });
     }
     lines.extend(answer.checks.iter().map(check));
     // A source or a language that is new or gone is one line, whatever columns it has.
     let mut missing: BTreeMap<(String, &str), (Vec<&str>, u64)> = BTreeMap::new();
     for one in &answer.missing {
-        let of = one.group.as_ref().map_or("all".to_owned(), |group| format!("{} {}", group.source, group.language));
+        let of = one.group.as_ref().map_or("all".to_owned(), |group| {
+            format!("{} {}", group.source, group.language)
+        });
         let (measures, documents) = missing.entry((of, one.what)).or_default();
         measures.push(&one.measure);
         *documents = one.documents.max(*documents);
     }
-    lines.extend(missing.into_iter().map(|((of, what), (measures, documents))| Line {
-        status: Status::Inconclusive,
-        what: what.to_owned(),
-        of: one_line(&of),
-        message: one_line(&format!("nothing to compare in {}, {documents} documents", measures.join(", "))),
-        examples: Vec::new(),
-    }));
+    lines.extend(
+        missing
+            .into_iter()
+            .map(|((of, what), (measures, documents))| Line {
+                status: Status::Inconclusive,
+                what: what.to_owned(),
+                of: one_line(&of),
+                message: one_line(&format!(
+                    "nothing to compare in {}, {documents} documents",
+                    measures.join(", ")
+                )),
+                examples: Vec::new(),
+            }),
+    );
     lines
 }
 
 fn flips(paired: &Paired, answer: &Answer) -> Line {
-    let Flips { documents, removed, restored, reasons } = paired.flips;
+    let Flips {
+        documents,
+        removed,
+        restored,
+        reasons,
+    } = paired.flips;
     let [low, high] = paired.interval.map(|share| 100.0 * share);
     let mut message = format!(
         "{} of {documents} verdicts flipped, {removed} removed and {restored} restored, {low:.4} to {high:.4} % of such documents; \
@@ -108,18 +132,31 @@ fn flips(paired: &Paired, answer: &Answer) -> Line {
         _ => Status::Warn,
     };
     let examples = paired.examples.iter().map(example).collect();
-    Line { status, what: "verdicts".to_owned(), of: "same documents".to_owned(), message: one_line(&message), examples }
+    Line {
+        status,
+        what: "verdicts".to_owned(),
+        of: "same documents".to_owned(),
+        message: one_line(&message),
+        examples,
+    }
 }
 
 fn score(score: &Score) -> Line {
     let change = &score.change;
-    let tau = change.kendall_tau.map(|tau| format!(", Kendall's τ {tau:.6}")).unwrap_or_default();
+    let tau = change
+        .kendall_tau
+        .map(|tau| format!(", Kendall's τ {tau:.6}"))
+        .unwrap_or_default();
     let message = format!(
         "{} of {} scores changed, |Δ| at most {:.3e}, p99 {:.3e}{tau}; {} documents are scored in one run only",
         change.changed, change.documents, change.max, change.p99, change.unpaired
     );
     Line {
-        status: if score.is_changed() { Status::Warn } else { Status::Pass },
+        status: if score.is_changed() {
+            Status::Warn
+        } else {
+            Status::Pass
+        },
         what: one_line(&score.measure),
         of: "same documents".to_owned(),
         message,
@@ -141,7 +178,10 @@ fn check(check: &Check) -> Line {
     Line {
         status: status(check.verdict),
         what: one_line(&check.measure),
-        of: one_line(&format!("{} {} {weight}", check.group.source, check.group.language)),
+        of: one_line(&format!(
+            "{} {} {weight}",
+            check.group.source, check.group.language
+        )),
         message: needed + &gates(&check.judged) + &metrics(&check.comparison, check.adjusted_p),
         examples: check.examples.iter().map(example).collect(),
     }
@@ -164,15 +204,28 @@ fn gates(judged: &[Judged]) -> String {
         Metric::Ks => "KS",
         Metric::Wasserstein => "W",
     };
-    let all: Vec<String> =
-        judged.iter().map(|judged| format!("{} {}", status(judged.verdict).name(), name(judged.metric))).collect();
-    if all.len() > 1 { format!("gates: {}; ", all.join(", ")) } else { String::new() }
+    let all: Vec<String> = judged
+        .iter()
+        .map(|judged| format!("{} {}", status(judged.verdict).name(), name(judged.metric)))
+        .collect();
+    if all.len() > 1 {
+        format!("gates: {}; ", all.join(", "))
+    } else {
+        String::new()
+    }
 }
 
 fn metrics(found: &Comparison, adjusted_p: f64) -> String {
     let interval = |of: &Estimate| format!("{:.4} [{:.4}, {:.4}]", of.value, of.low, of.high);
-    let shift = found.mean_shift.map(|shift| format!(", mean {shift:+.3} sd")).unwrap_or_default();
-    let wasserstein = found.wasserstein.as_ref().map(|of| format!(", W {} sd", interval(of))).unwrap_or_default();
+    let shift = found
+        .mean_shift
+        .map(|shift| format!(", mean {shift:+.3} sd"))
+        .unwrap_or_default();
+    let wasserstein = found
+        .wasserstein
+        .as_ref()
+        .map(|of| format!(", W {} sd", interval(of)))
+        .unwrap_or_default();
     let [was, is] = found.documents;
     let [not_was, not_is] = found.not_scored.map(|share| 100.0 * share);
     format!(
@@ -190,12 +243,21 @@ fn example(example: &Example) -> String {
         (None, None) => "not scored".to_owned(),
         (before, now) => format!("{} to {}", kept(before), kept(now)),
     };
-    let url = example.url.as_ref().map(|url| format!(" {url}")).unwrap_or_default();
-    one_line(&format!("{} {}{url}: {change}", example.doc_id, example.source))
+    let url = example
+        .url
+        .as_ref()
+        .map(|url| format!(" {url}"))
+        .unwrap_or_default();
+    one_line(&format!(
+        "{} {}{url}: {change}",
+        example.doc_id, example.source
+    ))
 }
 
 /// Text of strangers without line breaks, control characters, or what XML cannot hold.
 pub fn one_line(text: &str) -> String {
     // XML has no place for the last two of these even as escapes.
-    printable(text).replace(['\n', '\u{2028}', '\u{2029}'], " ").replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
+    printable(text)
+        .replace(['\n', '\u{2028}', '\u{2029}'], " ")
+        .replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

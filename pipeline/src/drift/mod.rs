@@ -1,8 +1,10 @@
-//! `curate drift` and `curate baseline`: whether a run's scores and verdicts are still those of a baseline.
+//! `curate drift` and `curate baseline`: whether a run's scores and verdicts are still those of a
+//! baseline.
 //!
-//! The same documents in both runs: paired checks, where one flipped verdict is a change. In any case the distribution of each
-//! column by source and language, by documents and by tokens, over bins frozen from the baseline: see
-//! [`curate_scorers::drift`] for the statistics and for what "too few documents" means.
+//! The same documents in both runs: paired checks, where one flipped verdict is a change. In any
+//! case the distribution of each column by source and language, by documents and by tokens, over
+//! bins frozen from the baseline: see [`curate_scorers::drift`] for the statistics and for what
+//! "too few documents" means.
 //!
 //! | file | what |
 //! |---|---|
@@ -48,7 +50,8 @@ pub struct BaselineRequest {
     /// File of the baseline, about 2 KB a column, source and language
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Column to keep, as in meta.score; may be repeated; default: q, its terms and vetoes, and scores of models
+    /// Column to keep, as in meta.score; may be repeated; default: q, its terms and vetoes, and
+    /// scores of models
     #[arg(long = "measure", value_name = "COLUMN")]
     measures: Vec<String>,
 }
@@ -73,22 +76,26 @@ pub struct DriftRequest {
     /// PSI above which to warn; 0.001 is a mean moved by 0.03 standard deviations
     #[arg(long, value_name = "PSI", default_value_t = Gates::default().warn)]
     warn: f64,
-    /// PSI above which to fail; 0.01 is a mean moved by 0.1 standard deviations, the customary 0.1 by 0.32
+    /// PSI above which to fail; 0.01 is a mean moved by 0.1 standard deviations, the customary 0.1
+    /// by 0.32
     #[arg(long, value_name = "PSI", default_value_t = Gates::default().fail)]
     fail: f64,
-    /// Jensen–Shannon distance above which to warn; 0.42 times a small shift of the mean in standard deviations. Off unless set, as are those below
+    /// Jensen–Shannon distance above which to warn; 0.42 times a small shift of the mean in
+    /// standard deviations. Off unless set, as are those below
     #[arg(long, value_name = "JS")]
     warn_js: Option<f64>,
     /// Jensen–Shannon distance above which to fail
     #[arg(long, value_name = "JS")]
     fail_js: Option<f64>,
-    /// Kolmogorov–Smirnov statistic above which to warn; 0.4 times a small shift of the mean in standard deviations
+    /// Kolmogorov–Smirnov statistic above which to warn; 0.4 times a small shift of the mean in
+    /// standard deviations
     #[arg(long, value_name = "KS")]
     warn_ks: Option<f64>,
     /// Kolmogorov–Smirnov statistic above which to fail
     #[arg(long, value_name = "KS")]
     fail_ks: Option<f64>,
-    /// Wasserstein distance above which to warn, in the baseline's standard deviations: a shift of the mean, as it is
+    /// Wasserstein distance above which to warn, in the baseline's standard deviations: a shift of
+    /// the mean, as it is
     #[arg(long, value_name = "SD")]
     warn_wasserstein: Option<f64>,
     /// Wasserstein distance above which to fail, in the baseline's standard deviations
@@ -133,7 +140,8 @@ pub struct Answer {
     pub max_flips: u64,
     /// The same documents one by one, where both are run directories.
     pub paired: Option<Paired>,
-    /// Verdicts that flipped at the least, by how many documents each source keeps: of the same documents and a file.
+    /// Verdicts that flipped at the least, by how many documents each source keeps: of the same
+    /// documents and a file.
     pub least_flips: Option<u64>,
     /// Distributions.
     pub checks: Vec<Check>,
@@ -186,8 +194,16 @@ pub fn write_baseline(request: &BaselineRequest, out: &mut impl Write) -> Result
     let run = Reader::open(&request.run)?;
     let baseline = Baseline::of(&run, &asked(&run, &request.measures)?)?;
     baseline.write(&request.output)?;
-    let (path, columns) = (printable(&request.output.to_string_lossy()), baseline.measures()?.len());
-    writeln!(out, "{path}: {columns} columns, {} documents, {} lines", run.documents.rows, baseline.columns.len())?;
+    let (path, columns) = (
+        printable(&request.output.to_string_lossy()),
+        baseline.measures()?.len(),
+    );
+    writeln!(
+        out,
+        "{path}: {columns} columns, {} documents, {} lines",
+        run.documents.rows,
+        baseline.columns.len()
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -199,18 +215,30 @@ pub fn print(request: &DriftRequest, out: &mut impl Write) -> Result<ExitCode> {
     let answer = answer(request)?;
     print::print(&answer, request.format, out)?;
     let is_no = answer.fails() || (request.strict && answer.is_unsure());
-    Ok(if is_no { ExitCode::from(Exit::No as u8) } else { ExitCode::SUCCESS })
+    Ok(if is_no {
+        ExitCode::from(Exit::No as u8)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 impl Answer {
     /// Whether more verdicts flipped than may.
     pub fn has_flips(&self) -> bool {
-        let flips = self.paired.as_ref().map(|paired| paired.flips.flips()).or(self.least_flips);
+        let flips = self
+            .paired
+            .as_ref()
+            .map(|paired| paired.flips.flips())
+            .or(self.least_flips);
         flips.is_some_and(|flips| flips > self.max_flips)
     }
 
     fn fails(&self) -> bool {
-        self.has_flips() || self.checks.iter().any(|check| check.verdict == Verdict::Fail)
+        self.has_flips()
+            || self
+                .checks
+                .iter()
+                .any(|check| check.verdict == Verdict::Fail)
     }
 
     fn is_unsure(&self) -> bool {
@@ -222,19 +250,45 @@ impl Answer {
 impl DriftRequest {
     /// The gates, if each is above 0 and none that warns is above the one that fails.
     fn gates(&self) -> Result<Gates> {
-        let psi = Gate { warn: Some(self.warn), fail: Some(self.fail) };
-        let jensen_shannon = Gate { warn: self.warn_js, fail: self.fail_js };
-        let ks = Gate { warn: self.warn_ks, fail: self.fail_ks };
-        let wasserstein = Gate { warn: self.warn_wasserstein, fail: self.fail_wasserstein };
-        for (name, gate) in [("", psi), ("-js", jensen_shannon), ("-ks", ks), ("-wasserstein", wasserstein)] {
+        let psi = Gate {
+            warn: Some(self.warn),
+            fail: Some(self.fail),
+        };
+        let jensen_shannon = Gate {
+            warn: self.warn_js,
+            fail: self.fail_js,
+        };
+        let ks = Gate {
+            warn: self.warn_ks,
+            fail: self.fail_ks,
+        };
+        let wasserstein = Gate {
+            warn: self.warn_wasserstein,
+            fail: self.fail_wasserstein,
+        };
+        for (name, gate) in [
+            ("", psi),
+            ("-js", jensen_shannon),
+            ("-ks", ks),
+            ("-wasserstein", wasserstein),
+        ] {
             if !gate.is_sound() {
-                let found = |bound: Option<f64>| bound.map_or("none".to_owned(), |bound| bound.to_string());
+                let found =
+                    |bound: Option<f64>| bound.map_or("none".to_owned(), |bound| bound.to_string());
                 let (warn, fail) = (found(gate.warn), found(gate.fail));
-                let message = format!("expected 0 < --warn{name} <= --fail{name}, found {warn} and {fail}");
+                let message =
+                    format!("expected 0 < --warn{name} <= --fail{name}, found {warn} and {fail}");
                 return Err(Failure::new(Exit::Usage, message).into());
             }
         }
-        Ok(Gates { warn: self.warn, fail: self.fail, jensen_shannon, ks, wasserstein, ..Gates::default() })
+        Ok(Gates {
+            warn: self.warn,
+            fail: self.fail,
+            jensen_shannon,
+            ks,
+            wasserstein,
+            ..Gates::default()
+        })
     }
 }
 
@@ -257,12 +311,18 @@ fn answer(request: &DriftRequest) -> Result<Answer> {
         Some(other) if same_documents => {
             let (was, is) = (other.removing(), run.removing());
             if was != is {
-                notes.push("the runs have other stages: verdicts are those of the stages that both have".to_owned());
+                notes.push(
+                    "the runs have other stages: verdicts are those of the stages that both have"
+                        .to_owned(),
+                );
             }
             Some(paired([other, &run], &baseline.measures()?)?)
         }
         None if same_documents => {
-            notes.push("same documents: give the baseline's run directory to compare them one by one".to_owned());
+            notes.push(
+                "same documents: give the baseline's run directory to compare them one by one"
+                    .to_owned(),
+            );
             None
         }
         _ => None,
@@ -295,7 +355,11 @@ fn answer(request: &DriftRequest) -> Result<Answer> {
 fn least_flips(was: Option<BTreeMap<String, u64>>, run: &Reader) -> Result<Option<u64>> {
     let Some(was) = was else { return Ok(None) };
     let is = run.kept()?;
-    Ok(Some(was.iter().map(|(source, was)| was.abs_diff(is.get(source).copied().unwrap_or(0))).sum()))
+    Ok(Some(
+        was.iter()
+            .map(|(source, was)| was.abs_diff(is.get(source).copied().unwrap_or(0)))
+            .sum(),
+    ))
 }
 
 /// The columns that are asked for, or those that are looked at anyway.
@@ -304,11 +368,25 @@ fn asked(run: &Reader, names: &[String]) -> Result<Vec<Measure>> {
         return Ok(run.measures());
     }
     let of = |name: &String| {
-        let unknown = || Failure::new(Exit::Usage, format!("no column of numbers is called {}", printable(name)));
+        let unknown = || {
+            Failure::new(
+                Exit::Usage,
+                format!("no column of numbers is called {}", printable(name)),
+            )
+        };
         let hint = "name table.column as `curate schema` lists them, or meta.field for a field of the record";
         let measure = measure(name).ok_or_else(|| unknown().hint(hint))?;
-        let absent = || Failure::new(Exit::Usage, format!("{}: stage {} has not run", printable(name), measure.table));
-        if run.has_table(measure.table) { Ok(measure) } else { Err(absent().into()) }
+        let absent = || {
+            Failure::new(
+                Exit::Usage,
+                format!("{}: stage {} has not run", printable(name), measure.table),
+            )
+        };
+        if run.has_table(measure.table) {
+            Ok(measure)
+        } else {
+            Err(absent().into())
+        }
     };
     names.iter().map(of).collect()
 }
@@ -317,10 +395,16 @@ fn asked(run: &Reader, names: &[String]) -> Result<Vec<Measure>> {
 fn choose(baseline: &mut Baseline, names: &[String], path: &Path) -> Result<()> {
     for name in names {
         if baseline.of_measure(name).next().is_none() {
-            let message = format!("baseline {} has no values of {}", path.display(), printable(name));
+            let message = format!(
+                "baseline {} has no values of {}",
+                path.display(),
+                printable(name)
+            );
             return Err(Failure::new(Exit::Usage, message).into());
         }
     }
-    baseline.columns.retain(|column| names.is_empty() || names.contains(&column.measure));
+    baseline
+        .columns
+        .retain(|column| names.is_empty() || names.contains(&column.measure));
     Ok(())
 }

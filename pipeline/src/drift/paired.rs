@@ -1,7 +1,8 @@
 //! The same documents in two runs, one by one: flipped verdicts and changed scores.
 //!
-//! A verdict is what removed a document in the stages that both runs have, if anything did. Where the runs hold their documents
-//! in another order, both are sorted by `doc_id` first. Cost: 16 bytes a document and score; sorting takes some 100 more.
+//! A verdict is what removed a document in the stages that both runs have, if anything did. Where
+//! the runs hold their documents in another order, both are sorted by `doc_id` first. Cost: 16
+//! bytes a document and score; sorting takes some 100 more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,24 +74,50 @@ impl Score {
 /// # Errors
 /// If a file cannot be read.
 pub fn paired(runs: [&Reader; 2], measures: &[Measure]) -> Result<Paired> {
-    let pairs = Pairs { runs, in_order: is_in_order(runs)? };
-    let stages: Vec<&str> = runs[0].removing().into_iter().filter(|stage| runs[1].has_table(stage)).collect();
+    let pairs = Pairs {
+        runs,
+        in_order: is_in_order(runs)?,
+    };
+    let stages: Vec<&str> = runs[0]
+        .removing()
+        .into_iter()
+        .filter(|stage| runs[1].has_table(stage))
+        .collect();
     let (flips, rules, mut examples) = flips(&pairs, &stages)?;
     let mut scores = Vec::new();
-    let is_in_both = |measure: &&Measure| !is_kept(measure) && runs.iter().all(|run| run.has_table(measure.table));
+    let is_in_both = |measure: &&Measure| {
+        !is_kept(measure) && runs.iter().all(|run| run.has_table(measure.table))
+    };
     for measure in measures.iter().filter(is_in_both) {
         scores.push(score(&pairs, measure)?);
     }
-    describe(runs[1], examples.iter_mut().chain(scores.iter_mut().flat_map(|score| &mut score.examples)).collect())?;
+    describe(
+        runs[1],
+        examples
+            .iter_mut()
+            .chain(scores.iter_mut().flat_map(|score| &mut score.examples))
+            .collect(),
+    )?;
     let (interval, mcnemar_p) = (flips.interval(CONFIDENCE), flips.mcnemar());
-    Ok(Paired { flips, interval, mcnemar_p, rules, examples, scores, stages })
+    Ok(Paired {
+        flips,
+        interval,
+        mcnemar_p,
+        rules,
+        examples,
+        scores,
+        stages,
+    })
 }
 
 type Counted = (Flips, BTreeMap<String, RuleFlips>, Vec<Example>);
 
 fn flips(pairs: &Pairs, stages: &[&'static str]) -> Result<Counted> {
     let verdicts = |batch: &RecordBatch| -> Result<Vec<Option<String>>> {
-        Ok(verdicts(batch, stages)?.into_iter().map(|rule| rule.map(str::to_owned)).collect())
+        Ok(verdicts(batch, stages)?
+            .into_iter()
+            .map(|rule| rule.map(str::to_owned))
+            .collect())
     };
     let (mut flips, mut rules) = (Flips::default(), BTreeMap::<String, RuleFlips>::new());
     let mut chosen: BTreeMap<u64, Example> = BTreeMap::new();
@@ -103,7 +130,16 @@ fn flips(pairs: &Pairs, stages: &[&'static str]) -> Result<Counted> {
             _ => continue,
         }
         let doc_id = format!("{id:032x}");
-        chosen.insert(hash(&doc_id), Example { doc_id, before, now, source: String::new(), url: None });
+        chosen.insert(
+            hash(&doc_id),
+            Example {
+                doc_id,
+                before,
+                now,
+                source: String::new(),
+                url: None,
+            },
+        );
         if chosen.len() > EXAMPLES {
             chosen.pop_last();
         }
@@ -114,14 +150,18 @@ fn flips(pairs: &Pairs, stages: &[&'static str]) -> Result<Counted> {
 fn score(pairs: &Pairs, measure: &Measure) -> Result<Score> {
     // NaN is no score.
     let scores = |batch: &RecordBatch| -> Result<Vec<f64>> {
-        Ok(measured(batch, measure)?.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+        Ok(measured(batch, measure)?
+            .into_iter()
+            .map(|value| value.unwrap_or(f64::NAN))
+            .collect())
     };
     let (mut all, mut most) = (Vec::new(), Vec::<(f64, u128, f64, f64)>::new());
     for pair in pairs.of(&measure_reads(measure), &scores)? {
         let (id, before, now) = pair?;
         all.push((before, now));
         let moved = (now - before).abs();
-        if moved > 0.0 && (most.len() < EXAMPLES || most.last().is_some_and(|last| last.0 < moved)) {
+        if moved > 0.0 && (most.len() < EXAMPLES || most.last().is_some_and(|last| last.0 < moved))
+        {
             let at = most.partition_point(|other| other.0 >= moved);
             most.insert(at, (moved, id, before, now));
             most.truncate(EXAMPLES);
@@ -134,8 +174,15 @@ fn score(pairs: &Pairs, measure: &Measure) -> Result<Score> {
         before: Some(before.to_string()),
         now: Some(now.to_string()),
     };
-    let change = score_change(all.into_iter().map(|(before, now)| (Some(before), Some(now))));
-    Ok(Score { measure: measure.name(), change, examples: most.into_iter().map(example).collect() })
+    let change = score_change(
+        all.into_iter()
+            .map(|(before, now)| (Some(before), Some(now))),
+    );
+    Ok(Score {
+        measure: measure.name(),
+        change,
+        examples: most.into_iter().map(example).collect(),
+    })
 }
 
 /// Two runs, document by document.
@@ -155,11 +202,17 @@ impl Pairs<'_> {
         of: &'a OfBatch<'a, T>,
     ) -> Result<impl Iterator<Item = Result<(u128, T, T)>> + 'a> {
         let [before, now] = self.runs.map(|run| rows(run, reads.to_vec(), of));
-        let [before, now]: [Rows<'a, T>; 2] =
-            if self.in_order { [before, now] } else { [sorted(before)?, sorted(now)?] };
+        let [before, now]: [Rows<'a, T>; 2] = if self.in_order {
+            [before, now]
+        } else {
+            [sorted(before)?, sorted(now)?]
+        };
         Ok(before.zip(now).map(|(before, now)| {
             let ((id, before), (other, now)) = (before?, now?);
-            ensure!(id == other, "the runs' documents differ, {id:032x} is not in both");
+            ensure!(
+                id == other,
+                "the runs' documents differ, {id:032x} is not in both"
+            );
             Ok((id, before, now))
         }))
     }
@@ -189,14 +242,21 @@ fn rows<'a, T: 'a>(run: &'a Reader, reads: Vec<Read>, of: &'a OfBatch<'a, T>) ->
     let of_batch = move |batch: Result<RecordBatch>| -> Result<Vec<(u128, T)>> {
         interrupt::check()?;
         let batch = batch?;
-        let ids = batch.column(0).as_string::<i32>().iter().map(|id| id_of(id.unwrap_or_default()));
-        ids.zip(of(&batch)?).map(|(id, own)| Ok((id?, own))).collect()
+        let ids = batch
+            .column(0)
+            .as_string::<i32>()
+            .iter()
+            .map(|id| id_of(id.unwrap_or_default()));
+        ids.zip(of(&batch)?)
+            .map(|(id, own)| Ok((id?, own)))
+            .collect()
     };
-    let batches =
-        run.shards().iter().flat_map(move |shard| match parts(shard, &all).and_then(|parts| Zip::open(&parts)) {
+    let batches = run.shards().iter().flat_map(move |shard| {
+        match parts(shard, &all).and_then(|parts| Zip::open(&parts)) {
             Ok(zip) => Box::new(zip) as Box<dyn Iterator<Item = Result<RecordBatch>>>,
             Err(error) => Box::new(std::iter::once(Err(error))),
-        });
+        }
+    });
     Box::new(batches.flat_map(move |batch| match of_batch(batch) {
         Ok(rows) => rows.into_iter().map(Ok).collect::<Vec<_>>(),
         Err(error) => vec![Err(error)],
@@ -204,12 +264,16 @@ fn rows<'a, T: 'a>(run: &'a Reader, reads: Vec<Read>, of: &'a OfBatch<'a, T>) ->
 }
 
 fn id_of(doc_id: &str) -> Result<u128> {
-    u128::from_str_radix(doc_id, 16).with_context(|| format!("doc_id {doc_id} is not 32 hex digits"))
+    u128::from_str_radix(doc_id, 16)
+        .with_context(|| format!("doc_id {doc_id} is not 32 hex digits"))
 }
 
 /// Fills in where examples are from.
 fn describe(run: &Reader, examples: Vec<&mut Example>) -> Result<()> {
-    let wanted: BTreeSet<String> = examples.iter().map(|example| example.doc_id.clone()).collect();
+    let wanted: BTreeSet<String> = examples
+        .iter()
+        .map(|example| example.doc_id.clone())
+        .collect();
     let mut found: BTreeMap<String, (String, Option<String>)> = BTreeMap::new();
     let reads = ["doc_id", "source", "url"].map(|column| read("documents", column));
     for shard in run.shards().iter().filter(|_| !wanted.is_empty()) {
@@ -218,7 +282,10 @@ fn describe(run: &Reader, examples: Vec<&mut Example>) -> Result<()> {
             let [ids, sources, urls] = [0, 1, 2].map(|at| batch.column(at).as_string::<i32>());
             for row in (0..batch.num_rows()).filter(|&row| wanted.contains(ids.value(row))) {
                 let url = urls.is_valid(row).then(|| urls.value(row).to_owned());
-                found.insert(ids.value(row).to_owned(), (sources.value(row).to_owned(), url));
+                found.insert(
+                    ids.value(row).to_owned(),
+                    (sources.value(row).to_owned(), url),
+                );
             }
         }
     }

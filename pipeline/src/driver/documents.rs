@@ -1,4 +1,5 @@
-//! Runs the stage `documents`: reads the units that are new, publishes all shards under their numbers, commits.
+//! Runs the stage `documents`: reads the units that are new, publishes all shards under their
+//! numbers, commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -43,12 +44,18 @@ pub enum InputState {
 pub fn input_states(manifest: &Manifest, run: Option<&RunDir>) -> Result<Vec<(Unit, InputState)>> {
     let units = units(manifest)?;
     let Some(run) = run else {
-        return Ok(units.into_iter().map(|unit| (unit, InputState::New)).collect());
+        return Ok(units
+            .into_iter()
+            .map(|unit| (unit, InputState::New))
+            .collect());
     };
     let finished = finished_units(run);
     let mut known = Known::load(run);
     finished.values().for_each(|result| known.remember(result));
-    let by_unit = run.commit(STAGE)?.map(|commit| by_unit(run, &commit)).unwrap_or_default();
+    let by_unit = run
+        .commit(STAGE)?
+        .map(|commit| by_unit(run, &commit))
+        .unwrap_or_default();
     let state = |unit: &Unit| {
         let source = &manifest.source[unit.source];
         let Some(inputs) = known.inputs(unit, &source.name) else {
@@ -58,23 +65,36 @@ pub fn input_states(manifest: &Manifest, run: Option<&RunDir>) -> Result<Vec<(Un
         if let Some(result) = by_unit.get(&key) {
             return InputState::Committed(result.clone());
         }
-        finished.get(&key).cloned().map_or(InputState::New, InputState::Finished)
+        finished
+            .get(&key)
+            .cloned()
+            .map_or(InputState::New, InputState::Finished)
     };
-    Ok(units.into_iter().map(|unit| (unit.clone(), state(&unit))).collect())
+    Ok(units
+        .into_iter()
+        .map(|unit| (unit.clone(), state(&unit)))
+        .collect())
 }
 
 /// Units whose files are all in the commit and there, by key.
 fn by_unit(run: &RunDir, commit: &Commit) -> BTreeMap<String, UnitResult> {
     let is_there = |table: &str, file: &FileEntry| {
-        fs::metadata(run.table(table).join(&file.path)).is_ok_and(|metadata| metadata.len() == file.size)
+        fs::metadata(run.table(table).join(&file.path))
+            .is_ok_and(|metadata| metadata.len() == file.size)
     };
     let mut damaged = BTreeSet::new();
     let mut found: BTreeMap<String, UnitResult> = BTreeMap::new();
     let quarantine = commit.tables.get("quarantine").into_iter().flatten();
-    let files = commit.files.iter().map(|file| (STAGE, file)).chain(quarantine.map(|file| ("quarantine", file)));
+    let files = commit
+        .files
+        .iter()
+        .map(|file| (STAGE, file))
+        .chain(quarantine.map(|file| ("quarantine", file)));
     // A unit without a record has no file, but it was read all the same.
     for input in &commit.inputs {
-        let result = found.entry(input.unit.clone()).or_insert_with(|| UnitResult::empty(&input.unit));
+        let result = found
+            .entry(input.unit.clone())
+            .or_insert_with(|| UnitResult::empty(&input.unit));
         result.inputs.push(input.clone());
     }
     for (table, file) in files {
@@ -82,8 +102,12 @@ fn by_unit(run: &RunDir, commit: &Commit) -> BTreeMap<String, UnitResult> {
         if !is_there(table, file) {
             damaged.insert(key.clone());
         }
-        let result = found.entry(key.clone()).or_insert_with(|| UnitResult::empty(key));
-        result.counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
+        let result = found
+            .entry(key.clone())
+            .or_insert_with(|| UnitResult::empty(key));
+        result
+            .counts
+            .add(file.counts.as_ref().unwrap_or(&Counts::default()));
         match table {
             STAGE => result.shards.push(file.clone()),
             _ => result.quarantine = Some(file.clone()),
@@ -98,14 +122,27 @@ fn finished_units(run: &RunDir) -> BTreeMap<String, UnitResult> {
     let Ok(entries) = fs::read_dir(run.ingest()) else {
         return BTreeMap::new();
     };
-    let texts = entries.flatten().filter_map(|entry| fs::read(entry.path().join(UNIT_FILE)).ok());
+    let texts = entries
+        .flatten()
+        .filter_map(|entry| fs::read(entry.path().join(UNIT_FILE)).ok());
     let results = texts.filter_map(|text| serde_json::from_slice::<UnitResult>(&text).ok());
     let is_whole = |result: &UnitResult| {
         let folder = unit_folder(run, &result.key);
-        let size = |file: &FileEntry| fs::metadata(folder.join(&file.path)).map(|metadata| metadata.len()).ok();
-        result.shards.iter().chain(&result.quarantine).all(|file| size(file) == Some(file.size))
+        let size = |file: &FileEntry| {
+            fs::metadata(folder.join(&file.path))
+                .map(|metadata| metadata.len())
+                .ok()
+        };
+        result
+            .shards
+            .iter()
+            .chain(&result.quarantine)
+            .all(|file| size(file) == Some(file.size))
     };
-    results.filter(is_whole).map(|result| (result.key.clone(), result)).collect()
+    results
+        .filter(is_whole)
+        .map(|result| (result.key.clone(), result))
+        .collect()
 }
 
 impl Driver {
@@ -113,24 +150,40 @@ impl Driver {
     pub(super) fn ingest(&self) -> Result<bool> {
         let states = input_states(&self.manifest, Some(&self.run))?;
         let current = self.run.commit(STAGE)?;
-        let new = states.iter().filter(|(_, state)| matches!(state, InputState::New)).count();
+        let new = states
+            .iter()
+            .filter(|(_, state)| matches!(state, InputState::New))
+            .count();
         let progress = Progress::start(STAGE, new);
         let known = Mutex::new(Known::load(&self.run));
-        let results = self.engine.for_each(&states, |number, (unit, state)| match state {
-            InputState::Committed(result) | InputState::Finished(result) => Ok(result.clone()),
-            InputState::New => {
-                interrupt::check()?;
-                let result = self.read_new(unit, number)?;
-                known.lock().expect("no thread panics while it holds this").remember(&result);
-                progress.shard(&unit.files[0].relative, result.counts.docs.kept, result.counts.bytes.kept);
-                Ok(result)
-            }
-        })?;
-        let mut known = known.into_inner().expect("no thread panics while it holds this");
+        let results = self
+            .engine
+            .for_each(&states, |number, (unit, state)| match state {
+                InputState::Committed(result) | InputState::Finished(result) => Ok(result.clone()),
+                InputState::New => {
+                    interrupt::check()?;
+                    let result = self.read_new(unit, number)?;
+                    known
+                        .lock()
+                        .expect("no thread panics while it holds this")
+                        .remember(&result);
+                    progress.shard(
+                        &unit.files[0].relative,
+                        result.counts.docs.kept,
+                        result.counts.bytes.kept,
+                    );
+                    Ok(result)
+                }
+            })?;
+        let mut known = known
+            .into_inner()
+            .expect("no thread panics while it holds this");
         results.iter().for_each(|result| known.remember(result));
         let contents = self.publish_units(&states, &results, current.as_ref())?;
         let unchanged = current.is_some_and(|commit| {
-            commit.files == contents.files && commit.tables == contents.tables && commit.inputs == contents.inputs
+            commit.files == contents.files
+                && commit.tables == contents.tables
+                && commit.inputs == contents.inputs
         });
         if !unchanged {
             self.commit(STAGE, ingest::VERSION, contents)?;
@@ -138,7 +191,8 @@ impl Driver {
         }
         known.save(&self.run)?;
         let published = self.run.ingest();
-        durable::remove_dir(&published).with_context(|| format!("cannot delete {}", published.display()))?;
+        durable::remove_dir(&published)
+            .with_context(|| format!("cannot delete {}", published.display()))?;
         self.check_quarantine(&results)?;
         Ok(!unchanged)
     }
@@ -146,16 +200,21 @@ impl Driver {
     fn read_new(&self, unit: &Unit, number: usize) -> Result<UnitResult> {
         let staging = self.run.staging().join(format!("unit-{number}"));
         let result = read_unit(unit, &self.manifest, &staging)?;
-        self.run.write(&staging.join(UNIT_FILE), &serde_json::to_vec(&result)?)?;
-        durable::sync_dir(&staging).with_context(|| format!("cannot write {}", staging.display()))?;
+        self.run
+            .write(&staging.join(UNIT_FILE), &serde_json::to_vec(&result)?)?;
+        durable::sync_dir(&staging)
+            .with_context(|| format!("cannot write {}", staging.display()))?;
         let folder = unit_folder(&self.run, &result.key);
-        // Two units of equal files and settings cannot be, a source's paths are unique: one that is there is a leftover.
-        durable::remove_dir(&folder).with_context(|| format!("cannot replace {}", folder.display()))?;
+        // Two units of equal files and settings cannot be, a source's paths are unique: one that is
+        // there is a leftover.
+        durable::remove_dir(&folder)
+            .with_context(|| format!("cannot replace {}", folder.display()))?;
         self.run.publish(&staging, &folder)?;
         Ok(result)
     }
 
-    /// Gives every shard its final name. Shards that are committed keep theirs; new ones are numbered on from the highest.
+    /// Gives every shard its final name. Shards that are committed keep theirs; new ones are
+    /// numbered on from the highest.
     fn publish_units(
         &self,
         states: &[(Unit, InputState)],
@@ -170,11 +229,20 @@ impl Driver {
             .flat_map(|commit| &commit.files)
             .map(|file| (file.key.as_str(), file.path.as_str()))
             .collect();
-        let numbers = former.values().filter_map(|path| number(path).parse::<u32>().ok());
-        let wanted: BTreeSet<&str> =
-            results.iter().flat_map(|result| &result.shards).map(|file| file.key.as_str()).collect();
+        let numbers = former
+            .values()
+            .filter_map(|path| number(path).parse::<u32>().ok());
+        let wanted: BTreeSet<&str> = results
+            .iter()
+            .flat_map(|result| &result.shards)
+            .map(|file| file.key.as_str())
+            .collect();
         let none_kept = !former.keys().any(|key| wanted.contains(key));
-        let mut next = if none_kept { 0 } else { numbers.max().map_or(0, |highest| highest + 1) };
+        let mut next = if none_kept {
+            0
+        } else {
+            numbers.max().map_or(0, |highest| highest + 1)
+        };
         for ((unit, state), result) in states.iter().zip(results) {
             let published = matches!(state, InputState::Committed(_));
             let is_new = matches!(state, InputState::New);
@@ -198,19 +266,37 @@ impl Driver {
                     entry.path = format!("part-{}.parquet", &entry.key[..16]);
                     self.publish_shard(result, quarantine, "quarantine", &entry.path, is_new)?;
                 }
-                contents.tables.entry("quarantine".to_owned()).or_default().push(entry);
+                contents
+                    .tables
+                    .entry("quarantine".to_owned())
+                    .or_default()
+                    .push(entry);
             }
             let source = &self.manifest.source[unit.source].name;
-            contents.sources.entry(source.clone()).or_default().add(&result.counts);
+            contents
+                .sources
+                .entry(source.clone())
+                .or_default()
+                .add(&result.counts);
             contents.inputs.extend(result.inputs.iter().cloned());
         }
-        contents.inputs.sort_by(|a: &Input, b: &Input| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
+        contents
+            .inputs
+            .sort_by(|a: &Input, b: &Input| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
         Ok(contents)
     }
 
-    /// Gives a shard its final name. The waiting file stays until the commit: an interrupted run may have to number anew. One that
-    /// this process did not write is not trusted: its digest is checked where it is read.
-    fn publish_shard(&self, unit: &UnitResult, file: &FileEntry, table: &str, name: &str, is_new: bool) -> Result<()> {
+    /// Gives a shard its final name. The waiting file stays until the commit: an interrupted run
+    /// may have to number anew. One that this process did not write is not trusted: its digest is
+    /// checked where it is read.
+    fn publish_shard(
+        &self,
+        unit: &UnitResult,
+        file: &FileEntry,
+        table: &str,
+        name: &str,
+        is_new: bool,
+    ) -> Result<()> {
         let waiting = unit_folder(&self.run, &unit.key).join(&file.path);
         let path = self.run.table(table).join(name);
         if is_file(&path, file)? {
@@ -221,9 +307,11 @@ impl Driver {
         // Not every file system has second names.
         if durable::hard_link(&waiting, &staged).is_err() {
             // A link that was made although an error was returned must not be written through.
-            durable::remove(&staged).with_context(|| format!("cannot replace {}", staged.display()))?;
-            durable::copy(&waiting, &staged)
-                .with_context(|| format!("cannot copy {} to {}", waiting.display(), staged.display()))?;
+            durable::remove(&staged)
+                .with_context(|| format!("cannot replace {}", staged.display()))?;
+            durable::copy(&waiting, &staged).with_context(|| {
+                format!("cannot copy {} to {}", waiting.display(), staged.display())
+            })?;
         }
         self.run.publish(&staged, &path)?;
         if is_new {
@@ -232,7 +320,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Stops a run that is mostly garbage. What was set aside is committed by now, so that it can be looked at.
+    /// Stops a run that is mostly garbage. What was set aside is committed by now, so that it can
+    /// be looked at.
     fn check_quarantine(&self, results: &[UnitResult]) -> Result<()> {
         let mut counts = Counts::default();
         results.iter().for_each(|result| counts.add(&result.counts));
@@ -240,7 +329,10 @@ impl Driver {
         if bad == 0 {
             return Ok(());
         }
-        let first = match results.iter().find_map(|result| result.first_damage.clone()) {
+        let first = match results
+            .iter()
+            .find_map(|result| result.first_damage.clone())
+        {
             Some(first) => first,
             None => self.first_damage()?,
         };
@@ -253,19 +345,29 @@ impl Driver {
             let hint = format!("see the table quarantine in {}", self.run.root().display());
             return Err(Failure::new(Exit::No, message).hint(hint).into());
         }
-        progress::say(&format!("curate: warning: {bad} of {records} records are in quarantine; the first: {first}"));
+        progress::say(&format!(
+            "curate: warning: {bad} of {records} records are in quarantine; the first: {first}"
+        ));
         Ok(())
     }
 
     /// The first row of the quarantine, for messages of runs that read nothing themselves.
     fn first_damage(&self) -> Result<String> {
         let commit = self.committed(STAGE)?;
-        let Some(file) = commit.tables.get("quarantine").and_then(|files| files.first()) else {
+        let Some(file) = commit
+            .tables
+            .get("quarantine")
+            .and_then(|files| files.first())
+        else {
             return Ok("unknown".to_owned());
         };
-        let columns = ["path", "reason", "detail"].map(|name| (name.to_owned(), name.to_owned())).to_vec();
+        let columns = ["path", "reason", "detail"]
+            .map(|name| (name.to_owned(), name.to_owned()))
+            .to_vec();
         let part = crate::zip::Part::of(&self.run.stored("quarantine", file), columns);
-        let batch = crate::zip::Zip::open(&[part])?.next().context("a quarantine file has rows")??;
+        let batch = crate::zip::Zip::open(&[part])?
+            .next()
+            .context("a quarantine file has rows")??;
         let text = |column: usize| batch.column(column).as_string::<i32>().value(0).to_owned();
         Ok(format!("{}: {}: {}", text(0), text(1), text(2)))
     }
@@ -277,7 +379,9 @@ fn is_file(path: &Path, file: &FileEntry) -> Result<bool> {
         return Ok(false);
     }
     let mut digest = blake3::Hasher::new();
-    digest.update_reader(fs::File::open(path)?).with_context(|| format!("cannot read {}", path.display()))?;
+    digest
+        .update_reader(fs::File::open(path)?)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(digest.finalize().to_hex().as_str() == file.digest)
 }
 

@@ -1,4 +1,5 @@
-//! Earlier runs that duplicates are looked for in, as `dedup.against` names them. They are read, never changed.
+//! Earlier runs that duplicates are looked for in, as `dedup.against` names them. They are read,
+//! never changed.
 
 use std::path::Path;
 
@@ -27,7 +28,8 @@ pub(super) fn digest(manifest: &Manifest) -> Result<Option<String>> {
             keys.push(committed(&run, name, table)?.key);
         }
     }
-    Ok((!keys.is_empty()).then(|| key::digest(&keys.iter().map(String::as_str).collect::<Vec<_>>())))
+    Ok((!keys.is_empty())
+        .then(|| key::digest(&keys.iter().map(String::as_str).collect::<Vec<_>>())))
 }
 
 /// Refuses earlier runs whose signatures cannot be compared with those of this one.
@@ -35,20 +37,32 @@ pub(super) fn digest(manifest: &Manifest) -> Result<Option<String>> {
 /// # Errors
 /// Exit 2 with the settings of both.
 pub(super) fn check(manifest: &Manifest, stages: &[AnyStage]) -> Result<()> {
-    let signatures = stages.iter().map(AnyStage::stage).find(|stage| stage.name() == "signatures");
+    let signatures = stages
+        .iter()
+        .map(AnyStage::stage)
+        .find(|stage| stage.name() == "signatures");
     let signatures = signatures.context("there is a stage signatures")?;
     let own = signatures.config().to_string();
     for name in &manifest.dedup.against {
         let commit = committed(&open(name)?, name, "signatures")?;
-        let settings = commit.files.iter().filter_map(|file| file.parts.get("config"));
+        let settings = commit
+            .files
+            .iter()
+            .filter_map(|file| file.parts.get("config"));
         if let Some(theirs) = settings.into_iter().find(|theirs| **theirs != own) {
-            let message = format!("dedup.against: {name} has signatures of {theirs}, this manifest asks for {own}");
+            let message = format!(
+                "dedup.against: {name} has signatures of {theirs}, this manifest asks for {own}"
+            );
             return Err(Failure::new(Exit::Usage, message).into());
         }
         if commit.version != signatures.version() {
             let (theirs, own) = (commit.version, signatures.version());
-            let message = format!("dedup.against: {name} has signatures of version {theirs}, this program makes {own}");
-            return Err(Failure::new(Exit::Usage, message).hint("run it again with this program").into());
+            let message = format!(
+                "dedup.against: {name} has signatures of version {theirs}, this program makes {own}"
+            );
+            return Err(Failure::new(Exit::Usage, message)
+                .hint("run it again with this program")
+                .into());
         }
     }
     Ok(())
@@ -61,8 +75,14 @@ pub(super) fn check(manifest: &Manifest, stages: &[AnyStage]) -> Result<()> {
 pub(super) fn shards(manifest: &Manifest) -> Result<Vec<(String, Shards)>> {
     let of_run = |name: &String| {
         let run = open(name)?;
-        let rows = committed(&run, name, "documents")?.files.into_iter().map(|file| file.rows);
-        Ok((name.clone(), run.shard_files()?.into_iter().zip(rows).collect()))
+        let rows = committed(&run, name, "documents")?
+            .files
+            .into_iter()
+            .map(|file| file.rows);
+        Ok((
+            name.clone(),
+            run.shard_files()?.into_iter().zip(rows).collect(),
+        ))
     };
     manifest.dedup.against.iter().map(of_run).collect()
 }
@@ -72,6 +92,11 @@ fn open(name: &str) -> Result<RunDir> {
 }
 
 fn committed(run: &RunDir, name: &str, stage: &str) -> Result<Commit> {
-    let missing = || Failure::new(Exit::Usage, format!("dedup.against: stage {stage} has not run in {name}"));
+    let missing = || {
+        Failure::new(
+            Exit::Usage,
+            format!("dedup.against: stage {stage} has not run in {name}"),
+        )
+    };
     Ok(run.commit(stage)?.ok_or_else(missing)?)
 }

@@ -1,5 +1,5 @@
-//! Which files a stage must consist of: a key for each shard, from settings and from the keys of what the shard is made of.
-//! Nothing is read, so `curate plan` asks the same questions as a run.
+//! Which files a stage must consist of: a key for each shard, from settings and from the keys of
+//! what the shard is made of. Nothing is read, so `curate plan` asks the same questions as a run.
 
 use std::collections::BTreeMap;
 
@@ -27,22 +27,31 @@ pub struct Expected {
 /// Keys of the files of each table so far, in the documents' order.
 pub type Keys = BTreeMap<String, Vec<String>>;
 
-/// The files of a row-aligned stage, one for each file of `documents`, and those of its further tables.
+/// The files of a row-aligned stage, one for each file of `documents`, and those of its further
+/// tables.
 ///
 /// # Errors
 /// If a table that the stage reads is not in `keys`.
 pub fn expected(stage: &AnyStage, documents: &[FileEntry], keys: &Keys) -> Result<Vec<Expected>> {
     let base = stage.stage();
     let tables = tables_read(base);
-    let mut common: BTreeMap<String, String> = [("config".to_owned(), base.config().to_string())].into();
-    common.extend(base.resources().into_iter().map(|(name, digest)| (name.to_owned(), digest)));
+    let mut common: BTreeMap<String, String> =
+        [("config".to_owned(), base.config().to_string())].into();
+    common.extend(
+        base.resources()
+            .into_iter()
+            .map(|(name, digest)| (name.to_owned(), digest)),
+    );
     let AnyStage::Corpus(corpus) = stage else {
         let shards = documents.iter().enumerate().map(|(shard, document)| {
             let mut parts = common.clone();
             for table in &tables {
                 let key = keys.get(*table).and_then(|keys| keys.get(shard));
-                parts
-                    .insert((*table).to_owned(), key.with_context(|| format!("{table} has no shard {shard}"))?.clone());
+                parts.insert(
+                    (*table).to_owned(),
+                    key.with_context(|| format!("{table} has no shard {shard}"))?
+                        .clone(),
+                );
             }
             Ok(file(base, base.name(), number(&document.path), parts))
         });
@@ -56,18 +65,30 @@ pub fn expected(stage: &AnyStage, documents: &[FileEntry], keys: &Keys) -> Resul
         parts.insert("shard".to_owned(), shard.to_string());
         files.push(file(base, base.name(), number(&document.path), parts));
     }
-    files.extend(corpus.tables().iter().map(|table| file(base, table, "00000", common.clone())));
+    files.extend(
+        corpus
+            .tables()
+            .iter()
+            .map(|table| file(base, table, "00000", common.clone())),
+    );
     Ok(files)
 }
 
 fn file(stage: &dyn Stage, table: &str, number: &str, parts: BTreeMap<String, String>) -> Expected {
     let key = key::of_parts(table, stage.version(), &parts);
-    Expected { table: table.to_owned(), path: format!("part-{number}-{}.parquet", key::short(&key)), key, parts }
+    Expected {
+        table: table.to_owned(),
+        path: format!("part-{number}-{}.parquet", key::short(&key)),
+        key,
+        parts,
+    }
 }
 
 /// The number in `part-00000-<key8>.parquet`; empty for other names.
 pub fn number(path: &str) -> &str {
-    path.strip_prefix("part-").and_then(|rest| rest.split('-').next()).unwrap_or_default()
+    path.strip_prefix("part-")
+        .and_then(|rest| rest.split('-').next())
+        .unwrap_or_default()
 }
 
 /// The tables a stage reads, each once, sorted.
@@ -86,17 +107,21 @@ pub fn corpus_digest(tables: &[&str], keys: &Keys) -> Result<String> {
     let mut all = Vec::new();
     for table in tables {
         all.push(*table);
-        let keys = keys.get(*table).with_context(|| format!("stage {table} has not run"))?;
+        let keys = keys
+            .get(*table)
+            .with_context(|| format!("stage {table} has not run"))?;
         all.extend(keys.iter().map(String::as_str));
     }
     Ok(key::digest(&all))
 }
 
-/// The files that are there already, by key: of the commit, of a retired one, and finished shards that were not committed.
+/// The files that are there already, by key: of the commit, of a retired one, and finished shards
+/// that were not committed.
 pub struct Existing(BTreeMap<String, FileEntry>);
 
 impl Existing {
-    /// What the run directory holds of a stage and its tables. A file that is gone or has another size does not count.
+    /// What the run directory holds of a stage and its tables. A file that is gone or has another
+    /// size does not count.
     pub fn load(run: &RunDir, stage: &str, tables: &[&str]) -> Result<Existing> {
         let mut found = BTreeMap::new();
         let mut add = |table: &str, entries: Vec<FileEntry>, is_committed: bool| {
@@ -104,15 +129,21 @@ impl Existing {
                 let path = run.table(table).join(&entry.path);
                 // A receipt that somebody edited is as good as none.
                 let named = number(&entry.path);
-                if entry.path != format!("part-{named}-{}.parquet", key::short(&entry.key)) || named.is_empty() {
+                if entry.path != format!("part-{named}-{}.parquet", key::short(&entry.key))
+                    || named.is_empty()
+                {
                     continue;
                 }
                 match std::fs::metadata(&path) {
-                    Ok(metadata) if metadata.len() == entry.size => drop(found.insert(entry.key.clone(), entry)),
+                    Ok(metadata) if metadata.len() == entry.size => {
+                        drop(found.insert(entry.key.clone(), entry))
+                    }
                     // A receipt may be older than what it speaks of.
                     _ if !is_committed => {}
                     found => {
-                        let size = found.map_or("is missing".to_owned(), |found| format!("has {} bytes", found.len()));
+                        let size = found.map_or("is missing".to_owned(), |found| {
+                            format!("has {} bytes", found.len())
+                        });
                         let path = path.display();
                         progress::say(&format!(
                             "curate: warning: {path} {size}, {} were committed; it is made again",

@@ -1,10 +1,13 @@
-//! Buckets, mixes and mixtures: the pool gathered from narrow columns, epochs and draws decided, text exported.
+//! Buckets, mixes and mixtures: the pool gathered from narrow columns, epochs and draws decided,
+//! text exported.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{
+    ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+};
 use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
 use curate_schemas::commit::FileEntry;
 use curate_schemas::manifest::{Manifest, Mixture, MixtureSource, Strategy};
@@ -66,8 +69,15 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         let mut doc = (shard as u64) << 32;
         for batch in Zip::open(&parts(files, &reads)?)? {
             let batch = batch?;
-            let column = |name: &str| batch.column_by_name(name).with_context(|| format!("{name} was not read"));
-            let (ids, sources) = (column("doc_id")?.as_string::<i32>(), column("source")?.as_string::<i32>());
+            let column = |name: &str| {
+                batch
+                    .column_by_name(name)
+                    .with_context(|| format!("{name} was not read"))
+            };
+            let (ids, sources) = (
+                column("doc_id")?.as_string::<i32>(),
+                column("source")?.as_string::<i32>(),
+            );
             let domains = column("domain")?.as_string::<i32>();
             let bytes = column("bytes")?.as_primitive::<UInt64Type>();
             let tokens = column("tokens")?.as_primitive::<UInt64Type>();
@@ -79,11 +89,17 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
                 if !reached.value(row) || removed.is_valid(row) {
                     continue;
                 }
-                let origin = origin(&mut numbers, &mut known, sources.value(row), domains.value(row));
+                let origin = origin(
+                    &mut numbers,
+                    &mut known,
+                    sources.value(row),
+                    domains.value(row),
+                );
                 let doc_id = ids.value(row);
                 pool.documents.push(Document {
                     doc: doc - 1,
-                    doc_id: parse_doc_id(doc_id).with_context(|| format!("\"{doc_id}\" is no doc_id"))?,
+                    doc_id: parse_doc_id(doc_id)
+                        .with_context(|| format!("\"{doc_id}\" is no doc_id"))?,
                     origin,
                     tokens: tokens.value(row),
                     bytes: bytes.value(row),
@@ -107,31 +123,53 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
 }
 
 /// The number of a (source, domain) pair, the next one where it is new.
-fn origin(numbers: &mut BTreeMap<String, BTreeMap<String, u32>>, known: &mut u32, source: &str, domain: &str) -> u32 {
+fn origin(
+    numbers: &mut BTreeMap<String, BTreeMap<String, u32>>,
+    known: &mut u32,
+    source: &str,
+    domain: &str,
+) -> u32 {
     if let Some(&number) = numbers.get(source).and_then(|domains| domains.get(domain)) {
         return number;
     }
     *known += 1;
-    numbers.entry(source.to_owned()).or_default().insert(domain.to_owned(), *known - 1);
+    numbers
+        .entry(source.to_owned())
+        .or_default()
+        .insert(domain.to_owned(), *known - 1);
     *known - 1
 }
 
-/// Calls `visit` with each row of a committed mix, in the documents' order: `doc_id` and draws. Says whether there is one.
+/// Calls `visit` with each row of a committed mix, in the documents' order: `doc_id` and draws.
+/// Says whether there is one.
 ///
 /// # Errors
 /// If the file cannot be read, holds no `doc_id`, or `visit` fails.
-pub fn each_draw(run: &RunDir, name: &str, visit: &mut dyn FnMut(u128, u32) -> Result<()>) -> Result<bool> {
+pub fn each_draw(
+    run: &RunDir,
+    name: &str,
+    visit: &mut dyn FnMut(u128, u32) -> Result<()>,
+) -> Result<bool> {
     let folder = format!("mix/{name}");
     let Some(commit) = run.commit(&folder)? else {
         return Ok(false);
     };
     for file in &commit.files {
-        let columns = ["doc_id", "draws"].map(|column| (column.to_owned(), column.to_owned())).to_vec();
+        let columns = ["doc_id", "draws"]
+            .map(|column| (column.to_owned(), column.to_owned()))
+            .to_vec();
         for batch in Zip::open(&[Part::of(&run.stored(&folder, file), columns)])? {
             let batch = batch?;
             let draws = batch.column(1).as_primitive::<UInt32Type>();
-            for (id, draws) in batch.column(0).as_string::<i32>().iter().zip(draws.values()) {
-                let id = id.and_then(parse_doc_id).with_context(|| format!("{folder} has a row without a doc_id"))?;
+            for (id, draws) in batch
+                .column(0)
+                .as_string::<i32>()
+                .iter()
+                .zip(draws.values())
+            {
+                let id = id
+                    .and_then(parse_doc_id)
+                    .with_context(|| format!("{folder} has a row without a doc_id"))?;
                 visit(id, *draws)?;
             }
         }
@@ -151,7 +189,10 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
         while at < draws.len() && pool.documents[at].doc_id != doc_id {
             at += 1;
         }
-        ensure!(at < draws.len(), "mix/{name} names a document that is not in the pool: {doc_id:032x}");
+        ensure!(
+            at < draws.len(),
+            "mix/{name} names a document that is not in the pool: {doc_id:032x}"
+        );
         draws[at] = count;
         Ok(())
     })?;
@@ -162,7 +203,12 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
 ///
 /// # Errors
 /// If a stage has not run.
-pub fn mixture_expected(table: &str, mixture: Option<&Mixture>, manifest: &Manifest, keys: &Keys) -> Result<Expected> {
+pub fn mixture_expected(
+    table: &str,
+    mixture: Option<&Mixture>,
+    manifest: &Manifest,
+    keys: &Keys,
+) -> Result<Expected> {
     let corpus = corpus_digest(&["documents", "signals", "tokens", "quality"], keys)?;
     let mut parts: BTreeMap<String, String> = [("corpus".to_owned(), corpus)].into();
     if let Some(mixture) = mixture {
@@ -177,18 +223,29 @@ pub fn mixture_expected(table: &str, mixture: Option<&Mixture>, manifest: &Manif
         parts.insert("config".to_owned(), config.to_string());
     }
     let key = key::of_parts(table, VERSION, &parts);
-    Ok(Expected { table: table.to_owned(), path: format!("part-00000-{}.parquet", key::short(&key)), key, parts })
+    Ok(Expected {
+        table: table.to_owned(),
+        path: format!("part-00000-{}.parquet", key::short(&key)),
+        key,
+        parts,
+    })
 }
 
 impl Driver {
     /// Brings buckets, mixes and mixtures up to date; says for each whether anything was computed.
     pub(super) fn run_mixtures(&self) -> Result<Vec<(String, bool)>> {
         let keys = self.keys()?;
-        let mut wanted = vec![(mixture_expected("buckets", None, &self.manifest, &keys)?, None)];
+        let mut wanted = vec![(
+            mixture_expected("buckets", None, &self.manifest, &keys)?,
+            None,
+        )];
         for mixture in &self.manifest.mixture {
             for folder in ["mix", "mixture"] {
                 let table = format!("{folder}/{}", mixture.name);
-                wanted.push((mixture_expected(&table, Some(mixture), &self.manifest, &keys)?, Some(mixture)));
+                wanted.push((
+                    mixture_expected(&table, Some(mixture), &self.manifest, &keys)?,
+                    Some(mixture),
+                ));
             }
         }
         let is_current = |file: &Expected| -> Result<bool> {
@@ -196,11 +253,16 @@ impl Driver {
                 return Ok(false);
             };
             let existing = Existing::load(&self.run, &file.table, &[])?;
-            let all_there = commit
-                .files
-                .iter()
-                .all(|file| existing.get(&file.key).is_some_and(|there| there.digest == file.digest));
-            Ok(all_there && commit.files.first().is_some_and(|first| first.key == file.key))
+            let all_there = commit.files.iter().all(|file| {
+                existing
+                    .get(&file.key)
+                    .is_some_and(|there| there.digest == file.digest)
+            });
+            Ok(all_there
+                && commit
+                    .files
+                    .first()
+                    .is_some_and(|first| first.key == file.key))
         };
         // Mixtures that the manifest no longer asks for are no part of the run; their files stay.
         for folder in ["mixture", "mix"] {
@@ -250,31 +312,63 @@ impl Driver {
                 vec![self.write_rows("mix", file, &mix_rows(pool, &draws)?)?]
             }
             (Some(mixture), false) => {
-                let draws = read_draws(&self.run, &mixture.name, pool)?.context("a mixture follows its mix")?;
+                let draws = read_draws(&self.run, &mixture.name, pool)?
+                    .context("a mixture follows its mix")?;
                 self.export_mixture(mixture, file, pool, &draws)?
             }
         };
         let rows = files.iter().map(|file| file.rows).sum();
         progress.shard("committed", rows, 0);
-        self.commit(&file.table, VERSION, Contents { files, ..Contents::default() })
+        self.commit(
+            &file.table,
+            VERSION,
+            Contents {
+                files,
+                ..Contents::default()
+            },
+        )
     }
 
     fn draw(&self, mixture: &Mixture, pool: &Pooled, buckets: &[Bucket]) -> Result<Draws> {
         let request = request(&self.manifest, mixture, pool);
-        let epochs = mix::baseline(&method(&self.manifest, mixture), buckets, &request).map_err(|infeasible| {
-            let message = format!("mixture \"{}\" cannot be had: {infeasible}", mixture.name);
-            let failure = Failure::new(Exit::No, message);
-            match infeasible.feasible {
-                0 => failure.hint("change the shares of [[mixture_source]]"),
-                most => failure.hint(format!("ask for {most} tokens or fewer, or raise max_epochs")),
-            }
-        })?;
+        let epochs = mix::baseline(&method(&self.manifest, mixture), buckets, &request).map_err(
+            |infeasible| {
+                let message = format!("mixture \"{}\" cannot be had: {infeasible}", mixture.name);
+                let failure = Failure::new(Exit::No, message);
+                match infeasible.feasible {
+                    0 => failure.hint("change the shares of [[mixture_source]]"),
+                    most => failure.hint(format!(
+                        "ask for {most} tokens or fewer, or raise max_epochs"
+                    )),
+                }
+            },
+        )?;
         let caps = request.caps(buckets);
-        let draws = mix::draws(&pool.documents, buckets, &epochs, &caps, self.manifest.run.seed, &mixture.name);
-        let drawn: u64 = pool.documents.iter().zip(&draws).map(|(document, n)| document.tokens * u64::from(*n)).sum();
-        let longest = pool.documents.iter().map(|document| document.tokens).max().unwrap_or(0);
+        let draws = mix::draws(
+            &pool.documents,
+            buckets,
+            &epochs,
+            &caps,
+            self.manifest.run.seed,
+            &mixture.name,
+        );
+        let drawn: u64 = pool
+            .documents
+            .iter()
+            .zip(&draws)
+            .map(|(document, n)| document.tokens * u64::from(*n))
+            .sum();
+        let longest = pool
+            .documents
+            .iter()
+            .map(|document| document.tokens)
+            .max()
+            .unwrap_or(0);
         if drawn.abs_diff(mixture.tokens) > longest {
-            let message = format!("mixture \"{}\" has {drawn} tokens, {} were asked for", mixture.name, mixture.tokens);
+            let message = format!(
+                "mixture \"{}\" has {drawn} tokens, {} were asked for",
+                mixture.name, mixture.tokens
+            );
             return Err(Failure::new(Exit::Broken, message).into());
         }
         Ok(draws)
@@ -305,29 +399,51 @@ impl Driver {
             }
             let key = key::of_parts(&file.table, VERSION, &parts);
             let path = format!("part-{part:05}-{}.parquet", key::short(&key));
-            Expected { table: file.table.clone(), path, key, parts }
+            Expected {
+                table: file.table.clone(),
+                path,
+                key,
+                parts,
+            }
         };
         let wanted: Vec<Expected> = (0..plan.parts).map(name).collect();
         let missing = |part: usize| existing.get(&wanted[part].key).is_none();
         let spill = self.run.spill().join("export");
         let text = TextColumns::last(&self.manifest);
-        export::spill(&plan, &shards, text, &spill, self.manifest.run.memory / 8, &missing)?;
+        export::spill(
+            &plan,
+            &shards,
+            text,
+            &spill,
+            self.manifest.run.memory / 8,
+            &missing,
+        )?;
         let entries = self.engine.for_each(&wanted, |part, file| {
             interrupt::check()?;
             if let Some(entry) = existing.get(&file.key) {
                 return Ok(entry.clone());
             }
             let staged = self.run.staging().join(format!("mixture-{}", file.path));
-            publish(self, file, export::write_part(&plan, part, &spill, &staged)?, None)
+            publish(
+                self,
+                file,
+                export::write_part(&plan, part, &spill, &staged)?,
+                None,
+            )
         })?;
-        durable::remove_dir(&spill).with_context(|| format!("cannot delete {}", spill.display()))?;
+        durable::remove_dir(&spill)
+            .with_context(|| format!("cannot delete {}", spill.display()))?;
         Ok(entries)
     }
 }
 
 /// What bounds the sources of a mixture.
 fn bounds<'m>(manifest: &'m Manifest, mixture: &Mixture) -> Vec<&'m MixtureSource> {
-    manifest.mixture_source.iter().filter(|bounds| bounds.mixture == mixture.name).collect()
+    manifest
+        .mixture_source
+        .iter()
+        .filter(|bounds| bounds.mixture == mixture.name)
+        .collect()
 }
 
 /// What a mixture asks of a pool: the manifest's sources, each with its bounds.
@@ -335,16 +451,31 @@ pub fn request(manifest: &Manifest, mixture: &Mixture, pool: &Pooled) -> Request
     let bounds = bounds(manifest, mixture);
     let source = |name: &str| match bounds.iter().find(|bounds| bounds.source == name) {
         None => SourceBounds::free(name),
-        Some(MixtureSource { min_share, max_share, max_epochs, .. }) => SourceBounds {
+        Some(MixtureSource {
+            min_share,
+            max_share,
+            max_epochs,
+            ..
+        }) => SourceBounds {
             name: name.to_owned(),
             min_share: *min_share,
             max_share: *max_share,
             max_epochs: *max_epochs,
         },
     };
-    let place = |name: &String| manifest.source.iter().position(|source| source.name == *name).unwrap_or(0) as u32;
+    let place = |name: &String| {
+        manifest
+            .source
+            .iter()
+            .position(|source| source.name == *name)
+            .unwrap_or(0) as u32
+    };
     Request {
-        sources: manifest.source.iter().map(|declared| source(&declared.name)).collect(),
+        sources: manifest
+            .source
+            .iter()
+            .map(|declared| source(&declared.name))
+            .collect(),
         source_of: pool.origins.iter().map(|(name, _)| place(name)).collect(),
         ..Request::new(mixture.tokens, mixture.max_epochs)
     }
@@ -353,7 +484,9 @@ pub fn request(manifest: &Manifest, mixture: &Mixture, pool: &Pooled) -> Request
 /// How a mixture's epochs are chosen.
 pub fn method(manifest: &Manifest, mixture: &Mixture) -> Method {
     let share = |name: &str| {
-        let bounds = bounds(manifest, mixture).into_iter().find(|bounds| bounds.source == name);
+        let bounds = bounds(manifest, mixture)
+            .into_iter()
+            .find(|bounds| bounds.source == name);
         bounds.and_then(|bounds| bounds.share).unwrap_or(0.0)
     };
     match mixture.strategy {
@@ -361,33 +494,62 @@ pub fn method(manifest: &Manifest, mixture: &Mixture) -> Method {
         Strategy::Natural => Method::Natural,
         Strategy::Unimax => Method::Unimax,
         Strategy::Temperature => Method::Temperature(mixture.temperature),
-        Strategy::Fixed => Method::Fixed(manifest.source.iter().map(|source| share(&source.name)).collect()),
-        Strategy::QualityCurve => Method::QualityCurve { discard: mixture.discard },
+        Strategy::Fixed => Method::Fixed(
+            manifest
+                .source
+                .iter()
+                .map(|source| share(&source.name))
+                .collect(),
+        ),
+        Strategy::QualityCurve => Method::QualityCurve {
+            discard: mixture.discard,
+        },
     }
 }
 
 fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
     let names = |get: fn(&(String, String)) -> &String| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(buckets.iter().map(|bucket| get(&pool.origins[bucket.origin as usize]))))
+        Arc::new(StringArray::from_iter_values(
+            buckets
+                .iter()
+                .map(|bucket| get(&pool.origins[bucket.origin as usize])),
+        ))
     };
-    let numbers =
-        |get: fn(&Bucket) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(buckets.iter().map(get))) };
+    let numbers = |get: fn(&Bucket) -> u64| -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(buckets.iter().map(get)))
+    };
     let columns = vec![
         names(|origin| &origin.0),
         names(|origin| &origin.1),
-        Arc::new(UInt32Array::from_iter_values(buckets.iter().map(|bucket| bucket.bin))) as ArrayRef,
-        Arc::new(Float64Array::from_iter_values(buckets.iter().map(|bucket| bucket.q_from))) as ArrayRef,
+        Arc::new(UInt32Array::from_iter_values(
+            buckets.iter().map(|bucket| bucket.bin),
+        )) as ArrayRef,
+        Arc::new(Float64Array::from_iter_values(
+            buckets.iter().map(|bucket| bucket.q_from),
+        )) as ArrayRef,
         numbers(|bucket| bucket.documents.len() as u64),
         numbers(|bucket| bucket.bytes),
         numbers(|bucket| bucket.tokens),
-        Arc::new(Float64Array::from_iter_values(buckets.iter().map(|bucket| bucket.q))) as ArrayRef,
+        Arc::new(Float64Array::from_iter_values(
+            buckets.iter().map(|bucket| bucket.q),
+        )) as ArrayRef,
     ];
     Ok(RecordBatch::try_new(tables::schema("buckets"), columns)?)
 }
 
 fn mix_rows(pool: &Pooled, draws: &Draws) -> Result<RecordBatch> {
-    let drawn = || pool.documents.iter().zip(draws).filter(|(_, draws)| **draws > 0);
-    let ids = StringArray::from_iter_values(drawn().map(|(document, _)| format!("{:032x}", document.doc_id)));
+    let drawn = || {
+        pool.documents
+            .iter()
+            .zip(draws)
+            .filter(|(_, draws)| **draws > 0)
+    };
+    let ids = StringArray::from_iter_values(
+        drawn().map(|(document, _)| format!("{:032x}", document.doc_id)),
+    );
     let counts = UInt32Array::from_iter_values(drawn().map(|(_, draws)| *draws));
-    Ok(RecordBatch::try_new(tables::schema("mix"), vec![Arc::new(ids), Arc::new(counts)])?)
+    Ok(RecordBatch::try_new(
+        tables::schema("mix"),
+        vec![Arc::new(ids), Arc::new(counts)],
+    )?)
 }

@@ -1,4 +1,5 @@
-//! Runs a row-aligned stage: computes the shards that are not there yet, counts where their documents went, commits.
+//! Runs a row-aligned stage: computes the shards that are not there yet, counts where their
+//! documents went, commits.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,8 @@ use arrow::datatypes::UInt64Type;
 use curate_schemas::commit::{Commit, Counts, FileEntry, Tally};
 use curate_schemas::tables;
 use curate_stages::{
-    AnyStage, Corpus, CorpusStage, Decision, KNOWN, Read, ShardStage, Stage, all_reads, bytes_read, reached_reads, read,
+    AnyStage, Corpus, CorpusStage, Decision, KNOWN, Read, ShardStage, Stage, all_reads, bytes_read,
+    reached_reads, read,
 };
 
 use super::expect::{Existing, Expected, Keys, expected, number};
@@ -48,16 +50,29 @@ impl Driver {
         base.arrive(self.committed(base.follows())?.counts.docs.kept);
         let wanted = expected(stage, &documents.files, &self.keys()?)?;
         let existing = Existing::load(&self.run, base.name(), further)?;
-        let missing: Vec<&Expected> = wanted.iter().filter(|file| existing.get(&file.key).is_none()).collect();
+        let missing: Vec<&Expected> = wanted
+            .iter()
+            .filter(|file| existing.get(&file.key).is_none())
+            .collect();
         let current = self.run.commit(base.name())?;
-        if missing.is_empty() && current.is_some_and(|commit| is_made_of(&commit, &wanted, &existing)) {
+        if missing.is_empty()
+            && current.is_some_and(|commit| is_made_of(&commit, &wanted, &existing))
+        {
             return Ok(false);
         }
         let followed = self.committed(base.follows())?;
-        let job = Job { stage: base, documents, followed, files: self.run.shard_files()?, existing };
+        let job = Job {
+            stage: base,
+            documents,
+            followed,
+            files: self.run.shard_files()?,
+            existing,
+        };
         let progress = Progress::start(base.name(), missing.len());
         let computed: BTreeMap<String, FileEntry> = match stage {
-            AnyStage::Shard(shard_stage) => self.compute_shards(shard_stage.as_ref(), &job, &wanted, &progress)?,
+            AnyStage::Shard(shard_stage) => {
+                self.compute_shards(shard_stage.as_ref(), &job, &wanted, &progress)?
+            }
             AnyStage::Corpus(corpus) if !missing.is_empty() => {
                 self.compute_corpus(corpus.as_ref(), &job, &wanted, &progress)?
             }
@@ -65,11 +80,17 @@ impl Driver {
         };
         let mut contents = Contents::default();
         for file in &wanted {
-            let entry =
-                computed.get(&file.key).or(job.existing.get(&file.key)).context("every shard is there by now")?;
+            let entry = computed
+                .get(&file.key)
+                .or(job.existing.get(&file.key))
+                .context("every shard is there by now")?;
             match file.table == base.name() {
                 true => contents.files.push(entry.clone()),
-                false => contents.tables.entry(file.table.clone()).or_default().push(entry.clone()),
+                false => contents
+                    .tables
+                    .entry(file.table.clone())
+                    .or_default()
+                    .push(entry.clone()),
             }
         }
         self.commit(base.name(), base.version(), contents)?;
@@ -85,7 +106,10 @@ impl Driver {
         let mut keys = Keys::new();
         for stage in curate_stages::STAGES {
             if let Some(commit) = self.run.commit(stage)? {
-                keys.insert((*stage).to_owned(), commit.files.into_iter().map(|file| file.key).collect());
+                keys.insert(
+                    (*stage).to_owned(),
+                    commit.files.into_iter().map(|file| file.key).collect(),
+                );
             }
         }
         Ok(keys)
@@ -98,14 +122,27 @@ impl Driver {
         wanted: &[Expected],
         progress: &Progress,
     ) -> Result<BTreeMap<String, FileEntry>> {
-        let todo: Vec<(usize, &Expected)> =
-            wanted.iter().enumerate().filter(|(_, file)| job.existing.get(&file.key).is_none()).collect();
+        let todo: Vec<(usize, &Expected)> = wanted
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| job.existing.get(&file.key).is_none())
+            .collect();
         let entries = self.engine.for_each(&todo, |_, (shard, file)| {
             interrupt::check()?;
-            let place = || format!("stage {}, shard {shard} ({})", stage.name(), job.documents.files[*shard].path);
-            self.compute_shard(stage, job, *shard, file, progress).with_context(place)
+            let place = || {
+                format!(
+                    "stage {}, shard {shard} ({})",
+                    stage.name(),
+                    job.documents.files[*shard].path
+                )
+            };
+            self.compute_shard(stage, job, *shard, file, progress)
+                .with_context(place)
         })?;
-        Ok(entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect())
+        Ok(entries
+            .into_iter()
+            .map(|entry| (entry.key.clone(), entry))
+            .collect())
     }
 
     fn compute_shard(
@@ -125,8 +162,15 @@ impl Driver {
         output.finish(self, progress)
     }
 
-    /// The files and columns for a shard; with those of a former output of the stage, where its values still hold.
-    fn inputs_of(&self, stage: &dyn ShardStage, job: &Job, shard: usize, file: &Expected) -> Result<Vec<Part>> {
+    /// The files and columns for a shard; with those of a former output of the stage, where its
+    /// values still hold.
+    fn inputs_of(
+        &self,
+        stage: &dyn ShardStage,
+        job: &Job,
+        shard: usize,
+        file: &Expected,
+    ) -> Result<Vec<Part>> {
         let files = &job.files[shard];
         let reads = all_reads(stage);
         let Some(reuse) = stage.reuses() else {
@@ -137,12 +181,19 @@ impl Driver {
             // The key says whether the same version of the code wrote it.
             entry.rows == rows
                 && entry.key == key::of_parts(stage.name(), stage.version(), &entry.parts)
-                && reuse.parts.iter().all(|part| entry.parts.get(*part) == file.parts.get(*part))
+                && reuse
+                    .parts
+                    .iter()
+                    .all(|part| entry.parts.get(*part) == file.parts.get(*part))
         });
         let Some(former) = former else {
             return parts(files, &reads);
         };
-        let columns = reuse.columns.iter().map(|column| ((*column).to_owned(), format!("{KNOWN}{column}"))).collect();
+        let columns = reuse
+            .columns
+            .iter()
+            .map(|column| ((*column).to_owned(), format!("{KNOWN}{column}")))
+            .collect();
         let known = Part::of(&self.run.stored(stage.name(), former), columns);
         let mut narrow = vec![read("documents", "doc_id")];
         narrow.extend(reached_reads(stage.follows()));
@@ -152,8 +203,10 @@ impl Driver {
         for batch in Zip::open(&check)? {
             lacks = lacks || stage.lacks(&batch?);
         }
-        let needed: Vec<Read> =
-            reads.into_iter().filter(|read| lacks || !reuse.spares.contains(&read.column)).collect();
+        let needed: Vec<Read> = reads
+            .into_iter()
+            .filter(|read| lacks || !reuse.spares.contains(&read.column))
+            .collect();
         let mut inputs = parts(files, &needed)?;
         inputs.push(known);
         Ok(inputs)
@@ -168,7 +221,12 @@ impl Driver {
     ) -> Result<BTreeMap<String, FileEntry>> {
         let rows = job.documents.files.iter().map(|file| file.rows);
         let own = job.files.iter().cloned().zip(rows).collect();
-        let corpus = CorpusFiles::new(self.engine.clone(), own, earlier::shards(&self.manifest)?, stage.follows());
+        let corpus = CorpusFiles::new(
+            self.engine.clone(),
+            own,
+            earlier::shards(&self.manifest)?,
+            stage.follows(),
+        );
         let decision = stage.decide(&corpus).map_err(internal)?;
         for note in &decision.notes {
             progress.note(note);
@@ -176,20 +234,33 @@ impl Driver {
         if let Some(reason) = &decision.refused {
             return Err(Failure::new(Exit::No, reason.clone()).into());
         }
-        let todo: Vec<(usize, &Expected)> =
-            wanted.iter().enumerate().filter(|(_, file)| job.existing.get(&file.key).is_none()).collect();
+        let todo: Vec<(usize, &Expected)> = wanted
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| job.existing.get(&file.key).is_none())
+            .collect();
         let entries = self.engine.for_each(&todo, |_, (at, file)| {
             interrupt::check()?;
             if file.table != stage.name() {
                 return self.write_table(file, &decision, job.files.len());
             }
             let annotations = (decision.annotations)(*at)?;
-            self.write_annotations(job, *at, file, (corpus.firsts()[*at], &annotations), progress)
+            self.write_annotations(
+                job,
+                *at,
+                file,
+                (corpus.firsts()[*at], &annotations),
+                progress,
+            )
         })?;
-        Ok(entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect())
+        Ok(entries
+            .into_iter()
+            .map(|entry| (entry.key.clone(), entry))
+            .collect())
     }
 
-    /// A corpus stage's rows for one shard: its annotations, spread over all of the shard's rows, the first of which is `first`.
+    /// A corpus stage's rows for one shard: its annotations, spread over all of the shard's rows,
+    /// the first of which is `first`.
     fn write_annotations(
         &self,
         job: &Job,
@@ -217,17 +288,33 @@ impl Driver {
                 .collect();
             let mut columns: Vec<ArrayRef> = vec![batch.column(0).clone(), reached(&batch)?];
             for field in &tables::schema(job.stage.name()).fields()[2..] {
-                let values = annotations.column_by_name(field.name()).context("a stage decides all its columns")?;
+                let values = annotations
+                    .column_by_name(field.name())
+                    .context("a stage decides all its columns")?;
                 columns.push(take(values, &places, None)?);
             }
-            output.write(&RecordBatch::try_new(tables::schema(job.stage.name()), columns)?)?;
+            output.write(&RecordBatch::try_new(
+                tables::schema(job.stage.name()),
+                columns,
+            )?)?;
         }
         output.finish(self, progress)
     }
 
-    fn write_table(&self, file: &Expected, decision: &Decision, shards: usize) -> Result<FileEntry> {
-        let rows = decision.tables.get(file.table.as_str()).with_context(|| format!("no rows for {}", file.table))?;
-        let staged_path = self.run.staging().join(format!("{}-{}", file.table, file.path));
+    fn write_table(
+        &self,
+        file: &Expected,
+        decision: &Decision,
+        shards: usize,
+    ) -> Result<FileEntry> {
+        let rows = decision
+            .tables
+            .get(file.table.as_str())
+            .with_context(|| format!("no rows for {}", file.table))?;
+        let staged_path = self
+            .run
+            .staging()
+            .join(format!("{}-{}", file.table, file.path));
         let mut writer = TableWriter::create(&staged_path, tables::schema(&file.table))?;
         for shard in 0..shards {
             writer.write(&rows(shard)?)?;
@@ -236,11 +323,19 @@ impl Driver {
     }
 }
 
-/// Whether a commit consists of exactly these files, as they are. One that was made again may have other bytes.
+/// Whether a commit consists of exactly these files, as they are. One that was made again may have
+/// other bytes.
 fn is_made_of(commit: &Commit, wanted: &[Expected], existing: &Existing) -> bool {
     let files = || commit.files.iter().chain(commit.tables.values().flatten());
-    let as_it_is = |file: &FileEntry| existing.get(&file.key).is_some_and(|there| there.digest == file.digest);
-    files().map(|file| &file.key).eq(wanted.iter().map(|file| &file.key)) && files().all(as_it_is)
+    let as_it_is = |file: &FileEntry| {
+        existing
+            .get(&file.key)
+            .is_some_and(|there| there.digest == file.digest)
+    };
+    files()
+        .map(|file| &file.key)
+        .eq(wanted.iter().map(|file| &file.key))
+        && files().all(as_it_is)
 }
 
 /// `reached` from the columns of [`reached_reads`].
@@ -266,12 +361,18 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     fn create(driver: &Driver, job: &Job, shard: usize, file: &'a Expected) -> Result<Self> {
-        let staged: &Path = &driver.run.staging().join(format!("{}-{}", file.table, file.path));
+        let staged: &Path = &driver
+            .run
+            .staging()
+            .join(format!("{}-{}", file.table, file.path));
         let mut bytes = Vec::new();
         for batch in Zip::open(&parts(&job.files[shard], &[bytes_read(job.stage.name())])?)? {
             bytes.extend_from_slice(batch?.column(0).as_primitive::<UInt64Type>().values());
         }
-        let before = job.followed.files[shard].counts.as_ref().context("a row-aligned file has counts")?;
+        let before = job.followed.files[shard]
+            .counts
+            .as_ref()
+            .context("a row-aligned file has counts")?;
         Ok(Output {
             file,
             writer: TableWriter::create(staged, tables::schema(&file.table))?,
@@ -284,12 +385,22 @@ impl<'a> Output<'a> {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let reached = batch.column_by_name("reached").context("a row-aligned table has `reached`")?.as_boolean();
-        let removed = batch.column_by_name("removed_by").map(|column| column.as_string::<i32>());
+        let reached = batch
+            .column_by_name("reached")
+            .context("a row-aligned table has `reached`")?
+            .as_boolean();
+        let removed = batch
+            .column_by_name("removed_by")
+            .map(|column| column.as_string::<i32>());
         let edited = edited_bytes(batch);
-        ensure!(self.row + batch.num_rows() <= self.bytes.len(), "more rows came out than went in");
+        ensure!(
+            self.row + batch.num_rows() <= self.bytes.len(),
+            "more rows came out than went in"
+        );
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
-            let reason = removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row));
+            let reason = removed
+                .filter(|removed| removed.is_valid(row))
+                .map(|removed| removed.value(row));
             count(&mut self.counts.docs, reason, 1);
             let before = self.bytes[self.row + row];
             count(&mut self.counts.bytes, reason, before);
@@ -302,7 +413,12 @@ impl<'a> Output<'a> {
     }
 
     fn finish(self, driver: &Driver, progress: &Progress) -> Result<FileEntry> {
-        ensure!(self.row == self.bytes.len(), "{} rows came out, {} went in", self.row, self.bytes.len());
+        ensure!(
+            self.row == self.bytes.len(),
+            "{} rows came out, {} went in",
+            self.row,
+            self.bytes.len()
+        );
         let found = (self.counts.docs.arrived, self.counts.bytes.arrived);
         if found != self.arrives || !self.counts.is_conserved() {
             let message = format!(
@@ -311,7 +427,11 @@ impl<'a> Output<'a> {
             );
             return Err(Failure::new(Exit::Broken, message).into());
         }
-        let (docs, bytes) = if self.covers_all { (self.row as u64, self.bytes.iter().sum()) } else { found };
+        let (docs, bytes) = if self.covers_all {
+            (self.row as u64, self.bytes.iter().sum())
+        } else {
+            found
+        };
         let entry = publish(driver, self.file, self.writer.finish()?, Some(self.counts))?;
         progress.shard(&format!("part-{}", number(&entry.path)), docs, bytes);
         Ok(entry)
@@ -342,7 +462,12 @@ pub fn count(tally: &mut Tally, removed_by: Option<&str>, n: u64) {
 }
 
 /// Gives a staged file its name and records it.
-pub(super) fn publish(driver: &Driver, file: &Expected, staged: Staged, counts: Option<Counts>) -> Result<FileEntry> {
+pub(super) fn publish(
+    driver: &Driver,
+    file: &Expected,
+    staged: Staged,
+    counts: Option<Counts>,
+) -> Result<FileEntry> {
     let entry = FileEntry {
         path: file.path.clone(),
         key: file.key.clone(),

@@ -1,6 +1,7 @@
 //! Faults for tests. Two variables of the environment steer them:
 //!
-//! - `CURATE_STEPS=FILE` appends a line for each step: its number from 1, what it does, and to which path.
+//! - `CURATE_STEPS=FILE` appends a line for each step: its number from 1, what it does, and to
+//!   which path.
 //! - `CURATE_FAULT=N:ACTION` fails step `N`. A write that is to fail has written half its bytes.
 //!
 //! | action | what happens at the step |
@@ -11,8 +12,9 @@
 //! | `power_old` | the process ends; names that no `fsync` of their folder made durable are undone, bytes that were not fsynced are torn |
 //! | `power_new` | the same, but such names have become durable: a torn file has its final name |
 //!
-//! The two losses of power are the extremes of what POSIX allows: between an operation on a name and the `fsync` of the folder
-//! either may be found after a crash. A deleted folder stays deleted in both.
+//! The two losses of power are the extremes of what POSIX allows: between an operation on a name
+//! and the `fsync` of the folder either may be found after a crash. A deleted folder stays deleted
+//! in both.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,14 +48,26 @@ struct State {
 /// A change of a name that is not durable.
 enum Name {
     New(PathBuf),
-    Moved { from: PathBuf, to: PathBuf, replaced: Option<Vec<u8>> },
-    Gone { path: PathBuf, bytes: Vec<u8> },
+    Moved {
+        from: PathBuf,
+        to: PathBuf,
+        replaced: Option<Vec<u8>>,
+    },
+    Gone {
+        path: PathBuf,
+        bytes: Vec<u8>,
+    },
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);
 
 fn with_state<T>(work: impl FnOnce(&mut State) -> T) -> T {
-    work(STATE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+    work(
+        STATE
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default(),
+    )
 }
 
 fn wanted() -> Option<(u64, Action)> {
@@ -82,10 +96,17 @@ pub(super) fn due(step: Step) -> Option<Fault> {
         match step {
             Step::Rename(from, to) => {
                 let replaced = fs::read(to).ok();
-                state.names.push(Name::Moved { from: from.to_owned(), to: to.to_owned(), replaced });
+                state.names.push(Name::Moved {
+                    from: from.to_owned(),
+                    to: to.to_owned(),
+                    replaced,
+                });
             }
             Step::Remove(path) => {
-                let gone = fs::read(path).ok().map(|bytes| Name::Gone { path: path.to_owned(), bytes });
+                let gone = fs::read(path).ok().map(|bytes| Name::Gone {
+                    path: path.to_owned(),
+                    bytes,
+                });
                 state.names.extend(gone);
             }
             _ => {}
@@ -93,7 +114,11 @@ pub(super) fn due(step: Step) -> Option<Fault> {
         state.steps
     });
     if let Ok(path) = std::env::var("CURATE_STEPS") {
-        let mut file = fs::File::options().create(true).append(true).open(path).expect("CURATE_STEPS can be written");
+        let mut file = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .expect("CURATE_STEPS can be written");
         writeln!(file, "{number} {step:?}").expect("CURATE_STEPS can be written");
     }
     wanted().filter(|(at, _)| *at == number).map(|(_, action)| {
@@ -140,7 +165,10 @@ fn rebased(path: &Path, from: &Path, to: &Path) -> PathBuf {
 
 impl State {
     fn move_torn(&mut self, from: &Path, to: &Path) {
-        self.torn = std::mem::take(&mut self.torn).iter().map(|path| rebased(path, from, to)).collect();
+        self.torn = std::mem::take(&mut self.torn)
+            .iter()
+            .map(|path| rebased(path, from, to))
+            .collect();
     }
 
     fn make_durable(&mut self, folder: &Path) {
@@ -158,8 +186,10 @@ impl State {
             path.parent() != Some(folder)
         });
         for (from, to) in moved {
-            // The file's first name need not be undone any more; names in a folder that moved have moved with it.
-            self.names.retain(|name| !matches!(name, Name::New(path) if *path == from));
+            // The file's first name need not be undone any more; names in a folder that moved have
+            // moved with it.
+            self.names
+                .retain(|name| !matches!(name, Name::New(path) if *path == from));
             for name in &mut self.names {
                 if let Name::New(path) = name {
                     *path = rebased(path, &from, &to);
@@ -173,7 +203,9 @@ impl State {
             match name {
                 Name::New(path) if path.is_dir() => drop(fs::remove_dir_all(path)),
                 Name::New(path) => drop(fs::remove_file(path)),
-                Name::Gone { path, bytes } => fs::write(path, bytes).expect("what was deleted can be put back"),
+                Name::Gone { path, bytes } => {
+                    fs::write(path, bytes).expect("what was deleted can be put back")
+                }
                 Name::Moved { from, to, replaced } => {
                     let _ = fs::rename(&to, &from);
                     self.move_torn(&to, &from);

@@ -1,7 +1,9 @@
-//! The operations on files whose order a crash may cut: every durable step of a run goes through here.
+//! The operations on files whose order a crash may cut: every durable step of a run goes through
+//! here.
 //!
-//! A build with the feature `faults` counts them and can fail each, or lose what was not fsynced: see `faults.rs`. Without it
-//! they are the system's own calls. Spill files are no durable steps; they are swept when a run is opened.
+//! A build with the feature `faults` counts them and can fail each, or lose what was not fsynced:
+//! see `faults.rs`. Without it they are the system's own calls. Spill files are no durable steps;
+//! they are swept when a run is opened.
 
 #[cfg(feature = "faults")]
 mod faults;
@@ -19,7 +21,10 @@ use no_faults as hook;
 
 /// One operation, as the walks over faults see it.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "only faults look into it, some fields only to print them")]
+#[allow(
+    dead_code,
+    reason = "only faults look into it, some fields only to print them"
+)]
 enum Step<'a> {
     /// A new, empty file.
     Create(&'a Path),
@@ -62,7 +67,10 @@ impl NewFile {
     /// Creates the file; one that is there is emptied.
     pub fn create(path: &Path) -> io::Result<NewFile> {
         let file = step(Step::Create(path), || File::create(path))?;
-        Ok(NewFile { path: path.to_path_buf(), file })
+        Ok(NewFile {
+            path: path.to_path_buf(),
+            file,
+        })
     }
 
     /// Makes what was written durable, and returns its size in bytes.
@@ -97,16 +105,23 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync().map(drop)
 }
 
-/// Makes a file by `write`, which is given the path of a new one beside it, and puts it in the place of what has its name: whole,
-/// or not at all.
-pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+/// Makes a file by `write`, which is given the path of a new one beside it, and puts it in the
+/// place of what has its name: whole, or not at all.
+pub fn replace<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let part = path.with_file_name(name);
     write(&part)?;
     step(Step::Sync(&part), || File::open(&part)?.sync_all())?;
     rename(&part, path)?;
-    sync_dir(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    sync_dir(
+        path.parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new(".")),
+    )?;
     Ok(())
 }
 
@@ -140,14 +155,26 @@ pub fn sync_dir(folder: &Path) -> io::Result<()> {
 
 /// Makes a folder and those above it that are missing, and their names durable.
 pub fn create_dir_all(folder: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.is_dir()).collect();
-    for folder in missing.into_iter().rev().filter(|folder| !folder.as_os_str().is_empty()) {
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|above| !above.is_dir())
+        .collect();
+    for folder in missing
+        .into_iter()
+        .rev()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         // Another thread may have made it meanwhile.
-        step(Step::CreateDir(folder), || fs::create_dir(folder)).or_else(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists if folder.is_dir() => Ok(()),
-            _ => Err(error),
+        step(Step::CreateDir(folder), || fs::create_dir(folder)).or_else(|error| {
+            match error.kind() {
+                io::ErrorKind::AlreadyExists if folder.is_dir() => Ok(()),
+                _ => Err(error),
+            }
         })?;
-        let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let above = folder
+            .parent()
+            .filter(|above| !above.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         match sync_dir(above) {
             // A folder that may be written into, but not read, cannot be synced.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}

@@ -1,14 +1,15 @@
 //! Blend files: which parts a trainer reads, and how much of each.
 //!
-//! Megatron-LM takes `weight prefix weight prefix …`, on the command line (`--data-path`), from a file (`--data-args-path`,
-//! split at white space) or as JSON with a list for each of train, valid and test (`--per-split-data-args-path`): see
-//! `get_blend_and_blend_per_split` in `megatron/training/utils.py` and `get_blend_from_list` in
-//! `megatron/core/datasets/utils.py` of NVIDIA/Megatron-LM. It scales weights to 1 and draws *samples* of a fixed number of
-//! tokens by them, so a weight is a share of tokens. `datasets.interleave_datasets` draws *examples*, so its probabilities
-//! are shares of documents: `weight · documents / tokens`, scaled to 1.
+//! Megatron-LM takes `weight prefix weight prefix …`, on the command line (`--data-path`), from a
+//! file (`--data-args-path`, split at white space) or as JSON with a list for each of train, valid
+//! and test (`--per-split-data-args-path`): see `get_blend_and_blend_per_split` in
+//! `megatron/training/utils.py` and `get_blend_from_list` in `megatron/core/datasets/utils.py` of
+//! NVIDIA/Megatron-LM. It scales weights to 1 and draws *samples* of a fixed number of tokens by
+//! them, so a weight is a share of tokens. `datasets.interleave_datasets` draws *examples*, so its
+//! probabilities are shares of documents: `weight · documents / tokens`, scaled to 1.
 //!
-//! With each part's tokens as its weight both read every part once. Parts without tokens are left out: Megatron cannot open
-//! an empty `.bin`, and a share of 0 says as much.
+//! With each part's tokens as its weight both read every part once. Parts without tokens are left
+//! out: Megatron cannot open an empty `.bin`, and a share of 0 says as much.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -19,7 +20,8 @@ const STOPPING: &str = "all_exhausted_without_replacement";
 /// One part of a blend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Path of the Megatron pair without `.bin` and `.idx`, as the trainer sees it: absolute, or relative to where it runs.
+    /// Path of the Megatron pair without `.bin` and `.idx`, as the trainer sees it: absolute, or
+    /// relative to where it runs.
     pub prefix: String,
     /// File that `datasets` reads, relative to the blend file.
     pub file: String,
@@ -33,21 +35,37 @@ pub struct Row {
 
 impl Row {
     /// A part that is read once.
-    pub fn once(prefix: impl Into<String>, file: impl Into<String>, tokens: u64, documents: u64) -> Row {
-        Row { prefix: prefix.into(), file: file.into(), weight: tokens as f64, tokens, documents }
+    pub fn once(
+        prefix: impl Into<String>,
+        file: impl Into<String>,
+        tokens: u64,
+        documents: u64,
+    ) -> Row {
+        Row {
+            prefix: prefix.into(),
+            file: file.into(),
+            weight: tokens as f64,
+            tokens,
+            documents,
+        }
     }
 }
 
 /// The words of `--data-path`: a weight and a prefix for each part.
 ///
 /// # Errors
-/// If no part has tokens, a weight is negative or no number, or a prefix has white space at its ends, which Megatron takes
-/// off.
+/// If no part has tokens, a weight is negative or no number, or a prefix has white space at its
+/// ends, which Megatron takes off.
 pub fn megatron_words(rows: &[Row]) -> Result<Vec<String>> {
     let mut words = Vec::new();
     for row in filled(rows)? {
-        let is_bare = !row.prefix.starts_with(is_python_space) && !row.prefix.ends_with(is_python_space);
-        ensure!(is_bare && !row.prefix.is_empty(), "Megatron cannot read the path \"{}\"", row.prefix.escape_debug());
+        let is_bare =
+            !row.prefix.starts_with(is_python_space) && !row.prefix.ends_with(is_python_space);
+        ensure!(
+            is_bare && !row.prefix.is_empty(),
+            "Megatron cannot read the path \"{}\"",
+            row.prefix.escape_debug()
+        );
         words.extend([row.weight.to_string(), row.prefix.clone()]);
     }
     Ok(words)
@@ -60,27 +78,36 @@ pub fn megatron_words(rows: &[Row]) -> Result<Vec<String>> {
 pub fn megatron_text(rows: &[Row]) -> Result<String> {
     let words = megatron_words(rows)?;
     if let Some(word) = words.iter().find(|word| word.contains(is_python_space)) {
-        anyhow::bail!("Megatron splits the path \"{}\" at its white space", word.escape_debug());
+        anyhow::bail!(
+            "Megatron splits the path \"{}\" at its white space",
+            word.escape_debug()
+        );
     }
     Ok(words.chunks(2).map(|pair| pair.join(" ") + "\n").collect())
 }
 
-/// The file for `--per-split-data-args-path`: all parts train; valid and test are null, so give Megatron `--eval-iters 0` or
-/// fill them in.
+/// The file for `--per-split-data-args-path`: all parts train; valid and test are null, so give
+/// Megatron `--eval-iters 0` or fill them in.
 ///
 /// # Errors
 /// As [`megatron_words`].
 pub fn megatron_json(rows: &[Row]) -> Result<String> {
-    Ok(pretty(&json!({ "train": megatron_words(rows)?, "valid": null, "test": null })))
+    Ok(pretty(
+        &json!({ "train": megatron_words(rows)?, "valid": null, "test": null }),
+    ))
 }
 
-/// The arguments of `datasets.interleave_datasets`: `data_files` says what to load, in the order of `probabilities`.
+/// The arguments of `datasets.interleave_datasets`: `data_files` says what to load, in the order of
+/// `probabilities`.
 ///
 /// # Errors
 /// If no part has tokens, or a weight is negative or no number.
 pub fn interleave_json(rows: &[Row], seed: u64) -> Result<String> {
     let rows = filled(rows)?;
-    let shares: Vec<f64> = rows.iter().map(|row| row.weight * row.documents as f64 / row.tokens as f64).collect();
+    let shares: Vec<f64> = rows
+        .iter()
+        .map(|row| row.weight * row.documents as f64 / row.tokens as f64)
+        .collect();
     let sum: f64 = shares.iter().sum();
     ensure!(sum.is_finite(), "the weights sum to {sum}");
     let probabilities: Vec<f64> = shares.iter().map(|share| share / sum).collect();
@@ -94,14 +121,27 @@ pub fn interleave_json(rows: &[Row], seed: u64) -> Result<String> {
 fn filled(rows: &[Row]) -> Result<Vec<&Row>> {
     for row in rows {
         let is_weight = row.weight.is_finite() && row.weight >= 0.0;
-        ensure!(is_weight, "the weight of {} is {}, expected 0 or more", row.prefix.escape_debug(), row.weight);
+        ensure!(
+            is_weight,
+            "the weight of {} is {}, expected 0 or more",
+            row.prefix.escape_debug(),
+            row.weight
+        );
     }
-    let filled: Vec<&Row> = rows.iter().filter(|row| row.tokens > 0 && row.documents > 0 && row.weight > 0.0).collect();
-    ensure!(!filled.is_empty(), "nothing to blend: none of {} parts has tokens and a weight", rows.len());
+    let filled: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.tokens > 0 && row.documents > 0 && row.weight > 0.0)
+        .collect();
+    ensure!(
+        !filled.is_empty(),
+        "nothing to blend: none of {} parts has tokens and a weight",
+        rows.len()
+    );
     Ok(filled)
 }
 
-/// What Python's `str.split` and `str.strip` take for white space: four control characters more than Unicode.
+/// What Python's `str.split` and `str.strip` take for white space: four control characters more
+/// than Unicode.
 fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -115,12 +155,18 @@ mod tests {
     use super::*;
 
     fn two() -> Vec<Row> {
-        vec![Row::once("part-00000", "a.parquet", 3000, 10), Row::once("part-00001", "b.parquet", 1000, 30)]
+        vec![
+            Row::once("part-00000", "a.parquet", 3000, 10),
+            Row::once("part-00001", "b.parquet", 1000, 30),
+        ]
     }
 
     #[test]
     fn text_spelled_out() {
-        assert_eq!(megatron_text(&two()).expect("a blend"), "3000 part-00000\n1000 part-00001\n");
+        assert_eq!(
+            megatron_text(&two()).expect("a blend"),
+            "3000 part-00000\n1000 part-00001\n"
+        );
     }
 
     #[test]
@@ -132,18 +178,26 @@ mod tests {
 
     #[test]
     fn probabilities_are_shares_of_documents() {
-        let value: Value = serde_json::from_str(&interleave_json(&two(), 7).expect("a blend")).expect("JSON");
+        let value: Value =
+            serde_json::from_str(&interleave_json(&two(), 7).expect("a blend")).expect("JSON");
         assert_eq!(value["probabilities"], json!([0.25, 0.75]));
         assert_eq!(value["data_files"], json!(["a.parquet", "b.parquet"]));
-        assert_eq!((&value["seed"], &value["stopping_strategy"]), (&json!(7), &json!(STOPPING)));
+        assert_eq!(
+            (&value["seed"], &value["stopping_strategy"]),
+            (&json!(7), &json!(STOPPING))
+        );
     }
 
     #[test]
     fn other_weights_are_shares_of_tokens() {
         let mut rows = two();
         (rows[0].weight, rows[1].weight) = (0.5, 0.5);
-        assert_eq!(megatron_text(&rows).expect("a blend"), "0.5 part-00000\n0.5 part-00001\n");
-        let value: Value = serde_json::from_str(&interleave_json(&rows, 7).expect("a blend")).expect("JSON");
+        assert_eq!(
+            megatron_text(&rows).expect("a blend"),
+            "0.5 part-00000\n0.5 part-00001\n"
+        );
+        let value: Value =
+            serde_json::from_str(&interleave_json(&rows, 7).expect("a blend")).expect("JSON");
         // Half the tokens each: documents of part 0 have 300 tokens, those of part 1 have 33.3.
         assert_eq!(value["probabilities"], json!([0.1, 0.9]));
     }
@@ -152,8 +206,13 @@ mod tests {
     fn probabilities_sum_to_one() {
         let row = |n: u64| Row::once(format!("p{n}"), format!("f{n}"), n * n + 1, n % 97 + 1);
         let rows: Vec<Row> = (0..5000).map(row).collect();
-        let value: Value = serde_json::from_str(&interleave_json(&rows, 0).expect("a blend")).expect("JSON");
-        let shares = value["probabilities"].as_array().expect("a list").iter().map(|p| p.as_f64().expect("a number"));
+        let value: Value =
+            serde_json::from_str(&interleave_json(&rows, 0).expect("a blend")).expect("JSON");
+        let shares = value["probabilities"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|p| p.as_f64().expect("a number"));
         let sum: f64 = shares.sum();
         assert!((sum - 1.0).abs() < 1e-12, "{sum}");
     }
@@ -163,9 +222,18 @@ mod tests {
         let mut rows = two();
         rows.push(Row::once("part-00002", "c.parquet", 0, 0));
         assert_eq!(megatron_words(&rows).expect("a blend").len(), 4);
-        assert!(!interleave_json(&rows, 0).expect("a blend").contains("c.parquet"));
+        assert!(
+            !interleave_json(&rows, 0)
+                .expect("a blend")
+                .contains("c.parquet")
+        );
         for rows in [&rows[2..], &[]] {
-            assert!(megatron_text(rows).expect_err("empty").to_string().contains("nothing to blend"));
+            assert!(
+                megatron_text(rows)
+                    .expect_err("empty")
+                    .to_string()
+                    .contains("nothing to blend")
+            );
             assert!(interleave_json(rows, 0).is_err());
         }
     }
@@ -175,21 +243,32 @@ mod tests {
         let named = |prefix: &str| vec![Row::once(prefix, "f", 1, 1)];
         for prefix in ["a b", "a\u{1f}b", "a\u{a0}b", "a\nb"] {
             assert!(megatron_text(&named(prefix)).is_err(), "{prefix:?}");
-            assert_eq!(megatron_words(&named(prefix)).expect("a list keeps it")[1], prefix);
+            assert_eq!(
+                megatron_words(&named(prefix)).expect("a list keeps it")[1],
+                prefix
+            );
         }
         for prefix in ["", " a", "a\n"] {
             assert!(megatron_words(&named(prefix)).is_err(), "{prefix:?}");
         }
         assert_eq!(megatron_text(&named("0.5")).expect("a blend"), "1 0.5\n");
-        let json: Value = serde_json::from_str(&megatron_json(&named("a\"],\"b")).expect("a blend")).expect("JSON");
+        let json: Value =
+            serde_json::from_str(&megatron_json(&named("a\"],\"b")).expect("a blend"))
+                .expect("JSON");
         assert_eq!(json["train"][1], "a\"],\"b");
     }
 
     #[test]
     fn weights_that_are_none_are_refused() {
         for weight in [-1.0, f64::NAN, f64::INFINITY] {
-            let rows = vec![Row { weight, ..Row::once("p", "f", 1, 1) }];
-            assert!(megatron_text(&rows).is_err() && interleave_json(&rows, 0).is_err(), "{weight}");
+            let rows = vec![Row {
+                weight,
+                ..Row::once("p", "f", 1, 1)
+            }];
+            assert!(
+                megatron_text(&rows).is_err() && interleave_json(&rows, 0).is_err(),
+                "{weight}"
+            );
         }
     }
 }

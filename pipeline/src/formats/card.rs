@@ -1,10 +1,11 @@
-//! A Hugging Face dataset card: `README.md` whose YAML front matter `datasets` and the Hub read, and whose figures are the
-//! run's.
+//! A Hugging Face dataset card: `README.md` whose YAML front matter `datasets` and the Hub read,
+//! and whose figures are the run's.
 //!
-//! Keys are those of the Hub's card specification (`datasetcard.md` in huggingface/hub-docs) and of `datasets`: `configs` say
-//! which files a configuration has, `dataset_info` how many rows, which `load_dataset` compares with what it reads. What is
-//! not known is left out: a `license` stands there only if a source has one. Languages go by their ISO 639-1 code where they have one, as
-//! on the Hub.
+//! Keys are those of the Hub's card specification (`datasetcard.md` in huggingface/hub-docs) and of
+//! `datasets`: `configs` say which files a configuration has, `dataset_info` how many rows, which
+//! `load_dataset` compares with what it reads. What is not known is left out: a `license` stands
+//! there only if a source has one. Languages go by their ISO 639-1 code where they have one, as on
+//! the Hub.
 //!
 //! Names, domains and languages come from strangers and go through `escape.rs`.
 
@@ -32,7 +33,8 @@ pub struct Facts {
     pub languages: Vec<Language>,
     /// Further tags.
     pub tags: Vec<String>,
-    /// Configurations, the default one first, all in one format: `datasets` reads every one with the reader of the first.
+    /// Configurations, the default one first, all in one format: `datasets` reads every one with
+    /// the reader of the first.
     pub configs: Vec<Config>,
     /// Pattern of the JSON lines beside the card, where the configurations are something else.
     pub json_lines: Option<String>,
@@ -67,7 +69,8 @@ pub struct Facts {
 pub struct Config {
     /// Its name.
     pub name: String,
-    /// Files relative to the card, or patterns of them. Names are safer: a pattern also finds what an earlier run left.
+    /// Files relative to the card, or patterns of them. Names are safer: a pattern also finds what
+    /// an earlier run left.
     pub files: Vec<String>,
     /// Size of the files in bytes.
     pub bytes: u64,
@@ -129,7 +132,9 @@ pub fn size_category(rows: u64) -> &'static str {
         "10B<n<100B",
         "100B<n<1T",
     ];
-    let powers = rows.checked_ilog10().map_or(0, |power| power.saturating_sub(2) as usize);
+    let powers = rows
+        .checked_ilog10()
+        .map_or(0, |power| power.saturating_sub(2) as usize);
     NAMES.get(powers).copied().unwrap_or("n>1T")
 }
 
@@ -138,13 +143,28 @@ fn front_matter(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "pretty_name: {}", yaml(&facts.name))?;
     if let Some((license, name)) = licenses::header(&stated(facts)) {
         writeln!(out, "license: {}", yaml(&license))?;
-        name.map_or(Ok(()), |name| writeln!(out, "license_name: {}", yaml(&name)))?;
+        name.map_or(Ok(()), |name| {
+            writeln!(out, "license_name: {}", yaml(&name))
+        })?;
     }
-    let codes = facts.languages.iter().filter_map(|language| language.code.as_deref());
-    write_list(out, "language", codes.filter(|code| is_language_code(code)).map(hub_code))?;
-    write_list(out, "size_categories", [size_category(facts.draws)].into_iter())?;
+    let codes = facts
+        .languages
+        .iter()
+        .filter_map(|language| language.code.as_deref());
+    write_list(
+        out,
+        "language",
+        codes.filter(|code| is_language_code(code)).map(hub_code),
+    )?;
+    write_list(
+        out,
+        "size_categories",
+        [size_category(facts.draws)].into_iter(),
+    )?;
     write_list(out, "task_categories", ["text-generation"].into_iter())?;
-    let tags = ["pretraining", "curate"].into_iter().chain(facts.tags.iter().map(String::as_str));
+    let tags = ["pretraining", "curate"]
+        .into_iter()
+        .chain(facts.tags.iter().map(String::as_str));
     write_list(out, "tags", tags)?;
     write_configs(facts, out)?;
     writeln!(out, "---")
@@ -161,20 +181,35 @@ fn write_configs(facts: &Facts, out: &mut String) -> std::fmt::Result {
             writeln!(out, "  default: true")?;
         }
         writeln!(out, "  data_files:\n  - split: train\n    path:")?;
-        config.files.iter().try_for_each(|file| writeln!(out, "    - {}", yaml(file)))?;
+        config
+            .files
+            .iter()
+            .try_for_each(|file| writeln!(out, "    - {}", yaml(file)))?;
     }
     writeln!(out, "dataset_info:")?;
     for config in &facts.configs {
         writeln!(out, "- config_name: {}", yaml(&config.name))?;
         writeln!(out, "  splits:\n  - name: train")?;
-        writeln!(out, "    num_bytes: {}\n    num_examples: {}", facts.bytes, facts.draws)?;
-        writeln!(out, "  download_size: {}\n  dataset_size: {}", config.bytes, facts.bytes)?;
+        writeln!(
+            out,
+            "    num_bytes: {}\n    num_examples: {}",
+            facts.bytes, facts.draws
+        )?;
+        writeln!(
+            out,
+            "  download_size: {}\n  dataset_size: {}",
+            config.bytes, facts.bytes
+        )?;
     }
     Ok(())
 }
 
 /// A key with a list of texts, or nothing for no texts.
-fn write_list<'a>(out: &mut String, key: &str, items: impl Iterator<Item = &'a str>) -> std::fmt::Result {
+fn write_list<'a>(
+    out: &mut String,
+    key: &str,
+    items: impl Iterator<Item = &'a str>,
+) -> std::fmt::Result {
     let mut items = items.peekable();
     if items.peek().is_none() {
         return Ok(());
@@ -185,7 +220,11 @@ fn write_list<'a>(out: &mut String, key: &str, items: impl Iterator<Item = &'a s
 
 /// The licence of each source, if stated.
 fn stated(facts: &Facts) -> Vec<Option<&str>> {
-    facts.sources.iter().map(|source| source.license.as_deref()).collect()
+    facts
+        .sources
+        .iter()
+        .map(|source| source.license.as_deref())
+        .collect()
 }
 
 /// A language's code as the Hub's search knows it.
@@ -219,18 +258,43 @@ fn body(facts: &Facts, out: &mut String) -> std::fmt::Result {
 fn write_worth(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n## Size and worth\n\n| what | figure |\n|---|---:|")?;
     writeln!(out, "| documents | {} |", grouped(facts.documents))?;
-    writeln!(out, "| rows: documents with their repeats | {} |", grouped(facts.draws))?;
+    writeln!(
+        out,
+        "| rows: documents with their repeats | {} |",
+        grouped(facts.draws)
+    )?;
     writeln!(out, "| bytes of text | {} |", grouped(facts.bytes))?;
     writeln!(out, "| tokens | {} |", grouped(facts.tokens))?;
-    writeln!(out, "| tokens, each document once | {} |", grouped(facts.unique_tokens))?;
+    writeln!(
+        out,
+        "| tokens, each document once | {} |",
+        grouped(facts.unique_tokens)
+    )?;
     if facts.unique_tokens > 0 {
-        writeln!(out, "| epochs | {:.2} |", facts.tokens as f64 / facts.unique_tokens as f64)?;
+        writeln!(
+            out,
+            "| epochs | {:.2} |",
+            facts.tokens as f64 / facts.unique_tokens as f64
+        )?;
     }
-    let calibrated = if facts.q_calibrated { "calibrated" } else { "uncalibrated" };
+    let calibrated = if facts.q_calibrated {
+        "calibrated"
+    } else {
+        "uncalibrated"
+    };
     writeln!(out, "| quality q, {calibrated} | {} |", quality(facts.q))?;
-    writeln!(out, "| effective tokens D_eff, {calibrated} | {} |", grouped(facts.d_eff.round() as u64))?;
+    writeln!(
+        out,
+        "| effective tokens D_eff, {calibrated} | {} |",
+        grouped(facts.d_eff.round() as u64)
+    )?;
     if let Some((name, digest)) = &facts.tokenizer {
-        writeln!(out, "\nTokens are those of the tokenizer {} (blake3 {}).", markdown(name), markdown(digest))?;
+        writeln!(
+            out,
+            "\nTokens are those of the tokenizer {} (blake3 {}).",
+            markdown(name),
+            markdown(digest)
+        )?;
     }
     writeln!(
         out,
@@ -255,10 +319,17 @@ fn write_sources(facts: &Facts, out: &mut String) -> std::fmt::Result {
     )?;
     for source in &facts.sources {
         let share = 100.0 * source.tokens as f64 / facts.tokens.max(1) as f64;
-        let [documents, draws, tokens] = [source.documents, source.draws, source.tokens].map(grouped);
+        let [documents, draws, tokens] =
+            [source.documents, source.draws, source.tokens].map(grouped);
         let (name, q) = (markdown(&source.name), quality(source.q));
-        let license = source.license.as_deref().map_or("not stated".to_owned(), markdown);
-        writeln!(out, "| {name} | {documents} | {draws} | {tokens} | {share:.2} % | {q} | {license} |")?;
+        let license = source
+            .license
+            .as_deref()
+            .map_or("not stated".to_owned(), markdown);
+        writeln!(
+            out,
+            "| {name} | {documents} | {draws} | {tokens} | {share:.2} % | {q} | {license} |"
+        )?;
     }
     Ok(())
 }
@@ -268,12 +339,30 @@ fn write_funnel(facts: &Facts, out: &mut String) -> std::fmt::Result {
         return Ok(());
     }
     writeln!(out, "\n## From records to the pool\n")?;
-    writeln!(out, "Documents by stage. The mixture is drawn from what the last stage kept.\n")?;
-    writeln!(out, "| stage | in | kept | removed | duplicates | quarantined |\n|---|---:|---:|---:|---:|---:|")?;
+    writeln!(
+        out,
+        "Documents by stage. The mixture is drawn from what the last stage kept.\n"
+    )?;
+    writeln!(
+        out,
+        "| stage | in | kept | removed | duplicates | quarantined |\n|---|---:|---:|---:|---:|---:|"
+    )?;
     for stage in &facts.funnel {
         let removed = stage.removed.iter().map(|(_, n)| n).sum();
-        let numbers = [stage.arrived, stage.kept, removed, stage.duplicates, stage.quarantined].map(grouped);
-        writeln!(out, "| {} | {} |", markdown(&stage.name), numbers.join(" | "))?;
+        let numbers = [
+            stage.arrived,
+            stage.kept,
+            removed,
+            stage.duplicates,
+            stage.quarantined,
+        ]
+        .map(grouped);
+        writeln!(
+            out,
+            "| {} | {} |",
+            markdown(&stage.name),
+            numbers.join(" | ")
+        )?;
     }
     if facts.funnel.iter().all(|stage| stage.removed.is_empty()) {
         return Ok(());
@@ -289,24 +378,44 @@ fn write_languages(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if facts.languages.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n## Languages\n\nOf the documents drawn, as identified; codes are ISO 639-3.\n")?;
+    writeln!(
+        out,
+        "\n## Languages\n\nOf the documents drawn, as identified; codes are ISO 639-3.\n"
+    )?;
     writeln!(
         out,
         "| language | documents | share of documents | tokens | share of tokens |\n|---|---:|---:|---:|---:|"
     )?;
     let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
-    for Language { code, documents, tokens } in &facts.languages {
-        let code = code.as_deref().map_or("not identified".to_owned(), markdown);
-        let shares = [share(*documents, facts.documents), share(*tokens, facts.tokens)];
+    for Language {
+        code,
+        documents,
+        tokens,
+    } in &facts.languages
+    {
+        let code = code
+            .as_deref()
+            .map_or("not identified".to_owned(), markdown);
+        let shares = [
+            share(*documents, facts.documents),
+            share(*tokens, facts.tokens),
+        ];
         let [documents, tokens] = [*documents, *tokens].map(grouped);
-        writeln!(out, "| {code} | {documents} | {:.2} % | {tokens} | {:.2} % |", shares[0], shares[1])?;
+        writeln!(
+            out,
+            "| {code} | {documents} | {:.2} % | {tokens} | {:.2} % |",
+            shares[0], shares[1]
+        )?;
     }
     Ok(())
 }
 
 fn write_columns(out: &mut String) -> std::fmt::Result {
     let columns = [
-        ("`doc_id`, in JSON lines `id`", "the document: a hash of where it was read"),
+        (
+            "`doc_id`, in JSON lines `id`",
+            "the document: a hash of where it was read",
+        ),
         ("`source`, `domain`", "where it comes from"),
         ("`draw`", "number of this repeat of the document, from 0"),
         ("`tokens`", "tokens of the text"),
@@ -314,7 +423,9 @@ fn write_columns(out: &mut String) -> std::fmt::Result {
         ("`text`", "the text"),
     ];
     writeln!(out, "\n## Columns\n\n| column | meaning |\n|---|---|")?;
-    columns.iter().try_for_each(|(column, meaning)| writeln!(out, "| {column} | {meaning} |"))
+    columns
+        .iter()
+        .try_for_each(|(column, meaning)| writeln!(out, "| {column} | {meaning} |"))
 }
 
 fn write_use(facts: &Facts, out: &mut String) -> std::fmt::Result {
@@ -323,38 +434,67 @@ fn write_use(facts: &Facts, out: &mut String) -> std::fmt::Result {
     // `datasets` 5.2 takes its name for the data from the path's last part, so "." does not do.
     if let Some(config) = facts.configs.first() {
         let name = quoted(&config.name);
-        code.push(("python", format!("datasets.load_dataset(\"/path/of/this/folder\", {name}, split=\"train\")")));
+        code.push((
+            "python",
+            format!("datasets.load_dataset(\"/path/of/this/folder\", {name}, split=\"train\")"),
+        ));
     }
     if let Some(pattern) = &facts.json_lines {
         let files = quoted(&format!("/path/of/this/folder/{pattern}"));
-        code.push(("python", format!("datasets.load_dataset(\"json\", data_files={files}, split=\"train\")")));
+        code.push((
+            "python",
+            format!("datasets.load_dataset(\"json\", data_files={files}, split=\"train\")"),
+        ));
     }
     if let Some(file) = &facts.megatron {
-        code.push(("sh", format!("--data-args-path {file} --split 100,0,0  # Megatron-LM, run from this folder")));
+        code.push((
+            "sh",
+            format!("--data-args-path {file} --split 100,0,0  # Megatron-LM, run from this folder"),
+        ));
     }
     if code.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n## Use\n\nRows are in a random order already.\n")?;
-    code.iter().try_for_each(|(language, code)| out.write_str(&code_block(language, code)))
+    code.iter()
+        .try_for_each(|(language, code)| out.write_str(&code_block(language, code)))
 }
 
 fn write_licenses(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n## Licence\n")?;
     let stated = stated(facts);
-    let mut licenses: Vec<String> = stated.iter().flatten().map(|license| markdown(license)).collect();
+    let mut licenses: Vec<String> = stated
+        .iter()
+        .flatten()
+        .map(|license| markdown(license))
+        .collect();
     if licenses.is_empty() {
-        return writeln!(out, "The run does not know the licences of its sources. Each text stays under its own.");
+        return writeln!(
+            out,
+            "The run does not know the licences of its sources. Each text stays under its own."
+        );
     }
-    let rest = if licenses.len() < stated.len() { " Of the other sources none is stated." } else { "" };
+    let rest = if licenses.len() < stated.len() {
+        " Of the other sources none is stated."
+    } else {
+        ""
+    };
     licenses.sort();
     licenses.dedup();
-    writeln!(out, "As stated for the sources: {}.{rest} Each text stays under its own.", licenses.join(", "))
+    writeln!(
+        out,
+        "As stated for the sources: {}.{rest} Each text stays under its own.",
+        licenses.join(", ")
+    )
 }
 
 /// A mean quality; that of no tokens is none.
 fn quality(q: f64) -> String {
-    if q.is_finite() { format!("{q:.4}") } else { "-".to_owned() }
+    if q.is_finite() {
+        format!("{q:.4}")
+    } else {
+        "-".to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -368,13 +508,33 @@ mod tests {
             manifest: "quickstart.toml".into(),
             curate: "0.1.0".into(),
             languages: vec![
-                Language { code: Some("eng".into()), documents: 100, tokens: 270_000 },
-                Language { code: Some("und".into()), documents: 8, tokens: 21_000 },
-                Language { code: None, documents: 4, tokens: 9000 },
+                Language {
+                    code: Some("eng".into()),
+                    documents: 100,
+                    tokens: 270_000,
+                },
+                Language {
+                    code: Some("und".into()),
+                    documents: 8,
+                    tokens: 21_000,
+                },
+                Language {
+                    code: None,
+                    documents: 4,
+                    tokens: 9000,
+                },
             ],
             configs: vec![
-                Config { name: "default".into(), files: vec!["a.parquet".into(), "b.parquet".into()], bytes: 5 },
-                Config { name: "no".into(), files: vec!["c-*.parquet".into()], bytes: 6 },
+                Config {
+                    name: "default".into(),
+                    files: vec!["a.parquet".into(), "b.parquet".into()],
+                    bytes: 5,
+                },
+                Config {
+                    name: "no".into(),
+                    files: vec!["c-*.parquet".into()],
+                    bytes: 6,
+                },
             ],
             documents: 112,
             draws: 1166,
@@ -472,7 +632,11 @@ dataset_info:
         }
         assert!(!text.contains("\"json\""));
         facts.json_lines = Some("*.jsonl.zst".into());
-        assert!(card(&facts).contains("load_dataset(\"json\", data_files=\"/path/of/this/folder/*.jsonl.zst\", "));
+        assert!(
+            card(&facts).contains(
+                "load_dataset(\"json\", data_files=\"/path/of/this/folder/*.jsonl.zst\", "
+            )
+        );
         facts.q_calibrated = true;
         assert!(!card(&facts).contains("uncalibrated") && !card(&facts).contains("not calibrated"));
     }
@@ -485,30 +649,54 @@ dataset_info:
         facts.sources[0].license = Some("CC-BY-4.0".into());
         let one = card(&facts);
         assert!(
-            one.contains("\nlicense: \"cc-by-4.0\"\nlanguage:\n") && one.contains("| 0.7487 | CC-BY-4.0 |\n"),
+            one.contains("\nlicense: \"cc-by-4.0\"\nlanguage:\n")
+                && one.contains("| 0.7487 | CC-BY-4.0 |\n"),
             "{one}"
         );
         assert!(one.contains("sources: CC-BY-4.0. Each text"));
-        facts.sources.push(Source { license: Some("mit".into()), ..facts.sources[0].clone() });
+        facts.sources.push(Source {
+            license: Some("mit".into()),
+            ..facts.sources[0].clone()
+        });
         let two = card(&facts);
-        assert!(two.contains("\nlicense: \"other\"\nlicense_name: \"cc-by-4.0-and-mit\"\n"), "{two}");
+        assert!(
+            two.contains("\nlicense: \"other\"\nlicense_name: \"cc-by-4.0-and-mit\"\n"),
+            "{two}"
+        );
         assert!(two.contains("sources: CC-BY-4.0, mit. Each text"));
-        facts.sources.push(Source { license: None, ..facts.sources[0].clone() });
+        facts.sources.push(Source {
+            license: None,
+            ..facts.sources[0].clone()
+        });
         assert!(card(&facts).contains("mit. Of the other sources none is stated. Each text"));
     }
 
     #[test]
     fn an_empty_mixture_has_a_card() {
-        let text = card(&Facts { q: f64::NAN, ..Facts::default() });
+        let text = card(&Facts {
+            q: f64::NAN,
+            ..Facts::default()
+        });
         assert!(text.starts_with("---\npretty_name: \"\"\nsize_categories:\n- \"n<1K\"\n"));
         assert!(text.contains("\n# (no name)\n") && text.contains("| tokens | 0 |"));
-        assert!(!text.contains("NaN") && !text.contains("configs:") && !text.contains("## Sources"));
+        assert!(
+            !text.contains("NaN") && !text.contains("configs:") && !text.contains("## Sources")
+        );
     }
 
     #[test]
     fn sizes_fall_into_the_hubs_buckets() {
-        let cases = [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (9999, "1K<n<10K"), (10_000, "10K<n<100K")];
-        for (rows, expected) in cases.into_iter().chain([(999_999_999_999, "100B<n<1T"), (u64::MAX, "n>1T")]) {
+        let cases = [
+            (0, "n<1K"),
+            (999, "n<1K"),
+            (1000, "1K<n<10K"),
+            (9999, "1K<n<10K"),
+            (10_000, "10K<n<100K"),
+        ];
+        for (rows, expected) in cases
+            .into_iter()
+            .chain([(999_999_999_999, "100B<n<1T"), (u64::MAX, "n>1T")])
+        {
             assert_eq!(size_category(rows), expected, "{rows}");
         }
     }
@@ -520,15 +708,30 @@ dataset_info:
         facts.name = hostile.into();
         facts.sources[0].name = hostile.into();
         facts.sources[0].license = Some(hostile.into());
-        facts.languages = vec![Language { code: Some(hostile.into()), documents: 1, tokens: 1 }];
+        facts.languages = vec![Language {
+            code: Some(hostile.into()),
+            documents: 1,
+            tokens: 1,
+        }];
         facts.configs[0].name = hostile.into();
         facts.megatron = Some(hostile.into());
         facts.tags = vec![hostile.into()];
         let text = card(&facts);
         assert_eq!(text.lines().filter(|line| *line == "---").count(), 2);
-        assert_eq!(text.lines().filter(|line| line.starts_with("# ")).count(), 1);
-        assert!(text.contains("\nlicense: \"other\"\nlicense_name: \"x-license-mit\"\nsize_categories:"), "{text}");
-        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| x")).collect();
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("# ")).count(),
+            1
+        );
+        assert!(
+            text.contains(
+                "\nlicense: \"other\"\nlicense_name: \"x-license-mit\"\nsize_categories:"
+            ),
+            "{text}"
+        );
+        let rows: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("| x"))
+            .collect();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].replace(r"\|", "").matches('|').count(), 8);
     }

@@ -1,8 +1,9 @@
 //! Text of strangers in YAML and Markdown.
 //!
-//! In YAML every text is a double-quoted scalar with all but letters, digits and printable ASCII escaped, so that `no` is no
-//! boolean and U+2028 no line break, for readers of YAML 1.1 (PyYAML) and 1.2 alike. In Markdown what could be markup is
-//! escaped, and what could be unseen or turn text around is replaced.
+//! In YAML every text is a double-quoted scalar with all but letters, digits and printable ASCII
+//! escaped, so that `no` is no boolean and U+2028 no line break, for readers of YAML 1.1 (PyYAML)
+//! and 1.2 alike. In Markdown what could be markup is escaped, and what could be unseen or turn
+//! text around is replaced.
 
 use std::fmt::Write;
 
@@ -13,9 +14,12 @@ pub fn yaml(text: &str) -> String {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             ' '..='~' => out.push(c),
-            // Letters stay readable; everything else is safe from readers that take it for a break or refuse it.
+            // Letters stay readable; everything else is safe from readers that take it for a break
+            // or refuse it.
             c if c.is_alphanumeric() => out.push(c),
-            c if u32::from(c) <= 0xffff => write!(out, "\\u{:04X}", u32::from(c)).expect("a String takes it"),
+            c if u32::from(c) <= 0xffff => {
+                write!(out, "\\u{:04X}", u32::from(c)).expect("a String takes it")
+            }
             c => write!(out, "\\U{:08X}", u32::from(c)).expect("a String takes it"),
         }
     }
@@ -31,7 +35,8 @@ pub fn markdown(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars().take(NAME_CHARS) {
         match c {
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '$' | '&' | '#' | '!' | '^' => {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '$' | '&' | '#' | '!'
+            | '^' => {
                 out.extend(['\\', c]);
             }
             '\n' | '\r' | '\t' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push(' '),
@@ -52,7 +57,16 @@ pub fn markdown(text: &str) -> String {
 pub fn code_block(language: &str, code: &str) -> String {
     let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(3.max(longest + 1));
-    let line: String = code.chars().map(|c| if c.is_control() || is_unseen(c) { '\u{fffd}' } else { c }).collect();
+    let line: String = code
+        .chars()
+        .map(|c| {
+            if c.is_control() || is_unseen(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect();
     format!("{fence}{language}\n{line}\n{fence}\n")
 }
 
@@ -69,9 +83,18 @@ mod tests {
 
     #[test]
     fn yaml_is_one_quoted_line() {
-        assert_eq!(yaml("a: \"b\" \\ #c\n---\n"), r#""a: \"b\" \\ #c\u000A---\u000A""#);
-        assert_eq!(yaml("née 日本\u{2028}\u{85}\u{feff}\u{7f}😀"), r#""née 日本\u2028\u0085\uFEFF\u007F\U0001F600""#);
-        assert_eq!(["no", "1e3", "~", ""].map(yaml), ["\"no\"", "\"1e3\"", "\"~\"", "\"\""]);
+        assert_eq!(
+            yaml("a: \"b\" \\ #c\n---\n"),
+            r#""a: \"b\" \\ #c\u000A---\u000A""#
+        );
+        assert_eq!(
+            yaml("née 日本\u{2028}\u{85}\u{feff}\u{7f}😀"),
+            r#""née 日本\u2028\u0085\uFEFF\u007F\U0001F600""#
+        );
+        assert_eq!(
+            ["no", "1e3", "~", ""].map(yaml),
+            ["\"no\"", "\"1e3\"", "\"~\"", "\"\""]
+        );
     }
 
     #[test]
@@ -80,7 +103,10 @@ mod tests {
             markdown("a|b\n# <img src=x> [l](u) `c` *e* $m$"),
             r"a\|b \# \<img src=x\> \[l\](u) \`c\` \*e\* \$m\$"
         );
-        assert_eq!(markdown("\u{202e}abc\0\u{200b}"), "\u{fffd}abc\u{fffd}\u{fffd}");
+        assert_eq!(
+            markdown("\u{202e}abc\0\u{200b}"),
+            "\u{fffd}abc\u{fffd}\u{fffd}"
+        );
         assert_eq!(markdown(" \n "), "(no name)");
         assert_eq!(markdown(&"é".repeat(101)), "é".repeat(100) + "…");
         assert_eq!(markdown(&"é".repeat(100)), "é".repeat(100));
@@ -89,6 +115,9 @@ mod tests {
     #[test]
     fn code_cannot_end_its_fence() {
         assert_eq!(code_block("sh", "ls"), "```sh\nls\n```\n");
-        assert_eq!(code_block("", "a\n```\nb"), "````\na\u{fffd}```\u{fffd}b\n````\n");
+        assert_eq!(
+            code_block("", "a\n```\nb"),
+            "````\na\u{fffd}```\u{fffd}b\n````\n"
+        );
     }
 }

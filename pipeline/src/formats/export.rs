@@ -1,8 +1,9 @@
 //! `curate export`: a mixture of a run as a folder of its own, in the formats that trainers read.
 //!
-//! The rows and their order are those of the run's `mixture/NAME`, a file of each format a part. Every file is written under
-//! another name, made durable and renamed; `.idx` follows its `.bin`, and the card is last. A folder
-//! that is not finished has a mark in it, and only such a one is written into again.
+//! The rows and their order are those of the run's `mixture/NAME`, a file of each format a part.
+//! Every file is written under another name, made durable and renamed; `.idx` follows its `.bin`,
+//! and the card is last. A folder that is not finished has a mark in it, and only such a one is
+//! written into again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -57,54 +58,92 @@ pub struct Request {
 /// Writes the folder.
 ///
 /// # Errors
-/// Exit 2 for what is not there, a token that is none, and a folder that is finished; 74 where writing fails.
+/// Exit 2 for what is not there, a token that is none, and a folder that is finished; 74 where
+/// writing fails.
 pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     interrupt::install()?;
     let run = RunDir::open(&request.run)?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let table = format!("mixture/{}", request.mixture);
     let commit = run.commit(&table)?;
-    let commit = commit.ok_or_else(|| usage(format!("the run has no mixture \"{}\"", request.mixture)))?;
+    let commit =
+        commit.ok_or_else(|| usage(format!("the run has no mixture \"{}\"", request.mixture)))?;
     let report = report::build(&run, &run.manifest()?)?;
-    let mixture = report.mixtures.iter().find(|mixture| mixture.name == request.mixture);
-    let mixture = mixture.with_context(|| format!("the report has no mixture \"{}\"", request.mixture))?;
+    let mixture = report
+        .mixtures
+        .iter()
+        .find(|mixture| mixture.name == request.mixture);
+    let mixture =
+        mixture.with_context(|| format!("the report has no mixture \"{}\"", request.mixture))?;
     let readme = request.output.join("README.md");
     if readme.exists() {
         let message = format!("{} is a finished export", request.output.display());
-        return Err(usage(message).hint("name another folder, or delete it").into());
+        return Err(usage(message)
+            .hint("name another folder, or delete it")
+            .into());
     }
     let unfinished = begin(&request.output)?;
     let tokens = Tokens::open(request)?;
-    let mut writer = Export { request, tokens, sources: BTreeMap::new(), bytes: 0, blend: Vec::new() };
-    let mut parquet = Config { name: "default".to_owned(), ..Config::default() };
+    let mut writer = Export {
+        request,
+        tokens,
+        sources: BTreeMap::new(),
+        bytes: 0,
+        blend: Vec::new(),
+    };
+    let mut parquet = Config {
+        name: "default".to_owned(),
+        ..Config::default()
+    };
     for (number, file) in commit.files.iter().enumerate() {
         let stem = format!("part-{number:05}");
         let from = run.table(&table).join(&file.path);
         check_digest(&from, &file.digest)?;
         if request.formats.contains(&Format::Parquet) {
             let name = format!("{stem}.parquet");
-            writer.put(&name, |out| std::io::copy(&mut File::open(&from)?, out).map(drop).map_err(Into::into))?;
+            writer.put(&name, |out| {
+                std::io::copy(&mut File::open(&from)?, out)
+                    .map(drop)
+                    .map_err(Into::into)
+            })?;
             parquet.bytes += file.size;
             parquet.files.push(name);
         }
         writer.part(&stem, &from)?;
     }
-    writer.finish(&report, mixture, parquet, languages(&run, &request.mixture)?)?;
+    writer.finish(
+        &report,
+        mixture,
+        parquet,
+        languages(&run, &request.mixture)?,
+    )?;
     let place = || format!("cannot finish {}", request.output.display());
     durable::sync_dir(&request.output).with_context(place)?;
     durable::remove(&unfinished).with_context(place)?;
     let output = printable(&request.output.to_string_lossy());
-    writeln!(out, "{output}: {} parts, {} rows", commit.files.len(), mixture.draws)?;
+    writeln!(
+        out,
+        "{output}: {} parts, {} rows",
+        commit.files.len(),
+        mixture.draws
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the folder with a mark that it is unfinished. One that holds something else is not written into.
+/// Makes the folder with a mark that it is unfinished. One that holds something else is not written
+/// into.
 fn begin(folder: &Path) -> Result<PathBuf> {
     let mark = folder.join(".unfinished");
-    let is_empty = |folder: &Path| fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    let is_empty =
+        |folder: &Path| fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !mark.exists() && !is_empty(folder) {
-        let message = format!("{} holds files that are no unfinished export", folder.display());
-        return Err(Failure::new(Exit::Usage, message).hint("name another folder").into());
+        let message = format!(
+            "{} holds files that are no unfinished export",
+            folder.display()
+        );
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("name another folder")
+            .into());
     }
     let place = || format!("cannot write {}", folder.display());
     durable::create_dir_all(folder).with_context(place)?;
@@ -128,15 +167,21 @@ impl Tokens {
         let tokenizer = match &request.tokenizer {
             None => Tokenizer::embedded()?,
             Some(path) => {
-                let bytes =
-                    fs::read(path).map_err(|error| usage(format!("--tokenizer {}: {error}", path.display())))?;
-                Tokenizer::from_bytes(&path.display().to_string(), &bytes).map_err(|error| usage(error.to_string()))?
+                let bytes = fs::read(path)
+                    .map_err(|error| usage(format!("--tokenizer {}: {error}", path.display())))?;
+                Tokenizer::from_bytes(&path.display().to_string(), &bytes)
+                    .map_err(|error| usage(error.to_string()))?
             }
         };
         let end = |name: &String| {
-            tokenizer.id(name).ok_or_else(|| usage(format!("--end {name}: the tokenizer has no such token")))
+            tokenizer
+                .id(name)
+                .ok_or_else(|| usage(format!("--end {name}: the tokenizer has no such token")))
         };
-        Ok(Some(Tokens { end: request.end.as_ref().map(end).transpose()?, tokenizer }))
+        Ok(Some(Tokens {
+            end: request.end.as_ref().map(end).transpose()?,
+            tokenizer,
+        }))
     }
 }
 
@@ -150,10 +195,18 @@ struct Export<'a> {
 
 impl Export<'_> {
     /// Writes a file under another name, makes it durable and gives it its own.
-    fn put(&self, name: &str, write: impl FnOnce(&mut BufWriter<NewFile>) -> Result<()>) -> Result<()> {
-        let (staged, path) = (self.request.output.join(format!(".{name}.part")), self.request.output.join(name));
+    fn put(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<NewFile>) -> Result<()>,
+    ) -> Result<()> {
+        let (staged, path) = (
+            self.request.output.join(format!(".{name}.part")),
+            self.request.output.join(name),
+        );
         let place = || format!("cannot write {}", path.display());
-        let mut out = BufWriter::with_capacity(1 << 20, NewFile::create(&staged).with_context(place)?);
+        let mut out =
+            BufWriter::with_capacity(1 << 20, NewFile::create(&staged).with_context(place)?);
         write(&mut out).with_context(place)?;
         out.flush().with_context(place)?;
         out.get_ref().sync().with_context(place)?;
@@ -191,18 +244,28 @@ impl Export<'_> {
         let mut index = None;
         self.put(&bin, |out| {
             let mut writer = BinWriter::new(out, tokens.tokenizer.ids() as u32, tokens.end)?;
-            each_row(from, &mut |row| writer.document(&tokens.tokenizer.encode(row.text, None)?))?;
+            each_row(from, &mut |row| {
+                writer.document(&tokens.tokenizer.encode(row.text, None)?)
+            })?;
             index = Some(writer.finish()?.1);
             Ok(())
         })?;
         let index = index.context("a file that was written has an index")?;
         self.put(&idx, |out| Ok(index.write(out)?))?;
-        let found = check(&self.request.output.join(bin), &self.request.output.join(idx))?;
+        let found = check(
+            &self.request.output.join(bin),
+            &self.request.output.join(idx),
+        )?;
         ensure!(
             found.documents == index.documents() && found.tokens == index.tokens(),
             "{stem}: the pair does not fit"
         );
-        self.blend.push(BlendRow::once(stem, format!("{stem}.parquet"), index.tokens(), index.documents()));
+        self.blend.push(BlendRow::once(
+            stem,
+            format!("{stem}.parquet"),
+            index.tokens(),
+            index.documents(),
+        ));
         Ok(())
     }
 
@@ -216,15 +279,32 @@ impl Export<'_> {
     ) -> Result<()> {
         let has_tokens = self.blend.iter().any(|row| row.tokens > 0);
         if has_tokens {
-            self.put("megatron.txt", |out| Ok(out.write_all(megatron_text(&self.blend)?.as_bytes())?))?;
-            self.put("megatron.json", |out| Ok(out.write_all(megatron_json(&self.blend)?.as_bytes())?))?;
-            self.put("interleave.json", |out| Ok(out.write_all(interleave_json(&self.blend, 0)?.as_bytes())?))?;
+            self.put("megatron.txt", |out| {
+                Ok(out.write_all(megatron_text(&self.blend)?.as_bytes())?)
+            })?;
+            self.put("megatron.json", |out| {
+                Ok(out.write_all(megatron_json(&self.blend)?.as_bytes())?)
+            })?;
+            self.put("interleave.json", |out| {
+                Ok(out.write_all(interleave_json(&self.blend, 0)?.as_bytes())?)
+            })?;
         }
-        let facts = Facts { languages, ..self.facts(report, mixture, parquet, has_tokens) };
-        self.put("README.md", |out| Ok(out.write_all(card(&facts).as_bytes())?))
+        let facts = Facts {
+            languages,
+            ..self.facts(report, mixture, parquet, has_tokens)
+        };
+        self.put("README.md", |out| {
+            Ok(out.write_all(card(&facts).as_bytes())?)
+        })
     }
 
-    fn facts(&self, report: &Report, mixture: &MixtureReport, parquet: Config, has_tokens: bool) -> Facts {
+    fn facts(
+        &self,
+        report: &Report,
+        mixture: &MixtureReport,
+        parquet: Config,
+        has_tokens: bool,
+    ) -> Facts {
         let source = |(name, found): (&String, &Source)| Source {
             name: name.clone(),
             license: report
@@ -232,14 +312,23 @@ impl Export<'_> {
                 .iter()
                 .find(|source| source.name == *name)
                 .and_then(|source| source.license.clone()),
-            q: if found.tokens > 0 { found.q / found.tokens as f64 } else { 0.0 },
+            q: if found.tokens > 0 {
+                found.q / found.tokens as f64
+            } else {
+                0.0
+            },
             ..found.clone()
         };
         let stage = |stage: &curate_schemas::report::StageReport| Stage {
             name: stage.name.clone(),
             arrived: stage.docs.arrived,
             kept: stage.docs.kept,
-            removed: stage.docs.removed.iter().map(|(rule, n)| (rule.clone(), *n)).collect(),
+            removed: stage
+                .docs
+                .removed
+                .iter()
+                .map(|(rule, n)| (rule.clone(), *n))
+                .collect(),
             duplicates: stage.docs.duplicates,
             quarantined: stage.docs.quarantined,
         };
@@ -249,7 +338,11 @@ impl Export<'_> {
             run: report.name.clone(),
             manifest: format!("{}.toml", report.name),
             curate: env!("CARGO_PKG_VERSION").to_owned(),
-            configs: if parquet.files.is_empty() { Vec::new() } else { vec![parquet] },
+            configs: if parquet.files.is_empty() {
+                Vec::new()
+            } else {
+                vec![parquet]
+            },
             json_lines: jsonl.then(|| "part-*.jsonl.zst".to_owned()),
             documents: mixture.docs,
             draws: mixture.draws,
@@ -259,7 +352,10 @@ impl Export<'_> {
             q: mixture.q,
             d_eff: mixture.d_eff,
             q_calibrated: mixture.q_calibrated,
-            tokenizer: report.tokenizer.as_ref().map(|used| (used.name.clone(), used.digest.clone())),
+            tokenizer: report
+                .tokenizer
+                .as_ref()
+                .map(|used| (used.name.clone(), used.digest.clone())),
             sources: self.sources.iter().map(source).collect(),
             funnel: report.stages.iter().map(stage).collect(),
             megatron: has_tokens.then(|| "megatron.txt".to_owned()),
@@ -271,8 +367,14 @@ impl Export<'_> {
 /// Calls `visit` with each row of a file of the table `mixture`.
 fn each_row(from: &Path, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
     let columns = ["doc_id", "draw", "source", "domain", "tokens", "q", "text"];
-    let columns = columns.map(|column| (column.to_owned(), column.to_owned())).to_vec();
-    for batch in Zip::open(&[Part { path: from.to_owned(), digest: None, columns }])? {
+    let columns = columns
+        .map(|column| (column.to_owned(), column.to_owned()))
+        .to_vec();
+    for batch in Zip::open(&[Part {
+        path: from.to_owned(),
+        digest: None,
+        columns,
+    }])? {
         interrupt::check()?;
         rows(&batch?, visit)?;
     }

@@ -1,11 +1,14 @@
 //! JSON lines compressed with Zstandard: `.jsonl.zst`, one line a draw, in the mixture's order.
 //!
-//! The file is a row of Zstandard frames, each of whole lines, some 4 MiB of JSON and a checksum (RFC 8878): a reader can
-//! start at any frame, and a damaged one costs no other. Frames follow from the lines alone, so equal rows give equal bytes.
-//! Read whole by `datasets` 5.2 (streaming too), fsspec 2026.9, pandas 3.1, PyArrow 26, DuckDB 2.0 and python-zstandard 0.22
-//! to 0.25; what stops after the first frame is `ZstdDecompressor.decompress` of the last, which is for single frames.
+//! The file is a row of Zstandard frames, each of whole lines, some 4 MiB of JSON and a checksum
+//! (RFC 8878): a reader can start at any frame, and a damaged one costs no other. Frames follow
+//! from the lines alone, so equal rows give equal bytes. Read whole by `datasets` 5.2 (streaming
+//! too), fsspec 2026.9, pandas 3.1, PyArrow 26, DuckDB 2.0 and python-zstandard 0.22 to 0.25; what
+//! stops after the first frame is `ZstdDecompressor.decompress` of the last, which is for single
+//! frames.
 //!
-//! Cost: some 80 MB of text a second (one core under load); memory for one frame or, if that is longer, one line, twice.
+//! Cost: some 80 MB of text a second (one core under load); memory for one frame or, if that is
+//! longer, one line, twice.
 
 use std::io::Write;
 
@@ -52,8 +55,15 @@ impl<W: Write> JsonlWriter<W> {
     /// If Zstandard cannot be set up.
     pub fn new(out: W) -> Result<JsonlWriter<W>> {
         let mut compressor = Compressor::new(LEVEL).context("cannot set up Zstandard")?;
-        compressor.include_checksum(true).context("cannot set up Zstandard")?;
-        Ok(JsonlWriter { out, compressor, lines: Vec::new(), rows: 0 })
+        compressor
+            .include_checksum(true)
+            .context("cannot set up Zstandard")?;
+        Ok(JsonlWriter {
+            out,
+            compressor,
+            lines: Vec::new(),
+            rows: 0,
+        })
     }
 
     /// Adds a row.
@@ -61,23 +71,35 @@ impl<W: Write> JsonlWriter<W> {
     /// # Errors
     /// If its quality is no number, which JSON cannot say, or writing fails.
     pub fn write(&mut self, row: &Row) -> Result<()> {
-        ensure!(row.q.is_finite(), "document {} has quality {}, expected a number", row.id, row.q);
+        ensure!(
+            row.q.is_finite(),
+            "document {} has quality {}, expected a number",
+            row.id,
+            row.q
+        );
         serde_json::to_writer(&mut self.lines, row).context("cannot write a line")?;
         self.lines.push(b'\n');
         self.rows += 1;
-        if self.lines.len() >= FRAME_BYTES { self.end_frame() } else { Ok(()) }
+        if self.lines.len() >= FRAME_BYTES {
+            self.end_frame()
+        } else {
+            Ok(())
+        }
     }
 
     fn end_frame(&mut self) -> Result<()> {
-        let frame = self.compressor.compress(&self.lines).context("cannot compress lines")?;
+        let frame = self
+            .compressor
+            .compress(&self.lines)
+            .context("cannot compress lines")?;
         self.lines.clear();
         // One very long line shall not hold its memory for all that follow.
         self.lines.shrink_to(2 * FRAME_BYTES);
         self.out.write_all(&frame).context("cannot write lines")
     }
 
-    /// Ends the last frame; gives `out` and the number of rows. Without rows the file is one empty frame, for an empty file
-    /// is no Zstandard.
+    /// Ends the last frame; gives `out` and the number of rows. Without rows the file is one empty
+    /// frame, for an empty file is no Zstandard.
     ///
     /// # Errors
     /// If writing fails.
@@ -95,12 +117,21 @@ mod tests {
     use super::*;
 
     fn row<'a>(id: &'a str, text: &'a str) -> Row<'a> {
-        Row { id, source: "web", domain: "code", draw: 0, tokens: 3, q: 0.5, text }
+        Row {
+            id,
+            source: "web",
+            domain: "code",
+            draw: 0,
+            tokens: 3,
+            q: 0.5,
+            text,
+        }
     }
 
     fn written(rows: &[Row]) -> Vec<u8> {
         let mut writer = JsonlWriter::new(Vec::new()).expect("set up");
-        rows.iter().for_each(|row| writer.write(row).expect("written"));
+        rows.iter()
+            .for_each(|row| writer.write(row).expect("written"));
         let (file, n) = writer.finish().expect("finished");
         assert_eq!(n, rows.len() as u64);
         file
@@ -123,8 +154,15 @@ mod tests {
 
     #[test]
     fn a_line_spelled_out() {
-        let row =
-            Row { id: "00ff", source: "we\"b", domain: "", draw: 2, tokens: 7, q: 1.0, text: "a\nb\u{2028}\0é\\" };
+        let row = Row {
+            id: "00ff",
+            source: "we\"b",
+            domain: "",
+            draw: 2,
+            tokens: 7,
+            q: 1.0,
+            text: "a\nb\u{2028}\0é\\",
+        };
         let line = "{\"id\":\"00ff\",\"source\":\"we\\\"b\",\"domain\":\"\",\"draw\":2,\"tokens\":7,\"q\":1.0,\
                     \"text\":\"a\\nb\u{2028}\\u0000é\\\\\"}\n";
         assert_eq!(read(&written(&[row])), line);
@@ -132,11 +170,21 @@ mod tests {
 
     #[test]
     fn numbers_are_the_shortest_that_come_back() {
-        let cases =
-            [(0.1 + 0.2, "0.30000000000000004"), (5e-324, "5e-324"), (0.36995516654807925, "0.36995516654807925")];
+        let cases = [
+            (0.1 + 0.2, "0.30000000000000004"),
+            (5e-324, "5e-324"),
+            (0.36995516654807925, "0.36995516654807925"),
+        ];
         for (q, text) in cases {
-            let line = read(&written(&[Row { q, tokens: u64::MAX, ..row("a", "") }]));
-            assert!(line.contains(&format!("\"tokens\":18446744073709551615,\"q\":{text},")), "{line}");
+            let line = read(&written(&[Row {
+                q,
+                tokens: u64::MAX,
+                ..row("a", "")
+            }]));
+            assert!(
+                line.contains(&format!("\"tokens\":18446744073709551615,\"q\":{text},")),
+                "{line}"
+            );
         }
     }
 
@@ -160,8 +208,9 @@ mod tests {
         let file = written(&[row("a", &long), row("b", "short")]);
         assert_eq!(frames(&file), 2);
         let text = read(&file);
-        let texts =
-            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["text"].take());
+        let texts = text.lines().map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["text"].take()
+        });
         assert_eq!(texts.collect::<Vec<_>>(), [long.as_str(), "short"]);
     }
 
@@ -182,7 +231,15 @@ mod tests {
     #[test]
     fn quality_that_is_no_number_is_refused() {
         let mut writer = JsonlWriter::new(Vec::new()).expect("set up");
-        let error = writer.write(&Row { q: f64::NAN, ..row("7a", "") }).expect_err("refused");
-        assert_eq!(error.to_string(), "document 7a has quality NaN, expected a number");
+        let error = writer
+            .write(&Row {
+                q: f64::NAN,
+                ..row("7a", "")
+            })
+            .expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "document 7a has quality NaN, expected a number"
+        );
     }
 }

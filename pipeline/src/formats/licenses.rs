@@ -1,8 +1,9 @@
 //! Licences as a dataset card's header may name them.
 //!
-//! The Hub takes identifiers of a list of its own (hf.co/docs/hub/repositories-licenses), or `other` with a `license_name` of lower-case
-//! letters, digits, `-` and `.` (`datasetcard.md` in huggingface/hub-docs). What several sources are under is `other` too: a list
-//! there means that a reader may choose.
+//! The Hub takes identifiers of a list of its own (hf.co/docs/hub/repositories-licenses), or
+//! `other` with a `license_name` of lower-case letters, digits, `-` and `.` (`datasetcard.md` in
+//! huggingface/hub-docs). What several sources are under is `other` too: a list there means that a
+//! reader may choose.
 
 use std::collections::BTreeSet;
 
@@ -18,15 +19,22 @@ const HUB: &[&str] = &[
 ];
 
 /// Identifiers of SPDX that the Hub spells otherwise.
-const SPDX: &[(&str, &str)] =
-    &[("odbl-1.0", "odbl"), ("odc-by-1.0", "odc-by"), ("pddl-1.0", "pddl"), ("gfdl-1.2", "gfdl"), ("gfdl-1.3", "gfdl")];
+const SPDX: &[(&str, &str)] = &[
+    ("odbl-1.0", "odbl"),
+    ("odc-by-1.0", "odc-by"),
+    ("pddl-1.0", "pddl"),
+    ("gfdl-1.2", "gfdl"),
+    ("gfdl-1.3", "gfdl"),
+];
 
-/// What the header says of sources whose licences are these, or not stated: nothing where none is, else `license` and, of `other`, its
-/// name.
+/// What the header says of sources whose licences are these, or not stated: nothing where none is,
+/// else `license` and, of `other`, its name.
 pub fn header(stated: &[Option<&str>]) -> Option<(String, Option<String>)> {
     stated.iter().flatten().next()?;
-    let names: BTreeSet<String> =
-        stated.iter().map(|license| license.map_or_else(|| "unknown".to_owned(), name)).collect();
+    let names: BTreeSet<String> = stated
+        .iter()
+        .map(|license| license.map_or_else(|| "unknown".to_owned(), name))
+        .collect();
     let names: Vec<String> = names.into_iter().collect();
     match &names[..] {
         [one] if HUB.contains(&one.as_str()) => Some((one.clone(), None)),
@@ -37,7 +45,10 @@ pub fn header(stated: &[Option<&str>]) -> Option<(String, Option<String>)> {
 /// The Hub's identifier, or one made of the words.
 fn name(license: &str) -> String {
     let folded = license.trim().to_ascii_lowercase();
-    let plain = folded.strip_suffix("-only").or(folded.strip_suffix("-or-later")).unwrap_or(&folded);
+    let plain = folded
+        .strip_suffix("-only")
+        .or(folded.strip_suffix("-or-later"))
+        .unwrap_or(&folded);
     if let Some((_, own)) = SPDX.iter().find(|(spdx, _)| *spdx == plain) {
         return (*own).to_owned();
     }
@@ -45,8 +56,15 @@ fn name(license: &str) -> String {
         return plain.to_owned();
     }
     let is_own = |c: char| c.is_ascii_alphanumeric() || c == '.';
-    let words: Vec<&str> = folded.split(|c| !is_own(c)).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() { "unnamed".to_owned() } else { words.join("-") }
+    let words: Vec<&str> = folded
+        .split(|c| !is_own(c))
+        .filter(|word| !word.is_empty())
+        .collect();
+    if words.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        words.join("-")
+    }
 }
 
 #[cfg(test)]
@@ -55,16 +73,30 @@ mod tests {
 
     #[test]
     fn one_licence_is_itself_and_several_are_other() {
-        let of = |stated: &[Option<&str>]| header(stated).map(|(license, name)| (license, name.unwrap_or_default()));
+        let of = |stated: &[Option<&str>]| {
+            header(stated).map(|(license, name)| (license, name.unwrap_or_default()))
+        };
         let is = |license: &str, name: &str| Some((license.to_owned(), name.to_owned()));
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[None, None]), None);
-        assert_eq!(of(&[Some("CC-BY-4.0"), Some("cc-by-4.0")]), is("cc-by-4.0", ""));
-        assert_eq!(of(&[Some("GPL-3.0-or-later"), Some("gpl-3.0")]), is("gpl-3.0", ""));
+        assert_eq!(
+            of(&[Some("CC-BY-4.0"), Some("cc-by-4.0")]),
+            is("cc-by-4.0", "")
+        );
+        assert_eq!(
+            of(&[Some("GPL-3.0-or-later"), Some("gpl-3.0")]),
+            is("gpl-3.0", "")
+        );
         assert_eq!(of(&[Some("ODC-By-1.0")]), is("odc-by", ""));
-        assert_eq!(of(&[Some("mit"), Some("Apache-2.0")]), is("other", "apache-2.0-and-mit"));
+        assert_eq!(
+            of(&[Some("mit"), Some("Apache-2.0")]),
+            is("other", "apache-2.0-and-mit")
+        );
         assert_eq!(of(&[Some("mit"), None]), is("other", "mit-and-unknown"));
-        assert_eq!(of(&[Some("Terms of ACME, \"2023\": v1.2\nx")]), is("other", "terms-of-acme-2023-v1.2-x"));
+        assert_eq!(
+            of(&[Some("Terms of ACME, \"2023\": v1.2\nx")]),
+            is("other", "terms-of-acme-2023-v1.2-x")
+        );
         assert_eq!(of(&[Some("自由")]), is("other", "unnamed"));
         assert!(HUB.is_sorted());
     }

@@ -1,7 +1,8 @@
-//! Megatron-LM's indexed dataset: `.bin` holds token ids back to back, `.idx` where each document begins and ends.
+//! Megatron-LM's indexed dataset: `.bin` holds token ids back to back, `.idx` where each document
+//! begins and ends.
 //!
-//! The layout is that of `megatron/core/datasets/indexed_dataset.py` in NVIDIA/Megatron-LM (commit 00caa53; the same in the
-//! package megatron-core 0.16.1). All numbers are little-endian:
+//! The layout is that of `megatron/core/datasets/indexed_dataset.py` in NVIDIA/Megatron-LM (commit
+//! 00caa53; the same in the package megatron-core 0.16.1). All numbers are little-endian:
 //!
 //! | bytes of `.idx` | what |
 //! |---|---|
@@ -14,17 +15,19 @@
 //! | 8·n | where each sequence begins in `.bin`, bytes, int64 |
 //! | 8·m | the sequence that each document begins with, int64; the last is n |
 //!
-//! Here a document is one sequence, or none if it has no ids. Megatron takes uint16 for vocabularies of less than 65,500
-//! entries, else int32, and so do we.
+//! Here a document is one sequence, or none if it has no ids. Megatron takes uint16 for
+//! vocabularies of less than 65,500 entries, else int32, and so do we.
 //!
-//! A pair that was torn by a crash cannot be read: an [`Index`] is had only from a `.bin` that is durable, and Megatron opens
-//! no `.bin` without its `.idx`. So publish `.bin` first, and never under a name that has an `.idx`. Once both are there
-//! Megatron sees a cut `.idx` when it opens it, but a cut `.bin` only at the first document beyond its end, and with
-//! `--no-mmap-bin-files` not even then: what is missing is whatever lay in memory. The last pointer and length of `.idx` say
-//! how large `.bin` is, and [`check`] compares. A mixture without ids gives a pair that is whole but of no use: Megatron
-//! cannot map an empty `.bin`.
+//! A pair that was torn by a crash cannot be read: an [`Index`] is had only from a `.bin` that is
+//! durable, and Megatron opens no `.bin` without its `.idx`. So publish `.bin` first, and never
+//! under a name that has an `.idx`. Once both are there Megatron sees a cut `.idx` when it opens
+//! it, but a cut `.bin` only at the first document beyond its end, and with `--no-mmap-bin-files`
+//! not even then: what is missing is whatever lay in memory. The last pointer and length of `.idx`
+//! say how large `.bin` is, and [`check`] compares. A mixture without ids gives a pair that is
+//! whole but of no use: Megatron cannot map an empty `.bin`.
 //!
-//! Cost: one pass, some 170 million tokens a second with the disk's wait (two cores under load); 4 bytes of memory a document.
+//! Cost: one pass, some 170 million tokens a second with the disk's wait (two cores under load); 4
+//! bytes of memory a document.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -53,7 +56,11 @@ pub enum Width {
 impl Width {
     /// What Megatron takes for a vocabulary of so many entries, added ones included.
     pub fn of(vocabulary: u32) -> Width {
-        if vocabulary < SHORT_BELOW { Width::U16 } else { Width::I32 }
+        if vocabulary < SHORT_BELOW {
+            Width::U16
+        } else {
+            Width::I32
+        }
     }
 
     /// Bytes of an id.
@@ -72,7 +79,9 @@ impl Width {
     }
 
     fn from_code(code: u8) -> Option<Width> {
-        [Width::U16, Width::I32].into_iter().find(|width| width.code() == code)
+        [Width::U16, Width::I32]
+            .into_iter()
+            .find(|width| width.code() == code)
     }
 }
 
@@ -127,22 +136,35 @@ pub struct BinWriter<W> {
 }
 
 impl<W: Durable> BinWriter<W> {
-    /// A writer for ids below `vocabulary`, its added tokens included, that ends each document with `end`, if any.
+    /// A writer for ids below `vocabulary`, its added tokens included, that ends each document with
+    /// `end`, if any.
     ///
     /// # Errors
     /// If an id of the vocabulary does not fit into int32, or `end` is not in the vocabulary.
     pub fn new(out: W, vocabulary: u32, end: Option<u32>) -> Result<BinWriter<W>> {
-        ensure!(vocabulary <= 1 << 31, "a vocabulary of {vocabulary} entries, expected 2147483648 or fewer");
-        let writer = BinWriter { out, vocabulary, end, index: Index::new(Width::of(vocabulary)), block: Vec::new() };
-        writer.check_ids(end.as_slice()).context("the end of a document")?;
+        ensure!(
+            vocabulary <= 1 << 31,
+            "a vocabulary of {vocabulary} entries, expected 2147483648 or fewer"
+        );
+        let writer = BinWriter {
+            out,
+            vocabulary,
+            end,
+            index: Index::new(Width::of(vocabulary)),
+            block: Vec::new(),
+        };
+        writer
+            .check_ids(end.as_slice())
+            .context("the end of a document")?;
         Ok(writer)
     }
 
     /// Adds a document.
     ///
     /// # Errors
-    /// If an id is not in the vocabulary, the document has more ids than int32 can say, or writing fails. What was written
-    /// of a refused document is nothing; after a failed write the file is lost.
+    /// If an id is not in the vocabulary, the document has more ids than int32 can say, or writing
+    /// fails. What was written of a refused document is nothing; after a failed write the file is
+    /// lost.
     pub fn document(&mut self, ids: &[u32]) -> Result<()> {
         self.check_ids(ids)?;
         let length = sequence_length(ids.len() + self.end.as_slice().len())?;
@@ -150,10 +172,16 @@ impl<W: Durable> BinWriter<W> {
         for block in ids.chunks(1 << 14).chain([self.end.as_slice()]) {
             self.block.clear();
             match self.index.width {
-                Width::U16 => self.block.extend(block.iter().flat_map(|id| (*id as u16).to_le_bytes())),
-                Width::I32 => self.block.extend(block.iter().flat_map(|id| id.to_le_bytes())),
+                Width::U16 => self
+                    .block
+                    .extend(block.iter().flat_map(|id| (*id as u16).to_le_bytes())),
+                Width::I32 => self
+                    .block
+                    .extend(block.iter().flat_map(|id| id.to_le_bytes())),
             }
-            self.out.write_all(&self.block).context("cannot write token ids")?;
+            self.out
+                .write_all(&self.block)
+                .context("cannot write token ids")?;
         }
         self.index.lengths.push(length);
         self.index.tokens += u64::from(length);
@@ -167,7 +195,8 @@ impl<W: Durable> BinWriter<W> {
         }
     }
 
-    /// Makes the ids durable, and only then gives what `.idx` says of them; `out` comes back for its digest or size.
+    /// Makes the ids durable, and only then gives what `.idx` says of them; `out` comes back for
+    /// its digest or size.
     ///
     /// # Errors
     /// If writing fails.
@@ -179,7 +208,11 @@ impl<W: Durable> BinWriter<W> {
 
 /// The int32 that a sequence's length is written as; never negative.
 fn sequence_length(n: usize) -> Result<u32> {
-    ensure!(n <= i32::MAX as usize, "a document of {n} tokens, expected {} or fewer", i32::MAX);
+    ensure!(
+        n <= i32::MAX as usize,
+        "a document of {n} tokens, expected {} or fewer",
+        i32::MAX
+    );
     Ok(n as u32)
 }
 
@@ -194,7 +227,11 @@ pub struct Index {
 
 impl Index {
     fn new(width: Width) -> Index {
-        Index { width, lengths: Vec::new(), tokens: 0 }
+        Index {
+            width,
+            lengths: Vec::new(),
+            tokens: 0,
+        }
     }
 
     /// Documents, those without ids included.
@@ -271,18 +308,24 @@ pub fn check(bin: &Path, idx: &Path) -> Result<Totals> {
 }
 
 fn size_of(path: &Path) -> Result<u64> {
-    Ok(std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len())
+    Ok(std::fs::metadata(path)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .len())
 }
 
 fn check_index(idx: &Path) -> Result<Totals> {
     let size = size_of(idx)?;
     ensure!(size >= HEAD, "{size} bytes, expected {HEAD} or more");
     let mut head = reader_at(idx, 0)?;
-    ensure!(&take::<9>(&mut head)? == MAGIC, "it does not begin with MMIDIDX");
+    ensure!(
+        &take::<9>(&mut head)? == MAGIC,
+        "it does not begin with MMIDIDX"
+    );
     let version = u64::from_le_bytes(take(&mut head)?);
     ensure!(version == VERSION, "version {version}, expected {VERSION}");
     let [code] = take(&mut head)?;
-    let width = Width::from_code(code).with_context(|| format!("ids of type {code}, expected 8 or 4"))?;
+    let width =
+        Width::from_code(code).with_context(|| format!("ids of type {code}, expected 8 or 4"))?;
     let sequences = u64::from_le_bytes(take(&mut head)?);
     let indices = u64::from_le_bytes(take(&mut head)?);
     let expected = u128::from(HEAD) + 12 * u128::from(sequences) + 8 * u128::from(indices);
@@ -293,7 +336,12 @@ fn check_index(idx: &Path) -> Result<Totals> {
     ensure!(indices > 0, "no document index, expected one or more");
     let tokens = check_pointers(idx, width, sequences)?;
     check_documents(idx, sequences, indices)?;
-    Ok(Totals { width, sequences, documents: indices - 1, tokens })
+    Ok(Totals {
+        width,
+        sequences,
+        documents: indices - 1,
+        tokens,
+    })
 }
 
 /// Each sequence begins where the one before ends. Gives the ids in all.
@@ -306,7 +354,10 @@ fn check_pointers(idx: &Path, width: Width, sequences: u64) -> Result<u64> {
         let pointer = i64::from_le_bytes(take(&mut pointers)?);
         let expected = tokens * width.bytes();
         ensure!(length >= 0, "sequence {sequence} has {length} ids");
-        ensure!(pointer as u64 == expected, "sequence {sequence} begins at {pointer}, expected {expected}");
+        ensure!(
+            pointer as u64 == expected,
+            "sequence {sequence} begins at {pointer}, expected {expected}"
+        );
         tokens += length as u64;
     }
     Ok(tokens)
@@ -318,11 +369,20 @@ fn check_documents(idx: &Path, sequences: u64, indices: u64) -> Result<()> {
     let mut before = 0;
     for document in 0..indices {
         let first = u64::from_le_bytes(take(&mut documents)?);
-        ensure!(document > 0 || first == 0, "the first document begins with sequence {first}, expected 0");
-        ensure!(first >= before, "document {document} begins with sequence {first}, the one before with {before}");
+        ensure!(
+            document > 0 || first == 0,
+            "the first document begins with sequence {first}, expected 0"
+        );
+        ensure!(
+            first >= before,
+            "document {document} begins with sequence {first}, the one before with {before}"
+        );
         before = first;
     }
-    ensure!(before == sequences, "documents end at sequence {before}, expected {sequences}");
+    ensure!(
+        before == sequences,
+        "documents end at sequence {before}, expected {sequences}"
+    );
     Ok(())
 }
 
@@ -346,7 +406,9 @@ mod tests {
 
     fn pair_of(vocabulary: u32, end: Option<u32>, documents: &[&[u32]]) -> (Vec<u8>, Vec<u8>) {
         let mut writer = BinWriter::new(Vec::new(), vocabulary, end).expect("a vocabulary");
-        documents.iter().for_each(|ids| writer.document(ids).expect("written"));
+        documents
+            .iter()
+            .for_each(|ids| writer.document(ids).expect("written"));
         let (bin, index) = writer.finish().expect("durable");
         assert_eq!(index.bin_bytes(), bin.len() as u64);
         let mut idx = Vec::new();
@@ -364,7 +426,10 @@ mod tests {
     fn complaint(bin: &[u8], idx: &[u8]) -> String {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let (bin, idx) = on_disk(dir.path(), bin, idx);
-        format!("{:#}", check(&bin, &idx).expect_err("a pair that does not fit"))
+        format!(
+            "{:#}",
+            check(&bin, &idx).expect_err("a pair that does not fit")
+        )
     }
 
     #[test]
@@ -400,7 +465,15 @@ mod tests {
         let (bin, idx) = pair_of(300, None, &[&[], &[1, 2], &[], &[3]]);
         let (bin, idx) = on_disk(dir.path(), &bin, &idx);
         let totals = check(&bin, &idx).expect("a pair");
-        assert_eq!(totals, Totals { width: Width::U16, sequences: 2, documents: 4, tokens: 3 });
+        assert_eq!(
+            totals,
+            Totals {
+                width: Width::U16,
+                sequences: 2,
+                documents: 4,
+                tokens: 3
+            }
+        );
     }
 
     #[test]
@@ -410,7 +483,15 @@ mod tests {
         assert_eq!((bin.len(), idx.len()), (0, 42));
         let (bin, idx) = on_disk(dir.path(), &bin, &idx);
         let totals = check(&bin, &idx).expect("a pair");
-        assert_eq!(totals, Totals { width: Width::I32, sequences: 0, documents: 0, tokens: 0 });
+        assert_eq!(
+            totals,
+            Totals {
+                width: Width::I32,
+                sequences: 0,
+                documents: 0,
+                tokens: 0
+            }
+        );
     }
 
     #[test]
@@ -418,13 +499,18 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let ids: Vec<u32> = (0..3_000_001).map(|n| n % 70_000).collect();
         let (bin, idx) = pair_of(70_000, Some(0), &[&ids, &[7]]);
-        let read: Vec<u32> =
-            bin.chunks_exact(4).map(|id| u32::from_le_bytes(id.try_into().expect("four bytes"))).collect();
+        let read: Vec<u32> = bin
+            .chunks_exact(4)
+            .map(|id| u32::from_le_bytes(id.try_into().expect("four bytes")))
+            .collect();
         assert_eq!(read[..ids.len()], ids);
         assert_eq!(read[ids.len()..], [0, 7, 0]);
         let (bin, idx) = on_disk(dir.path(), &bin, &idx);
         assert_eq!(check(&bin, &idx).expect("a pair").tokens, 3_000_004);
-        assert_eq!(sequence_length(i32::MAX as usize).expect("fits"), i32::MAX as u32);
+        assert_eq!(
+            sequence_length(i32::MAX as usize).expect("fits"),
+            i32::MAX as u32
+        );
         assert!(sequence_length(i32::MAX as usize + 1).is_err());
     }
 
@@ -432,7 +518,9 @@ mod tests {
     fn foreign_ids_are_refused_and_leave_nothing() {
         assert!(BinWriter::new(Vec::new(), 300, Some(300)).is_err());
         let mut writer = BinWriter::new(Vec::new(), 300, Some(0)).expect("a vocabulary");
-        let error = writer.document(&[1, 300, 2]).expect_err("not in the vocabulary");
+        let error = writer
+            .document(&[1, 300, 2])
+            .expect_err("not in the vocabulary");
         assert_eq!(error.to_string(), "token id 300, expected less than 300");
         let (bin, index) = writer.finish().expect("durable");
         assert_eq!((bin.len(), index.documents()), (0, 0));
@@ -444,7 +532,10 @@ mod tests {
         assert!(complaint(&bin[..bin.len() - 2], &idx).contains("a.bin has 8 bytes"));
         assert!(complaint(&[&bin[..], &[0, 0]].concat(), &idx).contains("says 10"));
         for cut in 0..idx.len() {
-            assert!(complaint(&bin, &idx[..cut]).contains("a.idx is damaged"), "cut at {cut}");
+            assert!(
+                complaint(&bin, &idx[..cut]).contains("a.idx is damaged"),
+                "cut at {cut}"
+            );
         }
         let other = pair_of(300, Some(0), &[&[1, 2], &[3, 4]]).1;
         assert!(complaint(&bin, &other).contains("not a pair"));

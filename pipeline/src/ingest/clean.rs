@@ -1,22 +1,29 @@
-//! `[clean]`: the only change to text before it is written. Each step is a setting; without the table text stays as it came.
+//! `[clean]`: the only change to text before it is written. Each step is a setting; without the
+//! table text stays as it came.
 
 use std::borrow::Cow;
 
 use curate_schemas::manifest::Clean;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// The text after the steps that are switched on: newlines, control characters, trailing space, NFC, in this order.
+/// The text after the steps that are switched on: newlines, control characters, trailing space,
+/// NFC, in this order.
 pub fn clean<'a>(text: &'a str, steps: &Clean) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
     if steps.newlines && text.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) {
-        let unified = text.replace("\r\n", "\n").replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
+        let unified = text
+            .replace("\r\n", "\n")
+            .replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
         text = Cow::Owned(unified);
     }
     if steps.control && text.contains(is_unwanted_control) {
         text = Cow::Owned(text.replace(is_unwanted_control, ""));
     }
     if steps.trailing_space && has_trailing_space(&text) {
-        let lines: Vec<&str> = text.split('\n').map(|line| line.trim_end_matches([' ', '\t'])).collect();
+        let lines: Vec<&str> = text
+            .split('\n')
+            .map(|line| line.trim_end_matches([' ', '\t']))
+            .collect();
         text = Cow::Owned(lines.join("\n"));
     }
     if steps.nfc && is_nfc_quick(text.chars()) != IsNormalized::Yes {
@@ -28,7 +35,8 @@ pub fn clean<'a>(text: &'a str, steps: &Clean) -> Cow<'a, str> {
     text
 }
 
-/// C0 and C1 controls but tab, newline and carriage return (which `newlines` sees to) and NEL, a line break.
+/// C0 and C1 controls but tab, newline and carriage return (which `newlines` sees to) and NEL, a
+/// line break.
 fn is_unwanted_control(c: char) -> bool {
     c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}')
 }
@@ -42,13 +50,24 @@ mod tests {
     use super::*;
 
     fn all() -> Clean {
-        Clean { nfc: true, control: true, newlines: true, trailing_space: true }
+        Clean {
+            nfc: true,
+            control: true,
+            newlines: true,
+            trailing_space: true,
+        }
     }
 
     #[test]
     fn nothing_to_do_borrows() {
-        assert!(matches!(clean("plain text\nsecond", &all()), Cow::Borrowed(_)));
-        assert!(matches!(clean("a\0b \r\n", &Clean::default()), Cow::Borrowed(_)));
+        assert!(matches!(
+            clean("plain text\nsecond", &all()),
+            Cow::Borrowed(_)
+        ));
+        assert!(matches!(
+            clean("a\0b \r\n", &Clean::default()),
+            Cow::Borrowed(_)
+        ));
     }
 
     #[test]
@@ -59,14 +78,28 @@ mod tests {
             steps
         };
         assert_eq!(clean("e\u{301}", &only(|s| s.nfc = true)), "é");
-        assert_eq!(clean("a\0\u{9f}\tb\n", &only(|s| s.control = true)), "a\tb\n");
-        assert_eq!(clean("a\r\nb\rc\u{2028}d", &only(|s| s.newlines = true)), "a\nb\nc\nd");
-        assert_eq!(clean("a \t\nb  ", &only(|s| s.trailing_space = true)), "a\nb");
+        assert_eq!(
+            clean("a\0\u{9f}\tb\n", &only(|s| s.control = true)),
+            "a\tb\n"
+        );
+        assert_eq!(
+            clean("a\r\nb\rc\u{2028}d", &only(|s| s.newlines = true)),
+            "a\nb\nc\nd"
+        );
+        assert_eq!(
+            clean("a \t\nb  ", &only(|s| s.trailing_space = true)),
+            "a\nb"
+        );
     }
 
     #[test]
     fn cleaning_twice_changes_nothing() {
-        for text in ["a \0\r\n", "e\u{301}\u{200d} \u{85}x", " \t \n\n\0 ", "\u{1100}\u{1161}"] {
+        for text in [
+            "a \0\r\n",
+            "e\u{301}\u{200d} \u{85}x",
+            " \t \n\n\0 ",
+            "\u{1100}\u{1161}",
+        ] {
             let once = clean(text, &all()).into_owned();
             assert_eq!(clean(&once, &all()), once, "{text:?}");
         }

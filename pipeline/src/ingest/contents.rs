@@ -1,7 +1,9 @@
-//! What of a Parquet page is only known when it is decompressed: how many entries the lists of its rows have, and how long the
-//! values of a delta encoding are. A run of some bytes may stand for any number of either, and the reader makes room for all.
+//! What of a Parquet page is only known when it is decompressed: how many entries the lists of its
+//! rows have, and how long the values of a delta encoding are. A run of some bytes may stand for
+//! any number of either, and the reader makes room for all.
 //!
-//! Encodings: github.com/apache/parquet-format, Encodings.md, RLE, BIT_PACKED, DELTA_BINARY_PACKED and the two that rest on it.
+//! Encodings: github.com/apache/parquet-format, Encodings.md, RLE, BIT_PACKED, DELTA_BINARY_PACKED
+//! and the two that rest on it.
 
 use parquet::basic::Encoding;
 use parquet::column::page::Page;
@@ -28,10 +30,15 @@ impl Contents {
     /// Looks at the next page.
     ///
     /// # Errors
-    /// If it says that it has more lengths than values, or more than `most` of them, or cannot be read.
+    /// If it says that it has more lengths than values, or more than `most` of them, or cannot be
+    /// read.
     pub fn add(&mut self, page: &Page, column: &ColumnDescriptor, most: u64) -> Found<()> {
         let Some((levels, encoding, values)) = parts(page, column) else {
-            return if page.is_data_page() { Err(ENDS.to_owned()) } else { Ok(()) };
+            return if page.is_data_page() {
+                Err(ENDS.to_owned())
+            } else {
+                Ok(())
+            };
         };
         if column.max_rep_level() > 0 {
             let width = bits(column.max_rep_level());
@@ -50,7 +57,8 @@ impl Contents {
             Encoding::DELTA_BYTE_ARRAY if !values.is_empty() => {
                 let shared = delta_packed(&mut bytes, most)?;
                 for (shared, rest) in shared.into_iter().zip(delta_packed(&mut bytes, most)?) {
-                    let length = u64::try_from(i64::from(shared) + i64::from(rest)).map_err(|_| "a length below 0")?;
+                    let length = u64::try_from(i64::from(shared) + i64::from(rest))
+                        .map_err(|_| "a length below 0")?;
                     self.longest = self.longest.max(length);
                     self.lengths += length;
                 }
@@ -62,7 +70,11 @@ impl Contents {
 
     /// `n` entries, each the first of its row, or none.
     fn count(&mut self, is_first: bool, n: u64) {
-        self.entries = if is_first && n > 0 { 1 } else { self.entries.saturating_add(n) };
+        self.entries = if is_first && n > 0 {
+            1
+        } else {
+            self.entries.saturating_add(n)
+        };
         self.most_entries = self.most_entries.max(self.entries);
     }
 }
@@ -75,21 +87,43 @@ fn bits(max_level: i16) -> u32 {
 /// A data page's repetition levels, their encoding, and what follows the levels.
 fn parts<'a>(page: &'a Page, column: &ColumnDescriptor) -> Option<(&'a [u8], Encoding, &'a [u8])> {
     match page {
-        Page::DataPageV2 { buf, def_levels_byte_len, rep_levels_byte_len, .. } => {
+        Page::DataPageV2 {
+            buf,
+            def_levels_byte_len,
+            rep_levels_byte_len,
+            ..
+        } => {
             let (repetition, rest) = buf.split_at_checked(*rep_levels_byte_len as usize)?;
-            Some((repetition, Encoding::RLE, rest.get(*def_levels_byte_len as usize..)?))
+            Some((
+                repetition,
+                Encoding::RLE,
+                rest.get(*def_levels_byte_len as usize..)?,
+            ))
         }
-        Page::DataPage { buf, num_values, def_level_encoding, rep_level_encoding, .. } => {
-            let part = |rest: &'a [u8], max_level: i16, encoding: Encoding| match (max_level, encoding) {
-                (0, _) => Some((&[][..], rest)),
-                (_, BIT_PACKED) => rest.split_at_checked((*num_values as usize * bits(max_level) as usize).div_ceil(8)),
-                _ => {
-                    let (length, rest) = rest.split_first_chunk::<4>()?;
-                    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
-                }
-            };
+        Page::DataPage {
+            buf,
+            num_values,
+            def_level_encoding,
+            rep_level_encoding,
+            ..
+        } => {
+            let part =
+                |rest: &'a [u8], max_level: i16, encoding: Encoding| match (max_level, encoding) {
+                    (0, _) => Some((&[][..], rest)),
+                    (_, BIT_PACKED) => rest.split_at_checked(
+                        (*num_values as usize * bits(max_level) as usize).div_ceil(8),
+                    ),
+                    _ => {
+                        let (length, rest) = rest.split_first_chunk::<4>()?;
+                        rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+                    }
+                };
             let (repetition, rest) = part(buf, column.max_rep_level(), *rep_level_encoding)?;
-            Some((repetition, *rep_level_encoding, part(rest, column.max_def_level(), *def_level_encoding)?.1))
+            Some((
+                repetition,
+                *rep_level_encoding,
+                part(rest, column.max_def_level(), *def_level_encoding)?.1,
+            ))
         }
         Page::DictionaryPage { .. } => None,
     }
@@ -107,7 +141,11 @@ fn runs(bytes: &[u8], width: u32, n: u64, mut count: impl FnMut(bool, u64)) -> F
             left = left.saturating_sub(length);
             continue;
         }
-        let packed = bytes.take(length.saturating_mul(u64::from(width)).min(bytes.0.len() as u64))?;
+        let packed = bytes.take(
+            length
+                .saturating_mul(u64::from(width))
+                .min(bytes.0.len() as u64),
+        )?;
         let here = length.saturating_mul(8).min(left);
         (0..here).for_each(|at| count(unpacked(packed, at * u64::from(width), width) == 0, 1));
         left -= here;
@@ -146,7 +184,9 @@ fn delta_packed(bytes: &mut Bytes, most: u64) -> Found<Vec<i32>> {
     let mut last = bytes.signed()? as i32;
     let mut numbers = Vec::with_capacity(n as usize);
     numbers.extend((n > 0).then_some(last));
-    let each = block.checked_div(miniblocks).filter(|each| *each > 0 && each % 32 == 0);
+    let each = block
+        .checked_div(miniblocks)
+        .filter(|each| *each > 0 && each % 32 == 0);
     let each = each.ok_or_else(|| format!("blocks of {block} values in {miniblocks} parts"))?;
     while (numbers.len() as u64) < n {
         let least = bytes.signed()? as i32;
@@ -179,7 +219,10 @@ mod tests {
 
     fn column(max_rep_level: i16) -> ColumnDescriptor {
         let text = Type::primitive_type_builder("text", Physical::BYTE_ARRAY);
-        let text = text.with_repetition(Repetition::OPTIONAL).build().expect("a type");
+        let text = text
+            .with_repetition(Repetition::OPTIONAL)
+            .build()
+            .expect("a type");
         ColumnDescriptor::new(text.into(), 1, max_rep_level, ColumnPath::from("text"))
     }
 
@@ -198,7 +241,11 @@ mod tests {
     /// What is in a page of 100 values behind definition levels of three bytes.
     fn of_values(encoding: Encoding, values: &[u8]) -> Found<Contents> {
         let mut contents = Contents::default();
-        let page = page(encoding, Encoding::RLE, [&[3, 0, 0, 0, 9, 9, 9], values].concat());
+        let page = page(
+            encoding,
+            Encoding::RLE,
+            [&[3, 0, 0, 0, 9, 9, 9], values].concat(),
+        );
         contents.add(&page, &column(0), 1 << 28).map(|()| contents)
     }
 
@@ -213,16 +260,28 @@ mod tests {
 
     #[test]
     fn lengths_of_delta_encodings() {
-        let (length, both) = (Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY);
+        let (length, both) = (
+            Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            Encoding::DELTA_BYTE_ARRAY,
+        );
         assert_eq!(of_values(length, &numbers(100)), Ok(Contents::default()));
         assert_eq!(of_values(length, &[]), Ok(Contents::default()));
         let found = of_values(both, &[numbers(100), numbers(100)].concat()).expect("fine");
         assert_eq!((found.longest, found.lengths), (6, 600));
         let error = Err("101 lengths, at most 100 have room".to_owned());
         assert_eq!(of_values(length, &numbers(101)), error);
-        assert_eq!(of_values(both, &[numbers(100), numbers(101)].concat()), error);
-        // 3, 3 + 1 + 2, 6 + 1 + 3, in 2 bits each; the widths of the miniblocks behind them mean nothing.
-        let wide = [&[0x80, 1, 4, 3, 6, 2, 2, 7, 7, 7, 0b1110], &[0xff; 7][..], &numbers(3)].concat();
+        assert_eq!(
+            of_values(both, &[numbers(100), numbers(101)].concat()),
+            error
+        );
+        // 3, 3 + 1 + 2, 6 + 1 + 3, in 2 bits each; the widths of the miniblocks behind them mean
+        // nothing.
+        let wide = [
+            &[0x80, 1, 4, 3, 6, 2, 2, 7, 7, 7, 0b1110],
+            &[0xff; 7][..],
+            &numbers(3),
+        ]
+        .concat();
         let found = of_values(both, &wide).expect("fine");
         assert_eq!((found.longest, found.lengths), (13, 28));
         assert!(of_values(length, &[0, 4, 100, 0]).is_err());
@@ -232,7 +291,11 @@ mod tests {
     #[test]
     fn entries_of_rows() {
         let of_levels = |encoding, levels: &[u8]| {
-            let length = if encoding == Encoding::RLE { vec![levels.len() as u8, 0, 0, 0] } else { vec![] };
+            let length = if encoding == Encoding::RLE {
+                vec![levels.len() as u8, 0, 0, 0]
+            } else {
+                vec![]
+            };
             let bytes = [&length, levels, &[1, 0, 0, 0, 9]].concat();
             let mut contents = Contents::default();
             let added = contents.add(&page(Encoding::PLAIN, encoding, bytes), &column(1), 0);
@@ -241,14 +304,27 @@ mod tests {
         // Runs of zeros and ones; 8 levels 0, 1, 1, 0, 0, 1, 1, 1 in a byte.
         assert_eq!(of_levels(Encoding::RLE, &[200, 1, 0]), Ok(1));
         assert_eq!(of_levels(Encoding::RLE, &[2, 0, 198, 1, 1]), Ok(100));
-        assert_eq!(of_levels(Encoding::RLE, &[3, 0b1110_0110, 2, 0, 182, 1, 1]), Ok(92));
-        assert_eq!(of_levels(Encoding::RLE, &[3, 0b1110_0110, 184, 1, 1]), Ok(96));
+        assert_eq!(
+            of_levels(Encoding::RLE, &[3, 0b1110_0110, 2, 0, 182, 1, 1]),
+            Ok(92)
+        );
+        assert_eq!(
+            of_levels(Encoding::RLE, &[3, 0b1110_0110, 184, 1, 1]),
+            Ok(96)
+        );
         assert_eq!(of_levels(Encoding::RLE, &[3]), Err(ENDS.to_owned()));
-        assert_eq!(of_levels(Encoding::RLE, &[3, 0b1110_0110]), Err(ENDS.to_owned()));
+        assert_eq!(
+            of_levels(Encoding::RLE, &[3, 0b1110_0110]),
+            Err(ENDS.to_owned())
+        );
         assert_eq!(of_levels(BIT_PACKED, &[0b0110_0111; 13]), Ok(4));
         // A row that goes on in the next page.
         let mut contents = Contents::default();
-        let page = page(Encoding::PLAIN, Encoding::RLE, vec![5, 0, 0, 0, 2, 0, 198, 1, 1, 1, 0, 0, 0, 9]);
+        let page = page(
+            Encoding::PLAIN,
+            Encoding::RLE,
+            vec![5, 0, 0, 0, 2, 0, 198, 1, 1, 1, 0, 0, 0, 9],
+        );
         let more = Page::DataPageV2 {
             buf: vec![200, 1, 1].into(),
             num_values: 100,

@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
-/// Microseconds since 1970, UTC, of `2020-01-02`, `2020-01-02 03:04:05`, RFC 3339, RFC 2822 or Unix seconds; a time
-/// without a zone is taken as UTC.
+/// Microseconds since 1970, UTC, of `2020-01-02`, `2020-01-02 03:04:05`, RFC 3339, RFC 2822 or Unix
+/// seconds; a time without a zone is taken as UTC.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
-    if let Ok(time) = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)) {
+    if let Ok(time) =
+        DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text))
+    {
         return Some(time.timestamp_micros());
     }
     if let Ok(seconds) = text.parse::<f64>() {
@@ -18,7 +20,9 @@ pub fn parse(text: &str) -> Option<i64> {
             return Some(time.and_utc().timestamp_micros());
         }
     }
-    let midnight = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?;
+    let midnight = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .ok()?
+        .and_hms_opt(0, 0, 0)?;
     Some(midnight.and_utc().timestamp_micros())
 }
 

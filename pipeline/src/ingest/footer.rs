@@ -1,10 +1,11 @@
-//! A look at a Parquet file's footer before a reader trusts it. What it lies about would cost the run: a schema nested some
-//! hundred deep overflows the reader's stack, and a list that claims 2^31 entries its memory; neither can be caught. For the
-//! reader to find there what is found here, fields have the types that the format gives them.
+//! A look at a Parquet file's footer before a reader trusts it. What it lies about would cost the
+//! run: a schema nested some hundred deep overflows the reader's stack, and a list that claims 2^31
+//! entries its memory; neither can be caught. For the reader to find there what is found here,
+//! fields have the types that the format gives them.
 //!
-//! The footer is a struct of the Thrift compact protocol; its second field is the list of schema elements, in the order of a walk,
-//! each with the length of its values in its second field and the number of its children in its fifth
-//! (github.com/apache/parquet-format, parquet.thrift).
+//! The footer is a struct of the Thrift compact protocol; its second field is the list of schema
+//! elements, in the order of a walk, each with the length of its values in its second field and the
+//! number of its children in its fifth (github.com/apache/parquet-format, parquet.thrift).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -22,7 +23,8 @@ const MOST_GROUPS: u64 = 32_767;
 /// Largest footer that is read; it takes a multiple of that in memory.
 const LARGEST: u64 = 64 << 20;
 
-/// Refuses a footer that no reader should be given; others, and those that are none, are left to the reader.
+/// Refuses a footer that no reader should be given; others, and those that are none, are left to
+/// the reader.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -78,7 +80,9 @@ fn schema(bytes: &mut Bytes) -> Found<()> {
             *left -= 1;
         }
         if children > n {
-            return Err(format!("a column with {children} children in a schema of {n} columns"));
+            return Err(format!(
+                "a column with {children} children in a schema of {n} columns"
+            ));
         }
         if children > 0 {
             open.push(children);
@@ -101,7 +105,9 @@ fn children(bytes: &mut Bytes) -> Found<u64> {
             2 => {
                 let n = bytes.i32()?;
                 if n > LONGEST_FIXED {
-                    return Err(format!("a column of values of {n} bytes, more than {LONGEST_FIXED}"));
+                    return Err(format!(
+                        "a column of values of {n} bytes, more than {LONGEST_FIXED}"
+                    ));
                 }
             }
             5 => {
@@ -115,7 +121,10 @@ fn children(bytes: &mut Bytes) -> Found<u64> {
 }
 
 const EMPTY: Is = Is::Struct(&[]);
-const TIME: Is = Is::Struct(&[(1, Is::Bool), (2, Is::Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
+const TIME: Is = Is::Struct(&[
+    (1, Is::Bool),
+    (2, Is::Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)])),
+]);
 const LOGICAL_TYPE: Is = Is::Struct(&[
     (1, EMPTY),
     (2, EMPTY),
@@ -148,7 +157,11 @@ const SCHEMA_ELEMENT: Is = Is::Struct(&[
     (10, LOGICAL_TYPE),
 ]);
 const KEY_VALUE: Is = Is::Struct(&[(1, Is::Binary), (2, Is::Binary)]);
-const SIZES: Is = Is::Struct(&[(1, Is::I64), (2, Is::List(&Is::I64)), (3, Is::List(&Is::I64))]);
+const SIZES: Is = Is::Struct(&[
+    (1, Is::I64),
+    (2, Is::List(&Is::I64)),
+    (3, Is::List(&Is::I64)),
+]);
 const BOX: Is = Is::Struct(&[
     (1, Is::Double),
     (2, Is::Double),
@@ -241,7 +254,8 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(b"PAR1").expect("written");
         file.write_all(&footer).expect("written");
-        file.write_all(&(footer.len() as u32).to_le_bytes()).expect("written");
+        file.write_all(&(footer.len() as u32).to_le_bytes())
+            .expect("written");
         file.write_all(b"PAR1").expect("written");
         let size = file.metadata().expect("a file").len();
         check(&file, size)
@@ -258,10 +272,17 @@ mod tests {
 
     #[test]
     fn lies_are_named() {
-        let refused = |head: &[u8], children: &[u8]| check_schema(head, children).expect_err("a lie");
+        let refused =
+            |head: &[u8], children: &[u8]| check_schema(head, children).expect_err("a lie");
         let huge = refused(&[0xfc, 0xff, 0xff, 0xff, 0xff, 0x07], &[0]);
-        assert!(huge.starts_with("the footer: a list of 2147483647 entries in "), "{huge}");
-        assert_eq!(refused(&[0x2c], &[60, 0]), "the footer: a column with 60 children in a schema of 2 columns");
+        assert!(
+            huge.starts_with("the footer: a list of 2147483647 entries in "),
+            "{huge}"
+        );
+        assert_eq!(
+            refused(&[0x2c], &[60, 0]),
+            "the footer: a column with 60 children in a schema of 2 columns"
+        );
         assert_eq!(refused(&[0x25], &[0]), "the footer: a list of type 5");
     }
 
@@ -270,13 +291,24 @@ mod tests {
     fn readers_agree_on_what_is_let_through() {
         let of = |bytes: &[u8]| footer(bytes).expect_err("refused");
         assert_eq!(footer(&[0x15, 2, 0]), Ok(()));
-        // An unknown field with a list of booleans, or structs in structs; a version that is a double, or has 33 bits.
-        assert_eq!(of(&[0x15, 2, 0x09, 40, 0x21, 1, 1, 0]), "a list of booleans");
-        assert_eq!(of(&[vec![0x0c, 40], vec![0x1c; 40], vec![0; 42]].concat()), "structs nested more than 16 deep");
+        // An unknown field with a list of booleans, or structs in structs; a version that is a
+        // double, or has 33 bits.
+        assert_eq!(
+            of(&[0x15, 2, 0x09, 40, 0x21, 1, 1, 0]),
+            "a list of booleans"
+        );
+        assert_eq!(
+            of(&[vec![0x0c, 40], vec![0x1c; 40], vec![0; 42]].concat()),
+            "structs nested more than 16 deep"
+        );
         assert_eq!(of(&[0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0]), "field 1 has type 7");
-        assert_eq!(of(&[0x15, 0x80, 0x80, 0x80, 0x80, 0x20, 0]), "the number 4294967296 in a field of 32 bits");
+        assert_eq!(
+            of(&[0x15, 0x80, 0x80, 0x80, 0x80, 0x20, 0]),
+            "the number 4294967296 in a field of 32 bits"
+        );
         // In a schema element: the length of a value.
-        let element = |field: &[u8]| [&[0x15, 2, 0x19, 0x1c], field, &[0x28, 1, b'a', 0, 0]].concat();
+        let element =
+            |field: &[u8]| [&[0x15, 2, 0x19, 0x1c], field, &[0x28, 1, b'a', 0, 0]].concat();
         assert_eq!(footer(&element(&[0x25, 32])), Ok(()));
         assert_eq!(
             of(&element(&[0x25, 0x80, 0x80, 0x80, 0x80, 0x04])),
@@ -286,7 +318,8 @@ mod tests {
 
     #[test]
     fn every_file_in_the_repository_is_let_through() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/docs/stories.parquet");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../fixtures/docs/stories.parquet");
         let file = File::open(folder).expect("a fixture");
         let size = file.metadata().expect("a file").len();
         assert_eq!(check(&file, size), Ok(()));

@@ -1,4 +1,5 @@
-//! One JSON line to a record. Fields that the manifest does not name are kept, byte for byte, as `meta`.
+//! One JSON line to a record. Fields that the manifest does not name are kept, byte for byte, as
+//! `meta`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,7 +45,11 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'a> Object<'a> {
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         // JSON does not forbid repeated names; the last one counts, as in Python and DuckDB.
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| *value)
     }
 }
 
@@ -54,24 +59,53 @@ impl<'a> Object<'a> {
 /// The reason and what was found, as for the table `quarantine`.
 pub fn record(line: &[u8], source: &Source) -> Result<Record, Damaged> {
     let line = std::str::from_utf8(line).map_err(|error| ("invalid_utf8", error.to_string()))?;
-    let object: Object = serde_json::from_str(line).map_err(|error| ("invalid_json", error.to_string()))?;
+    let object: Object =
+        serde_json::from_str(line).map_err(|error| ("invalid_json", error.to_string()))?;
     let text = text(&object, &source.text)?;
-    let id = source.id.as_deref().and_then(|path| scalar(lookup(&object, path)?));
-    let url = source.url.as_deref().and_then(|path| scalar(lookup(&object, path)?));
-    let date_text = source.date.as_deref().and_then(|path| scalar(lookup(&object, path)?));
+    let id = source
+        .id
+        .as_deref()
+        .and_then(|path| scalar(lookup(&object, path)?));
+    let url = source
+        .url
+        .as_deref()
+        .and_then(|path| scalar(lookup(&object, path)?));
+    let date_text = source
+        .date
+        .as_deref()
+        .and_then(|path| scalar(lookup(&object, path)?));
     let date = date_text.and_then(|text| date::parse(&text));
     let mut named = vec![source.text.as_str()];
-    named.extend([&source.id, &source.url].into_iter().flatten().map(String::as_str));
+    named.extend(
+        [&source.id, &source.url]
+            .into_iter()
+            .flatten()
+            .map(String::as_str),
+    );
     if date.is_some() {
         named.extend(source.date.as_deref());
     }
-    Ok(Record { text, id, url, date, meta: meta(&object, &named) })
+    Ok(Record {
+        text,
+        id,
+        url,
+        date,
+        meta: meta(&object, &named),
+    })
 }
 
 fn text(object: &Object, path: &str) -> Result<String, Damaged> {
     let Some(value) = lookup(object, path) else {
-        let names: Vec<&str> = object.0.iter().map(|(name, _)| name.as_ref()).take(12).collect();
-        return Err(("missing_text", format!("no field \"{path}\"; there are: {}", names.join(", "))));
+        let names: Vec<&str> = object
+            .0
+            .iter()
+            .map(|(name, _)| name.as_ref())
+            .take(12)
+            .collect();
+        return Err((
+            "missing_text",
+            format!("no field \"{path}\"; there are: {}", names.join(", ")),
+        ));
     };
     if value.get() == "null" {
         return Err(("missing_text", format!("field \"{path}\" is null")));
@@ -80,7 +114,8 @@ fn text(object: &Object, path: &str) -> Result<String, Damaged> {
         let head: String = value.get().chars().take(40).collect();
         return Err(("text_not_string", format!("field \"{path}\" is {head}")));
     }
-    serde_json::from_str(value.get()).map_err(|error| ("invalid_json", format!("field \"{path}\": {error}")))
+    serde_json::from_str(value.get())
+        .map_err(|error| ("invalid_json", format!("field \"{path}\": {error}")))
 }
 
 /// A field by its name, else by its dotted path.
@@ -114,7 +149,10 @@ fn meta(object: &Object, named: &[&str]) -> Option<String> {
             .filter(|_| !name.contains('.'))
             .filter_map(|path| path.strip_prefix(name.as_ref())?.strip_prefix('.'))
             .collect();
-        let kept = match (inside.is_empty(), serde_json::from_str::<Object>(value.get())) {
+        let kept = match (
+            inside.is_empty(),
+            serde_json::from_str::<Object>(value.get()),
+        ) {
             (false, Ok(inner)) => match meta(&inner, &inside) {
                 Some(rest) => Cow::Owned(rest),
                 None => continue,
@@ -159,7 +197,10 @@ mod tests {
         assert_eq!(record.id.as_deref(), Some("7"));
         assert_eq!(record.url.as_deref(), Some("u"));
         assert_eq!(record.date, Some(1_577_923_200_000_000));
-        assert_eq!(record.meta.as_deref(), Some(r#"{"body":{"n":1.50},"x":[1, 2]}"#));
+        assert_eq!(
+            record.meta.as_deref(),
+            Some(r#"{"body":{"n":1.50},"x":[1, 2]}"#)
+        );
     }
 
     #[test]
@@ -177,7 +218,11 @@ mod tests {
 
     #[test]
     fn nesting_however_deep_is_no_danger() {
-        let deep = format!(r#"{{"text":"a","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let deep = format!(
+            r#"{{"text":"a","x":{}{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
         let result = record(deep.as_bytes(), &source("text"));
         assert!(result.is_ok() || result.is_err_and(|(reason, _)| reason == "invalid_json"));
     }

@@ -1,7 +1,9 @@
-//! Raw files to the table `documents`: inputs resolved into units, units read into shards and quarantine.
+//! Raw files to the table `documents`: inputs resolved into units, units read into shards and
+//! quarantine.
 //!
-//! A finished unit waits in `.curate/ingest/<unit key>/` until all are done, because only then are part numbers known;
-//! publishing renames its files. An interrupted run finds finished units there and does not read their files again.
+//! A finished unit waits in `.curate/ingest/<unit key>/` until all are done, because only then are
+//! part numbers known; publishing renames its files. An interrupted run finds finished units there
+//! and does not read their files again.
 
 mod clean;
 mod contents;
@@ -23,7 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder};
+use arrow::array::{
+    ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
+};
 use curate_schemas::commit::{Counts, FileEntry, Input, Tally};
 use curate_schemas::manifest::{Clean, Format, Manifest, Source};
 use curate_schemas::tables;
@@ -78,8 +82,9 @@ pub fn config(manifest: &Manifest, source: &Source) -> String {
 /// The key of a unit: what it was read from, and how.
 pub fn unit_key(config: &str, unit: &Unit, inputs: &[Input]) -> String {
     let digests = inputs.iter().zip(&unit.files);
-    let files: Vec<(&str, &str, Format)> =
-        digests.map(|(input, file)| (input.path.as_str(), input.digest.as_str(), file.format)).collect();
+    let files: Vec<(&str, &str, Format)> = digests
+        .map(|(input, file)| (input.path.as_str(), input.digest.as_str(), file.format))
+        .collect();
     let files = serde_json::to_string(&files).expect("strings are JSON");
     key::digest(&["documents", &VERSION.to_string(), config, &files])
 }
@@ -90,7 +95,8 @@ pub fn unit_key(config: &str, unit: &Unit, inputs: &[Input]) -> String {
 /// If a file cannot be read from disk or changes meanwhile, or writing fails.
 pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<UnitResult> {
     let source = &manifest.source[unit.source];
-    durable::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    durable::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
     let mut shards = Shards::new(source, manifest, folder);
     let mut inputs: Vec<Input> = Vec::new();
     for file in &unit.files {
@@ -98,27 +104,45 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
         let digest = read::read_file(file, source, &manifest.run, &mut |item| shards.push(item))?;
         check_unchanged(file)?;
         let (source, path) = (source.name.clone(), file.relative.clone());
-        inputs.push(Input { source, path, size: file.size, digest, unit: String::new() });
+        inputs.push(Input {
+            source,
+            path,
+            size: file.size,
+            digest,
+            unit: String::new(),
+        });
     }
     let config = config(manifest, source);
     let key = unit_key(&config, unit, &inputs);
-    inputs.iter_mut().for_each(|input| input.unit.clone_from(&key));
-    let seen = inputs.iter().zip(&unit.files).map(|(input, file)| Seen::new(file, &input.digest)).collect();
+    inputs
+        .iter_mut()
+        .for_each(|input| input.unit.clone_from(&key));
+    let seen = inputs
+        .iter()
+        .zip(&unit.files)
+        .map(|(input, file)| Seen::new(file, &input.digest))
+        .collect();
     shards.finish(key, inputs, seen, &config)
 }
 
 fn check_unchanged(file: &InputFile) -> Result<()> {
     let place = || format!("cannot read {}", file.path.display());
     let metadata = fs::metadata(&file.path).with_context(place)?;
-    let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
+    let modified = metadata
+        .modified()?
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos() as i64);
     if metadata.len() != file.size || modified != file.modified {
         let message = format!("{} changed while it was read", file.path.display());
-        return Err(Failure::new(Exit::Broken, message).hint("run again when nothing writes to it").into());
+        return Err(Failure::new(Exit::Broken, message)
+            .hint("run again when nothing writes to it")
+            .into());
     }
     Ok(())
 }
 
-/// The identity of a document: xxh3-128 over source, own id, path and ordinal, each with its length before it.
+/// The identity of a document: xxh3-128 over source, own id, path and ordinal, each with its length
+/// before it.
 pub fn doc_id(source: &str, own_id: &str, path: &str, ordinal: u64) -> String {
     let mut hash = Xxh3::new();
     for part in [source, own_id, path] {
@@ -129,7 +153,8 @@ pub fn doc_id(source: &str, own_id: &str, path: &str, ordinal: u64) -> String {
     format!("{:032x}", hash.digest128())
 }
 
-/// Cuts records into shards: a shard ends when its text, with ids, urls and meta, reaches the shard size.
+/// Cuts records into shards: a shard ends when its text, with ids, urls and meta, reaches the shard
+/// size.
 struct Shards<'a> {
     source: &'a Source,
     clean: Option<&'a Clean>,
@@ -188,13 +213,15 @@ impl<'a> Shards<'a> {
             None => record.text,
         };
         let bytes = text.len() as u64;
-        let others = [&record.id, &record.url, &record.meta].map(|field| field.as_ref().map_or(0, String::len));
+        let others = [&record.id, &record.url, &record.meta]
+            .map(|field| field.as_ref().map_or(0, String::len));
         let row_bytes = text.len() + others.iter().sum::<usize>();
         count_kept(&mut self.shard_counts, raw_bytes, bytes);
         self.shard_bytes += row_bytes as u64;
         let own_id = record.id.as_deref().unwrap_or_default();
         let rows = &mut self.rows;
-        rows.doc_id.append_value(doc_id(&self.source.name, own_id, &self.path, self.ordinal));
+        rows.doc_id
+            .append_value(doc_id(&self.source.name, own_id, &self.path, self.ordinal));
         rows.source.append_value(&self.source.name);
         rows.source_id.append_option(record.id);
         rows.domain.append_value(&self.source.domain);
@@ -219,11 +246,22 @@ impl<'a> Shards<'a> {
     }
 
     fn push_damage(&mut self, damage: Damage) -> Result<()> {
-        let Damage { offset, reason, detail, raw, raw_bytes } = damage;
-        self.first_damage.get_or_insert_with(|| format!("{}, record {}: {reason}: {detail}", self.path, self.ordinal));
+        let Damage {
+            offset,
+            reason,
+            detail,
+            raw,
+            raw_bytes,
+        } = damage;
+        self.first_damage.get_or_insert_with(|| {
+            format!("{}, record {}: {reason}: {detail}", self.path, self.ordinal)
+        });
         count_quarantined(&mut self.quarantined, raw_bytes);
         if self.damaged.is_none() {
-            let writer = TableWriter::create(&self.folder.join("quarantine.parquet"), tables::schema("quarantine"))?;
+            let writer = TableWriter::create(
+                &self.folder.join("quarantine.parquet"),
+                tables::schema("quarantine"),
+            )?;
             self.damaged = Some((writer, DamagedRows::default()));
         }
         let Some((writer, rows)) = &mut self.damaged else {
@@ -263,13 +301,20 @@ impl<'a> Shards<'a> {
     fn end_shard(&mut self) -> Result<()> {
         self.flush_rows()?;
         if let Some(writer) = self.writer.take() {
-            self.finished.push((writer.finish()?, std::mem::take(&mut self.shard_counts)));
+            self.finished
+                .push((writer.finish()?, std::mem::take(&mut self.shard_counts)));
         }
         self.shard_bytes = 0;
         Ok(())
     }
 
-    fn finish(mut self, unit_key: String, inputs: Vec<Input>, seen: Vec<Seen>, config: &str) -> Result<UnitResult> {
+    fn finish(
+        mut self,
+        unit_key: String,
+        inputs: Vec<Input>,
+        seen: Vec<Seen>,
+        config: &str,
+    ) -> Result<UnitResult> {
         self.end_shard()?;
         let entry = |name: &str, number: usize, staged: Staged, counts: Option<Counts>| {
             let parts: BTreeMap<String, String> = [
@@ -294,22 +339,48 @@ impl<'a> Shards<'a> {
         let mut shards = Vec::new();
         for (number, (staged, shard_counts)) in self.finished.into_iter().enumerate() {
             counts.add(&shard_counts);
-            shards.push(entry(&number.to_string(), number, staged, Some(shard_counts)));
+            shards.push(entry(
+                &number.to_string(),
+                number,
+                staged,
+                Some(shard_counts),
+            ));
         }
         let quarantine = match self.damaged {
             None => None,
             Some((mut writer, mut rows)) => {
                 writer.write(&rows.take()?)?;
-                Some(entry("quarantine", 0, writer.finish()?, Some(self.quarantined)))
+                Some(entry(
+                    "quarantine",
+                    0,
+                    writer.finish()?,
+                    Some(self.quarantined),
+                ))
             }
         };
-        ensure!(counts.is_conserved(), "records are lost or doubled while reading {}", self.path);
-        Ok(UnitResult { key: unit_key, inputs, seen, shards, quarantine, counts, first_damage: self.first_damage })
+        ensure!(
+            counts.is_conserved(),
+            "records are lost or doubled while reading {}",
+            self.path
+        );
+        Ok(UnitResult {
+            key: unit_key,
+            inputs,
+            seen,
+            shards,
+            quarantine,
+            counts,
+            first_damage: self.first_damage,
+        })
     }
 }
 
 fn table_of(file: &str) -> &'static str {
-    if file == "quarantine" { "quarantine" } else { "documents" }
+    if file == "quarantine" {
+        "quarantine"
+    } else {
+        "documents"
+    }
 }
 
 fn count_kept(counts: &mut Counts, raw_bytes: u64, bytes: u64) {
@@ -402,8 +473,8 @@ impl DamagedRows {
     }
 }
 
-/// Digests of input files that were read before, by absolute path: an unchanged path, size and modification time is not
-/// read again. An index only: without it files are read once more.
+/// Digests of input files that were read before, by absolute path: an unchanged path, size and
+/// modification time is not read again. An index only: without it files are read once more.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Known(BTreeMap<String, Seen>);
 
@@ -419,14 +490,22 @@ pub struct Seen {
 impl Seen {
     fn new(file: &InputFile, digest: &str) -> Seen {
         let path = file.path.to_string_lossy().into_owned();
-        Seen { path, size: file.size, modified: file.modified, digest: digest.to_owned() }
+        Seen {
+            path,
+            size: file.size,
+            modified: file.modified,
+            digest: digest.to_owned(),
+        }
     }
 }
 
 impl Known {
     /// The record of the run directory; empty if there is none.
     pub fn load(run: &RunDir) -> Known {
-        fs::read(run.inputs()).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+        fs::read(run.inputs())
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default()
     }
 
     /// Writes the record.
@@ -434,13 +513,24 @@ impl Known {
         run.write_if_changed(&run.inputs(), &serde_json::to_vec(self)?)
     }
 
-    /// The inputs of a unit, if all its files are known and unchanged; their units are not filled in.
+    /// The inputs of a unit, if all its files are known and unchanged; their units are not filled
+    /// in.
     pub fn inputs(&self, unit: &Unit, source: &str) -> Option<Vec<Input>> {
         let known = |file: &InputFile| {
             let seen = self.0.get(file.path.to_string_lossy().as_ref())?;
-            let (source, path, digest) = (source.to_owned(), file.relative.clone(), seen.digest.clone());
+            let (source, path, digest) = (
+                source.to_owned(),
+                file.relative.clone(),
+                seen.digest.clone(),
+            );
             let same = seen.size == file.size && seen.modified == file.modified;
-            same.then(|| Input { source, path, size: file.size, digest, unit: String::new() })
+            same.then(|| Input {
+                source,
+                path,
+                size: file.size,
+                digest,
+                unit: String::new(),
+            })
         };
         unit.files.iter().map(known).collect()
     }
@@ -467,9 +557,11 @@ mod tests {
         let id = doc_id("web", "7", "a.jsonl", 3);
         assert_eq!(id.len(), 32);
         assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        for other in
-            [doc_id("web", "7a", ".jsonl", 3), doc_id("web7", "", "a.jsonl", 3), doc_id("web", "7", "a.jsonl", 4)]
-        {
+        for other in [
+            doc_id("web", "7a", ".jsonl", 3),
+            doc_id("web7", "", "a.jsonl", 3),
+            doc_id("web", "7", "a.jsonl", 4),
+        ] {
             assert_ne!(id, other);
         }
     }

@@ -34,27 +34,40 @@ pub fn read_file(
     let mut head = vec![0; RAW_KEPT];
     let read = handle.read_at(&mut head, 0).with_context(place)?;
     head.truncate(read);
-    // Where not even a beginning could be decompressed, the file's own bytes are what there is to look at.
+    // Where not even a beginning could be decompressed, the file's own bytes are what there is to
+    // look at.
     let sink = &mut |item: Item| {
         sink(item.map_err(|damage| {
             match damage.raw.is_empty() && damage.offset == 0 && damage.reason == "damaged_file" {
-                true => Damage { raw: head.clone(), ..damage },
+                true => Damage {
+                    raw: head.clone(),
+                    ..damage
+                },
                 false => damage,
             }
         }))
     };
-    let mut raw = DigestingReader { file: handle, digest: blake3::Hasher::new(), error: None };
+    let mut raw = DigestingReader {
+        file: handle,
+        digest: blake3::Hasher::new(),
+        error: None,
+    };
     {
         let buffered = BufReader::with_capacity(1 << 18, &mut raw);
         let mut stream: Box<dyn BufRead> = match file.compression {
             Compression::None => Box::new(buffered),
-            Compression::Gzip => {
-                Box::new(BufReader::with_capacity(1 << 18, flate2::bufread::MultiGzDecoder::new(buffered)))
-            }
+            Compression::Gzip => Box::new(BufReader::with_capacity(
+                1 << 18,
+                flate2::bufread::MultiGzDecoder::new(buffered),
+            )),
             Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered).with_context(place)?;
-                // `zstd --long=31` is how some public dumps are packed; its window takes up to 2 GiB.
-                decoder.window_log_max(limits.max_window.ilog2()).with_context(place)?;
+                let mut decoder =
+                    zstd::stream::read::Decoder::with_buffer(buffered).with_context(place)?;
+                // `zstd --long=31` is how some public dumps are packed; its window takes up to 2
+                // GiB.
+                decoder
+                    .window_log_max(limits.max_window.ilog2())
+                    .with_context(place)?;
                 Box::new(BufReader::with_capacity(1 << 18, decoder))
             }
         };
@@ -94,7 +107,8 @@ impl Read for DigestingReader {
     }
 }
 
-/// One line as read: its bytes up to the limit, its full length, and the damage that ended the file in it, if any.
+/// One line as read: its bytes up to the limit, its full length, and the damage that ended the file
+/// in it, if any.
 struct Line {
     bytes: Vec<u8>,
     length: u64,
@@ -102,22 +116,39 @@ struct Line {
     damage: Option<std::io::Error>,
 }
 
-/// Reads up to a newline; keeps at most `limit` bytes of the line, so memory stays flat whatever its length.
+/// Reads up to a newline; keeps at most `limit` bytes of the line, so memory stays flat whatever
+/// its length.
 fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
-    let mut line = Line { bytes: reuse, length: 0, ended: false, damage: None };
+    let mut line = Line {
+        bytes: reuse,
+        length: 0,
+        ended: false,
+        damage: None,
+    };
     line.bytes.clear();
     loop {
         let buffer = match stream.fill_buf() {
-            Ok([]) => return Line { ended: true, ..line },
+            Ok([]) => {
+                return Line {
+                    ended: true,
+                    ..line
+                };
+            }
             Ok(buffer) => buffer,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Line { ended: true, damage: Some(error), ..line };
+                return Line {
+                    ended: true,
+                    damage: Some(error),
+                    ..line
+                };
             }
         };
         let newline = buffer.iter().position(|&byte| byte == b'\n');
         let taken = newline.unwrap_or(buffer.len());
-        let room = limit.saturating_sub(line.bytes.len() as u64).min(taken as u64) as usize;
+        let room = limit
+            .saturating_sub(line.bytes.len() as u64)
+            .min(taken as u64) as usize;
         line.bytes.extend_from_slice(&buffer[..room]);
         line.length += taken as u64;
         stream.consume(taken + usize::from(newline.is_some()));
@@ -139,18 +170,44 @@ fn lines(
         // One byte more than allowed tells a record that is too long from one that just fits.
         let line = read_line(stream, max_record + 1, buffer);
         let bytes = match offset {
-            0 => line.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line.bytes),
+            0 => line
+                .bytes
+                .strip_prefix(b"\xef\xbb\xbf")
+                .unwrap_or(&line.bytes),
             _ => &line.bytes,
         };
         if let Some(error) = &line.damage {
-            sink(Err(damage(offset, "damaged_file", &error.to_string(), bytes, line.length)))?;
+            sink(Err(damage(
+                offset,
+                "damaged_file",
+                &error.to_string(),
+                bytes,
+                line.length,
+            )))?;
         } else if line.length > max_record {
-            let detail = format!("a line of {} bytes, max_record is {max_record}", line.length);
-            sink(Err(damage(offset, "record_too_large", &detail, bytes, line.length)))?;
+            let detail = format!(
+                "a line of {} bytes, max_record is {max_record}",
+                line.length
+            );
+            sink(Err(damage(
+                offset,
+                "record_too_large",
+                &detail,
+                bytes,
+                line.length,
+            )))?;
         } else if !bytes.trim_ascii().is_empty() {
-            let item = guard(|| json::record(bytes, source))
-                .unwrap_or_else(|panic| Err(("invalid_json", format!("the JSON reader failed on it: {panic}"))));
-            sink(item.map_err(|(reason, detail)| damage(offset, reason, &detail, bytes, line.length)))?;
+            let item = guard(|| json::record(bytes, source)).unwrap_or_else(|panic| {
+                Err((
+                    "invalid_json",
+                    format!("the JSON reader failed on it: {panic}"),
+                ))
+            });
+            sink(
+                item.map_err(|(reason, detail)| {
+                    damage(offset, reason, &detail, bytes, line.length)
+                }),
+            )?;
         }
         offset += line.length + u64::from(!line.ended);
         if line.ended {
@@ -161,27 +218,58 @@ fn lines(
 }
 
 /// A whole text file is one record.
-fn whole_text(stream: &mut dyn BufRead, max_record: u64, sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+fn whole_text(
+    stream: &mut dyn BufRead,
+    max_record: u64,
+    sink: &mut dyn FnMut(Item) -> Result<()>,
+) -> Result<()> {
     let mut bytes = Vec::new();
     let read = stream.take(max_record + 1).read_to_end(&mut bytes);
     let length = bytes.len() as u64;
     if let Err(error) = read {
-        return sink(Err(damage(0, "damaged_file", &error.to_string(), &bytes, length)));
+        return sink(Err(damage(
+            0,
+            "damaged_file",
+            &error.to_string(),
+            &bytes,
+            length,
+        )));
     }
     if length > max_record {
         let rest = std::io::copy(stream, &mut std::io::sink()).unwrap_or(0);
-        let detail = format!("a file of {} bytes, max_record is {max_record}", length + rest);
-        return sink(Err(damage(0, "record_too_large", &detail, &bytes, length + rest)));
+        let detail = format!(
+            "a file of {} bytes, max_record is {max_record}",
+            length + rest
+        );
+        return sink(Err(damage(
+            0,
+            "record_too_large",
+            &detail,
+            &bytes,
+            length + rest,
+        )));
     }
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
         let detail = format!("a NUL byte at {at}: this is no text file");
         return sink(Err(damage(0, "nul_byte", &detail, &bytes, length)));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => sink(Ok(Record { text, id: None, url: None, date: None, meta: None })),
+        Ok(text) => sink(Ok(Record {
+            text,
+            id: None,
+            url: None,
+            date: None,
+            meta: None,
+        })),
         Err(error) => {
             let detail = error.utf8_error().to_string();
-            sink(Err(damage(0, "invalid_utf8", &detail, error.as_bytes(), length)))
+            sink(Err(damage(
+                0,
+                "invalid_utf8",
+                &detail,
+                error.as_bytes(),
+                length,
+            )))
         }
     }
 }
@@ -222,7 +310,10 @@ mod tests {
         assert_eq!(items.len(), 3);
         assert_eq!(items[0].as_ref().expect("a record").text, "a");
         let damage = items[1].as_ref().expect_err("damage");
-        assert_eq!((damage.reason, damage.offset, damage.raw.as_slice()), ("invalid_utf8", 13, &b"\xff\xfe"[..]));
+        assert_eq!(
+            (damage.reason, damage.offset, damage.raw.as_slice()),
+            ("invalid_utf8", 13, &b"\xff\xfe"[..])
+        );
         assert_eq!(items[2].as_ref().expect("a record").text, "b");
     }
 
@@ -232,12 +323,21 @@ mod tests {
         text.extend_from_slice(b"\n{\"text\":\"b\"}\n");
         let items = items(&text, 50);
         let damage = items[0].as_ref().expect_err("damage");
-        assert_eq!((damage.reason, damage.raw_bytes, damage.raw.len()), ("record_too_large", 100_000, 51));
+        assert_eq!(
+            (damage.reason, damage.raw_bytes, damage.raw.len()),
+            ("record_too_large", 100_000, 51)
+        );
         assert_eq!(items[1].as_ref().expect("a record").text, "b");
     }
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_record() {
-        assert_eq!(items(b"\xef\xbb\xbf{\"text\":\"a\"}", 50)[0].as_ref().expect("a record").text, "a");
+        assert_eq!(
+            items(b"\xef\xbb\xbf{\"text\":\"a\"}", 50)[0]
+                .as_ref()
+                .expect("a record")
+                .text,
+            "a"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What is read: a record, or the damage that stands in its place. Strangers wrote these files, so what cannot be read is
-//! set aside and never an error of the run.
+//! What is read: a record, or the damage that stands in its place. Strangers wrote these files, so
+//! what cannot be read is set aside and never an error of the run.
 
 /// The most of a damaged record that is kept for a look.
 pub const RAW_KEPT: usize = 4096;
@@ -40,12 +40,24 @@ pub struct Damage {
 pub type Item = std::result::Result<Record, Damage>;
 
 /// A damage with the head of its raw bytes.
-pub fn damage(offset: u64, reason: &'static str, detail: &str, raw: &[u8], raw_bytes: u64) -> Damage {
+pub fn damage(
+    offset: u64,
+    reason: &'static str,
+    detail: &str,
+    raw: &[u8],
+    raw_bytes: u64,
+) -> Damage {
     let raw = raw[..raw.len().min(RAW_KEPT)].to_vec();
     let detail = match detail.char_indices().nth(DETAIL_CHARS) {
         // A library's message may quote all of what it did not like.
         Some((end, _)) => format!("{}… ({} bytes)", &detail[..end], detail.len()),
         None => detail.to_owned(),
     };
-    Damage { offset, reason, detail, raw, raw_bytes }
+    Damage {
+        offset,
+        reason,
+        detail,
+        raw,
+        raw_bytes,
+    }
 }

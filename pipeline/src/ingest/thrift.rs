@@ -1,5 +1,6 @@
-//! The Thrift compact protocol (github.com/apache/thrift, doc/specs/thrift-compact-protocol.md), as far as it takes to pass over
-//! values that strangers wrote: nothing is believed that the bytes at hand cannot hold.
+//! The Thrift compact protocol (github.com/apache/thrift, doc/specs/thrift-compact-protocol.md), as
+//! far as it takes to pass over values that strangers wrote: nothing is believed that the bytes at
+//! hand cannot hold.
 
 /// What was found, or what is wrong.
 pub type Found<T> = Result<T, String>;
@@ -26,8 +27,8 @@ mod kind {
     pub const STRUCT: u8 = 12;
 }
 
-/// What a value has to be. A reader that goes by a field's number alone takes a value of another type for something else, and all
-/// that follows it.
+/// What a value has to be. A reader that goes by a field's number alone takes a value of another
+/// type for something else, and all that follows it.
 #[derive(Debug, Clone, Copy)]
 pub enum Is {
     Bool,
@@ -108,7 +109,11 @@ impl<'a> Bytes<'a> {
     /// The type and the length of a list; each element takes a byte or more.
     pub fn list(&mut self) -> Found<(u8, u64)> {
         let head = self.byte()?;
-        let n = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
+        let n = if head >> 4 == 15 {
+            self.varint()?
+        } else {
+            u64::from(head >> 4)
+        };
         self.has_room(n)?;
         Ok((head & 15, n))
     }
@@ -126,7 +131,11 @@ impl<'a> Bytes<'a> {
         if head == 0 {
             return Ok(None);
         }
-        *last = if head >> 4 == 0 { self.signed()? } else { *last + i64::from(head >> 4) };
+        *last = if head >> 4 == 0 {
+            self.signed()?
+        } else {
+            *last + i64::from(head >> 4)
+        };
         if i16::try_from(*last).is_err() {
             return Err(format!("a field {last}"));
         }
@@ -144,7 +153,9 @@ impl<'a> Bytes<'a> {
             Is::Byte => self.skip(1),
             Is::I16 => {
                 let n = self.signed()?;
-                i16::try_from(n).map(drop).map_err(|_| format!("the number {n} in a field of 16 bits"))
+                i16::try_from(n)
+                    .map(drop)
+                    .map_err(|_| format!("the number {n} in a field of 16 bits"))
             }
             Is::I32 => self.i32().map(drop),
             Is::I64 => self.varint().map(drop),
@@ -161,11 +172,17 @@ impl<'a> Bytes<'a> {
                 let mut last = 0;
                 while let Some((of, number)) = self.field(&mut last)? {
                     match fields.iter().find(|(known, _)| *known == number) {
-                        // hyparquet-writer gives a number of 32 bits for one of 8; a reader takes one byte of it.
-                        Some((_, Is::Byte)) if of == kind::I32 && self.0.first().is_some_and(|byte| *byte < 0x80) => {
+                        // hyparquet-writer gives a number of 32 bits for one of 8; a reader takes
+                        // one byte of it.
+                        Some((_, Is::Byte))
+                            if of == kind::I32
+                                && self.0.first().is_some_and(|byte| *byte < 0x80) =>
+                        {
                             self.skip(1)?;
                         }
-                        Some((_, is)) if !is.is(of) => return Err(format!("field {number} has type {of}")),
+                        Some((_, is)) if !is.is(of) => {
+                            return Err(format!("field {number} has type {of}"));
+                        }
                         Some((_, is)) => self.checked(*is, depth + 1)?,
                         None => self.value(of, depth + 1)?,
                     }
@@ -218,7 +235,8 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// Readers do not agree on the bytes that a boolean takes here, and no format that is read has one.
+    /// Readers do not agree on the bytes that a boolean takes here, and no format that is read has
+    /// one.
     fn element(&mut self, of: u8, depth: usize) -> Found<()> {
         match of {
             kind::TRUE | kind::FALSE => Err("a list of booleans".to_owned()),

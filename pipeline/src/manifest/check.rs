@@ -1,4 +1,5 @@
-//! A tree of values against the table of keys: everything that is wrong, or a tree with every default filled in.
+//! A tree of values against the table of keys: everything that is wrong, or a tree with every
+//! default filled in.
 //!
 //! The walk goes on after a mistake, so that one run reports them all.
 
@@ -13,8 +14,14 @@ use super::{terms, value};
 
 /// Pairs of keys of which the first must not exceed the second.
 const ORDERED: &[(&str, &str)] = &[
-    ("filter.gopher_quality.min_words", "filter.gopher_quality.max_words"),
-    ("filter.gopher_quality.min_avg_word_len", "filter.gopher_quality.max_avg_word_len"),
+    (
+        "filter.gopher_quality.min_words",
+        "filter.gopher_quality.max_words",
+    ),
+    (
+        "filter.gopher_quality.min_avg_word_len",
+        "filter.gopher_quality.max_avg_word_len",
+    ),
     ("mixture_source.min_share", "mixture_source.max_share"),
     ("score.ngram.drop.below", "score.ngram.drop.above"),
     ("score.perplexity.drop.below", "score.perplexity.drop.above"),
@@ -24,9 +31,15 @@ const ORDERED: &[(&str, &str)] = &[
 /// Checks a whole manifest, which `text` is the file of; what it returns fits the types of
 /// [`curate_schemas::manifest`] if no problem is with it.
 pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem>) {
-    let mut check = Check { text, problems: Vec::new() };
+    let mut check = Check {
+        text,
+        problems: Vec::new(),
+    };
     let mut out = check.group("", manifest);
-    for table in TABLES.iter().filter(|table| !manifest.contains_key(table.path)) {
+    for table in TABLES
+        .iter()
+        .filter(|table| !manifest.contains_key(table.path))
+    {
         match table.times {
             Times::Once | Times::OneOrMore => check.missing_table(table),
             Times::Default => {
@@ -56,16 +69,28 @@ impl Check<'_> {
         let mut out = toml::Table::new();
         for (name, entry) in entries {
             let path = join(group, name);
-            let is_group = TABLES.iter().any(|table| table.path.starts_with(&format!("{path}.")));
-            let value = match (TABLES.iter().find(|table| table.path == path), &entry.node.value) {
-                (Some(table), Value::Table(inner)) if is_group => {
-                    Some(toml::Value::Table(self.table_and_group(table, inner, entry.node.at)))
-                }
+            let is_group = TABLES
+                .iter()
+                .any(|table| table.path.starts_with(&format!("{path}.")));
+            let value = match (
+                TABLES.iter().find(|table| table.path == path),
+                &entry.node.value,
+            ) {
+                (Some(table), Value::Table(inner)) if is_group => Some(toml::Value::Table(
+                    self.table_and_group(table, inner, entry.node.at),
+                )),
                 (Some(table), _) => self.tables(table, &entry.node),
-                (None, Value::Table(inner)) if is_group => Some(toml::Value::Table(self.group(&path, inner))),
+                (None, Value::Table(inner)) if is_group => {
+                    Some(toml::Value::Table(self.group(&path, inner)))
+                }
                 (None, _) if is_group => self.not_a_table(&format!("[{path}]"), &entry.node),
                 (None, value) => {
-                    self.unknown_table(group, name, matches!(value, Value::Table(_) | Value::List(_)), entry.at);
+                    self.unknown_table(
+                        group,
+                        name,
+                        matches!(value, Value::Table(_) | Value::List(_)),
+                        entry.at,
+                    );
                     None
                 }
             };
@@ -77,10 +102,16 @@ impl Check<'_> {
     /// A declared table that others stand below: what is no key of it may be a table.
     fn table_and_group(&mut self, table: &Table, entries: &Entries, at: At) -> toml::Table {
         let is_key = |name: &str| keys(table).any(|key| last(key.path) == name);
-        let is_table = |name: &str| TABLES.iter().any(|other| other.path == join(table.path, name));
-        let (below, own): (Entries, Entries) = entries.clone().into_iter().partition(|(name, entry)| {
-            is_table(name) || !is_key(name) && matches!(entry.node.value, Value::Table(_) | Value::List(_))
-        });
+        let is_table = |name: &str| {
+            TABLES
+                .iter()
+                .any(|other| other.path == join(table.path, name))
+        };
+        let (below, own): (Entries, Entries) =
+            entries.clone().into_iter().partition(|(name, entry)| {
+                is_table(name)
+                    || !is_key(name) && matches!(entry.node.value, Value::Table(_) | Value::List(_))
+            });
         let mut out = self.table(table, &own, at);
         out.extend(self.group(table.path, &below));
         out
@@ -88,21 +119,37 @@ impl Check<'_> {
 
     /// Bounds are of a mixture and a source that are there, each pair once.
     fn mixture_sources(&mut self, entries: &Entries, out: &toml::Table) {
-        let list = |path: &str| value_at(out, path).and_then(toml::Value::as_array).cloned().unwrap_or_default();
-        let text =
-            |item: &toml::Value, key: &str| item.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        let list = |path: &str| {
+            value_at(out, path)
+                .and_then(toml::Value::as_array)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let text = |item: &toml::Value, key: &str| {
+            item.get(key)
+                .and_then(toml::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let mut seen: Vec<(String, String)> = Vec::new();
         for item in list("mixture_source") {
             let pair = (text(&item, "mixture"), text(&item, "source"));
             let at = place(entries, "mixture_source");
             for (kind, name) in [("mixture", &pair.0), ("source", &pair.1)] {
                 if list(kind).iter().all(|known| text(known, "name") != *name) {
-                    let message = format!("mixture_source.{kind}: no [[{kind}]] is called {}", quoted(name));
+                    let message = format!(
+                        "mixture_source.{kind}: no [[{kind}]] is called {}",
+                        quoted(name)
+                    );
                     self.problem(at, message, None);
                 }
             }
             if seen.contains(&pair) {
-                let message = format!("mixture_source: {} in {} is bounded twice", quoted(&pair.1), quoted(&pair.0));
+                let message = format!(
+                    "mixture_source: {} in {} is bounded twice",
+                    quoted(&pair.1),
+                    quoted(&pair.0)
+                );
                 self.problem(at, message, None);
             }
             seen.push(pair);
@@ -110,25 +157,39 @@ impl Check<'_> {
     }
 
     fn not_a_table(&mut self, header: &str, node: &Node) -> Option<toml::Value> {
-        let message = format!("expected the table {header}, found {}", value::found(&node.value));
-        self.problem(node.at, message, Some(format!("write {header} on a line of its own")));
+        let message = format!(
+            "expected the table {header}, found {}",
+            value::found(&node.value)
+        );
+        self.problem(
+            node.at,
+            message,
+            Some(format!("write {header} on a line of its own")),
+        );
         None
     }
 
     /// A declared table, or each of `[[table]]`.
     fn tables(&mut self, table: &Table, node: &Node) -> Option<toml::Value> {
         match (many(table), &node.value) {
-            (false, Value::Table(entries)) => Some(toml::Value::Table(self.table(table, entries, node.at))),
+            (false, Value::Table(entries)) => {
+                Some(toml::Value::Table(self.table(table, entries, node.at)))
+            }
             (true, Value::List(items)) => {
                 if items.is_empty() && table.times == Times::OneOrMore {
                     self.problem(
                         node.at,
-                        format!("expected at least one {}, found an empty list", header(table)),
+                        format!(
+                            "expected at least one {}, found an empty list",
+                            header(table)
+                        ),
                         None,
                     );
                 }
                 let out = items.iter().filter_map(|item| match &item.value {
-                    Value::Table(entries) => Some(toml::Value::Table(self.table(table, entries, item.at))),
+                    Value::Table(entries) => {
+                        Some(toml::Value::Table(self.table(table, entries, item.at)))
+                    }
                     _ => self.not_a_table(&header(table), item),
                 });
                 let out = out.collect();
@@ -155,14 +216,17 @@ impl Check<'_> {
         for key in keys(table).filter(|key| !entries.contains_key(last(key.path))) {
             match key.absent {
                 Absent::Nothing(_) | Absent::OneOf(_) => {}
-                Absent::Default(written) => {
-                    out.extend(default(key, written).map(|value| (last(key.path).to_owned(), value)))
-                }
+                Absent::Default(written) => out
+                    .extend(default(key, written).map(|value| (last(key.path).to_owned(), value))),
                 Absent::Refused(example) => {
                     let hint = format!("for example {} = {example}", last(key.path));
                     self.problem(
                         at,
-                        format!("missing key {} in {}", quoted(last(key.path)), header(table)),
+                        format!(
+                            "missing key {} in {}",
+                            quoted(last(key.path)),
+                            header(table)
+                        ),
                         Some(hint),
                     );
                 }
@@ -173,17 +237,26 @@ impl Check<'_> {
     }
 
     fn ordered(&mut self, table: &Table, entries: &Entries, out: &toml::Table) {
-        let of_table = |key: &str| key.strip_prefix(table.path).is_some_and(|rest| rest == format!(".{}", last(key)));
+        let of_table = |key: &str| {
+            key.strip_prefix(table.path)
+                .is_some_and(|rest| rest == format!(".{}", last(key)))
+        };
         for (low, high) in ORDERED.iter().filter(|(low, _)| of_table(low)) {
             let number = |key: &str| {
-                out.get(last(key)).and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)))
+                out.get(last(key))
+                    .and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)))
             };
             let (Some(least), Some(most)) = (number(low), number(high)) else {
                 continue;
             };
-            let written = [low, high].into_iter().find_map(|key| entries.get(last(key)));
+            let written = [low, high]
+                .into_iter()
+                .find_map(|key| entries.get(last(key)));
             if let (true, Some(entry)) = (least > most, written) {
-                let message = format!("{low}: must be at most {} = {most}, found {least}", last(high));
+                let message = format!(
+                    "{low}: must be at most {} = {most}, found {least}",
+                    last(high)
+                );
                 self.problem(entry.node.at, message, None);
             }
         }
@@ -194,18 +267,28 @@ impl Check<'_> {
         let is = |path: &str, wanted: &toml::Value| value_at(out, path) == Some(wanted);
         let on = &toml::Value::Boolean(true);
         if is("filter.c4.rewrite", on) && is("filter.lines.rewrite", on) {
-            let message = "filter.lines.rewrite: filter.c4.rewrite is on, and only one of them can rewrite".to_owned();
+            let message =
+                "filter.lines.rewrite: filter.c4.rewrite is on, and only one of them can rewrite"
+                    .to_owned();
             self.problem(place(entries, "filter.lines.rewrite"), message, None);
         }
         for rule in ["filter.c4.rewrite", "filter.lines.rewrite"] {
             if is(rule, on) && value_at(out, "dedup.paragraphs").is_some() {
-                let message = format!("dedup.paragraphs: {rule} is on, and only one of them can rewrite");
+                let message =
+                    format!("dedup.paragraphs: {rule} is on, and only one of them can rewrite");
                 self.problem(place(entries, "dedup.paragraphs"), message, None);
             }
         }
-        let unverified = value_at(out, "dedup.near.min_jaccard").and_then(toml::Value::as_float) == Some(0.0);
-        if is("dedup.near.cluster", &toml::Value::String("component".to_owned())) && !unverified {
-            let message = "dedup.near.cluster: a component is never verified, and min_jaccard is above 0".to_owned();
+        let unverified =
+            value_at(out, "dedup.near.min_jaccard").and_then(toml::Value::as_float) == Some(0.0);
+        if is(
+            "dedup.near.cluster",
+            &toml::Value::String("component".to_owned()),
+        ) && !unverified
+        {
+            let message =
+                "dedup.near.cluster: a component is never verified, and min_jaccard is above 0"
+                    .to_owned();
             let hint = "write min_jaccard = 0, or cluster = \"star\"".to_owned();
             self.problem(place(entries, "dedup.near.cluster"), message, Some(hint));
         }
@@ -217,15 +300,20 @@ impl Check<'_> {
             self.without_signals(entries, out);
         }
         self.mixture_sources(entries, out);
-        let seed = value_at(out, "run.seed").and_then(toml::Value::as_integer).unwrap_or(0);
+        let seed = value_at(out, "run.seed")
+            .and_then(toml::Value::as_integer)
+            .unwrap_or(0);
         if word("dedup.near.family") == Some("datatrove-0.10") && seed > i64::from(u32::MAX) {
-            let message =
-                format!("run.seed: dedup.near.family = \"datatrove-0.10\" takes seeds below 2^32, found {seed}");
+            let message = format!(
+                "run.seed: dedup.near.family = \"datatrove-0.10\" takes seeds below 2^32, found {seed}"
+            );
             self.problem(place(entries, "run.seed"), message, None);
         }
         let kept = is("dedup.near.keep_signatures", on);
         if word("dedup.near.verify") == Some("estimate") && !kept {
-            let message = "dedup.near.verify: estimates are made from full signatures, and none are kept".to_owned();
+            let message =
+                "dedup.near.verify: estimates are made from full signatures, and none are kept"
+                    .to_owned();
             let hint = "write keep_signatures = true".to_owned();
             self.problem(place(entries, "dedup.near.verify"), message, Some(hint));
         }
@@ -234,15 +322,20 @@ impl Check<'_> {
     /// What asks for values that are not computed.
     fn without_signals(&mut self, entries: &Entries, out: &toml::Table) {
         let families = value_at(out, "filter").and_then(toml::Value::as_table);
-        for (family, _) in families.into_iter().flatten().filter(|(family, value)| value.is_table() && *family != "url")
+        for (family, _) in families
+            .into_iter()
+            .flatten()
+            .filter(|(family, value)| value.is_table() && *family != "url")
         {
             let path = format!("filter.{family}");
-            let message = format!("{path}: its values are not computed, signals.values is \"none\"");
+            let message =
+                format!("{path}: its values are not computed, signals.values is \"none\"");
             self.problem(place(entries, &path), message, None);
         }
         let path = "dedup.near.prefer";
         let words = value_at(out, path).and_then(toml::Value::as_array);
-        let prefers = words.is_some_and(|words| words.iter().any(|word| word.as_str() == Some("heuristic")));
+        let prefers =
+            words.is_some_and(|words| words.iter().any(|word| word.as_str() == Some("heuristic")));
         if prefers && is_written(entries, path) {
             let message = format!("{path}: heuristic is not computed, signals.values is \"none\"");
             self.problem(place(entries, path), message, None);
@@ -253,14 +346,28 @@ impl Check<'_> {
     fn without_confidence(&mut self, entries: &Entries, out: &toml::Table, engine: &str) {
         let confident = value_at(out, "language.min_confidence").and_then(toml::Value::as_float);
         if confident.is_some_and(|least| least > 0.0) {
-            let message = format!("language.min_confidence: language.engine = \"{engine}\" has no confidence");
+            let message = format!(
+                "language.min_confidence: language.engine = \"{engine}\" has no confidence"
+            );
             self.problem(place(entries, "language.min_confidence"), message, None);
         }
-        let known = if engine == "none" { &[] } else { Engine::Whichlang.languages() };
-        for code in value_at(out, "language.keep").and_then(toml::Value::as_array).into_iter().flatten() {
+        let known = if engine == "none" {
+            &[]
+        } else {
+            Engine::Whichlang.languages()
+        };
+        for code in value_at(out, "language.keep")
+            .and_then(toml::Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             if let Some(code) = code.as_str().filter(|code| !known.contains(code)) {
-                let message = format!("language.keep: language.engine = \"{engine}\" does not know {}", quoted(code));
-                let hint = (!known.is_empty()).then(|| format!("its languages are {}", list(known.iter().copied())));
+                let message = format!(
+                    "language.keep: language.engine = \"{engine}\" does not know {}",
+                    quoted(code)
+                );
+                let hint = (!known.is_empty())
+                    .then(|| format!("its languages are {}", list(known.iter().copied())));
                 self.problem(place(entries, "language.keep"), message, hint);
             }
         }
@@ -269,11 +376,15 @@ impl Check<'_> {
     fn names_differ(&mut self, table: &Table, items: &[Node]) {
         let mut first: BTreeMap<String, At> = BTreeMap::new();
         for item in items {
-            let Value::Table(entries) = &item.value else { continue };
+            let Value::Table(entries) = &item.value else {
+                continue;
+            };
             let Some(node) = entries.get("name").map(|entry| &entry.node) else {
                 continue;
             };
-            let Value::Text(name) = &node.value else { continue };
+            let Value::Text(name) = &node.value else {
+                continue;
+            };
             // Names become views in DuckDB, where case does not count.
             let folded = name.to_ascii_lowercase();
             let Some(earlier) = first.get(&folded) else {
@@ -284,7 +395,15 @@ impl Check<'_> {
                 At::File(offset) => format!("on line {}", line(self.text, *offset)),
                 At::Set(_) => "by an override".to_owned(),
             };
-            self.problem(node.at, format!("{}: the name {} is taken {place}", header(table), quoted(name)), None);
+            self.problem(
+                node.at,
+                format!(
+                    "{}: the name {} is taken {place}",
+                    header(table),
+                    quoted(name)
+                ),
+                None,
+            );
         }
     }
 
@@ -293,18 +412,33 @@ impl Check<'_> {
             Absent::Refused(example) => Some(format!("{} = {example}", last(key.path))),
             Absent::Default(_) | Absent::Nothing(_) | Absent::OneOf(_) => None,
         });
-        let hint = format!("for example {} with {}", header(table), needed.collect::<Vec<_>>().join(" and "));
-        self.problem(At::File(0), format!("missing table {}", header(table)), Some(hint));
+        let hint = format!(
+            "for example {} with {}",
+            header(table),
+            needed.collect::<Vec<_>>().join(" and ")
+        );
+        self.problem(
+            At::File(0),
+            format!("missing table {}", header(table)),
+            Some(hint),
+        );
     }
 
     fn unknown_key(&mut self, table: &Table, name: &str, at: At) {
         let here = || keys(table).map(|key| last(key.path));
         let all = || format!("its keys are {}", list(here()));
-        let hint = did_you_mean(name, here()).or_else(|| owners(name)).unwrap_or_else(all);
-        self.problem(at, format!("unknown key {} in {}", quoted(name), header(table)), Some(hint));
+        let hint = did_you_mean(name, here())
+            .or_else(|| owners(name))
+            .unwrap_or_else(all);
+        self.problem(
+            at,
+            format!("unknown key {} in {}", quoted(name), header(table)),
+            Some(hint),
+        );
     }
 
-    /// A name that is no table's, at the top level or in a group, and that may not even hold a table.
+    /// A name that is no table's, at the top level or in a group, and that may not even hold a
+    /// table.
     fn unknown_table(&mut self, group: &str, name: &str, is_table: bool, at: At) {
         let path = join(group, name);
         let (place, within) = match group {
@@ -314,7 +448,10 @@ impl Check<'_> {
         let by_path = || closest(&path, TABLES.iter().map(|table| table.path));
         let by_name = || {
             let name = closest(name, TABLES.iter().map(|table| last(table.path)))?;
-            TABLES.iter().map(|table| table.path).find(|path| last(path) == name)
+            TABLES
+                .iter()
+                .map(|table| table.path)
+                .find(|path| last(path) == name)
         };
         let table = || {
             let path = by_path().or_else(by_name)?;
@@ -323,28 +460,39 @@ impl Check<'_> {
         };
         let key = || owners(name);
         let all = || {
-            let tables = TABLES.iter().filter(|table| table.path.starts_with(&within)).map(header);
+            let tables = TABLES
+                .iter()
+                .filter(|table| table.path.starts_with(&within))
+                .map(header);
             format!("the tables are {}", tables.collect::<Vec<_>>().join(", "))
         };
         let message = match is_table {
             true => format!("unknown table {} {place}", quoted(name)),
             false => format!("unknown key {} {place}", quoted(name)),
         };
-        let hint = if is_table { table().or_else(key) } else { key().or_else(table) };
+        let hint = if is_table {
+            table().or_else(key)
+        } else {
+            key().or_else(table)
+        };
         self.problem(at, message, Some(hint.unwrap_or_else(all)));
     }
 }
 
 /// The checked value of a key or table, if it is there.
 pub(super) fn value_at<'t>(out: &'t toml::Table, path: &str) -> Option<&'t toml::Value> {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(first, rest)| (first, Some(rest)));
     let value = out.get(first)?;
     rest.map_or(Some(value), |rest| value_at(value.as_table()?, rest))
 }
 
 /// Whether a key stands in the manifest or was set.
 fn is_written(entries: &Entries, path: &str) -> bool {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(first, rest)| (first, Some(rest)));
     match (entries.get(first).map(|entry| &entry.node.value), rest) {
         (Some(Value::Table(inner)), Some(rest)) => is_written(inner, rest),
         (found, None) => found.is_some(),
@@ -354,9 +502,21 @@ fn is_written(entries: &Entries, path: &str) -> bool {
 
 /// Where a key was written, or the table it would be in.
 pub(super) fn place(entries: &Entries, path: &str) -> At {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(first, rest)| (first, Some(rest)));
     match (entries.get(first), rest) {
-        (Some(Entry { node: Node { value: Value::Table(inner), at }, .. }), Some(rest)) => match place(inner, rest) {
+        (
+            Some(Entry {
+                node:
+                    Node {
+                        value: Value::Table(inner),
+                        at,
+                    },
+                ..
+            }),
+            Some(rest),
+        ) => match place(inner, rest) {
             At::File(0) => *at,
             found => found,
         },
@@ -373,7 +533,9 @@ fn default(key: &Key, written: &str) -> Option<toml::Value> {
 
 /// The hint that `name` is a key of another table.
 fn owners(name: &str) -> Option<String> {
-    let tables = TABLES.iter().filter(|table| keys(table).any(|key| last(key.path) == name));
+    let tables = TABLES
+        .iter()
+        .filter(|table| keys(table).any(|key| last(key.path) == name));
     let tables = tables.map(header).collect::<Vec<_>>();
     (!tables.is_empty()).then(|| format!("{} is a key of {}", quoted(name), tables.join(" and ")))
 }
@@ -381,12 +543,17 @@ fn owners(name: &str) -> Option<String> {
 /// The keys of `table`.
 pub(super) fn keys(table: &Table) -> impl Iterator<Item = &'static Key> {
     let path = table.path;
-    KEYS.iter().filter(move |key| key.path.rsplit_once('.').is_some_and(|(of, _)| of == path))
+    KEYS.iter()
+        .filter(move |key| key.path.rsplit_once('.').is_some_and(|(of, _)| of == path))
 }
 
 /// `[table]`, or `[[table]]` where there may be several.
 pub(super) fn header(table: &Table) -> String {
-    if many(table) { format!("[[{}]]", table.path) } else { format!("[{}]", table.path) }
+    if many(table) {
+        format!("[[{}]]", table.path)
+    } else {
+        format!("[{}]", table.path)
+    }
 }
 
 /// What follows the last dot of `path`.
@@ -399,5 +566,9 @@ fn many(table: &Table) -> bool {
 }
 
 fn join(group: &str, name: &str) -> String {
-    if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") }
+    if group.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{group}.{name}")
+    }
 }

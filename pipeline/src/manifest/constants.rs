@@ -1,6 +1,8 @@
-//! The file of `budget.constants`: what is wrong with it, or its text, which the manifest then carries.
+//! The file of `budget.constants`: what is wrong with it, or its text, which the manifest then
+//! carries.
 //!
-//! It goes along letter by letter, because a report is made again from the manifest that the run kept, to the same bytes.
+//! It goes along letter by letter, because a report is made again from the manifest that the run
+//! kept, to the same bytes.
 
 use std::path::Path;
 
@@ -10,18 +12,29 @@ use super::tree::Entries;
 use super::value::is_json;
 use crate::constants::from_json;
 
-/// Puts the file's text into a checked manifest, if `budget.constants` names a file, relative to `base`.
+/// Puts the file's text into a checked manifest, if `budget.constants` names a file, relative to
+/// `base`.
 pub(super) fn read(base: &Path, entries: &Entries, out: &mut toml::Table) -> Result<(), Problem> {
-    let name = value_at(out, "budget.constants").and_then(toml::Value::as_str).filter(|name| is_json(name));
-    let Some(name) = name.map(str::to_owned) else { return Ok(()) };
-    let problem = |what: String| {
-        Problem::new(place(entries, "budget.constants"), format!("budget.constants: {}: {what}", quoted(&name)))
+    let name = value_at(out, "budget.constants")
+        .and_then(toml::Value::as_str)
+        .filter(|name| is_json(name));
+    let Some(name) = name.map(str::to_owned) else {
+        return Ok(());
     };
-    let bytes = super::read(&base.join(&name), "a JSON file")
-        .map_err(|what| problem(what).hint(Some("a path is relative to the manifest".to_owned())))?;
+    let problem = |what: String| {
+        Problem::new(
+            place(entries, "budget.constants"),
+            format!("budget.constants: {}: {what}", quoted(&name)),
+        )
+    };
+    let bytes = super::read(&base.join(&name), "a JSON file").map_err(|what| {
+        problem(what).hint(Some("a path is relative to the manifest".to_owned()))
+    })?;
     from_json(&bytes).map_err(|what| {
-        problem(what)
-            .hint(Some(r#"for example {"e": 1.82, "a": 482, "b": 2085, "alpha": 0.348, "beta": 0.366}"#.to_owned()))
+        problem(what).hint(Some(
+            r#"for example {"e": 1.82, "a": 482, "b": 2085, "alpha": 0.348, "beta": 0.366}"#
+                .to_owned(),
+        ))
     })?;
     let text = String::from_utf8(bytes).expect("JSON is UTF-8");
     if let Some(budget) = out.get_mut("budget").and_then(toml::Value::as_table_mut) {

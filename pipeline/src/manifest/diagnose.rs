@@ -21,7 +21,11 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(at: At, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), hint: None }
+        Self {
+            at,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     pub(super) fn hint(mut self, hint: Option<String>) -> Self {
@@ -31,9 +35,19 @@ impl Problem {
 }
 
 /// All `problems`, by position, as `path:line:column: message`, each with its hint on a line below.
-pub(super) fn report(path: &str, text: &str, sets: &[String], mut problems: Vec<Problem>) -> String {
+pub(super) fn report(
+    path: &str,
+    text: &str,
+    sets: &[String],
+    mut problems: Vec<Problem>,
+) -> String {
     problems.sort_by_key(|problem| problem.at);
-    let mut cursor = Cursor { text, offset: 0, line: 1, column: 1 };
+    let mut cursor = Cursor {
+        text,
+        offset: 0,
+        line: 1,
+        column: 1,
+    };
     let mut out = String::new();
     for Problem { at, message, hint } in problems {
         let place = match at {
@@ -43,7 +57,9 @@ pub(super) fn report(path: &str, text: &str, sets: &[String], mut problems: Vec<
             }
             At::Set(number) => format!("--set {}", sets.get(number).map_or("", String::as_str)),
         };
-        let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        let hint = hint
+            .map(|hint| format!("\n  hint: {hint}"))
+            .unwrap_or_default();
         let newline = if out.is_empty() { "" } else { "\n" };
         // Writing to a string cannot fail.
         let _ = write!(out, "{newline}{place}: {message}{hint}");
@@ -65,8 +81,17 @@ struct Cursor<'t> {
 impl Cursor<'_> {
     fn advance(&mut self, offset: usize) {
         let offset = self.text.floor_char_boundary(offset);
-        for char in self.text.get(self.offset..offset).unwrap_or_default().chars() {
-            (self.line, self.column) = if char == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };
+        for char in self
+            .text
+            .get(self.offset..offset)
+            .unwrap_or_default()
+            .chars()
+        {
+            (self.line, self.column) = if char == '\n' {
+                (self.line + 1, 1)
+            } else {
+                (self.line, self.column + 1)
+            };
         }
         self.offset = offset.max(self.offset);
     }
@@ -74,7 +99,11 @@ impl Cursor<'_> {
 
 /// The line that `offset` of `text` is in, from 1.
 pub(super) fn line(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    text.bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1
 }
 
 /// `text` in quotes, on one line and not too long for one.
@@ -111,11 +140,15 @@ pub(crate) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
     let distance = |known| strsim::damerau_levenshtein(&plain(word), &plain(known));
     let near = known.into_iter().map(|known| (distance(known), known));
     let near = near.filter(|(distance, known)| *distance <= (known.chars().count() / 3).max(1));
-    near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+    near.min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
 }
 
 /// The hint that `word` may have been meant for one of `known`.
-pub(super) fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+pub(super) fn did_you_mean<'k>(
+    word: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<String> {
     closest(word, known).map(|known| format!("did you mean {}?", quoted(known)))
 }
 
@@ -126,9 +159,19 @@ mod tests {
     #[test]
     fn columns_count_characters_and_lines_end_with_a_newline() {
         let problem = |offset| Problem::new(At::File(offset), "odd");
-        let report = |text, offsets: &[usize]| report("m", text, &[], offsets.iter().map(|&at| problem(at)).collect());
+        let report = |text, offsets: &[usize]| {
+            report(
+                "m",
+                text,
+                &[],
+                offsets.iter().map(|&at| problem(at)).collect(),
+            )
+        };
         assert_eq!(report("", &[0, 9]), "m:1:1: odd\nm:1:1: odd");
-        assert_eq!(report("é = 1\r\nb", &[8, 3, 8]), "m:1:3: odd\nm:2:1: odd\nm:2:1: odd");
+        assert_eq!(
+            report("é = 1\r\nb", &[8, 3, 8]),
+            "m:1:3: odd\nm:2:1: odd\nm:2:1: odd"
+        );
     }
 
     #[test]

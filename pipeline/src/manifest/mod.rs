@@ -1,8 +1,10 @@
 //! Manifests: reading, overriding and checking them, and their reference.
 //!
-//! A file becomes a tree of values with positions ([`tree`]); overrides are written into it; it is walked against the key
-//! table of [`curate_schemas::manifest`] ([`check`], [`value`]); only a tree without a single problem becomes a
-//! [`Manifest`]. Of other files only that of `budget.constants` is read, by [`constants`]: a run's report needs it again. Cost: linear in the file, which may be 1 MiB at the most.
+//! A file becomes a tree of values with positions ([`tree`]); overrides are written into it; it is
+//! walked against the key table of [`curate_schemas::manifest`] ([`check`], [`value`]); only a tree
+//! without a single problem becomes a [`Manifest`]. Of other files only that of `budget.constants`
+//! is read, by [`constants`]: a run's report needs it again. Cost: linear in the file, which may be
+//! 1 MiB at the most.
 
 mod check;
 mod constants;
@@ -47,7 +49,8 @@ pub enum LoadError {
         /// All mistakes by position, one a line, each followed by its hint.
         report: String,
     },
-    /// The table of keys lets through what the types refuse: a bug here, never the manifest's fault.
+    /// The table of keys lets through what the types refuse: a bug here, never the manifest's
+    /// fault.
     #[error("{path}: bug: the key table and the manifest's types disagree: {reason}")]
     Disagreement {
         /// The file, as it was named.
@@ -59,17 +62,24 @@ pub enum LoadError {
 
 /// Reads the manifest at `path`, with the overrides `sets`, such as `run.seed=9`, in their order.
 ///
-/// An override names a key by its path, and an array's table by its name: `source.web.priority=2`. It makes the tables it
-/// needs. Its value is TOML, or the bare text where it is no TOML or the key holds text.
+/// An override names a key by its path, and an array's table by its name: `source.web.priority=2`.
+/// It makes the tables it needs. Its value is TOML, or the bare text where it is no TOML or the key
+/// holds text.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or with everything that is wrong in it and in `sets`. In a file with broken syntax only
-/// the first mistake is known.
+/// If the file cannot be read, or with everything that is wrong in it and in `sets`. In a file with
+/// broken syntax only the first mistake is known.
 pub fn load(path: &Path, sets: &[String]) -> Result<Manifest, LoadError> {
-    let unreadable = |reason| LoadError::Unreadable { path: printable(&path.to_string_lossy()), reason };
+    let unreadable = |reason| LoadError::Unreadable {
+        path: printable(&path.to_string_lossy()),
+        reason,
+    };
     let manifest = from_bytes(path, &read(path, "a manifest").map_err(unreadable)?, sets)?;
-    Ok(Manifest { file: path.to_string_lossy().into_owned(), ..manifest })
+    Ok(Manifest {
+        file: path.to_string_lossy().into_owned(),
+        ..manifest
+    })
 }
 
 /// Reads a small file, which is `what`.
@@ -80,7 +90,9 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>, String> {
         _ => error.to_string(),
     };
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(LONGEST_BYTES + 1).read_to_end(&mut bytes)).map_err(reason)?;
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(reason)?;
     if bytes.len() as u64 > LONGEST_BYTES {
         return Err(format!("expected {what}, found more than 1MiB"));
     }
@@ -92,13 +104,18 @@ fn from_bytes(path: &Path, bytes: &[u8], sets: &[String]) -> Result<Manifest, Lo
     let path = &printable(&path.to_string_lossy());
     // Positions do not count a byte order mark, as editors do not.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    let invalid = |text: &str, problems| LoadError::Invalid { report: diagnose::report(path, text, sets, problems) };
+    let invalid = |text: &str, problems| LoadError::Invalid {
+        report: diagnose::report(path, text, sets, problems),
+    };
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let (valid, rest) = bytes.split_at(error.valid_up_to());
             let byte = rest.first().copied().unwrap_or_default();
-            let problem = Problem::new(At::File(valid.len()), format!("expected UTF-8, found the byte 0x{byte:02x}"));
+            let problem = Problem::new(
+                At::File(valid.len()),
+                format!("expected UTF-8, found the byte 0x{byte:02x}"),
+            );
             return Err(invalid(&String::from_utf8_lossy(valid), vec![problem]));
         }
     };
@@ -112,10 +129,15 @@ fn from_bytes(path: &Path, bytes: &[u8], sets: &[String]) -> Result<Manifest, Lo
         return Err(invalid(text, problems));
     }
     derive(&mut checked);
-    let broken =
-        |error: toml::de::Error| LoadError::Disagreement { path: path.to_owned(), reason: error.message().to_owned() };
+    let broken = |error: toml::de::Error| LoadError::Disagreement {
+        path: path.to_owned(),
+        reason: error.message().to_owned(),
+    };
     let manifest = Manifest::deserialize(toml::Value::Table(checked)).map_err(broken)?;
-    Ok(Manifest { base: base.to_owned(), ..manifest })
+    Ok(Manifest {
+        base: base.to_owned(),
+        ..manifest
+    })
 }
 
 fn syntax(error: &toml::de::Error) -> Problem {
@@ -136,20 +158,38 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "expected a size such as 1GiB".to_owned())
 }
 
-/// Fills in what other keys decide: the run directory, each source's domain, and what q is without signals.
+/// Fills in what other keys decide: the run directory, each source's domain, and what q is without
+/// signals.
 fn derive(manifest: &mut toml::Table) {
-    let name_of = |table: &toml::Table| table.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+    let name_of = |table: &toml::Table| {
+        table
+            .get("name")
+            .and_then(toml::Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     if let Some(run) = manifest.get_mut("run").and_then(toml::Value::as_table_mut) {
         let dir = format!("runs/{}", name_of(run));
         run.entry("dir").or_insert(toml::Value::String(dir));
     }
-    let sources = manifest.get_mut("source").and_then(toml::Value::as_array_mut);
-    for source in sources.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
+    let sources = manifest
+        .get_mut("source")
+        .and_then(toml::Value::as_array_mut);
+    for source in sources
+        .into_iter()
+        .flatten()
+        .filter_map(toml::Value::as_table_mut)
+    {
         let name = name_of(source);
         source.entry("domain").or_insert(toml::Value::String(name));
     }
-    let has_signals = manifest.get("signals").and_then(|signals| signals.get("values")?.as_str()) != Some("none");
-    let quality = manifest.get_mut("quality").and_then(toml::Value::as_table_mut);
+    let has_signals = manifest
+        .get("signals")
+        .and_then(|signals| signals.get("values")?.as_str())
+        != Some("none");
+    let quality = manifest
+        .get_mut("quality")
+        .and_then(toml::Value::as_table_mut);
     if let Some(quality) = quality.filter(|quality| !quality.contains_key("term") && has_signals) {
         let heuristic = toml::Value::try_from(Term::of("signals.heuristic")).expect("plain data");
         quality.insert("term".to_owned(), toml::Value::Array(vec![heuristic]));

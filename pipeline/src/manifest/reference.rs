@@ -1,6 +1,7 @@
 //! The reference of the manifest: `curate schema manifest`.
 //!
-//! It is printed from the table that manifests are checked with, and is itself a manifest that loads.
+//! It is printed from the table that manifests are checked with, and is itself a manifest that
+//! loads.
 
 use std::io::{self, Write};
 
@@ -9,8 +10,8 @@ use curate_schemas::manifest::{Absent, Key, Kind, TABLES, Times};
 use super::check::{header, keys, last};
 use super::value::{range, type_name};
 
-/// Writes a commented manifest with every key: its type, range and meaning, and its default or an example. A key that has
-/// neither a default nor to be there is commented out.
+/// Writes a commented manifest with every key: its type, range and meaning, and its default or an
+/// example. A key that has neither a default nor to be there is commented out.
 ///
 /// # Errors
 ///
@@ -54,9 +55,13 @@ fn line(key: &Key) -> String {
     let kind = match key.kind {
         // The header says how a size is written.
         Kind::Size { .. } => "size".to_owned(),
-        kind => type_name(kind).trim_start_matches("an ").trim_start_matches("a ").to_owned(),
+        kind => type_name(kind)
+            .trim_start_matches("an ")
+            .trim_start_matches("a ")
+            .to_owned(),
     };
-    let range =
-        Some(range(key.kind)).filter(|range| !range.is_empty()).map_or_else(String::new, |range| format!(", {range}"));
+    let range = Some(range(key.kind))
+        .filter(|range| !range.is_empty())
+        .map_or_else(String::new, |range| format!(", {range}"));
     format!("{written:<32} # {required}{kind}{range}: {}", key.doc)
 }

@@ -14,20 +14,27 @@ const UNITS: &[(&str, u64)] = &[
 
 /// Bytes of a size such as `64MiB` or `1.5 GB`, rounded down; `None` if it is none.
 pub(super) fn parse_size(text: &str) -> Option<i128> {
-    let (number, unit) = UNITS.iter().find_map(|(name, bytes)| Some((text.strip_suffix(name)?.trim_end(), *bytes)))?;
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, bytes)| Some((text.strip_suffix(name)?.trim_end(), *bytes)))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     // Twelve digits, before and after the point, times 2^30 are far from overflow.
-    let is_digits = |text: &str| (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_digits = |text: &str| {
+        (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
     if !is_digits(whole) || !is_digits(fraction) {
         return None;
     }
-    let part = fraction.parse::<i128>().ok()? * i128::from(unit) / 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    let part = fraction.parse::<i128>().ok()? * i128::from(unit)
+        / 10_i128.pow(u32::try_from(fraction.len()).ok()?);
     Some(whole.parse::<i128>().ok()? * i128::from(unit) + part)
 }
 
 /// `bytes` in the largest binary unit that it is whole in.
 pub(super) fn size_text(bytes: u64) -> String {
-    let whole = |(_, unit): &&(&str, u64)| unit.is_power_of_two() && bytes != 0 && bytes.is_multiple_of(*unit);
+    let whole = |(_, unit): &&(&str, u64)| {
+        unit.is_power_of_two() && bytes != 0 && bytes.is_multiple_of(*unit)
+    };
     match UNITS.iter().find(whole) {
         Some((name, unit)) if *unit > 1 => format!("{}{name}", bytes / unit),
         _ => format!("{bytes}B"),
@@ -40,7 +47,13 @@ mod tests {
 
     #[test]
     fn sizes_are_binary_or_decimal_and_may_have_a_fraction() {
-        let sizes = [("64MiB", 64 << 20), ("1.5GiB", 3 << 29), ("10MB", 10_000_000), ("512 KiB", 512 << 10), ("7B", 7)];
+        let sizes = [
+            ("64MiB", 64 << 20),
+            ("1.5GiB", 3 << 29),
+            ("10MB", 10_000_000),
+            ("512 KiB", 512 << 10),
+            ("7B", 7),
+        ];
         let edges = [
             ("0.1GiB", 107_374_182),
             ("0.0000000001GiB", 0),
@@ -75,7 +88,12 @@ mod tests {
 
     #[test]
     fn sizes_print_in_the_largest_unit_they_are_whole_in() {
-        for (bytes, text) in [(1 << 30, "1GiB"), (3 << 29, "1536MiB"), (1025, "1025B"), (0, "0B")] {
+        for (bytes, text) in [
+            (1 << 30, "1GiB"),
+            (3 << 29, "1536MiB"),
+            (1025, "1025B"),
+            (0, "0B"),
+        ] {
             assert_eq!(size_text(bytes), text);
         }
     }

@@ -1,4 +1,5 @@
-//! Terms and vetoes of `quality`: do their columns exist, are they computed, and does each say what it needs?
+//! Terms and vetoes of `quality`: do their columns exist, are they computed, and does each say what
+//! it needs?
 
 use curate_schemas::tables;
 
@@ -6,15 +7,19 @@ use super::check::value_at;
 use super::diagnose::{At, Problem, quoted};
 use super::tree::{Entries, Node, Value};
 
-/// Everything that is wrong with `[[quality.term]]`, `[[quality.veto]]` and bands, in a manifest whose keys are right.
+/// Everything that is wrong with `[[quality.term]]`, `[[quality.veto]]` and bands, in a manifest
+/// whose keys are right.
 pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let logistic = value_at(out, "quality.combine").and_then(toml::Value::as_str) == Some("logistic");
+    let logistic =
+        value_at(out, "quality.combine").and_then(toml::Value::as_str) == Some("logistic");
     let mut seen: Vec<&str> = Vec::new();
     for (kind, item, at) in items(entries, out) {
         let path = format!("quality.{kind}");
         let text = |key: &str| item.get(key).and_then(toml::Value::as_str);
-        let Some(column) = text("column") else { continue };
+        let Some(column) = text("column") else {
+            continue;
+        };
         let mut problem = |message: String, hint: Option<String>| {
             problems.push(Problem::new(at, format!("{path}: {message}")).hint(hint));
         };
@@ -23,7 +28,10 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
         }
         if kind == "veto" {
             if !item.contains_key("below") && !item.contains_key("above") {
-                problem(format!("{} has no bound", quoted(column)), Some("write below or above".to_owned()));
+                problem(
+                    format!("{} has no bound", quoted(column)),
+                    Some("write below or above".to_owned()),
+                );
             }
             continue;
         }
@@ -31,10 +39,16 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
             problem(format!("{} is a term already", quoted(column)), None);
         }
         seen.push(column);
-        let weight = item.get("weight").and_then(toml::Value::as_float).unwrap_or(1.0);
+        let weight = item
+            .get("weight")
+            .and_then(toml::Value::as_float)
+            .unwrap_or(1.0);
         if !logistic && weight <= 0.0 {
             let hint = "only combine = \"logistic\" takes others".to_owned();
-            problem(format!("weight must be above 0, found {weight}"), Some(hint));
+            problem(
+                format!("weight must be above 0, found {weight}"),
+                Some(hint),
+            );
         }
         match (text("calibration"), text("file")) {
             (Some("isotonic"), None) => {
@@ -51,11 +65,16 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
     }
     let window = value_at(out, "score.perplexity.window").and_then(toml::Value::as_str);
     if window == Some("all") && value_at(out, "score.perplexity.max_tokens").is_some() {
-        let message = "score.perplexity.max_tokens: window = \"all\" has no bound on a document's tokens".to_owned();
-        problems.push(Problem::new(At::File(0), message).hint(Some("write sample instead".to_owned())));
+        let message =
+            "score.perplexity.max_tokens: window = \"all\" has no bound on a document's tokens"
+                .to_owned();
+        problems
+            .push(Problem::new(At::File(0), message).hint(Some("write sample instead".to_owned())));
     }
     if is_sampled(out) && value_at(out, "score.perplexity.drop").is_some() {
-        let message = "score.perplexity.drop: only a sample is scored, and the rest cannot be judged".to_owned();
+        let message =
+            "score.perplexity.drop: only a sample is scored, and the rest cannot be judged"
+                .to_owned();
         problems.push(Problem::new(At::File(0), message));
     }
     problems
@@ -64,7 +83,8 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
 /// Whether some survivors may have no model score.
 fn is_sampled(out: &toml::Table) -> bool {
     let sample = value_at(out, "score.perplexity.sample").and_then(toml::Value::as_float);
-    sample.is_some_and(|share| share < 1.0) || value_at(out, "score.perplexity.max_tokens").is_some()
+    sample.is_some_and(|share| share < 1.0)
+        || value_at(out, "score.perplexity.max_tokens").is_some()
 }
 
 /// Why a column cannot be used, with a hint.
@@ -76,13 +96,19 @@ fn unusable(column: &str, out: &toml::Table) -> Option<(String, Option<String>)>
     };
     let word = |path: &str| value_at(out, path).and_then(toml::Value::as_str);
     let why = match (measure.table, measure.column) {
-        ("signals", _) if word("signals.values") == Some("none") => "is not computed, signals.values is \"none\"",
-        ("ngram", _) if value_at(out, "score.ngram").is_none() => "is not computed, there is no [score.ngram]",
+        ("signals", _) if word("signals.values") == Some("none") => {
+            "is not computed, signals.values is \"none\""
+        }
+        ("ngram", _) if value_at(out, "score.ngram").is_none() => {
+            "is not computed, there is no [score.ngram]"
+        }
         ("score", _) if value_at(out, "score.perplexity").is_none() => {
             "is not computed, there is no [score.perplexity]"
         }
         ("score", _) if is_sampled(out) => "is there for a sample only",
-        ("language", "confidence") if matches!(word("language.engine"), Some("whichlang" | "none")) => {
+        ("language", "confidence")
+            if matches!(word("language.engine"), Some("whichlang" | "none")) =>
+        {
             "is not computed: only language.engine = \"whatlang\" has a confidence"
         }
         _ => return None,
@@ -102,8 +128,15 @@ fn items<'t>(entries: &Entries, out: &'t toml::Table) -> Vec<(&'static str, &'t 
             _ => &[],
         };
         let tables = value_at(out, &format!("quality.{kind}")).and_then(toml::Value::as_array);
-        let tables = tables.into_iter().flatten().filter_map(toml::Value::as_table);
-        all.extend(tables.zip(nodes).map(|(table, node)| (kind, table, node.at)));
+        let tables = tables
+            .into_iter()
+            .flatten()
+            .filter_map(toml::Value::as_table);
+        all.extend(
+            tables
+                .zip(nodes)
+                .map(|(table, node)| (kind, table, node.at)),
+        );
     }
     all
 }

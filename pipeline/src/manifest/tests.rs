@@ -6,8 +6,8 @@ mod messages;
 use std::path::PathBuf;
 
 use curate_schemas::manifest::{
-    Absent, C4, Clean, Dedup, Filter, FineWeb, Format, GopherQuality, GopherRepetition, KEYS, Kind, Language,
-    NearDedup, Prefer, Profile, Quality, TABLES, Term, TokenScope, Tokens, Words,
+    Absent, C4, Clean, Dedup, Filter, FineWeb, Format, GopherQuality, GopherRepetition, KEYS, Kind,
+    Language, NearDedup, Prefer, Profile, Quality, TABLES, Term, TokenScope, Tokens, Words,
 };
 
 use super::check::keys;
@@ -53,10 +53,29 @@ fn overrides_replace_add_and_make_tables() {
         "filter.gopher_quality.min_words=80",
     ];
     let manifest = good(SMALL, &sets);
-    assert_eq!((manifest.run.seed, manifest.run.memory, manifest.source[0].priority), (9, 8 << 30, 2));
-    assert_eq!((manifest.run.name.as_str(), manifest.run.dir), ("2024-01-01", PathBuf::from("runs/2024-01-01")));
-    assert_eq!(manifest.filter.gopher_quality, Some(GopherQuality { min_words: 80, ..Default::default() }));
-    let dotted = good(&SMALL.replace("\"web\"", "\"web.v1\""), &["source.web.v1.path=[\"x\", \"y\"]"]);
+    assert_eq!(
+        (
+            manifest.run.seed,
+            manifest.run.memory,
+            manifest.source[0].priority
+        ),
+        (9, 8 << 30, 2)
+    );
+    assert_eq!(
+        (manifest.run.name.as_str(), manifest.run.dir),
+        ("2024-01-01", PathBuf::from("runs/2024-01-01"))
+    );
+    assert_eq!(
+        manifest.filter.gopher_quality,
+        Some(GopherQuality {
+            min_words: 80,
+            ..Default::default()
+        })
+    );
+    let dotted = good(
+        &SMALL.replace("\"web\"", "\"web.v1\""),
+        &["source.web.v1.path=[\"x\", \"y\"]"],
+    );
     assert_eq!(dotted.source[0].path, ["x", "y"]);
     let switched = good(
         SMALL,
@@ -65,25 +84,68 @@ fn overrides_replace_add_and_make_tables() {
             "quality.term=[{ column = 'language.confidence' }, { column = 'signals.heuristic', weight = 2 }]",
         ],
     );
-    assert_eq!((switched.dedup.exact.is_some(), switched.quality.term.len()), (true, 2));
-    assert_eq!(good("", &["run.name=a", "source=[{name = 'b', path = 'c'}]"]).source[0].name, "b");
-    assert_eq!(good(&SMALL.replace("\"a\"", "3"), &["run.name=repaired", "run.name=again"]).run.name, "again");
+    assert_eq!(
+        (switched.dedup.exact.is_some(), switched.quality.term.len()),
+        (true, 2)
+    );
+    assert_eq!(
+        good("", &["run.name=a", "source=[{name = 'b', path = 'c'}]"]).source[0].name,
+        "b"
+    );
+    assert_eq!(
+        good(
+            &SMALL.replace("\"a\"", "3"),
+            &["run.name=repaired", "run.name=again"]
+        )
+        .run
+        .name,
+        "again"
+    );
 }
 
 #[test]
 fn a_small_manifest_means_the_defaults() {
     let manifest = good(SMALL, &[]);
     assert_eq!(manifest.run.dir, PathBuf::from("runs/a"));
-    assert_eq!((manifest.run.seed, manifest.run.memory, manifest.run.shard_size), (0, 4 << 30, 64 << 20));
-    assert_eq!((manifest.run.max_record, manifest.run.max_quarantine_ratio), (64 << 20, 0.05));
-    let web = &manifest.source[0];
-    assert_eq!((web.text.as_str(), web.domain.as_str(), web.priority, web.format), ("text", "web", 0, None));
     assert_eq!(
-        (&manifest.clean, &manifest.language, &manifest.budget, manifest.mixture.len()),
+        (
+            manifest.run.seed,
+            manifest.run.memory,
+            manifest.run.shard_size
+        ),
+        (0, 4 << 30, 64 << 20)
+    );
+    assert_eq!(
+        (manifest.run.max_record, manifest.run.max_quarantine_ratio),
+        (64 << 20, 0.05)
+    );
+    let web = &manifest.source[0];
+    assert_eq!(
+        (
+            web.text.as_str(),
+            web.domain.as_str(),
+            web.priority,
+            web.format
+        ),
+        ("text", "web", 0, None)
+    );
+    assert_eq!(
+        (
+            &manifest.clean,
+            &manifest.language,
+            &manifest.budget,
+            manifest.mixture.len()
+        ),
         (&None, &None, &None, 0)
     );
-    assert_eq!((&manifest.filter, &manifest.dedup), (&Filter::default(), &Dedup::default()));
-    assert_eq!((&manifest.tokens, &manifest.quality), (&Tokens::default(), &Quality::default()));
+    assert_eq!(
+        (&manifest.filter, &manifest.dedup),
+        (&Filter::default(), &Dedup::default())
+    );
+    assert_eq!(
+        (&manifest.tokens, &manifest.quality),
+        (&Tokens::default(), &Quality::default())
+    );
 }
 
 #[test]
@@ -97,26 +159,59 @@ fn empty_tables_mean_the_types_defaults() {
             "mixture_source" => String::new(),
             "score.ngram" => "[score.ngram]\nmodel = \"reference.ngram\"\n".to_owned(),
             "quality.term" => "[[quality.term]]\ncolumn = \"signals.heuristic\"\n".to_owned(),
-            "quality.veto" => "[[quality.veto]]\ncolumn = \"meta.toxicity\"\nabove = 1\n".to_owned(),
+            "quality.veto" => {
+                "[[quality.veto]]\ncolumn = \"meta.toxicity\"\nabove = 1\n".to_owned()
+            }
             path => format!("[{path}]\n"),
         })
         .collect();
     let manifest = good(&format!("{SMALL}{switches}"), &[]);
-    assert_eq!((manifest.clean, manifest.language), (Some(Clean::default()), Some(Language::default())));
-    assert_eq!(manifest.filter.gopher_quality, Some(GopherQuality::default()));
-    assert_eq!(manifest.filter.gopher_repetition, Some(GopherRepetition::default()));
-    assert_eq!((manifest.filter.c4, manifest.filter.fineweb), (Some(C4::default()), Some(FineWeb::default())));
-    assert_eq!((manifest.filter.profile, manifest.filter.words), (Profile::default(), Words::default()));
-    assert_eq!((manifest.dedup.exact, manifest.dedup.near), (Some(Default::default()), Some(NearDedup::default())));
-    assert_eq!((manifest.tokens, manifest.quality.veto.len()), (Tokens::default(), 1));
+    assert_eq!(
+        (manifest.clean, manifest.language),
+        (Some(Clean::default()), Some(Language::default()))
+    );
+    assert_eq!(
+        manifest.filter.gopher_quality,
+        Some(GopherQuality::default())
+    );
+    assert_eq!(
+        manifest.filter.gopher_repetition,
+        Some(GopherRepetition::default())
+    );
+    assert_eq!(
+        (manifest.filter.c4, manifest.filter.fineweb),
+        (Some(C4::default()), Some(FineWeb::default()))
+    );
+    assert_eq!(
+        (manifest.filter.profile, manifest.filter.words),
+        (Profile::default(), Words::default())
+    );
+    assert_eq!(
+        (manifest.dedup.exact, manifest.dedup.near),
+        (Some(Default::default()), Some(NearDedup::default()))
+    );
+    assert_eq!(
+        (manifest.tokens, manifest.quality.veto.len()),
+        (Tokens::default(), 1)
+    );
     assert_eq!(
         (manifest.quality.term, manifest.quality.combine),
         (Quality::default().term, Quality::default().combine)
     );
     let budget = manifest.budget.expect("it was given");
-    assert_eq!((budget.params, budget.constants, budget.represents), (1.0, "besiroglu2024".to_owned(), 1.0));
-    let mixture = &good(&format!("{SMALL}[[mixture]]\nname = \"m\"\ntokens = 3e11\n"), &[]).mixture[0];
-    assert_eq!((mixture.tokens, mixture.max_epochs, mixture.part_size), (300_000_000_000, 4.0, 256 << 20));
+    assert_eq!(
+        (budget.params, budget.constants, budget.represents),
+        (1.0, "besiroglu2024".to_owned(), 1.0)
+    );
+    let mixture = &good(
+        &format!("{SMALL}[[mixture]]\nname = \"m\"\ntokens = 3e11\n"),
+        &[],
+    )
+    .mixture[0];
+    assert_eq!(
+        (mixture.tokens, mixture.max_epochs, mixture.part_size),
+        (300_000_000_000, 4.0, 256 << 20)
+    );
 }
 
 #[test]
@@ -126,30 +221,69 @@ fn values_come_out_normalised() {
     let language = manifest.language.expect("it was given");
     assert_eq!(language.keep, ["eng", "fra"]);
     assert!(language.min_confidence.is_sign_positive());
-    assert_eq!(manifest.filter.gopher_quality.map(|rules| rules.min_avg_word_len), Some(4.0));
+    assert_eq!(
+        manifest
+            .filter
+            .gopher_quality
+            .map(|rules| rules.min_avg_word_len),
+        Some(4.0)
+    );
     assert_eq!(manifest.budget.map(|budget| budget.params), Some(7.0));
 }
 
 #[test]
 fn every_key_has_a_table_a_line_and_a_good_value() {
     for key in KEYS {
-        assert_eq!(TABLES.iter().filter(|table| keys(table).any(|own| own == key)).count(), 1, "{}", key.path);
-        assert_eq!(KEYS.iter().filter(|other| other.path == key.path).count(), 1, "{}", key.path);
-        assert!(!key.doc.is_empty() && !key.doc.ends_with('.') && !key.doc.contains('\n'), "{}", key.path);
-        let (Absent::Refused(written) | Absent::Default(written) | Absent::Nothing(written) | Absent::OneOf(written)) =
-            key.absent;
-        let entries = parse(&format!("v = {written}")).unwrap_or_else(|error| panic!("{}: {error}", key.path));
-        assert!(value::read(key.path, key.kind, &entries["v"].node).is_ok(), "{} = {written}", key.path);
+        assert_eq!(
+            TABLES
+                .iter()
+                .filter(|table| keys(table).any(|own| own == key))
+                .count(),
+            1,
+            "{}",
+            key.path
+        );
+        assert_eq!(
+            KEYS.iter().filter(|other| other.path == key.path).count(),
+            1,
+            "{}",
+            key.path
+        );
+        assert!(
+            !key.doc.is_empty() && !key.doc.ends_with('.') && !key.doc.contains('\n'),
+            "{}",
+            key.path
+        );
+        let (Absent::Refused(written)
+        | Absent::Default(written)
+        | Absent::Nothing(written)
+        | Absent::OneOf(written)) = key.absent;
+        let entries = parse(&format!("v = {written}"))
+            .unwrap_or_else(|error| panic!("{}: {error}", key.path));
+        assert!(
+            value::read(key.path, key.kind, &entries["v"].node).is_ok(),
+            "{} = {written}",
+            key.path
+        );
     }
     for table in TABLES {
-        assert!(!table.doc.is_empty() && !table.doc.ends_with('.'), "{}", table.path);
+        assert!(
+            !table.doc.is_empty() && !table.doc.ends_with('.'),
+            "{}",
+            table.path
+        );
     }
 }
 
 /// That the types know the words of the key table is not checked by the compiler.
 #[test]
 fn every_word_loads() {
-    let header = |path: &str| TABLES.iter().find(|table| keys(table).any(|key| key.path == path)).map(check::header);
+    let header = |path: &str| {
+        TABLES
+            .iter()
+            .find(|table| keys(table).any(|key| key.path == path))
+            .map(check::header)
+    };
     for key in KEYS {
         let (Kind::Word(words) | Kind::WordOrJson(words) | Kind::Words(words)) = key.kind else {
             continue;
@@ -159,19 +293,29 @@ fn every_word_loads() {
                 Kind::Word(_) | Kind::WordOrJson(_) => format!("\"{word}\""),
                 _ => format!("[\"{word}\"]"),
             };
-            let table = header(key.path).filter(|header| header != "[[source]]").unwrap_or_default();
+            let table = header(key.path)
+                .filter(|header| header != "[[source]]")
+                .unwrap_or_default();
             // What else must be there for it to make sense.
             let more = match (table.as_str(), *word) {
                 ("[budget]", _) => "params = 1\n",
                 ("[[mixture]]", _) => "name = 'm'\ntokens = 5\n",
                 ("[score.ngram]", _) => "model = 'reference.ngram'\n",
-                ("[[quality.term]]", "isotonic") => "column = 'signals.heuristic'\nfile = 'curve.json'\n",
+                ("[[quality.term]]", "isotonic") => {
+                    "column = 'signals.heuristic'\nfile = 'curve.json'\n"
+                }
                 ("[[quality.term]]", _) => "column = 'signals.heuristic'\n",
                 (_, "component") => "min_jaccard = 0\n",
                 (_, "estimate") => "keep_signatures = true\n",
                 _ => "",
             };
-            good(&format!("{SMALL}{table}\n{} = {value}\n{more}", check::last(key.path)), &[]);
+            good(
+                &format!(
+                    "{SMALL}{table}\n{} = {value}\n{more}",
+                    check::last(key.path)
+                ),
+                &[],
+            );
         }
     }
 }
@@ -182,30 +326,52 @@ fn the_reference_is_a_manifest_of_every_key() {
     print_reference(&mut out).expect("writing to memory");
     let text = String::from_utf8(out).expect("UTF-8");
     assert_eq!(good(&text, &[]).run.memory, 4 << 30);
-    let uncommented =
-        text.replace("\n# id =", "\nid =").replace("\n# url =", "\nurl =").replace("\n# date =", "\ndate =");
+    let uncommented = text
+        .replace("\n# id =", "\nid =")
+        .replace("\n# url =", "\nurl =")
+        .replace("\n# date =", "\ndate =");
     let uncommented = uncommented.replace("\n# license =", "\nlicense =");
     good(&uncommented, &[]);
     for key in KEYS {
-        assert!(text.contains(&format!("{} = ", check::last(key.path))) && text.contains(key.doc), "{}", key.path);
+        assert!(
+            text.contains(&format!("{} = ", check::last(key.path))) && text.contains(key.doc),
+            "{}",
+            key.path
+        );
     }
 }
 
 #[test]
 fn the_quickstart_loads_and_its_keys_are_known() {
     let manifest = good(QUICKSTART, &[]);
-    let names: Vec<_> = manifest.source.iter().map(|source| source.name.as_str()).collect();
+    let names: Vec<_> = manifest
+        .source
+        .iter()
+        .map(|source| source.name.as_str())
+        .collect();
     assert_eq!(names, ["web", "manuals", "books", "notes", "stories"]);
-    assert_eq!((manifest.run.seed, manifest.run.shard_size, manifest.mixture[0].tokens), (7, 1 << 20, 300_000));
+    assert_eq!(
+        (
+            manifest.run.seed,
+            manifest.run.shard_size,
+            manifest.mixture[0].tokens
+        ),
+        (7, 1 << 20, 300_000)
+    );
     fn paths(prefix: &str, entries: &Entries, out: &mut Vec<String>) {
         for (name, entry) in entries {
             let path = format!("{prefix}{name}");
             let inner = format!("{path}.");
             match &entry.node.value {
-                Value::Table(entries) if !KEYS.iter().any(|key| key.path == path) => paths(&inner, entries, out),
+                Value::Table(entries) if !KEYS.iter().any(|key| key.path == path) => {
+                    paths(&inner, entries, out)
+                }
                 Value::List(items) => {
                     let tables = items.iter().filter_map(|item| match item {
-                        Node { value: Value::Table(entries), .. } => Some(entries),
+                        Node {
+                            value: Value::Table(entries),
+                            ..
+                        } => Some(entries),
                         _ => None,
                     });
                     tables.for_each(|entries| paths(&inner, entries, out));
@@ -224,14 +390,30 @@ fn the_quickstart_loads_and_its_keys_are_known() {
 
 #[test]
 fn parts_serialise_stably() {
-    let near = NearDedup { prefer: vec![Prefer::Newest, Prefer::SourcePriority], ..Default::default() };
+    let near = NearDedup {
+        prefer: vec![Prefer::Newest, Prefer::SourcePriority],
+        ..Default::default()
+    };
     let text = toml::to_string(&near).expect("plain data");
-    assert!(text.ends_with("prefer = [\"newest\", \"source_priority\"]\n"), "{text}");
-    let manifest = good(QUICKSTART, &["source.notes.format=jsonl", "tokens.scope=survivors"]);
-    assert_eq!((manifest.source[3].format, manifest.tokens.scope), (Some(Format::Jsonl), TokenScope::Survivors));
+    assert!(
+        text.ends_with("prefer = [\"newest\", \"source_priority\"]\n"),
+        "{text}"
+    );
+    let manifest = good(
+        QUICKSTART,
+        &["source.notes.format=jsonl", "tokens.scope=survivors"],
+    );
+    assert_eq!(
+        (manifest.source[3].format, manifest.tokens.scope),
+        (Some(Format::Jsonl), TokenScope::Survivors)
+    );
     assert_eq!(manifest.quality.term, [Term::of("signals.heuristic")]);
     let written = toml::to_string(&manifest).expect("plain data");
-    assert_eq!(good(&written, &[]), manifest, "a serialised manifest is a manifest");
+    assert_eq!(
+        good(&written, &[]),
+        manifest,
+        "a serialised manifest is a manifest"
+    );
 }
 
 #[test]
@@ -242,7 +424,8 @@ fn a_manifest_knows_its_directory() {
     assert_eq!(load(&path, &[]).expect("a manifest").base, directory.path());
 }
 
-/// Bytes, characters of TOML, and damaged copies of a good manifest: each is a manifest or has a report.
+/// Bytes, characters of TOML, and damaged copies of a good manifest: each is a manifest or has a
+/// report.
 #[test]
 fn nothing_panics() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -253,12 +436,14 @@ fn nothing_panics() {
         (state >> 16) as usize % bound
     };
     let pieces = [
-        "[", "]", "[[", "]]", "run", "source", ".", "=", "\n", "\"", "'", "a", "1e9", "-", "{", "}", ",", "#",
-        "\u{feff}", "é", "\0", "nan", "name", "0x", "\\", "\r",
+        "[", "]", "[[", "]]", "run", "source", ".", "=", "\n", "\"", "'", "a", "1e9", "-", "{",
+        "}", ",", "#", "\u{feff}", "é", "\0", "nan", "name", "0x", "\\", "\r",
     ];
     for _ in 0..1_000 {
         let bytes: Vec<u8> = (0..below(40)).map(|_| below(256) as u8).collect();
-        let tokens: String = (0..below(40)).map(|_| pieces[below(pieces.len())]).collect();
+        let tokens: String = (0..below(40))
+            .map(|_| pieces[below(pieces.len())])
+            .collect();
         let mut damaged = QUICKSTART.as_bytes().to_vec();
         let start = below(damaged.len());
         let end = (start + below(30)).min(damaged.len());

@@ -1,7 +1,7 @@
 //! A manifest as it was written: values, each with where it came from.
 //!
-//! `toml` gives byte spans for what stands in the file; an override has none. Both become one tree, so that overrides are
-//! checked, and complained about, like the rest.
+//! `toml` gives byte spans for what stands in the file; an override has none. Both become one tree,
+//! so that overrides are checked, and complained about, like the rest.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,13 @@ pub(super) fn parse(text: &str) -> Result<Entries, toml::de::Error> {
 fn entries(table: &DeTable<'_>, at: &dyn Fn(usize) -> At) -> Entries {
     let entry = |(key, value): (&Spanned<_>, &Spanned<_>)| {
         let name: &std::borrow::Cow<'_, str> = key.get_ref();
-        (name.to_string(), Entry { at: at(key.span().start), node: node(value, at) })
+        (
+            name.to_string(),
+            Entry {
+                at: at(key.span().start),
+                node: node(value, at),
+            },
+        )
     };
     table.iter().map(entry).collect()
 }
@@ -65,29 +71,45 @@ fn node(value: &Spanned<DeValue<'_>>, at: &dyn Fn(usize) -> At) -> Node {
         DeValue::Array(items) => Value::List(items.iter().map(|item| node(item, at)).collect()),
         DeValue::Table(table) => Value::Table(entries(table, at)),
     };
-    Node { at: at(start), value }
+    Node {
+        at: at(start),
+        value,
+    }
 }
 
 fn integer(digits: &str, radix: u32) -> i128 {
-    let beyond = if digits.starts_with('-') { i128::MIN } else { i128::MAX };
+    let beyond = if digits.starts_with('-') {
+        i128::MIN
+    } else {
+        i128::MAX
+    };
     i128::from_str_radix(digits, radix).unwrap_or(beyond)
 }
 
-/// Writes the override `set`, the `number`th, into `tree`: `run.seed=9`, or `source.web.priority=2` for the source of that name.
+/// Writes the override `set`, the `number`th, into `tree`: `run.seed=9`, or `source.web.priority=2`
+/// for the source of that name.
 pub(super) fn apply(tree: &mut Entries, number: usize, set: &str) -> Result<(), Problem> {
     let at = At::Set(number);
     let Some((path, written)) = set.split_once('=') else {
         return Err(Problem::new(at, "expected key=value, such as run.seed=9"));
     };
     let (path, written) = (path.trim(), written.trim());
-    let many = TABLES.iter().filter(|table| matches!(table.times, Times::OneOrMore | Times::Any));
+    let many = TABLES
+        .iter()
+        .filter(|table| matches!(table.times, Times::OneOrMore | Times::Any));
     for table in many {
-        let Some(rest) = path.strip_prefix(table.path).and_then(|rest| rest.strip_prefix('.')) else {
+        let Some(rest) = path
+            .strip_prefix(table.path)
+            .and_then(|rest| rest.strip_prefix('.'))
+        else {
             continue;
         };
         // A name may hold dots; the keys of these tables do not.
         let Some((name, key)) = rest.rsplit_once('.') else {
-            let example = format!("expected {0}.<name>.<key>=value, found {0}.{rest}", table.path);
+            let example = format!(
+                "expected {0}.<name>.<key>=value, found {0}.{rest}",
+                table.path
+            );
             return Err(Problem::new(at, example));
         };
         let value = override_value(&format!("{}.{key}", table.path), written, at);
@@ -98,7 +120,12 @@ pub(super) fn apply(tree: &mut Entries, number: usize, set: &str) -> Result<(), 
 }
 
 /// The entries of the `[[table]]` called `name`.
-fn named<'t>(tree: &'t mut Entries, table: &str, name: &str, at: At) -> Result<&'t mut Entries, Problem> {
+fn named<'t>(
+    tree: &'t mut Entries,
+    table: &str,
+    name: &str,
+    at: At,
+) -> Result<&'t mut Entries, Problem> {
     let items = match tree.get_mut(table).map(|entry| &mut entry.node.value) {
         Some(Value::List(items)) => items.as_mut_slice(),
         _ => &mut [],
@@ -117,23 +144,45 @@ fn named<'t>(tree: &'t mut Entries, table: &str, name: &str, at: At) -> Result<&
             own => names.extend(own),
         }
     }
-    let hint = closest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean {}?", quoted(near)));
+    let hint = closest(name, names.iter().map(String::as_str))
+        .map(|near| format!("did you mean {}?", quoted(near)));
     Err(Problem::new(at, format!("no [[{table}]] is called {}", quoted(name))).hint(hint))
 }
 
 fn insert(mut entries: &mut Entries, path: &[&str], value: Value, at: At) -> Result<(), Problem> {
-    // Deeper than any key; without this a long path would nest the tree beyond what recursion bears.
+    // Deeper than any key; without this a long path would nest the tree beyond what recursion
+    // bears.
     let (Some((last, tables)), true) = (path.split_last(), path.len() <= 4) else {
-        return Err(Problem::new(at, format!("unknown key {}", quoted(&path.join(".")))));
+        return Err(Problem::new(
+            at,
+            format!("unknown key {}", quoted(&path.join("."))),
+        ));
     };
     for name in tables {
-        let empty = || Entry { at, node: Node { at, value: Value::Table(Entries::new()) } };
-        match &mut entries.entry((*name).to_owned()).or_insert_with(empty).node.value {
+        let empty = || Entry {
+            at,
+            node: Node {
+                at,
+                value: Value::Table(Entries::new()),
+            },
+        };
+        match &mut entries
+            .entry((*name).to_owned())
+            .or_insert_with(empty)
+            .node
+            .value
+        {
             Value::Table(inner) => entries = inner,
             _ => return Err(Problem::new(at, format!("{} is not a table", quoted(name)))),
         }
     }
-    entries.insert((*last).to_owned(), Entry { at, node: Node { at, value } });
+    entries.insert(
+        (*last).to_owned(),
+        Entry {
+            at,
+            node: Node { at, value },
+        },
+    );
     Ok(())
 }
 

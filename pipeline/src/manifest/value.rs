@@ -10,8 +10,8 @@ use super::diagnose::{Problem, did_you_mean, list, quoted};
 use super::size::{parse_size, size_text};
 use super::tree::{Node, Value};
 
-/// The value of `node` as [`Manifest`](curate_schemas::manifest::Manifest) wants it, or all that is wrong with it; `path`
-/// is its key.
+/// The value of `node` as [`Manifest`](curate_schemas::manifest::Manifest) wants it, or all that is
+/// wrong with it; `path` is its key.
 pub(super) fn read(path: &str, kind: Kind, node: &Node) -> Result<toml::Value, Vec<Problem>> {
     match (kind, &node.value) {
         (Kind::Words(known), Value::List(items)) => words(path, known, items),
@@ -40,17 +40,23 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
         (Kind::Integer { min, max }, Value::Integer(value)) => within(*value, min, max),
         (Kind::Count, Value::Integer(value)) => within(*value, 1, NO_MAX),
         // Up to 2^63, as of an integer; the cast is exact for a whole float in that range.
-        (Kind::Count, Value::Float(value)) if value.fract() == 0.0 && (1.0..9.2e18).contains(value) => {
+        (Kind::Count, Value::Float(value))
+            if value.fract() == 0.0 && (1.0..9.2e18).contains(value) =>
+        {
             Some(toml::Value::Integer(*value as i64))
         }
-        (Kind::Number { .. } | Kind::Positive { .. }, Value::Integer(value)) => number(kind, *value as f64),
+        (Kind::Number { .. } | Kind::Positive { .. }, Value::Integer(value)) => {
+            number(kind, *value as f64)
+        }
         (Kind::Number { .. } | Kind::Positive { .. }, Value::Float(value)) => number(kind, *value),
         (Kind::Size { min, max }, Value::Integer(value @ 0..)) => within(*value, min, max),
         (Kind::Size { min, max }, Value::Text(text)) => match parse_size(text) {
             Some(bytes) => within(bytes, min, max),
             None => return Err(unlike(kind, value)),
         },
-        (Kind::WordOrJson(_), Value::Text(text)) if is_json(text) => Some(toml::Value::String(text.clone())),
+        (Kind::WordOrJson(_), Value::Text(text)) if is_json(text) => {
+            Some(toml::Value::String(text.clone()))
+        }
         (Kind::Word(known) | Kind::WordOrJson(known), Value::Text(text)) => {
             return word(known, text, &wanted(kind, known));
         }
@@ -59,21 +65,33 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
         }
         _ => return Err(unlike(kind, value)),
     };
-    read.ok_or_else(|| Fault { message: format!("must be {}, found {}", range(kind), bare(kind, value)), hint: None })
+    read.ok_or_else(|| Fault {
+        message: format!("must be {}, found {}", range(kind), bare(kind, value)),
+        hint: None,
+    })
 }
 
 fn unlike(kind: Kind, value: &Value) -> Fault {
     let hint = match (kind, value) {
-        (Kind::Words(_) | Kind::Languages, Value::Text(text)) => Some(format!("write [{}]", quoted(text))),
-        (Kind::Size { .. }, Value::Text(_)) => Some("units are B, KB, MB, GB, KiB, MiB and GiB".to_owned()),
+        (Kind::Words(_) | Kind::Languages, Value::Text(text)) => {
+            Some(format!("write [{}]", quoted(text)))
+        }
+        (Kind::Size { .. }, Value::Text(_)) => {
+            Some("units are B, KB, MB, GB, KiB, MiB and GiB".to_owned())
+        }
         _ => None,
     };
-    Fault { message: format!("expected {}, found {}", type_name(kind), found(value)), hint }
+    Fault {
+        message: format!("expected {}, found {}", type_name(kind), found(value)),
+        hint,
+    }
 }
 
 fn within(value: i128, min: u64, max: u64) -> Option<toml::Value> {
     let value = i64::try_from(value).ok()?;
-    (min..=max).contains(&u64::try_from(value).ok()?).then_some(toml::Value::Integer(value))
+    (min..=max)
+        .contains(&u64::try_from(value).ok()?)
+        .then_some(toml::Value::Integer(value))
 }
 
 fn number(kind: Kind, value: f64) -> Option<toml::Value> {
@@ -90,7 +108,8 @@ fn is_text_of(kind: Kind, text: &str) -> bool {
     let short = (1..=64).contains(&text.chars().count());
     match kind {
         Kind::Name => {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            let allowed =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
             short && !text.starts_with('.') && text.bytes().all(allowed)
         }
         Kind::Label => short && !text.chars().any(char::is_control),
@@ -110,7 +129,10 @@ fn word(known: &[&str], text: &str, expected: &str) -> Result<toml::Value, Fault
         return Ok(toml::Value::String(text.to_owned()));
     }
     let message = format!("unknown word {}, expected {expected}", quoted(text));
-    Err(Fault { message, hint: did_you_mean(text, known.iter().copied()) })
+    Err(Fault {
+        message,
+        hint: did_you_mean(text, known.iter().copied()),
+    })
 }
 
 /// Reads each item with `one`; a text that is there twice is a mistake.
@@ -125,21 +147,35 @@ fn each(
         match (one(&item.value), &item.value) {
             (Err(fault), _) => problems.push(fault.at(path, item)),
             (Ok(_), Value::Text(text)) if !seen.insert(text) => {
-                problems.push(Problem::new(item.at, format!("{path}: {} is listed twice", quoted(text))));
+                problems.push(Problem::new(
+                    item.at,
+                    format!("{path}: {} is listed twice", quoted(text)),
+                ));
             }
             (Ok(value), _) => values.push(value),
         }
     }
-    if problems.is_empty() { Ok(values) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(values)
+    } else {
+        Err(problems)
+    }
 }
 
-fn words(path: &str, known: &'static [&'static str], items: &[Node]) -> Result<toml::Value, Vec<Problem>> {
+fn words(
+    path: &str,
+    known: &'static [&'static str],
+    items: &[Node],
+) -> Result<toml::Value, Vec<Problem>> {
     each(path, items, |value| scalar(Kind::Word(known), value)).map(toml::Value::Array)
 }
 
 fn paths(path: &str, items: &[Node], node: &Node) -> Result<toml::Value, Vec<Problem>> {
     if items.is_empty() {
-        return Err(vec![Problem::new(node.at, format!("{path}: expected at least one path, found an empty list"))]);
+        return Err(vec![Problem::new(
+            node.at,
+            format!("{path}: expected at least one path, found an empty list"),
+        )]);
     }
     let one = |value: &Value| {
         let Value::Text(text) = value else {
@@ -147,13 +183,19 @@ fn paths(path: &str, items: &[Node], node: &Node) -> Result<toml::Value, Vec<Pro
         };
         if !is_text_of(Kind::Paths, text) {
             let message = format!("must be {}, found {}", range(Kind::Paths), quoted(text));
-            return Err(Fault { message, hint: None });
+            return Err(Fault {
+                message,
+                hint: None,
+            });
         }
         match glob::Pattern::new(text) {
             Ok(_) => Ok(toml::Value::String(text.clone())),
             Err(error) => Err(Fault {
                 message: format!("{} is not a glob: {}", quoted(text), error.msg),
-                hint: Some("write [[] for a bracket and [*] for a star that the file name holds".to_owned()),
+                hint: Some(
+                    "write [[] for a bracket and [*] for a star that the file name holds"
+                        .to_owned(),
+                ),
             }),
         }
     };
@@ -198,7 +240,9 @@ pub(super) fn type_name(kind: Kind) -> String {
 pub(super) fn range(kind: Kind) -> String {
     match kind {
         Kind::Integer { min, max: NO_MAX } => format!("at least {min} and below 2^63"),
-        Kind::Integer { min, max } if max == u64::from(u32::MAX) => format!("at least {min} and below 2^32"),
+        Kind::Integer { min, max } if max == u64::from(u32::MAX) => {
+            format!("at least {min} and below 2^32")
+        }
         Kind::Integer { min, max } => format!("between {min} and {max}"),
         Kind::Count => "at least 1 and below 2^63".to_owned(),
         Kind::Number { min, max } if max.is_finite() => format!("between {min} and {max}"),
@@ -212,13 +256,19 @@ pub(super) fn range(kind: Kind) -> String {
         Kind::Label => "1 to 64 characters, none a control character".to_owned(),
         Kind::Field => "field names joined by dots".to_owned(),
         Kind::Path | Kind::Paths => "a path, not empty and without NUL".to_owned(),
-        Kind::Bool | Kind::Word(_) | Kind::WordOrJson(_) | Kind::Words(_) | Kind::Languages => String::new(),
+        Kind::Bool | Kind::Word(_) | Kind::WordOrJson(_) | Kind::Words(_) | Kind::Languages => {
+            String::new()
+        }
     }
 }
 
 /// What a text may be, for "expected …".
 fn wanted(kind: Kind, known: &[&str]) -> String {
-    let file = if matches!(kind, Kind::WordOrJson(_)) { ", or the path of a .json file" } else { "" };
+    let file = if matches!(kind, Kind::WordOrJson(_)) {
+        ", or the path of a .json file"
+    } else {
+        ""
+    };
     format!("one of {}{file}", list(known.iter().copied()))
 }
 

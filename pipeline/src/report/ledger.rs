@@ -1,4 +1,5 @@
-//! One pass over the narrow columns of all shards: where tokens went, stage by stage, and what is left.
+//! One pass over the narrow columns of all shards: where tokens went, stage by stage, and what is
+//! left.
 
 use std::collections::BTreeMap;
 
@@ -28,8 +29,20 @@ pub(super) struct Sums {
 impl Sums {
     pub(super) fn pool(self) -> Pool {
         let q = mix::ratio(self.weighted, u128::from(self.tokens));
-        let Sums { docs, bytes, tokens, .. } = self;
-        Pool { docs, bytes, tokens, q, d_eff: q * tokens as f64, q_calibrated: false }
+        let Sums {
+            docs,
+            bytes,
+            tokens,
+            ..
+        } = self;
+        Pool {
+            docs,
+            bytes,
+            tokens,
+            q,
+            d_eff: q * tokens as f64,
+            q_calibrated: false,
+        }
     }
 }
 
@@ -46,10 +59,18 @@ pub(super) struct Ledger {
     pub(super) by_domain: BTreeMap<String, Sums>,
 }
 
-/// One pass over the columns that say where documents went, several shards at a time: all sums are exact, so their order has no say.
-pub(super) fn read_ledger(shards: &[ShardFiles], stages: &[&str], sample: &Sample) -> Result<Ledger> {
+/// One pass over the columns that say where documents went, several shards at a time: all sums are
+/// exact, so their order has no say.
+pub(super) fn read_ledger(
+    shards: &[ShardFiles],
+    stages: &[&str],
+    sample: &Sample,
+) -> Result<Ledger> {
     let read = |files: &ShardFiles| read_shard(files, stages, sample);
-    let shards = shards.par_iter().map(read).collect::<Result<Vec<Shard>>>()?;
+    let shards = shards
+        .par_iter()
+        .map(read)
+        .collect::<Result<Vec<Shard>>>()?;
     let mut ledger = Ledger::default();
     for shard in shards {
         ledger.counted_bytes += shard.counted_bytes;
@@ -69,7 +90,8 @@ pub(super) fn read_ledger(shards: &[ShardFiles], stages: &[&str], sample: &Sampl
     Ok(ledger)
 }
 
-/// A shard's part of the ledger. Stages go by their number, because names are looked up a dozen times a row else.
+/// A shard's part of the ledger. Stages go by their number, because names are looked up a dozen
+/// times a row else.
 #[derive(Default)]
 struct Shard {
     stages: Vec<OfStage>,
@@ -93,7 +115,10 @@ impl Named {
     fn add(&mut self, name: &str, own: Sums) {
         let Named(all, last) = self;
         if all.get(*last).is_none_or(|(known, _)| known != name) {
-            *last = all.iter().position(|(known, _)| known == name).unwrap_or(all.len());
+            *last = all
+                .iter()
+                .position(|(known, _)| known == name)
+                .unwrap_or(all.len());
             if *last == all.len() {
                 all.push((name.to_owned(), Sums::default()));
             }
@@ -103,13 +128,30 @@ impl Named {
 }
 
 fn read_shard(files: &ShardFiles, stages: &[&str], sample: &Sample) -> Result<Shard> {
-    let mut shard = Shard { stages: vec![OfStage::default(); stages.len()], ..Shard::default() };
+    let mut shard = Shard {
+        stages: vec![OfStage::default(); stages.len()],
+        ..Shard::default()
+    };
     let mut parts = vec![part(files, "documents", &["source", "domain", "bytes"])?];
     for stage in stages.iter().skip(1) {
         let mut columns = vec!["reached"];
-        columns.extend(tables::schema(stage).index_of("removed_by").ok().map(|_| "removed_by"));
-        columns.extend(["signals", "paragraph_dedup"].contains(stage).then_some("bytes"));
-        columns.extend((*stage == "tokens").then_some(["tokens", "tokens_before"]).into_iter().flatten());
+        columns.extend(
+            tables::schema(stage)
+                .index_of("removed_by")
+                .ok()
+                .map(|_| "removed_by"),
+        );
+        columns.extend(
+            ["signals", "paragraph_dedup"]
+                .contains(stage)
+                .then_some("bytes"),
+        );
+        columns.extend(
+            (*stage == "tokens")
+                .then_some(["tokens", "tokens_before"])
+                .into_iter()
+                .flatten(),
+        );
         columns.extend((*stage == "quality").then_some("q"));
         parts.push(part(files, stage, &columns)?);
     }
@@ -139,13 +181,27 @@ fn before(stage: &str) -> Before {
     }
 }
 
-fn add_batch(shard: &mut Shard, batch: &RecordBatch, stages: &[&str], sample: &Sample) -> Result<()> {
-    let column = |name: &str| batch.column_by_name(name).with_context(|| format!("{name} was not read"));
-    let (sources, domains) =
-        (column("documents.source")?.as_string::<i32>(), column("documents.domain")?.as_string::<i32>());
+fn add_batch(
+    shard: &mut Shard,
+    batch: &RecordBatch,
+    stages: &[&str],
+    sample: &Sample,
+) -> Result<()> {
+    let column = |name: &str| {
+        batch
+            .column_by_name(name)
+            .with_context(|| format!("{name} was not read"))
+    };
+    let (sources, domains) = (
+        column("documents.source")?.as_string::<i32>(),
+        column("documents.domain")?.as_string::<i32>(),
+    );
     let bytes_before = column("documents.bytes")?.as_primitive::<UInt64Type>();
     let (signed, bytes) = (column("signals.bytes")?, column("paragraph_dedup.bytes")?);
-    let (signed, bytes) = (signed.as_primitive::<UInt64Type>(), bytes.as_primitive::<UInt64Type>());
+    let (signed, bytes) = (
+        signed.as_primitive::<UInt64Type>(),
+        bytes.as_primitive::<UInt64Type>(),
+    );
     let tokens = column("tokens.tokens")?.as_primitive::<UInt64Type>();
     let tokens_before = column("tokens.tokens_before")?.as_primitive::<UInt64Type>();
     let quality = match column("quality.q") {
@@ -159,14 +215,20 @@ fn add_batch(shard: &mut Shard, batch: &RecordBatch, stages: &[&str], sample: &S
     let mut outcomes: Vec<(Before, &BooleanArray, Option<&StringArray>)> = Vec::new();
     for stage in stages.iter().skip(1) {
         let reached = column(&format!("{stage}.reached"))?.as_boolean();
-        let removed = batch.column_by_name(&format!("{stage}.removed_by")).map(|column| column.as_string::<i32>());
+        let removed = batch
+            .column_by_name(&format!("{stage}.removed_by"))
+            .map(|column| column.as_string::<i32>());
         outcomes.push((before(stage), reached, removed));
     }
     let number = |name: &str| stages.iter().position(|stage| *stage == name);
     let (signals, paragraphs) = (number("signals"), number("paragraph_dedup"));
     for row in 0..batch.num_rows() {
         let counted = tokens.is_valid(row);
-        let n = if counted { tokens.value(row) } else { sample.estimate(bytes.value(row)) };
+        let n = if counted {
+            tokens.value(row)
+        } else {
+            sample.estimate(bytes.value(row))
+        };
         if counted {
             shard.counted_bytes += bytes.value(row);
             shard.counted_tokens += n;
@@ -183,14 +245,24 @@ fn add_batch(shard: &mut Shard, batch: &RecordBatch, stages: &[&str], sample: &S
                 Before::Paragraphs => by_paragraphs,
                 Before::None => false,
             };
-            let (n, bytes) = if is_before { (n_before, bytes_before) } else { (n, bytes) };
+            let (n, bytes) = if is_before {
+                (n_before, bytes_before)
+            } else {
+                (n, bytes)
+            };
             count(&mut shard.stages[at].tokens, removed_by, n);
             shard.stages[at].estimated += if counted { 0 } else { bytes.value(row) };
         };
         tally(0, Before::All, None);
         for (at, (before, reached, removed)) in (1..).zip(&outcomes) {
             if reached.value(row) {
-                tally(at, *before, removed.filter(|removed| removed.is_valid(row)).map(|removed| removed.value(row)));
+                tally(
+                    at,
+                    *before,
+                    removed
+                        .filter(|removed| removed.is_valid(row))
+                        .map(|removed| removed.value(row)),
+                );
             }
         }
         let edits_in = if by_paragraphs { paragraphs } else { signals };
@@ -202,7 +274,12 @@ fn add_batch(shard: &mut Shard, batch: &RecordBatch, stages: &[&str], sample: &S
             && removed.is_null(row)
         {
             let weighted = u128::from(mix::fixed_point(q.value(row))) * u128::from(n);
-            let own = Sums { docs: 1, bytes: bytes.value(row), tokens: n, weighted };
+            let own = Sums {
+                docs: 1,
+                bytes: bytes.value(row),
+                tokens: n,
+                weighted,
+            };
             shard.by_source.add(sources.value(row), own);
             shard.by_domain.add(domains.value(row), own);
         }
@@ -215,7 +292,8 @@ pub(super) fn entry<'a, T: Default>(map: &'a mut BTreeMap<String, T>, name: &str
     if !map.contains_key(name) {
         map.insert(name.to_owned(), T::default());
     }
-    map.get_mut(name).expect("it was inserted where it was missing")
+    map.get_mut(name)
+        .expect("it was inserted where it was missing")
 }
 
 fn add(sums: &mut Sums, own: Sums) {

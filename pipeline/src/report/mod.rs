@@ -1,5 +1,6 @@
-//! `run.json` and the funnel: where documents, bytes and tokens went, and what is left is worth. Everything is summed anew
-//! from the committed tables, in integers or fixed point, so that shard layout and threads have no say.
+//! `run.json` and the funnel: where documents, bytes and tokens went, and what is left is worth.
+//! Everything is summed anew from the committed tables, in integers or fixed point, so that shard
+//! layout and threads have no say.
 
 mod ledger;
 mod print;
@@ -12,8 +13,8 @@ use arrow::array::AsArray;
 use curate_schemas::commit::Commit;
 use curate_schemas::manifest::{Budget, Manifest, Mixture, TokenScope};
 use curate_schemas::report::{
-    BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, StrategyReport, TokenizerReport,
-    VERSION,
+    BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, StrategyReport,
+    TokenizerReport, VERSION,
 };
 use curate_scorers::loss::LossLaw;
 use curate_stages::STAGES;
@@ -41,8 +42,16 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     let names: Vec<&str> = commits.iter().map(|commit| commit.stage.as_str()).collect();
     let shards = run.shard_files()?;
     let survivors_only = has("tokens") && manifest.tokens.scope == TokenScope::Survivors;
-    let sample = if survivors_only { Sample::read(&shards)? } else { Sample::default() };
-    let ledger = if has("tokens") { read_ledger(&shards, &names, &sample)? } else { Ledger::default() };
+    let sample = if survivors_only {
+        Sample::read(&shards)?
+    } else {
+        Sample::default()
+    };
+    let ledger = if has("tokens") {
+        read_ledger(&shards, &names, &sample)?
+    } else {
+        Ledger::default()
+    };
     let documents = commits.first();
     let pool = has("quality").then(|| ledger.pool.pool());
     let forecast = manifest.budget.as_ref().map(Forecast::new).transpose()?;
@@ -51,14 +60,25 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         name: manifest.run.name.clone(),
         curate: env!("CARGO_PKG_VERSION").to_owned(),
         docs_in: documents.map_or(0, |commit| commit.counts.docs.arrived),
-        stages: commits.iter().map(|commit| stage_report(commit, &ledger, has("tokens"), &sample)).collect(),
+        stages: commits
+            .iter()
+            .map(|commit| stage_report(commit, &ledger, has("tokens"), &sample))
+            .collect(),
         sources: Vec::new(),
-        tokenizer: has("tokens").then(|| tokenizer(manifest, &commits, &ledger)).flatten(),
+        tokenizer: has("tokens")
+            .then(|| tokenizer(manifest, &commits, &ledger))
+            .flatten(),
         pool,
-        domains: ledger.by_domain.iter().map(|(name, sums)| (name.clone(), sums.pool())).collect(),
+        domains: ledger
+            .by_domain
+            .iter()
+            .map(|(name, sums)| (name.clone(), sums.pool()))
+            .collect(),
         mixtures: Vec::new(),
         budget: forecast.as_ref().map(|forecast| {
-            forecast.report(pool.and_then(|pool| forecast.loss(Amounts::once(pool.tokens as f64, pool.d_eff))))
+            forecast.report(
+                pool.and_then(|pool| forecast.loss(Amounts::once(pool.tokens as f64, pool.d_eff))),
+            )
         }),
         warnings: Vec::new(),
     };
@@ -70,9 +90,10 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         let counts = documents.and_then(|commit| commit.sources.get(&source.name));
         let repeated_ids = repeated.get(&source.name).copied().unwrap_or(0);
         if repeated_ids > 0 {
-            report
-                .warnings
-                .push(format!("source \"{}\": {repeated_ids} records have an id that another has", source.name));
+            report.warnings.push(format!(
+                "source \"{}\": {repeated_ids} records have an id that another has",
+                source.name
+            ));
         }
         report.sources.push(SourceReport {
             name: source.name.clone(),
@@ -80,7 +101,14 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
             docs_in: counts.map_or(0, |counts| counts.docs.arrived),
             quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
             repeated_ids,
-            pool: has("quality").then(|| ledger.by_source.get(&source.name).copied().unwrap_or_default().pool()),
+            pool: has("quality").then(|| {
+                ledger
+                    .by_source
+                    .get(&source.name)
+                    .copied()
+                    .unwrap_or_default()
+                    .pool()
+            }),
             next_billion: None,
         });
     }
@@ -89,14 +117,24 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         let buckets = mix::buckets(&pool.documents);
         for mixture in &manifest.mixture {
             if let Some(draws) = read_draws(run, &mixture.name, &pool)? {
-                report.mixtures.push(mixture_report(mixture, manifest, &pool, &buckets, &draws, forecast.as_ref()));
+                report.mixtures.push(mixture_report(
+                    mixture,
+                    manifest,
+                    &pool,
+                    &buckets,
+                    &draws,
+                    forecast.as_ref(),
+                ));
             }
         }
     }
     if let (Some(Forecast { budget, law }), Some(pool)) = (&forecast, report.pool) {
         let d_eff = pool.d_eff * budget.represents;
         for source in report.sources.iter_mut().filter(|_| d_eff > 0.0) {
-            let q = source.pool.filter(|pool| pool.tokens > 0).map(|pool| pool.q);
+            let q = source
+                .pool
+                .filter(|pool| pool.tokens > 0)
+                .map(|pool| pool.q);
             source.next_billion = q.map(|q| law.delta_loss(d_eff, d_eff + q * 1e9));
         }
     }
@@ -107,24 +145,49 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
 fn warn(report: &mut Report, documents: Option<&Commit>) {
     let quarantined = documents.map_or(0, |commit| commit.counts.docs.quarantined);
     if quarantined > 0 {
-        report.warnings.push(format!("{quarantined} records could not be read; see the table quarantine"));
+        report.warnings.push(format!(
+            "{quarantined} records could not be read; see the table quarantine"
+        ));
     }
     if report.pool.is_some() {
-        report.warnings.push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
+        report
+            .warnings
+            .push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
     }
     let out_of_range = |loss: &LossReport| !loss.in_fitted_range;
-    if let Some(budget) = report.budget.as_ref().filter(|budget| budget.constants_digest.is_some()) {
-        report.warnings.push(format!("where the constants of {} were fitted is not known", budget.constants));
+    if let Some(budget) = report
+        .budget
+        .as_ref()
+        .filter(|budget| budget.constants_digest.is_some())
+    {
+        report.warnings.push(format!(
+            "where the constants of {} were fitted is not known",
+            budget.constants
+        ));
     }
-    let losses = report.mixtures.iter().filter_map(|mixture| mixture.loss.as_ref());
-    let pool = report.budget.as_ref().and_then(|budget| budget.pool.as_ref());
+    let losses = report
+        .mixtures
+        .iter()
+        .filter_map(|mixture| mixture.loss.as_ref());
+    let pool = report
+        .budget
+        .as_ref()
+        .and_then(|budget| budget.pool.as_ref());
     if losses.chain(pool).any(out_of_range) {
-        report.warnings.push("a loss is outside the fitted range of its constants".to_owned());
+        report
+            .warnings
+            .push("a loss is outside the fitted range of its constants".to_owned());
     }
 }
 
 fn stage_report(commit: &Commit, ledger: &Ledger, counted: bool, sample: &Sample) -> StageReport {
-    let tokens = counted.then(|| ledger.tokens.get(&commit.stage).cloned().unwrap_or_default());
+    let tokens = counted.then(|| {
+        ledger
+            .tokens
+            .get(&commit.stage)
+            .cloned()
+            .unwrap_or_default()
+    });
     let estimated = ledger.estimated.get(&commit.stage).copied().unwrap_or(0);
     StageReport {
         name: commit.stage.clone(),
@@ -137,13 +200,23 @@ fn stage_report(commit: &Commit, ledger: &Ledger, counted: bool, sample: &Sample
 
 fn tokenizer(manifest: &Manifest, commits: &[Commit], ledger: &Ledger) -> Option<TokenizerReport> {
     let commit = commits.iter().find(|commit| commit.stage == "tokens")?;
-    let digest = commit.files.first().and_then(|file| file.parts.get("tokenizer")).cloned().unwrap_or_default();
+    let digest = commit
+        .files
+        .first()
+        .and_then(|file| file.parts.get("tokenizer"))
+        .cloned()
+        .unwrap_or_default();
     let name = manifest.tokens.tokenizer.clone();
     let bytes_per_token = ledger.counted_bytes as f64 / (ledger.counted_tokens.max(1)) as f64;
-    Some(TokenizerReport { name, digest, bytes_per_token })
+    Some(TokenizerReport {
+        name,
+        digest,
+        bytes_per_token,
+    })
 }
 
-/// Records whose own id another record of their source has, by source: sorts 16-byte hashes, so 16 bytes a record.
+/// Records whose own id another record of their source has, by source: sorts 16-byte hashes, so 16
+/// bytes a record.
 fn repeated_ids(shards: &[ShardFiles]) -> Result<BTreeMap<String, u64>> {
     let mut hashes: BTreeMap<String, Vec<u128>> = BTreeMap::new();
     for shard in shards.par_iter().map(own_ids).collect::<Result<Vec<_>>>()? {
@@ -153,9 +226,16 @@ fn repeated_ids(shards: &[ShardFiles]) -> Result<BTreeMap<String, u64>> {
     }
     let repeated = |mut hashes: Vec<u128>| {
         hashes.par_sort_unstable();
-        hashes.chunk_by(|a, b| a == b).filter(|run| run.len() > 1).map(|run| run.len() as u64).sum()
+        hashes
+            .chunk_by(|a, b| a == b)
+            .filter(|run| run.len() > 1)
+            .map(|run| run.len() as u64)
+            .sum()
     };
-    Ok(hashes.into_iter().map(|(source, hashes)| (source, repeated(hashes))).collect())
+    Ok(hashes
+        .into_iter()
+        .map(|(source, hashes)| (source, repeated(hashes)))
+        .collect())
 }
 
 /// Hashes of a shard's own ids, by source.
@@ -180,8 +260,15 @@ fn mixture_report(
     draws: &Draws,
     forecast: Option<&Forecast>,
 ) -> MixtureReport {
-    let drawn = || pool.documents.iter().zip(draws).filter(|(_, draws)| **draws > 0);
-    let tokens: u64 = drawn().map(|(document, draws)| document.tokens * u64::from(*draws)).sum();
+    let drawn = || {
+        pool.documents
+            .iter()
+            .zip(draws)
+            .filter(|(_, draws)| **draws > 0)
+    };
+    let tokens: u64 = drawn()
+        .map(|(document, draws)| document.tokens * u64::from(*draws))
+        .sum();
     let unique_tokens: u64 = drawn().map(|(document, _)| document.tokens).sum();
     let (d_eff, d_repeat) = mix::effective_tokens(&pool.documents, buckets, draws);
     let (request, method) = (request(manifest, mixture, pool), method(manifest, mixture));
@@ -204,7 +291,12 @@ fn mixture_report(
             .map(strategy_report)
             .collect(),
         loss: forecast.and_then(|forecast| {
-            forecast.loss(Amounts { tokens: tokens as f64, unique: unique_tokens as f64, d_repeat, d_eff })
+            forecast.loss(Amounts {
+                tokens: tokens as f64,
+                unique: unique_tokens as f64,
+                d_repeat,
+                d_eff,
+            })
         }),
     }
 }
@@ -217,7 +309,9 @@ fn methods(manifest: &Manifest, mixture: &Mixture) -> Vec<Method> {
         Method::Natural,
         Method::Unimax,
         Method::Temperature(mixture.temperature),
-        Method::QualityCurve { discard: mixture.discard },
+        Method::QualityCurve {
+            discard: mixture.discard,
+        },
     ];
     let fixed = matches!(own, Method::Fixed(_)).then_some(own);
     others.into_iter().chain(fixed).collect()
@@ -239,11 +333,24 @@ fn strategy_report(compared: mix::Compared) -> StrategyReport {
 }
 
 /// The constraints that bind the best mixture, in words.
-fn held_by(method: &Method, request: &Request, buckets: &[mix::Bucket], pool: &Pooled) -> Vec<String> {
-    let Some(solution) = (*method == Method::Solved).then(|| mix::solve(buckets, request).ok()).flatten() else {
+fn held_by(
+    method: &Method,
+    request: &Request,
+    buckets: &[mix::Bucket],
+    pool: &Pooled,
+) -> Vec<String> {
+    let Some(solution) = (*method == Method::Solved)
+        .then(|| mix::solve(buckets, request).ok())
+        .flatten()
+    else {
         return Vec::new();
     };
-    let source = |at: usize| request.sources.get(at).map_or("", |source| source.name.as_str());
+    let source = |at: usize| {
+        request
+            .sources
+            .get(at)
+            .map_or("", |source| source.name.as_str())
+    };
     let words = |active: &Active| match *active {
         Active::MinShare { source: at } => format!("least share of {}", source(at)),
         Active::MaxShare { source: at } => format!("greatest share of {}", source(at)),
@@ -263,18 +370,40 @@ struct Forecast<'m> {
 
 impl Forecast<'_> {
     fn new(budget: &Budget) -> Result<Forecast<'_>> {
-        Ok(Forecast { budget, law: constants::of_budget(budget)? })
+        Ok(Forecast {
+            budget,
+            law: constants::of_budget(budget)?,
+        })
     }
 
     fn report(&self, pool: Option<LossReport>) -> BudgetReport {
-        let Budget { params, constants, constants_json, represents } = self.budget.clone();
-        let constants_digest = constants_json.map(|json| blake3::hash(json.as_bytes()).to_hex().to_string());
-        BudgetReport { params, constants, constants_digest, source: self.law.source.to_owned(), represents, pool }
+        let Budget {
+            params,
+            constants,
+            constants_json,
+            represents,
+        } = self.budget.clone();
+        let constants_digest =
+            constants_json.map(|json| blake3::hash(json.as_bytes()).to_hex().to_string());
+        BudgetReport {
+            params,
+            constants,
+            constants_digest,
+            source: self.law.source.to_owned(),
+            represents,
+            pool,
+        }
     }
 
-    /// The loss of a token count and of its effective tokens; nothing without tokens, where it would be infinite.
+    /// The loss of a token count and of its effective tokens; nothing without tokens, where it
+    /// would be infinite.
     fn loss(&self, amounts: Amounts) -> Option<LossReport> {
-        let Amounts { tokens, unique, d_repeat, d_eff } = amounts;
+        let Amounts {
+            tokens,
+            unique,
+            d_repeat,
+            d_eff,
+        } = amounts;
         if tokens <= 0.0 || d_eff <= 0.0 {
             return None;
         }
@@ -305,13 +434,23 @@ pub struct Amounts {
 impl Amounts {
     /// Of tokens that are all different.
     fn once(tokens: f64, d_eff: f64) -> Amounts {
-        Amounts { tokens, unique: tokens, d_repeat: tokens, d_eff }
+        Amounts {
+            tokens,
+            unique: tokens,
+            d_repeat: tokens,
+            d_eff,
+        }
     }
 }
 
 /// The loss of `params` parameters under a law, of tokens and of effective tokens.
 pub fn loss_under(law: &LossLaw, params: f64, amounts: Amounts) -> LossReport {
-    let Amounts { tokens, unique, d_repeat, d_eff } = amounts;
+    let Amounts {
+        tokens,
+        unique,
+        d_repeat,
+        d_eff,
+    } = amounts;
     LossReport {
         tokens,
         d_eff,
@@ -321,7 +460,9 @@ pub fn loss_under(law: &LossLaw, params: f64, amounts: Amounts) -> LossReport {
         loss_repeat: law.loss(params, d_repeat),
         loss_d_eff: law.loss(params, d_eff),
         delta_loss: law.delta_loss(d_eff, tokens),
-        delta_loss_interval: law.delta_loss_interval(d_eff, tokens).map(|interval| (interval.low, interval.high)),
+        delta_loss_interval: law
+            .delta_loss_interval(d_eff, tokens)
+            .map(|interval| (interval.low, interval.high)),
         in_fitted_range: law.in_fitted_range(params, tokens) && law.in_fitted_range(params, d_eff),
     }
 }
@@ -344,7 +485,10 @@ mod tests {
 
     #[test]
     fn the_manifest_knows_every_published_law() {
-        let key = KEYS.iter().find(|key| key.path == "budget.constants").expect("a key");
+        let key = KEYS
+            .iter()
+            .find(|key| key.path == "budget.constants")
+            .expect("a key");
         let names: Vec<&str> = LAWS.iter().map(|law| law.name).collect();
         assert_eq!(key.kind, Kind::WordOrJson(&names.leak()[..]));
     }
@@ -352,7 +496,12 @@ mod tests {
     #[test]
     fn a_sample_is_scaled_before_its_loss() {
         let constants = "besiroglu2024".to_owned();
-        let budget = Budget { params: 7e9, constants, constants_json: None, represents: 1e6 };
+        let budget = Budget {
+            params: 7e9,
+            constants,
+            constants_json: None,
+            represents: 1e6,
+        };
         let forecast = Forecast::new(&budget).expect("a law");
         let scaled = forecast.loss(Amounts::once(18e6, 18e6)).expect("tokens");
         assert!((scaled.loss - 2.028263).abs() < 1e-6, "{}", scaled.loss);

@@ -8,8 +8,9 @@ use curate_stages::tokens::SAMPLE_BELOW;
 use crate::run_dir::ShardFiles;
 use crate::zip::{Zip, part};
 
-/// What the hash sample says of documents that were not counted, where `tokens.scope` leaves them out: tokens by bytes
-/// (a ratio estimator, Cochran 1977, ch. 6), from sampled documents that did not reach `tokens`.
+/// What the hash sample says of documents that were not counted, where `tokens.scope` leaves them
+/// out: tokens by bytes (a ratio estimator, Cochran 1977, ch. 6), from sampled documents that did
+/// not reach `tokens`.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
     docs: u64,
@@ -23,16 +24,19 @@ impl Sample {
     pub(super) fn read(shards: &[ShardFiles]) -> Result<Sample> {
         let mut sample = Sample::default();
         for files in shards {
-            let parts =
-                [part(files, "paragraph_dedup", &["doc_id", "bytes"])?, part(files, "tokens", &["reached", "tokens"])?];
+            let parts = [
+                part(files, "paragraph_dedup", &["doc_id", "bytes"])?,
+                part(files, "tokens", &["reached", "tokens"])?,
+            ];
             for batch in Zip::open(&parts)? {
                 let batch = batch?;
                 let ids = batch.column(0).as_string::<i32>();
                 let bytes = batch.column(1).as_primitive::<UInt64Type>();
                 let reached = batch.column(2).as_boolean();
                 let tokens = batch.column(3).as_primitive::<UInt64Type>();
-                let sampled =
-                    |row: &usize| !reached.value(*row) && ids.value(*row) < SAMPLE_BELOW && tokens.is_valid(*row);
+                let sampled = |row: &usize| {
+                    !reached.value(*row) && ids.value(*row) < SAMPLE_BELOW && tokens.is_valid(*row)
+                };
                 for row in (0..batch.num_rows()).filter(sampled) {
                     sample.add(tokens.value(row), bytes.value(row));
                 }
@@ -57,8 +61,8 @@ impl Sample {
         ((scaled + u128::from(self.bytes) / 2) / u128::from(self.bytes.max(1))) as u64
     }
 
-    /// Half the 95 % interval of the tokens of texts of so many bytes: the ratio's error, and that of each text about it,
-    /// where they are as many as texts of the sample's mean size would be.
+    /// Half the 95 % interval of the tokens of texts of so many bytes: the ratio's error, and that
+    /// of each text about it, where they are as many as texts of the sample's mean size would be.
     pub(super) fn half_width(&self, bytes: u64) -> u64 {
         if self.docs < 2 || self.bytes == 0 {
             return u64::MAX;

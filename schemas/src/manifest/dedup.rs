@@ -1,6 +1,7 @@
 //! `[dedup]`: which copies are removed, and which one of them is kept.
 //!
-//! Bands, rows and shingle length are FineWeb's (Penedo et al. 2024, arXiv:2406.17557): 14 bands of 8 hashes over word 5-grams.
+//! Bands, rows and shingle length are FineWeb's (Penedo et al. 2024, arXiv:2406.17557): 14 bands of
+//! 8 hashes over word 5-grams.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dedup {
-    /// Directories of earlier runs whose documents come before all of this one's, as written; relative to the working
-    /// directory.
+    /// Directories of earlier runs whose documents come before all of this one's, as written;
+    /// relative to the working directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<String>,
     /// Documents with equal text.
@@ -191,6 +192,11 @@ impl Default for NearDedup {
 
 impl Default for ParagraphDedup {
     fn default() -> Self {
-        Self { unit: TextUnit::Paragraph, min_len: 50, set: SeenSet::Exact, false_positive_rate: 1e-6 }
+        Self {
+            unit: TextUnit::Paragraph,
+            min_len: 50,
+            set: SeenSet::Exact,
+            false_positive_rate: 1e-6,
+        }
     }
 }

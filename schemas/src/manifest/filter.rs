@@ -1,4 +1,5 @@
-//! `[signals]` and `[filter]`: which values are computed of a text, and which of them remove it or rewrite it.
+//! `[signals]` and `[filter]`: which values are computed of a text, and which of them remove it or
+//! rewrite it.
 //!
 //! Thresholds are those of Rae et al. 2021 (Gopher, arXiv:2112.11446), section A1.1 and table A1.
 
@@ -50,9 +51,11 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether a rule edits the text, so that every stage behind `signals` sees another than `documents` holds.
+    /// Whether a rule edits the text, so that every stage behind `signals` sees another than
+    /// `documents` holds.
     pub fn rewrites(&self) -> bool {
-        self.c4.as_ref().is_some_and(|c4| c4.rewrite) || self.lines.as_ref().is_some_and(|lines| lines.rewrite)
+        self.c4.as_ref().is_some_and(|c4| c4.rewrite)
+            || self.lines.as_ref().is_some_and(|lines| lines.rewrite)
     }
 }
 
@@ -253,7 +256,12 @@ impl Default for C4 {
 
 impl Default for FineWeb {
     fn default() -> Self {
-        Self { min_line_punct_ratio: 0.12, max_short_line_ratio: 0.67, max_char_dup_ratio: 0.01, max_list_ratio: 0.3 }
+        Self {
+            min_line_punct_ratio: 0.12,
+            max_short_line_ratio: 0.67,
+            max_char_dup_ratio: 0.01,
+            max_list_ratio: 0.3,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What may be written in a manifest: every table and key with kind, range, default and meaning, declared once.
+//! What may be written in a manifest: every table and key with kind, range, default and meaning,
+//! declared once.
 
 /// A table that a manifest may hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -112,8 +113,14 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const SHARE: Kind = Kind::Number { min: 0.0, max: 1.0 };
-const NOT_NEGATIVE: Kind = Kind::Number { min: 0.0, max: f64::INFINITY };
-const ANY_NUMBER: Kind = Kind::Number { min: f64::NEG_INFINITY, max: f64::INFINITY };
+const NOT_NEGATIVE: Kind = Kind::Number {
+    min: 0.0,
+    max: f64::INFINITY,
+};
+const ANY_NUMBER: Kind = Kind::Number {
+    min: f64::NEG_INFINITY,
+    max: f64::INFINITY,
+};
 const WORD_COUNT: Kind = integer(0, u32::MAX as u64);
 
 const fn integer(min: u64, max: u64) -> Kind {
@@ -129,60 +136,172 @@ const fn table(path: &'static str, times: Times, doc: &'static str) -> Table {
 }
 
 const fn required(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key { path, kind, absent: Absent::Refused(example), doc }
+    Key {
+        path,
+        kind,
+        absent: Absent::Refused(example),
+        doc,
+    }
 }
 
 const fn optional(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key { path, kind, absent: Absent::Nothing(example), doc }
+    Key {
+        path,
+        kind,
+        absent: Absent::Nothing(example),
+        doc,
+    }
 }
 
 const fn one_of(path: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key { path, kind, absent: Absent::OneOf(example), doc }
+    Key {
+        path,
+        kind,
+        absent: Absent::OneOf(example),
+        doc,
+    }
 }
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { path, kind, absent: Absent::Default(default), doc }
+    Key {
+        path,
+        kind,
+        absent: Absent::Default(default),
+        doc,
+    }
 }
 
 /// Every table of a manifest, in the order of the reference.
 pub const TABLES: &[Table] = &[
-    table("run", Times::Once, "what the run is called, where it is written and what it may use"),
+    table(
+        "run",
+        Times::Once,
+        "what the run is called, where it is written and what it may use",
+    ),
     table("source", Times::OneOrMore, "one raw corpus"),
-    table("clean", Times::Switch, "rewriting of text at ingest; absent: text as it came"),
-    table("language", Times::Switch, "language identification; absent: every language is kept"),
-    table("signals", Times::Default, "which values are computed for the rules"),
-    table("filter", Times::Default, "what holds for every family of rules"),
-    table("filter.url", Times::Switch, "lists of unwanted addresses; absent: off"),
-    table("filter.gopher_repetition", Times::Switch, "Gopher's repetition rules (Rae et al. 2021); absent: off"),
-    table("filter.gopher_quality", Times::Switch, "Gopher's quality rules (Rae et al. 2021); absent: off"),
-    table("filter.c4", Times::Switch, "C4's rules (Raffel et al. 2020); absent: off"),
-    table("filter.c4_paragraphs", Times::Switch, "C4's rule that three lines must be long; absent: off"),
-    table("filter.c4_bad_words", Times::Switch, "a list of unwanted words; absent: off"),
-    table("filter.fineweb", Times::Switch, "FineWeb's rules (Penedo et al. 2024); absent: off"),
-    table("filter.lines", Times::Switch, "RefinedWeb's line rules (Penedo et al. 2023); absent: off"),
-    table("dedup", Times::Default, "what holds for every deduplication"),
-    table("dedup.exact", Times::Switch, "one document of each text; absent: off"),
-    table("dedup.near", Times::Switch, "one document of each cluster of similar texts, by MinHash; absent: off"),
-    table("dedup.paragraphs", Times::Switch, "one copy of each paragraph or line; absent: off"),
+    table(
+        "clean",
+        Times::Switch,
+        "rewriting of text at ingest; absent: text as it came",
+    ),
+    table(
+        "language",
+        Times::Switch,
+        "language identification; absent: every language is kept",
+    ),
+    table(
+        "signals",
+        Times::Default,
+        "which values are computed for the rules",
+    ),
+    table(
+        "filter",
+        Times::Default,
+        "what holds for every family of rules",
+    ),
+    table(
+        "filter.url",
+        Times::Switch,
+        "lists of unwanted addresses; absent: off",
+    ),
+    table(
+        "filter.gopher_repetition",
+        Times::Switch,
+        "Gopher's repetition rules (Rae et al. 2021); absent: off",
+    ),
+    table(
+        "filter.gopher_quality",
+        Times::Switch,
+        "Gopher's quality rules (Rae et al. 2021); absent: off",
+    ),
+    table(
+        "filter.c4",
+        Times::Switch,
+        "C4's rules (Raffel et al. 2020); absent: off",
+    ),
+    table(
+        "filter.c4_paragraphs",
+        Times::Switch,
+        "C4's rule that three lines must be long; absent: off",
+    ),
+    table(
+        "filter.c4_bad_words",
+        Times::Switch,
+        "a list of unwanted words; absent: off",
+    ),
+    table(
+        "filter.fineweb",
+        Times::Switch,
+        "FineWeb's rules (Penedo et al. 2024); absent: off",
+    ),
+    table(
+        "filter.lines",
+        Times::Switch,
+        "RefinedWeb's line rules (Penedo et al. 2023); absent: off",
+    ),
+    table(
+        "dedup",
+        Times::Default,
+        "what holds for every deduplication",
+    ),
+    table(
+        "dedup.exact",
+        Times::Switch,
+        "one document of each text; absent: off",
+    ),
+    table(
+        "dedup.near",
+        Times::Switch,
+        "one document of each cluster of similar texts, by MinHash; absent: off",
+    ),
+    table(
+        "dedup.paragraphs",
+        Times::Switch,
+        "one copy of each paragraph or line; absent: off",
+    ),
     table("tokens", Times::Default, "how tokens are counted"),
-    table("score.perplexity", Times::Switch, "how surprised a language model is by each survivor; absent: off"),
+    table(
+        "score.perplexity",
+        Times::Switch,
+        "how surprised a language model is by each survivor; absent: off",
+    ),
     table(
         "score.perplexity.drop",
         Times::Switch,
         "the tails of a language and domain, by nats per token or by bits per byte, go; absent: nothing goes",
     ),
-    table("score.ngram", Times::Switch, "how surprised an n-gram model is by each survivor; absent: off"),
+    table(
+        "score.ngram",
+        Times::Switch,
+        "how surprised an n-gram model is by each survivor; absent: off",
+    ),
     table(
         "score.ngram.drop",
         Times::Switch,
         "the tails of a language and domain, by perplexity, go; absent: nothing goes",
     ),
     table("quality", Times::Default, "how q(d) is made of its terms"),
-    table("quality.term", Times::Any, "a column that counts in q(d); absent: signals.heuristic"),
-    table("quality.veto", Times::Any, "values of a column that remove a document, before q"),
-    table("budget", Times::Switch, "the model the data is meant for; absent: no loss is predicted"),
+    table(
+        "quality.term",
+        Times::Any,
+        "a column that counts in q(d); absent: signals.heuristic",
+    ),
+    table(
+        "quality.veto",
+        Times::Any,
+        "values of a column that remove a document, before q",
+    ),
+    table(
+        "budget",
+        Times::Switch,
+        "the model the data is meant for; absent: no loss is predicted",
+    ),
     table("mixture", Times::Any, "one training mixture to export"),
-    table("mixture_source", Times::Any, "bounds of one source in one mixture"),
+    table(
+        "mixture_source",
+        Times::Any,
+        "bounds of one source in one mixture",
+    ),
 ];
 
 /// Every key of a manifest, in the order of the reference.

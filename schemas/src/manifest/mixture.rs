@@ -29,7 +29,8 @@ pub enum Combine {
     Mean,
     /// The least.
     Min,
-    /// The greatest of the terms' twentieths, rounded up: of percentiles the ensemble of Nemotron-CC (Su et al. 2024).
+    /// The greatest of the terms' twentieths, rounded up: of percentiles the ensemble of
+    /// Nemotron-CC (Su et al. 2024).
     Max,
     /// 1 / (1 + e^−(intercept + Σ w·t)).
     Logistic,
@@ -105,7 +106,8 @@ pub struct Veto {
 pub struct Budget {
     /// Parameters of the model.
     pub params: f64,
-    /// Constants of the loss curve: the name of a published fit, or a JSON file, as written, relative to the manifest.
+    /// Constants of the loss curve: the name of a published fit, or a JSON file, as written,
+    /// relative to the manifest.
     pub constants: String,
     /// What that file held when the manifest was read, letter by letter; none for a published fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,7 +177,12 @@ pub struct MixtureSource {
 impl Default for Quality {
     fn default() -> Self {
         let term = vec![Term::of("signals.heuristic")];
-        Self { combine: Combine::default(), intercept: 0.0, term, veto: Vec::new() }
+        Self {
+            combine: Combine::default(),
+            intercept: 0.0,
+            term,
+            veto: Vec::new(),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a manifest says: its types, and the one table of its keys.
 //!
-//! The types hold values that are already checked, with every default filled in; [`TABLES`] and [`KEYS`] say what may be
-//! written, and the loader, the messages and `curate schema manifest` all read them. A value is serialised as it was
-//! meant, not as it was written (`"1MiB"` is `1048576`), so a part of a manifest can stand in a stage key.
+//! The types hold values that are already checked, with every default filled in; [`TABLES`] and
+//! [`KEYS`] say what may be written, and the loader, the messages and `curate schema manifest` all
+//! read them. A value is serialised as it was meant, not as it was written (`"1MiB"` is `1048576`),
+//! so a part of a manifest can stand in a stage key.
 
 use std::path::PathBuf;
 
@@ -15,16 +16,21 @@ mod mixture;
 mod score;
 
 pub use dedup::{
-    Cluster, Dedup, ExactDedup, ExactText, Family, NearDedup, ParagraphDedup, Prefer, SeenSet, Shingles, TextUnit,
-    Verify,
+    Cluster, Dedup, ExactDedup, ExactText, Family, NearDedup, ParagraphDedup, Prefer, SeenSet,
+    Shingles, TextUnit, Verify,
 };
 pub use filter::{
-    C4, C4BadWords, C4Paragraphs, Filter, FineWeb, GopherQuality, GopherRepetition, Lines, Profile, SignalValues,
-    Signals, UrlLists, Words,
+    C4, C4BadWords, C4Paragraphs, Filter, FineWeb, GopherQuality, GopherRepetition, Lines, Profile,
+    SignalValues, Signals, UrlLists, Words,
 };
 pub use keys::{Absent, KEYS, Key, Kind, NO_MAX, TABLES, Table, Times};
-pub use mixture::{Budget, Calibrated, Combine, Mixture, MixtureSource, PreferEnd, Quality, Strategy, Term, Veto};
-pub use score::{Band, EMBEDDED_MODEL, EMBEDDED_TOKENIZER, Ngram, Normalize, Perplexity, Score, TokenScope, Tokens};
+pub use mixture::{
+    Budget, Calibrated, Combine, Mixture, MixtureSource, PreferEnd, Quality, Strategy, Term, Veto,
+};
+pub use score::{
+    Band, EMBEDDED_MODEL, EMBEDDED_TOKENIZER, Ngram, Normalize, Perplexity, Score, TokenScope,
+    Tokens,
+};
 
 /// A whole manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,7 +68,8 @@ pub struct Manifest {
     /// What bounds sources in mixtures.
     #[serde(default)]
     pub mixture_source: Vec<MixtureSource>,
-    /// Directory of the manifest, which `source.path` and `tokens.tokenizer` are relative to; empty: the working directory.
+    /// Directory of the manifest, which `source.path` and `tokens.tokenizer` are relative to;
+    /// empty: the working directory.
     #[serde(skip)]
     pub base: PathBuf,
     /// Path of the manifest as it was given; empty: none.
@@ -118,7 +125,8 @@ pub struct Source {
     pub priority: u32,
     /// How the files are read; `None`: by the file name.
     pub format: Option<Format>,
-    /// Licence of its texts, for dataset cards: in no key, so a change of it computes nothing again.
+    /// Licence of its texts, for dataset cards: in no key, so a change of it computes nothing
+    /// again.
     pub license: Option<String>,
 }
 
@@ -177,6 +185,11 @@ pub enum LanguageEngine {
 
 impl Default for Language {
     fn default() -> Self {
-        Self { keep: Vec::new(), min_confidence: 0.0, keep_mixed: true, engine: LanguageEngine::default() }
+        Self {
+            keep: Vec::new(),
+            min_confidence: 0.0,
+            keep_mixed: true,
+            engine: LanguageEngine::default(),
+        }
     }
 }

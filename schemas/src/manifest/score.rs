@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Tokens {
     /// Which documents are counted.
     pub scope: TokenScope,
-    /// [`EMBEDDED_TOKENIZER`], or the path of a `tokenizer.json`, as written; relative to the manifest.
+    /// [`EMBEDDED_TOKENIZER`], or the path of a `tokenizer.json`, as written; relative to the
+    /// manifest.
     pub tokenizer: String,
 }
 
@@ -31,7 +32,8 @@ pub struct Score {
 pub struct Ngram {
     /// A file of `curate train ngram`, or an ARPA file, relative to the manifest.
     pub model: String,
-    /// [`EMBEDDED_TOKENIZER`], `words` for what is between white space, or a tokenizer.json, relative to the manifest.
+    /// [`EMBEDDED_TOKENIZER`], `words` for what is between white space, or a tokenizer.json,
+    /// relative to the manifest.
     #[serde(default = "embedded_tokenizer")]
     pub tokenizer: String,
     /// What is done to a line before.
@@ -61,7 +63,8 @@ pub enum Normalize {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Perplexity {
-    /// [`EMBEDDED_MODEL`], the path of a directory or a GGUF file, as written, relative to the manifest, or `hf://…`.
+    /// [`EMBEDDED_MODEL`], the path of a directory or a GGUF file, as written, relative to the
+    /// manifest, or `hf://…`.
     pub model: String,
     /// BLAKE3 of the model's weights, in hex; another digest is refused.
     pub digest: Option<String>,
@@ -73,7 +76,8 @@ pub struct Perplexity {
     pub batch_tokens: Option<u32>,
     /// Share of survivors that are scored, chosen by hash.
     pub sample: f64,
-    /// Tokens that full windows of the documents scored may hold, on average over samples: a smaller share is scored to meet it.
+    /// Tokens that full windows of the documents scored may hold, on average over samples: a
+    /// smaller share is scored to meet it.
     pub max_tokens: Option<u64>,
     /// Which scores remove a document.
     pub drop: Option<Band>,
@@ -120,6 +124,9 @@ impl Default for Perplexity {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { scope: TokenScope::All, tokenizer: EMBEDDED_TOKENIZER.to_owned() }
+        Self {
+            scope: TokenScope::All,
+            tokenizer: EMBEDDED_TOKENIZER.to_owned(),
+        }
     }
 }

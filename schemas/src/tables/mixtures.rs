@@ -27,7 +27,10 @@ pub(super) fn mix() -> Table {
         name: "mix",
         doc: "how often each document is drawn into a mixture; one folder a mixture",
         shape: Shape::Own,
-        columns: vec![doc_id(), small_count("draws", "draws", "times the document occurs").range("1 or more")],
+        columns: vec![
+            doc_id(),
+            small_count("draws", "draws", "times the document occurs").range("1 or more"),
+        ],
     }
 }
 

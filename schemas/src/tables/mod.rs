@@ -1,7 +1,9 @@
-//! Every table that a run writes, declared once: columns with type, nullability, unit, range and meaning.
+//! Every table that a run writes, declared once: columns with type, nullability, unit, range and
+//! meaning.
 //!
-//! Row-aligned tables hold one row for each row of `documents`, in its order, so joining them is a zip; each carries
-//! `doc_id` for readers that join. `reached` says whether the document got to the stage, `removed_by` why it ended there.
+//! Row-aligned tables hold one row for each row of `documents`, in its order, so joining them is a
+//! zip; each carries `doc_id` for readers that join. `reached` says whether the document got to the
+//! stage, `removed_by` why it ended there.
 
 use std::sync::Arc;
 
@@ -36,16 +38,30 @@ pub struct Column {
 
 impl Column {
     fn new(name: &'static str, data_type: DataType, doc: &'static str) -> Self {
-        Column { name, data_type, nullable: false, unit: "", range: "", doc, children: Vec::new() }
+        Column {
+            name,
+            data_type,
+            nullable: false,
+            unit: "",
+            range: "",
+            doc,
+            children: Vec::new(),
+        }
     }
 
     fn group(name: &'static str, children: Vec<Column>, doc: &'static str) -> Self {
         let fields: Fields = children.iter().map(Column::field).collect();
-        Column { children, ..Column::new(name, DataType::Struct(fields), doc) }
+        Column {
+            children,
+            ..Column::new(name, DataType::Struct(fields), doc)
+        }
     }
 
     fn null(self) -> Self {
-        Column { nullable: true, ..self }
+        Column {
+            nullable: true,
+            ..self
+        }
     }
 
     fn unit(self, unit: &'static str) -> Self {
@@ -61,14 +77,16 @@ impl Column {
     }
 }
 
-/// A column of numbers or of yes and no in a row-aligned table, or a field of a record's own `meta`.
+/// A column of numbers or of yes and no in a row-aligned table, or a field of a record's own
+/// `meta`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measure {
     /// The table.
     pub table: &'static str,
     /// Its column.
     pub column: &'static str,
-    /// What of the column: a column inside a struct, or a field of `meta`, dots going into nested ones.
+    /// What of the column: a column inside a struct, or a field of `meta`, dots going into nested
+    /// ones.
     pub field: Option<String>,
 }
 
@@ -83,21 +101,37 @@ impl Measure {
     }
 }
 
-/// The measure called `table.column`, `table.column.field` or `meta.field`; `None` if there is no such column with numbers.
+/// The measure called `table.column`, `table.column.field` or `meta.field`; `None` if there is no
+/// such column with numbers.
 pub fn measure(name: &str) -> Option<Measure> {
     if let Some(field) = name.strip_prefix("meta.") {
-        return Some(Measure { table: "documents", column: "meta", field: Some(field.to_owned()) });
+        return Some(Measure {
+            table: "documents",
+            column: "meta",
+            field: Some(field.to_owned()),
+        });
     }
     let (table, column) = name.split_once('.')?;
-    let (column, field) = column.split_once('.').map_or((column, None), |(column, field)| (column, Some(field)));
-    let table = tables().into_iter().find(|known| known.name == table && known.shape == Shape::Aligned)?;
-    let column = table.columns.into_iter().find(|known| known.name == column)?;
+    let (column, field) = column
+        .split_once('.')
+        .map_or((column, None), |(column, field)| (column, Some(field)));
+    let table = tables()
+        .into_iter()
+        .find(|known| known.name == table && known.shape == Shape::Aligned)?;
+    let column = table
+        .columns
+        .into_iter()
+        .find(|known| known.name == column)?;
     let measured = match field {
         None => &column,
         Some(field) => column.children.iter().find(|known| known.name == field)?,
     };
     let is_number = measured.data_type.is_numeric() || measured.data_type == DataType::Boolean;
-    is_number.then(|| Measure { table: table.name, column: column.name, field: field.map(str::to_owned) })
+    is_number.then(|| Measure {
+        table: table.name,
+        column: column.name,
+        field: field.map(str::to_owned),
+    })
 }
 
 /// How a table's rows relate to those of `documents`.
@@ -125,7 +159,9 @@ pub struct Table {
 impl Table {
     /// The Arrow schema of the table's files.
     pub fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            self.columns.iter().map(Column::field).collect::<Vec<_>>(),
+        ))
     }
 }
 
@@ -164,28 +200,47 @@ pub fn table(name: &str) -> Option<Table> {
 /// # Panics
 /// If there is no such table: names are literals in this workspace, and a test walks them.
 pub fn schema(name: &str) -> SchemaRef {
-    table(name).unwrap_or_else(|| panic!("no table is called {name}")).schema()
+    table(name)
+        .unwrap_or_else(|| panic!("no table is called {name}"))
+        .schema()
 }
 
 fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -> Table {
     let mut columns = vec![doc_id(), reached()];
     columns.extend(own);
-    Table { name, doc, shape: Shape::Aligned, columns }
+    Table {
+        name,
+        doc,
+        shape: Shape::Aligned,
+        columns,
+    }
 }
 
 fn doc_id() -> Column {
-    Column::new("doc_id", DataType::Utf8, "identity of the document: xxh3-128 of source, own id, path and ordinal")
-        .range("32 hex digits, unique in documents")
+    Column::new(
+        "doc_id",
+        DataType::Utf8,
+        "identity of the document: xxh3-128 of source, own id, path and ordinal",
+    )
+    .range("32 hex digits, unique in documents")
 }
 
 fn reached() -> Column {
-    Column::new("reached", DataType::Boolean, "whether the document got to this stage")
+    Column::new(
+        "reached",
+        DataType::Boolean,
+        "whether the document got to this stage",
+    )
 }
 
 fn removed_by() -> Column {
-    Column::new("removed_by", DataType::Utf8, "the rule that ended the document's way here; null where it went on")
-        .null()
-        .range("family.rule")
+    Column::new(
+        "removed_by",
+        DataType::Utf8,
+        "the rule that ended the document's way here; null where it went on",
+    )
+    .null()
+    .range("family.rule")
 }
 
 fn utf8(name: &'static str, doc: &'static str) -> Column {
@@ -221,17 +276,31 @@ mod tests {
         let all = tables();
         for (i, table) in all.iter().enumerate() {
             assert!(!table.doc.is_empty());
-            assert!(all[i + 1..].iter().all(|other| other.name != table.name), "{}", table.name);
+            assert!(
+                all[i + 1..].iter().all(|other| other.name != table.name),
+                "{}",
+                table.name
+            );
             for column in &table.columns {
                 assert!(!column.doc.is_empty(), "{}.{}", table.name, column.name);
-                assert_eq!(table.columns.iter().filter(|other| other.name == column.name).count(), 1);
+                assert_eq!(
+                    table
+                        .columns
+                        .iter()
+                        .filter(|other| other.name == column.name)
+                        .count(),
+                    1
+                );
             }
         }
     }
 
     #[test]
     fn aligned_tables_start_with_the_identity() {
-        for table in tables().iter().filter(|table| table.shape == Shape::Aligned) {
+        for table in tables()
+            .iter()
+            .filter(|table| table.shape == Shape::Aligned)
+        {
             assert_eq!(table.columns[0].name, "doc_id", "{}", table.name);
         }
     }

@@ -11,9 +11,18 @@ pub(super) fn tokens() -> Table {
         "tokens",
         "token counts under the tokenizer that the manifest names",
         vec![
-            count("tokens", "tokens", "tokens of the text, no special tokens added; null where not counted").null(),
-            count("tokens_before", "tokens", "tokens of the text before `signals.edits`; null where it has none")
-                .null(),
+            count(
+                "tokens",
+                "tokens",
+                "tokens of the text, no special tokens added; null where not counted",
+            )
+            .null(),
+            count(
+                "tokens_before",
+                "tokens",
+                "tokens of the text before `signals.edits`; null where it has none",
+            )
+            .null(),
             Column::new(
                 "text_hash",
                 DataType::FixedSizeBinary(16),
@@ -29,17 +38,32 @@ pub(super) fn ngram() -> Table {
         "ngram",
         "how surprised the n-gram model of [score.ngram] is by each survivor; which model says model_digest",
         vec![
-            Column::new("text_hash", DataType::FixedSizeBinary(16), "xxh3-128 of the text that was scored, big-endian")
-                .null(),
-            utf8("model", "the model, as the manifest names it; null without a score").null(),
-            utf8("model_digest", "BLAKE3 that names the model").null().range("64 hex digits"),
+            Column::new(
+                "text_hash",
+                DataType::FixedSizeBinary(16),
+                "xxh3-128 of the text that was scored, big-endian",
+            )
+            .null(),
+            utf8(
+                "model",
+                "the model, as the manifest names it; null without a score",
+            )
+            .null(),
+            utf8("model_digest", "BLAKE3 that names the model")
+                .null()
+                .range("64 hex digits"),
             count(
                 "n_tokens",
                 "tokens",
                 "tokens that were scored, ends of lines apart; null if the model did not score",
             )
             .null(),
-            count("n_unknown", "tokens", "tokens that the model does not know; null likewise").null(),
+            count(
+                "n_unknown",
+                "tokens",
+                "tokens that the model does not know; null likewise",
+            )
+            .null(),
             Column::new(
                 "log10_sum",
                 DataType::Float64,
@@ -64,25 +88,45 @@ pub(super) fn score() -> Table {
         "score",
         "how surprised the language model of [score.perplexity] is by each survivor; which model says model_digest",
         vec![
-            Column::new("text_hash", DataType::FixedSizeBinary(16), "xxh3-128 of the text that was scored, big-endian")
-                .null(),
-            utf8("model", "the model, as the manifest names it; null without a score").null(),
-            utf8("model_digest", "BLAKE3 of the model's weights").null().range("64 hex digits"),
+            Column::new(
+                "text_hash",
+                DataType::FixedSizeBinary(16),
+                "xxh3-128 of the text that was scored, big-endian",
+            )
+            .null(),
+            utf8(
+                "model",
+                "the model, as the manifest names it; null without a score",
+            )
+            .null(),
+            utf8("model_digest", "BLAKE3 of the model's weights")
+                .null()
+                .range("64 hex digits"),
             count(
                 "n_scored",
                 "tokens",
                 "tokens with a probability, by the model's own tokenizer; null if it did not score",
             )
             .null(),
-            value("sum_nll", "-sum of ln p(token | those before it) over the scored tokens")
-                .unit("nats")
+            value(
+                "sum_nll",
+                "-sum of ln p(token | those before it) over the scored tokens",
+            )
+            .unit("nats")
+            .range("0 or more"),
+            value("mean_nll", "sum_nll / n_scored")
+                .unit("nats per token")
                 .range("0 or more"),
-            value("mean_nll", "sum_nll / n_scored").unit("nats per token").range("0 or more"),
-            value("bits_per_byte", "sum_nll / ln 2 / bytes of the scored tokens")
-                .unit("bits per byte")
-                .range("0 or more"),
+            value(
+                "bits_per_byte",
+                "sum_nll / ln 2 / bytes of the scored tokens",
+            )
+            .unit("bits per byte")
+            .range("0 or more"),
             value("perplexity", "exp(mean_nll)").range("1 or more"),
-            utf8("unscored", "why a survivor has no value").null().range("too_short, not_sampled"),
+            utf8("unscored", "why a survivor has no value")
+                .null()
+                .range("too_short, not_sampled"),
         ],
     )
 }
@@ -115,7 +159,10 @@ pub(super) fn quality() -> Table {
 
 /// What an entry of the map `terms` holds.
 fn term_fields() -> Vec<Field> {
-    vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Float64, false)]
+    vec![
+        Field::new("keys", DataType::Utf8, false),
+        Field::new("values", DataType::Float64, false),
+    ]
 }
 
 pub(super) fn quality_calibration() -> Table {

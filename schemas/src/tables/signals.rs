@@ -2,23 +2,38 @@
 
 use arrow::datatypes::{DataType, Fields};
 
-use super::{Column, Table, aligned, count, list, ratio, removed_by, small_count, unit_interval, utf8};
+use super::{
+    Column, Table, aligned, count, list, ratio, removed_by, small_count, unit_interval, utf8,
+};
 
 pub(super) fn signals() -> Table {
     aligned(
         "signals",
         "the value of every rule for each document that `language` kept, no threshold; and the edits of rules that rewrite",
         vec![
-            count("bytes", "bytes", "length of the text after `edits`, UTF-8; every later stage sees that text"),
+            count(
+                "bytes",
+                "bytes",
+                "length of the text after `edits`, UTF-8; every later stage sees that text",
+            ),
             edits_column(),
             utf8("words", "which segmentation the words are of")
                 .null()
                 .range("spacy-en-3.8, uax29-icu_segmenter_data-2.4.0"),
-            unit_interval("heuristic", "study-note score: lexical variety, length and unrepeated lines").null(),
+            unit_interval(
+                "heuristic",
+                "study-note score: lexical variety, length and unrepeated lines",
+            )
+            .null(),
             gopher_quality(),
             gopher_repetition(),
             c4(),
-            small_count("bad_words", "matches", "matches of [filter.c4_bad_words]; null without that table").null(),
+            small_count(
+                "bad_words",
+                "matches",
+                "matches of [filter.c4_bad_words]; null without that table",
+            )
+            .null(),
             fineweb(),
             lines(),
         ],
@@ -39,7 +54,10 @@ pub(super) fn edits_column() -> Column {
     ];
     let fields: Fields = children.iter().map(Column::field).collect();
     let doc = "what rewriting rules change, ascending, without overlap; null where nothing";
-    Column { children, ..Column::new("edits", list(DataType::Struct(fields)), doc).null() }
+    Column {
+        children,
+        ..Column::new("edits", list(DataType::Struct(fields)), doc).null()
+    }
 }
 
 fn flag(name: &'static str, doc: &'static str) -> Column {
@@ -156,9 +174,22 @@ pub(super) fn filter() -> Table {
         "the verdict of the rules that the manifest switches on",
         vec![
             removed_by(),
-            Column::new("failing", list(DataType::Utf8), "every rule that the document fails, in rule order").null(),
-            utf8("url_domain", "entry of filter.url.domains that the document's url matches").null(),
-            utf8("url_substring", "entry of filter.url.substrings that the document's url holds").null(),
+            Column::new(
+                "failing",
+                list(DataType::Utf8),
+                "every rule that the document fails, in rule order",
+            )
+            .null(),
+            utf8(
+                "url_domain",
+                "entry of filter.url.domains that the document's url matches",
+            )
+            .null(),
+            utf8(
+                "url_substring",
+                "entry of filter.url.substrings that the document's url holds",
+            )
+            .null(),
         ],
     )
 }

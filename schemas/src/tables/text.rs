@@ -12,11 +12,23 @@ pub(super) fn documents() -> Table {
         columns: vec![
             doc_id(),
             utf8("source", "name of the source in the manifest"),
-            utf8("source_id", "the record's own id, where the source names an id field").null(),
+            utf8(
+                "source_id",
+                "the record's own id, where the source names an id field",
+            )
+            .null(),
             utf8("domain", "domain label of the source in the manifest"),
             utf8("path", "input file, relative to the source's fixed prefix"),
-            count("ordinal", "records", "number of records before this one in its file"),
-            utf8("url", "the record's url, where the source names a url field").null(),
+            count(
+                "ordinal",
+                "records",
+                "number of records before this one in its file",
+            ),
+            utf8(
+                "url",
+                "the record's url, where the source names a url field",
+            )
+            .null(),
             Column::new(
                 "date",
                 DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
@@ -24,8 +36,15 @@ pub(super) fn documents() -> Table {
             )
             .null()
             .unit("microseconds since 1970, UTC"),
-            utf8("text", "the text after [clean]; without [clean] the input's, byte for byte"),
-            count("raw_bytes", "bytes", "length of the text before [clean], UTF-8"),
+            utf8(
+                "text",
+                "the text after [clean]; without [clean] the input's, byte for byte",
+            ),
+            count(
+                "raw_bytes",
+                "bytes",
+                "length of the text before [clean], UTF-8",
+            ),
             count("bytes", "bytes", "length of the text, UTF-8"),
             count("chars", "code points", "length of the text"),
             utf8("meta", "the record's other fields, as a JSON object").null(),
@@ -59,9 +78,22 @@ pub(super) fn language() -> Table {
         "language of each document, from a bounded sample of it",
         vec![
             removed_by(),
-            utf8("language", "ISO 639-3 code; null where no language can be told").null().range("3 letters"),
-            unit_interval("confidence", "the engine's confidence in `language`; null where it has none").null(),
-            Column::new("mixed", DataType::Boolean, "whether parts of the document are in different languages"),
+            utf8(
+                "language",
+                "ISO 639-3 code; null where no language can be told",
+            )
+            .null()
+            .range("3 letters"),
+            unit_interval(
+                "confidence",
+                "the engine's confidence in `language`; null where it has none",
+            )
+            .null(),
+            Column::new(
+                "mixed",
+                DataType::Boolean,
+                "whether parts of the document are in different languages",
+            ),
         ],
     )
 }

@@ -1,13 +1,14 @@
 //! Shingles, MinHash signatures and LSH band keys as datatrove 0.10 makes them.
 //!
-//! `MinhashDedupSignature` of datatrove 0.10.1 with its default `MinhashConfig` for English: the words of
-//! [`simplify_text`] by spaCy's tokenizer ([`spacy`]), n-grams joined by one space and hashed by 64-bit xxHash, and
-//! permutations `(a·x + b) mod 2⁶⁴ mod (2⁶¹ − 1)` with a and b drawn by numpy's `RandomState`: as there, the product wraps
-//! before the prime divides it. Of 5,000 technical documents all 560,000 values are the same, and of 12,000 with many
-//! near-duplicates all clusters. Departs in one point: there two documents meet in a band if all its rows are equal, here
-//! if a 64-bit hash of them is.
-//! Cost: one xxHash of some 30 bytes and `bands × rows` multiplications of 64 bits a shingle; eight bytes a value. At
-//! 14 × 8, 45 MB/s on English technical prose, two thirds of the time for the permutations.
+//! `MinhashDedupSignature` of datatrove 0.10.1 with its default `MinhashConfig` for English: the
+//! words of [`simplify_text`] by spaCy's tokenizer ([`spacy`]), n-grams joined by one space and
+//! hashed by 64-bit xxHash, and permutations `(a·x + b) mod 2⁶⁴ mod (2⁶¹ − 1)` with a and b drawn
+//! by numpy's `RandomState`: as there, the product wraps before the prime divides it. Of 5,000
+//! technical documents all 560,000 values are the same, and of 12,000 with many near-duplicates all
+//! clusters. Departs in one point: there two documents meet in a band if all its rows are equal,
+//! here if a 64-bit hash of them is. Cost: one xxHash of some 30 bytes and `bands × rows`
+//! multiplications of 64 bits a shingle; eight bytes a value. At 14 × 8, 45 MB/s on English
+//! technical prose, two thirds of the time for the permutations.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 use xxhash_rust::xxh64::xxh64;
@@ -20,7 +21,8 @@ pub mod simplify;
 
 /// Replaces `out` by one hash for each n-gram of `text`, in order, with repeats.
 ///
-/// None if it has fewer than `ngram` words: datatrove writes no signature of such a document, and so always keeps it.
+/// None if it has fewer than `ngram` words: datatrove writes no signature of such a document, and
+/// so always keeps it.
 ///
 /// # Panics
 /// If `ngram` is 0.
@@ -69,13 +71,16 @@ pub struct MersenneMinHash {
 }
 
 impl MersenneMinHash {
-    /// The permutations of `MinhashConfig(num_buckets=bands, hashes_per_bucket=rows, seed=seed)`; numpy takes no greater
-    /// seeds than these.
+    /// The permutations of `MinhashConfig(num_buckets=bands, hashes_per_bucket=rows, seed=seed)`;
+    /// numpy takes no greater seeds than these.
     ///
     /// # Panics
     /// If `bands` or `rows` is 0.
     pub fn new(bands: usize, rows: usize, seed: u32) -> MersenneMinHash {
-        assert!(bands > 0 && rows > 0, "a signature has at least one band of one row");
+        assert!(
+            bands > 0 && rows > 0,
+            "a signature has at least one band of one row"
+        );
         let permutations = bands * rows;
         let mut random = RandomState::new(seed);
         let mut draw = |low| {
@@ -84,7 +89,12 @@ impl MersenneMinHash {
             drawn
         };
         let (a, b) = (draw(1), draw(0));
-        MersenneMinHash { rows, permutations, a, b }
+        MersenneMinHash {
+            rows,
+            permutations,
+            a,
+            b,
+        }
     }
 
     /// How many values a signature has: bands × rows.
@@ -92,33 +102,46 @@ impl MersenneMinHash {
         self.permutations
     }
 
-    /// Writes the signature of `shingles` (in any order, repeats allowed) to `out`: `bands × rows` values below 2⁶¹ − 1.
+    /// Writes the signature of `shingles` (in any order, repeats allowed) to `out`: `bands × rows`
+    /// values below 2⁶¹ − 1.
     ///
-    /// No shingles give `u64::MAX` throughout: a document without shingles has no near-duplicates and should get no keys.
+    /// No shingles give `u64::MAX` throughout: a document without shingles has no near-duplicates
+    /// and should get no keys.
     ///
     /// # Panics
     /// If `out` has another length.
     pub fn signature(&self, shingles: &[u64], out: &mut [u64]) {
-        assert_eq!(out.len(), self.permutations, "a signature has bands × rows values");
+        assert_eq!(
+            out.len(),
+            self.permutations,
+            "a signature has bands × rows values"
+        );
         for ((a, b), out) in self.a.iter().zip(&self.b).zip(out.chunks_mut(LANES)) {
             let mut least = [u64::MAX; LANES];
             for &shingle in shingles {
                 for k in 0..LANES {
-                    least[k] = least[k].min(remainder(shingle.wrapping_mul(a[k]).wrapping_add(b[k])));
+                    least[k] =
+                        least[k].min(remainder(shingle.wrapping_mul(a[k]).wrapping_add(b[k])));
                 }
             }
             out.copy_from_slice(&least[..out.len()]);
         }
     }
 
-    /// Replaces `out` by one key for each band of `signature`: documents that share one are candidates.
+    /// Replaces `out` by one key for each band of `signature`: documents that share one are
+    /// candidates.
     ///
-    /// The band's index seeds the hash, so keys of different bands differ even where their rows agree.
+    /// The band's index seeds the hash, so keys of different bands differ even where their rows
+    /// agree.
     ///
     /// # Panics
     /// If `signature` has another length than bands × rows.
     pub fn band_keys(&self, signature: &[u64], out: &mut Vec<u64>) {
-        assert_eq!(signature.len(), self.permutations, "a signature has bands × rows values");
+        assert_eq!(
+            signature.len(),
+            self.permutations,
+            "a signature has bands × rows values"
+        );
         out.clear();
         let mut bytes = Vec::with_capacity(8 * self.rows);
         for (band, rows) in signature.chunks_exact(self.rows).enumerate() {
@@ -137,7 +160,8 @@ fn remainder(x: u64) -> u64 {
     sum.min(sum.wrapping_sub(PRIME))
 }
 
-/// numpy's `RandomState`: MT19937 of Matsumoto and Nishimura 1998, as far as integers of 64 bits need it.
+/// numpy's `RandomState`: MT19937 of Matsumoto and Nishimura 1998, as far as integers of 64 bits
+/// need it.
 struct RandomState {
     state: [u32; 624],
     next: usize,
@@ -148,16 +172,24 @@ impl RandomState {
         let mut state = [seed; 624];
         for i in 1..state.len() {
             let before = state[i - 1];
-            state[i] = (before ^ before >> 30).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
+            state[i] = (before ^ before >> 30)
+                .wrapping_mul(1_812_433_253)
+                .wrapping_add(i as u32);
         }
-        RandomState { state, next: state.len() }
+        RandomState {
+            state,
+            next: state.len(),
+        }
     }
 
-    /// `randint(low, high + 1, dtype=uint64)` of a range of more than 2³² numbers: bits are masked, and drawn again if they
-    /// are too many.
+    /// `randint(low, high + 1, dtype=uint64)` of a range of more than 2³² numbers: bits are masked,
+    /// and drawn again if they are too many.
     fn integer(&mut self, low: u64, high: u64) -> u64 {
         let range = high - low;
-        debug_assert!(range > u64::from(u32::MAX), "numpy draws shorter ranges in another way");
+        debug_assert!(
+            range > u64::from(u32::MAX),
+            "numpy draws shorter ranges in another way"
+        );
         let mask = u64::MAX >> range.leading_zeros();
         loop {
             let bits = u64::from(self.next_u32()) << 32 | u64::from(self.next_u32());
@@ -194,13 +226,14 @@ impl RandomState {
 mod tests {
     use super::*;
 
-    // Expected values are what Python 3.11 gives with datatrove 0.10.1, spaCy 3.8.18, numpy 2.4.6 and xxhash 4.1 (to which
-    // its `xxhash64` must pass `data.encode()`: before version 4, strings were taken too):
+    // Expected values are what Python 3.11 gives with datatrove 0.10.1, spaCy 3.8.18, numpy 2.4.6
+    // and xxhash 4.1 (to which its `xxhash64` must pass `data.encode()`: before version 4, strings
+    // were taken too):
     //
-    //     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
-    //     step = MinhashDedupSignature(folder, MinhashConfig(num_buckets=bands, hashes_per_bucket=rows, seed=seed))
-    //     shingles = step.get_shingles(text)
-    //     signature = [value for bucket in step.get_signature(shingles) for value in bucket]
+    //     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature step =
+    //     MinhashDedupSignature(folder, MinhashConfig(num_buckets=bands, hashes_per_bucket=rows,
+    //     seed=seed)) shingles = step.get_shingles(text) signature = [value for bucket in
+    //     step.get_signature(shingles) for value in bucket]
 
     fn all(text: &str, ngram: usize) -> Vec<u64> {
         let mut out = vec![1, 2, 3];
@@ -218,12 +251,21 @@ mod tests {
     fn shingles_and_signatures_as_in_datatrove() {
         let check = |text, shingles: &[u64], values: [u64; 4]| {
             assert_eq!(all(text, 5), shingles, "{text:?}");
-            assert_eq!(signature(&MersenneMinHash::new(2, 2, 1), shingles), values, "{text:?}");
+            assert_eq!(
+                signature(&MersenneMinHash::new(2, 2, 1), shingles),
+                values,
+                "{text:?}"
+            );
         };
         check(
             "One two, THREE four: five!",
             &[16779001585721188446],
-            [38151631124376174, 2047025266682979156, 802068041359960822, 907770306610949943],
+            [
+                38151631124376174,
+                2047025266682979156,
+                802068041359960822,
+                907770306610949943,
+            ],
         );
         check(
             "a b c d e a b c d e",
@@ -235,7 +277,12 @@ mod tests {
                 12875204394958518295,
                 10121740836305097868,
             ],
-            [1033027025860099673, 425693732414479474, 202280287952638210, 11459655821407926],
+            [
+                1033027025860099673,
+                425693732414479474,
+                202280287952638210,
+                11459655821407926,
+            ],
         );
         check(
             "I can't pay 1,234.50€ on the 3rd of May; naïve Zoë won't. 👍🏽 e\u{301}té cannot שָׁלוֹם",
@@ -259,7 +306,12 @@ mod tests {
                 14132578395786657797,
                 14523194861271862063,
             ],
-            [131232170993351101, 14033188263687667, 116249299743131408, 57856391977146927],
+            [
+                131232170993351101,
+                14033188263687667,
+                116249299743131408,
+                57856391977146927,
+            ],
         );
     }
 
@@ -269,8 +321,15 @@ mod tests {
         let check = |bands, rows, seed, digest| {
             let values = signature(&MersenneMinHash::new(bands, rows, seed), &shingles);
             // xxh64_intdigest(numpy.array(signature, dtype="<u8").tobytes())
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            assert_eq!(xxh64(&bytes, 0), digest, "{bands} bands of {rows} rows, seed {seed}");
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            assert_eq!(
+                xxh64(&bytes, 0),
+                digest,
+                "{bands} bands of {rows} rows, seed {seed}"
+            );
         };
         check(1, 1, 0, 0xfe29_ad76_7f5f_1381);
         check(2, 3, 42, 0x0505_583b_0e36_d614);
@@ -281,10 +340,14 @@ mod tests {
 
     #[test]
     fn draws_are_those_of_numpy() {
-        // numpy.random.RandomState(1).randint(1, 2**61 - 1, dtype=numpy.uint64, size=3), and then randint(0, …, size=2)
+        // numpy.random.RandomState(1).randint(1, 2**61 - 1, dtype=numpy.uint64, size=3), and then
+        // randint(0, …, size=2)
         let mut random = RandomState::new(1);
         assert_eq!([1; 3].map(|low| random.integer(low, PRIME - 1)), DRAWS);
-        assert_eq!([0; 2].map(|low| random.integer(low, PRIME - 1)), [965365488286768773, 401325382989534144]);
+        assert_eq!(
+            [0; 2].map(|low| random.integer(low, PRIME - 1)),
+            [965365488286768773, 401325382989534144]
+        );
         // Numbers 998 and 999 that seed 2**32 - 1 gives.
         let mut random = RandomState::new(u32::MAX);
         let draws: Vec<u64> = (0..1000).map(|_| random.integer(1, PRIME - 1)).collect();
@@ -294,27 +357,53 @@ mod tests {
 
     #[test]
     fn remainders() {
-        for x in [0, 1, PRIME - 1, PRIME, PRIME + 1, 2 * PRIME - 1, 2 * PRIME, 7 << 61, 8 * PRIME, u64::MAX] {
+        for x in [
+            0,
+            1,
+            PRIME - 1,
+            PRIME,
+            PRIME + 1,
+            2 * PRIME - 1,
+            2 * PRIME,
+            7 << 61,
+            8 * PRIME,
+            u64::MAX,
+        ] {
             assert_eq!(remainder(x), x % PRIME, "{x}");
         }
     }
 
     #[test]
     fn fewer_words_than_n_give_nothing() {
-        for text in ["", "one", " \r\n\u{3000}", "one two three four", "… ! \u{301}"] {
+        for text in [
+            "",
+            "one",
+            " \r\n\u{3000}",
+            "one two three four",
+            "… ! \u{301}",
+        ] {
             assert_eq!(all(text, 5), [0; 0], "{text:?}");
         }
         assert_eq!(all("one", 1), [xxh64(b"one", 0)]);
         // "cannot" is two words.
         assert_eq!(all("You cannot.", 3), [xxh64(b"you can not", 0)]);
-        assert_eq!(signature(&MersenneMinHash::new(3, 5, 1), &[]), [u64::MAX; 15]);
+        assert_eq!(
+            signature(&MersenneMinHash::new(3, 5, 1), &[]),
+            [u64::MAX; 15]
+        );
     }
 
     #[test]
     fn order_and_repeats_do_not_matter_but_the_seed_does() {
         let hash = MersenneMinHash::new(14, 8, 1);
-        assert_eq!(signature(&hash, &[5, 6, 7]), signature(&hash, &[7, 5, 5, 6, 7]));
-        assert_ne!(signature(&hash, &[5, 6, 7]), signature(&MersenneMinHash::new(14, 8, 2), &[5, 6, 7]));
+        assert_eq!(
+            signature(&hash, &[5, 6, 7]),
+            signature(&hash, &[7, 5, 5, 6, 7])
+        );
+        assert_ne!(
+            signature(&hash, &[5, 6, 7]),
+            signature(&MersenneMinHash::new(14, 8, 2), &[5, 6, 7])
+        );
     }
 
     #[test]
@@ -331,6 +420,9 @@ mod tests {
         // Equal rows in two bands give two keys.
         assert_ne!(a[0], a[1]);
         assert_eq!(a.len(), 3);
-        assert_eq!(a[1], xxh3_64_with_seed(&[1u64.to_le_bytes(), 2u64.to_le_bytes()].concat(), 1));
+        assert_eq!(
+            a[1],
+            xxh3_64_with_seed(&[1u64.to_le_bytes(), 2u64.to_le_bytes()].concat(), 1)
+        );
     }
 }

@@ -1,14 +1,16 @@
 //! The simplified text whose words datatrove's MinHash compares.
 //!
-//! `simplify_text` of datatrove 0.10.1 with its default `TextNormConfig`: lower case; a number becomes `0`; punctuation
-//! becomes a space; white space becomes one space; NFD without nonspacing marks. That NFD comes last shows: a mark between
-//! two spaces leaves both, and `≠` leaves `=`. All ASCII but letters and digits is punctuation; of other characters only
-//! those that are listed, so `•` and `·` stay.
+//! `simplify_text` of datatrove 0.10.1 with its default `TextNormConfig`: lower case; a number
+//! becomes `0`; punctuation becomes a space; white space becomes one space; NFD without nonspacing
+//! marks. That NFD comes last shows: a mark between two spaces leaves both, and `≠` leaves `=`. All
+//! ASCII but letters and digits is punctuation; of other characters only those that are listed, so
+//! `•` and `·` stay.
 //!
-//! The result is the same for every scalar value and for 5,000 technical documents. Lower case, white space, marks and
-//! their order are those of CPython 3.11 (Unicode 14.0.0), digits those of the package `regex` 2026.11.15, which is newer;
-//! `unicode-normalization` is newer than both and is held back here.
-//! Cost: one pass over ASCII, one more for the lower case of other texts; 320 MB/s on English technical prose.
+//! The result is the same for every scalar value and for 5,000 technical documents. Lower case,
+//! white space, marks and their order are those of CPython 3.11 (Unicode 14.0.0), digits those of
+//! the package `regex` 2026.11.15, which is newer; `unicode-normalization` is newer than both and
+//! is held back here. Cost: one pass over ASCII, one more for the lower case of other texts; 320
+//! MB/s on English technical prose.
 
 use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
 
@@ -25,7 +27,11 @@ use crate::python::{self, line_chars};
 pub fn simplify_text(text: &str) -> String {
     let lowered = (!text.is_ascii()).then(|| python::lower(text));
     let text = lowered.as_deref().unwrap_or(text);
-    let mut out = Simplified { text: Vec::with_capacity(text.len()), after_space: true, marks: Vec::new() };
+    let mut out = Simplified {
+        text: Vec::with_capacity(text.len()),
+        after_space: true,
+        marks: Vec::new(),
+    };
     let mut at = 0;
     while let Some(c) = char_at(text, at) {
         if c.is_ascii() {
@@ -48,7 +54,11 @@ static SIMPLE: [u8; 256] = {
     while b < 128 {
         let byte = b as u8;
         if byte.is_ascii_alphanumeric() {
-            simple[b] = if byte.is_ascii_digit() { b'0' } else { byte.to_ascii_lowercase() };
+            simple[b] = if byte.is_ascii_digit() {
+                b'0'
+            } else {
+                byte.to_ascii_lowercase()
+            };
         }
         b += 1;
     }
@@ -63,14 +73,23 @@ fn char_at(text: &str, at: usize) -> Option<char> {
 /// The end of `\p{Nd}+([.,،٫⎖⎗⎘]\p{Nd}+)?`, which matches at `at`.
 fn number_end(text: &str, at: usize) -> usize {
     let end = digits_end(text, at);
-    let Some(c @ ('.' | ',' | '،' | '٫' | '⎖' | '⎗' | '⎘')) = char_at(text, end) else { return end };
+    let Some(c @ ('.' | ',' | '،' | '٫' | '⎖' | '⎗' | '⎘')) = char_at(text, end) else {
+        return end;
+    };
     let decimals = end + c.len_utf8();
     let decimals_end = digits_end(text, decimals);
-    if decimals_end > decimals { decimals_end } else { end }
+    if decimals_end > decimals {
+        decimals_end
+    } else {
+        end
+    }
 }
 
 fn digits_end(text: &str, at: usize) -> usize {
-    text[at..].char_indices().find(|&(_, c)| !is_digit(c)).map_or(text.len(), |(len, _)| at + len)
+    text[at..]
+        .char_indices()
+        .find(|&(_, c)| !is_digit(c))
+        .map_or(text.len(), |(len, _)| at + len)
 }
 
 /// `\p{Nd}` of the package `regex`: `isdecimal()`, and what Unicode 15 to 17 added.
@@ -92,9 +111,30 @@ fn is_newer_digit(c: char) -> bool {
 
 /// `PUNCTUATION` of datatrove beyond ASCII, without `１`, which is a number before.
 fn is_punctuation(c: char) -> bool {
-    matches!(c, '\u{80}'..='\u{9f}' | '«' | '´' | '»' | '–' | '—' | '’' | '“' | '”' | '„' | '…' | '∶' | '━' | '►')
-        || matches!(c, '、' | '。' | '〈' | '〉' | '《' | '》' | '「' | '」' | '【' | '】')
-        || matches!(c, '！' | '％' | '（' | '）' | '，' | '．' | '：' | '；' | '？' | '～')
+    matches!(
+        c,
+        '\u{80}'
+            ..='\u{9f}'
+                | '«'
+                | '´'
+                | '»'
+                | '–'
+                | '—'
+                | '’'
+                | '“'
+                | '”'
+                | '„'
+                | '…'
+                | '∶'
+                | '━'
+                | '►'
+    ) || matches!(
+        c,
+        '、' | '。' | '〈' | '〉' | '《' | '》' | '「' | '」' | '【' | '】'
+    ) || matches!(
+        c,
+        '！' | '％' | '（' | '）' | '，' | '．' | '：' | '；' | '？' | '～'
+    )
 }
 
 fn is_nonspacing(c: char) -> bool {
@@ -113,7 +153,8 @@ fn is_newer_composite(c: char) -> bool {
 fn spacing_class(c: char) -> u8 {
     match c {
         '\u{16ff0}' | '\u{16ff1}' => 6,
-        '\u{1715}' | '\u{1734}' | '\u{1b44}' | '\u{1baa}' | '\u{1bf2}' | '\u{1bf3}' | '\u{a953}' | '\u{a9c0}' => 9,
+        '\u{1715}' | '\u{1734}' | '\u{1b44}' | '\u{1baa}' | '\u{1bf2}' | '\u{1bf3}'
+        | '\u{a953}' | '\u{a9c0}' => 9,
         '\u{111c0}' | '\u{11235}' | '\u{1134d}' | '\u{116b6}' | '\u{1193d}' => 9,
         '\u{1d165}' | '\u{1d166}' | '\u{1d16e}'..='\u{1d172}' => 216,
         '\u{302e}' | '\u{302f}' => 224,
@@ -132,22 +173,31 @@ struct Simplified {
 }
 
 impl Simplified {
-    /// Appends what the ASCII at `start` becomes, and gives its end, which is later if a number goes on.
+    /// Appends what the ASCII at `start` becomes, and gives its end, which is later if a number
+    /// goes on.
     fn push_ascii(&mut self, text: &str, start: usize) -> usize {
         self.order_marks();
         let bytes = text.as_bytes();
-        let end = bytes[start..].iter().position(|b| !b.is_ascii()).map_or(bytes.len(), |len| start + len);
+        let end = bytes[start..]
+            .iter()
+            .position(|b| !b.is_ascii())
+            .map_or(bytes.len(), |len| start + len);
         let mut len = self.text.len();
         self.text.resize(len + end - start, 0);
         let mut after_space = self.after_space;
         let mut at = start;
         while at < end {
-            // A space that adds nothing is written over, which costs less than to ask for every byte.
+            // A space that adds nothing is written over, which costs less than to ask for every
+            // byte.
             let simple = SIMPLE[bytes[at] as usize];
             self.text[len] = simple;
             len += usize::from(simple != b' ' || !after_space);
             after_space = simple == b' ';
-            at = if simple == b'0' { number_end(text, at) } else { at + 1 };
+            at = if simple == b'0' {
+                number_end(text, at)
+            } else {
+                at + 1
+            };
         }
         self.text.truncate(len);
         self.after_space = after_space;
@@ -189,7 +239,8 @@ impl Simplified {
         match spacing_class(part) {
             0 => {
                 self.order_marks();
-                self.text.extend_from_slice(part.encode_utf8(&mut [0; 4]).as_bytes());
+                self.text
+                    .extend_from_slice(part.encode_utf8(&mut [0; 4]).as_bytes());
             }
             class => self.marks.push((class, part)),
         }
@@ -201,17 +252,23 @@ impl Simplified {
         if !self.marks.is_empty() {
             self.marks.sort_by_key(|&(class, _)| class);
             for (_, mark) in self.marks.drain(..) {
-                self.text.extend_from_slice(mark.encode_utf8(&mut [0; 4]).as_bytes());
+                self.text
+                    .extend_from_slice(mark.encode_utf8(&mut [0; 4]).as_bytes());
             }
         }
     }
 
-    /// The text without spaces at its ends; at the start only a mark that was left out lets one stand.
+    /// The text without spaces at its ends; at the start only a mark that was left out lets one
+    /// stand.
     fn finish(mut self) -> String {
         self.order_marks();
         let text = String::from_utf8(self.text).expect("made of whole characters");
         let trimmed = text.trim_matches(' ');
-        if trimmed.len() == text.len() { text } else { trimmed.to_string() }
+        if trimmed.len() == text.len() {
+            text
+        } else {
+            trimmed.to_string()
+        }
     }
 }
 
@@ -220,7 +277,8 @@ mod tests {
     use super::*;
     use xxhash_rust::xxh64::Xxh64;
 
-    // Expected values are what Python 3.11 gives with datatrove 0.10.1, regex 2026.11.15 and xxhash:
+    // Expected values are what Python 3.11 gives with datatrove 0.10.1, regex 2026.11.15 and
+    // xxhash:
     //
     //     from datatrove.utils.text import simplify_text
 
@@ -236,7 +294,8 @@ mod tests {
 
     #[test]
     fn every_scalar_becomes_what_it_does_in_datatrove() {
-        let all = |before, after| digest(('\0'..=char::MAX).map(move |c| format!("{before}{c}{after}")));
+        let all =
+            |before, after| digest(('\0'..=char::MAX).map(move |c| format!("{before}{c}{after}")));
         assert_eq!(all('a', 'b'), 0x8b2e_c541_949d_2a8c);
         assert_eq!(all('1', '2'), 0x2c51_d6ca_6bd9_3b16);
     }
@@ -244,12 +303,18 @@ mod tests {
     #[test]
     fn marks_are_ordered_and_left_out_as_in_datatrove() {
         // All strings of four of these: ("".join(p) for p in itertools.product(chars, repeat=4)).
-        let chars: Vec<char> = " a0,\u{301}\u{327}\u{93f}\u{d4a}\u{16ff0}\u{1b44}\u{302e}\u{1d165}\u{1d16d}\u{1d160}\
+        let chars: Vec<char> =
+            " a0,\u{301}\u{327}\u{93f}\u{d4a}\u{16ff0}\u{1b44}\u{302e}\u{1d165}\u{1d16d}\u{1d160}\
             \u{fb1e}\u{bcd}\u{a802}é가≠Σ"
-            .chars()
-            .collect();
+                .chars()
+                .collect();
         let n = chars.len();
-        let of = |i: usize| [i / n.pow(3), i / n.pow(2) % n, i / n % n, i % n].map(|k| chars[k]).iter().collect();
+        let of = |i: usize| {
+            [i / n.pow(3), i / n.pow(2) % n, i / n % n, i % n]
+                .map(|k| chars[k])
+                .iter()
+                .collect()
+        };
         assert_eq!(digest((0..n.pow(4)).map(of)), 0xac0d_78dc_a8ee_b31d);
     }
 
@@ -260,28 +325,46 @@ mod tests {
         }
         assert_eq!(simplify_text("a \u{301} b"), "a  b");
         assert_eq!(simplify_text(" \u{301} \u{301} a \u{301}"), "a");
-        assert_eq!(simplify_text("a\0b\u{1c}c\u{7f}d\u{85}e\u{a0}f"), "a b c d e f");
+        assert_eq!(
+            simplify_text("a\0b\u{1c}c\u{7f}d\u{85}e\u{a0}f"),
+            "a b c d e f"
+        );
     }
 
     #[test]
     fn numbers() {
-        assert_eq!(simplify_text("1,234.5 3.14.15 v1.2.3 7, 8."), "0 0 0 0 v0 0 0 0");
-        assert_eq!(simplify_text("٣٫١٤ १२.५ 1٫5 1،5 1⎖5 ² ½ Ⅳ １２％"), "0 0 0 0 0 ² ½ ⅳ 0");
+        assert_eq!(
+            simplify_text("1,234.5 3.14.15 v1.2.3 7, 8."),
+            "0 0 0 0 v0 0 0 0"
+        );
+        assert_eq!(
+            simplify_text("٣٫١٤ १२.५ 1٫5 1،5 1⎖5 ² ½ Ⅳ １２％"),
+            "0 0 0 0 0 ² ½ ⅳ 0"
+        );
     }
 
     #[test]
     fn letters_and_marks() {
         assert_eq!(simplify_text("don't — “STOP”: x_y"), "don t stop x y");
         assert_eq!(simplify_text("ΑΣ ΑΣΑ İstanbul ẞ Å"), "ας ασα istanbul ß a");
-        assert_eq!(simplify_text("naïve Zoë e\u{301}té ﬁ Å"), "naive zoe ete ﬁ a");
+        assert_eq!(
+            simplify_text("naïve Zoë e\u{301}té ﬁ Å"),
+            "naive zoe ete ﬁ a"
+        );
         assert_eq!(simplify_text("שָׁלוֹם"), "שלום");
-        assert_eq!(simplify_text("한글 か゛が"), "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af} か゛か");
+        assert_eq!(
+            simplify_text("한글 か゛が"),
+            "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af} か゛か"
+        );
         assert_eq!(simplify_text("👍🏽 a\u{200b}b•c·d"), "👍🏽 a\u{200b}b•c·d");
     }
 
     #[test]
     fn punctuation_that_only_decomposition_brings_stays() {
-        assert_eq!(simplify_text("a≠b c≮d x\u{37e}y \u{1fef} \u{2329}z"), "a=b c<d x;y ` 〈z");
+        assert_eq!(
+            simplify_text("a≠b c≮d x\u{37e}y \u{1fef} \u{2329}z"),
+            "a=b c<d x;y ` 〈z"
+        );
     }
 
     #[test]
@@ -291,6 +374,11 @@ mod tests {
         assert_eq!(simplify_text(&"1".repeat(MB)), "0");
         assert_eq!(simplify_text(&"1.".repeat(MB)).len(), MB - 1);
         assert_eq!(simplify_text(&" \u{301}".repeat(MB)), "");
-        assert_eq!(simplify_text(&"\u{1d165}\u{16ff0}".repeat(1 << 17)).chars().count(), 1 << 18);
+        assert_eq!(
+            simplify_text(&"\u{1d165}\u{16ff0}".repeat(1 << 17))
+                .chars()
+                .count(),
+            1 << 18
+        );
     }
 }

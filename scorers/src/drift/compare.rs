@@ -1,19 +1,22 @@
 //! A run's distribution against a baseline's, with intervals that know that documents share hosts.
 //!
-//! Each metric's interval is a basic bootstrap interval (Davison & Hinkley 1997, §5.2): metrics of noise are not zero but grow by
-//! the noise on each resampling as they did on sampling, so `2·value − quantiles` and the debiased `2·value − mean` take it out.
-//! For PSI that is the subtraction of (B − 1)(1/n + 1/m) at effective sizes, which a test asserts. The run is resampled by
-//! clusters of hosts. The baseline's hosts are not kept: it is taken to vary as the run does, in the same directions, scaled to its
-//! own effective size, by a second resampling of the run. Bounds below zero are zero. Close to zero the interval is wider than it
-//! need be, as the bootstrap adds its noise to the sample's.
+//! Each metric's interval is a basic bootstrap interval (Davison & Hinkley 1997, §5.2): metrics of
+//! noise are not zero but grow by the noise on each resampling as they did on sampling, so
+//! `2·value − quantiles` and the debiased `2·value − mean` take it out. For PSI that is the
+//! subtraction of (B − 1)(1/n + 1/m) at effective sizes, which a test asserts. The run is resampled
+//! by clusters of hosts. The baseline's hosts are not kept: it is taken to vary as the run does, in
+//! the same directions, scaled to its own effective size, by a second resampling of the run. Bounds
+//! below zero are zero. Close to zero the interval is wider than it need be, as the bootstrap adds
+//! its noise to the sample's.
 //!
-//! Bins with fewer than five documents expected in the smaller side are merged with the next. Expected is the share of both sides
-//! together, as in a χ² test of homogeneity, so a bin that was empty and no longer is remains one. P-values are PSI over
-//! (1/n + 1/m) as χ² with B − 1 degrees of freedom (Yurdakul & Naranjo 2020) and Smirnov's, both at effective sizes (Rao & Scott's
+//! Bins with fewer than five documents expected in the smaller side are merged with the next.
+//! Expected is the share of both sides together, as in a χ² test of homogeneity, so a bin that was
+//! empty and no longer is remains one. P-values are PSI over (1/n + 1/m) as χ² with B − 1 degrees
+//! of freedom (Yurdakul & Naranjo 2020) and Smirnov's, both at effective sizes (Rao & Scott's
 //! correction of first order: too small where hosts differ in their mean and in little else).
 //!
-//! Randomness is keyed by (seed, replicate), so threads have no say; replicates run in rayon's pool. Cost: twice clusters × cells
-//! a replicate.
+//! Randomness is keyed by (seed, replicate), so threads have no say; replicates run in rayon's
+//! pool. Cost: twice clusters × cells a replicate.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -33,8 +36,8 @@ const EXPECTED_MIN: f64 = 5.0;
 pub struct Settings {
     /// Bootstrap samples, 200 to 1000.
     pub replicates: u32,
-    /// Probability that an interval covers, both sides together: 0.9 makes each bound a test at 5 %, as equivalence tests are
-    /// (TOST, Schuirmann 1987).
+    /// Probability that an interval covers, both sides together: 0.9 makes each bound a test at 5
+    /// %, as equivalence tests are (TOST, Schuirmann 1987).
     pub confidence: f64,
     /// Key of the resampling.
     pub seed: u64,
@@ -42,7 +45,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { replicates: 400, confidence: 0.9, seed: 0 }
+        Settings {
+            replicates: 400,
+            confidence: 0.9,
+            seed: 0,
+        }
     }
 }
 
@@ -74,8 +81,8 @@ pub struct Comparison {
     pub bins: u32,
     /// Share of what is not scored.
     pub not_scored: [f64; 2],
-    /// Mean of the run's scores less that of the baseline's, in the baseline's standard deviations; none where that is 0.
-    /// Each document counts once.
+    /// Mean of the run's scores less that of the baseline's, in the baseline's standard deviations;
+    /// none where that is 0. Each document counts once.
     pub mean_shift: Option<f64>,
     /// Population stability index over bins.
     pub psi: Estimate,
@@ -83,7 +90,8 @@ pub struct Comparison {
     pub jensen_shannon: Estimate,
     /// Kolmogorov–Smirnov over cells, of what is scored.
     pub ks: Estimate,
-    /// Wasserstein-1 in the baseline's standard deviations, of what is scored; none where that is 0.
+    /// Wasserstein-1 in the baseline's standard deviations, of what is scored; none where that is
+    /// 0.
     pub wasserstein: Option<Estimate>,
     /// P-value of the PSI if nothing changed.
     pub psi_p: f64,
@@ -112,7 +120,12 @@ fn noise(sizes: [f64; 2]) -> f64 {
 ///
 /// # Errors
 /// If the summary is malformed, the counts are over other bins, or one side has nothing to weigh.
-pub fn compare(baseline: &Summary, run: &Tally, weight: Weight, settings: &Settings) -> Result<Comparison, DriftError> {
+pub fn compare(
+    baseline: &Summary,
+    run: &Tally,
+    weight: Weight,
+    settings: &Settings,
+) -> Result<Comparison, DriftError> {
     baseline.check()?;
     let (expected, found) = (baseline.counts.docs.len(), run.counts.docs.len());
     if expected != found {
@@ -120,11 +133,20 @@ pub fn compare(baseline: &Summary, run: &Tally, weight: Weight, settings: &Setti
     }
     let was = shares(baseline.counts.by(weight)).ok_or(DriftError::Empty { side: "baseline" })?;
     let is = shares(run.counts.by(weight)).ok_or(DriftError::Empty { side: "run" })?;
-    let effective = [baseline.effective(weight), run.effective(&baseline.bins, weight)];
+    let effective = [
+        baseline.effective(weight),
+        run.effective(&baseline.bins, weight),
+    ];
     let ruler = Ruler::new(baseline, run);
     let values = ruler.measure(&was, &is);
     let resampled = resample([&was, &is], effective, run, weight, settings, &ruler);
-    let estimate = |metric: usize| estimate(values[metric], resampled.iter().map(|found| found[metric]), settings);
+    let estimate = |metric: usize| {
+        estimate(
+            values[metric],
+            resampled.iter().map(|found| found[metric]),
+            settings,
+        )
+    };
     let scored = |shares: &[f64]| 1.0 - shares[shares.len() - 1];
     let root = noise([effective[0] * scored(&was), effective[1] * scored(&is)]).sqrt();
     let df = ruler.bins as f64 - 1.0;
@@ -135,7 +157,8 @@ pub fn compare(baseline: &Summary, run: &Tally, weight: Weight, settings: &Setti
         clusters: [baseline.clusters, run.clusters.len() as u32],
         bins: ruler.bins as u32,
         not_scored: [1.0 - scored(&was), 1.0 - scored(&is)],
-        mean_shift: (baseline.sd > 0.0).then(|| (run.moments(&baseline.bins)[0] - baseline.mean) / baseline.sd),
+        mean_shift: (baseline.sd > 0.0)
+            .then(|| (run.moments(&baseline.bins)[0] - baseline.mean) / baseline.sd),
         psi: estimate(0),
         jensen_shannon: estimate(1),
         ks: estimate(2),
@@ -148,7 +171,12 @@ pub fn compare(baseline: &Summary, run: &Tally, weight: Weight, settings: &Setti
 /// Shares of a whole; `None` of nothing.
 fn shares(counts: &[u64]) -> Option<Vec<f64>> {
     let total: u64 = counts.iter().sum();
-    (total > 0).then(|| counts.iter().map(|&own| own as f64 / total as f64).collect())
+    (total > 0).then(|| {
+        counts
+            .iter()
+            .map(|&own| own as f64 / total as f64)
+            .collect()
+    })
 }
 
 /// What shares over cells are measured with.
@@ -162,22 +190,41 @@ struct Ruler<'a> {
 
 impl Ruler<'_> {
     fn new<'a>(baseline: &'a Summary, run: &Tally) -> Ruler<'a> {
-        let map = merged(&baseline.bins.bins(), &baseline.counts.docs, &run.counts.docs);
+        let map = merged(
+            &baseline.bins.bins(),
+            &baseline.counts.docs,
+            &run.counts.docs,
+        );
         let bins = map.last().map_or(0, |last| last + 1);
-        Ruler { map, bins, centers: &baseline.bins.centers, sd: baseline.sd }
+        Ruler {
+            map,
+            bins,
+            centers: &baseline.bins.centers,
+            sd: baseline.sd,
+        }
     }
 
     /// PSI, JS, KS, Wasserstein.
     fn measure(&self, p: &[f64], q: &[f64]) -> [f64; 4] {
         let (bins_p, bins_q) = (self.binned(p), self.binned(q));
         let (psi, js) = (psi(&bins_p, &bins_q), jensen_shannon(&bins_p, &bins_q));
-        let (Some(p), Some(q)) = (scored(p), scored(q)) else { return [psi, js, 0.0, 0.0] };
-        [psi, js, kolmogorov_smirnov(&p, &q), wasserstein(&p, &q, self.centers) / self.sd]
+        let (Some(p), Some(q)) = (scored(p), scored(q)) else {
+            return [psi, js, 0.0, 0.0];
+        };
+        [
+            psi,
+            js,
+            kolmogorov_smirnov(&p, &q),
+            wasserstein(&p, &q, self.centers) / self.sd,
+        ]
     }
 
     fn binned(&self, shares: &[f64]) -> Vec<f64> {
         let mut bins = vec![0.0; self.bins];
-        self.map.iter().zip(shares).for_each(|(&bin, share)| bins[bin] += share);
+        self.map
+            .iter()
+            .zip(shares)
+            .for_each(|(&bin, share)| bins[bin] += share);
         bins
     }
 }
@@ -189,12 +236,15 @@ fn scored(shares: &[f64]) -> Option<Vec<f64>> {
     (sum > 0.0).then(|| scored.iter().map(|share| share / sum).collect())
 }
 
-/// The bin of each cell after bins with too few expected documents joined the next, and the last the one before.
+/// The bin of each cell after bins with too few expected documents joined the next, and the last
+/// the one before.
 fn merged(map: &[usize], was: &[u64], is: &[u64]) -> Vec<usize> {
     let totals = [was.iter().sum::<u64>(), is.iter().sum()];
     let part = totals[0].min(totals[1]) as f64 / (totals[0] + totals[1]).max(1) as f64;
     let mut expected = vec![0.0; map.last().map_or(0, |last| last + 1)];
-    map.iter().zip(was.iter().zip(is)).for_each(|(&bin, (a, b))| expected[bin] += (a + b) as f64 * part);
+    map.iter()
+        .zip(was.iter().zip(is))
+        .for_each(|(&bin, (a, b))| expected[bin] += (a + b) as f64 * part);
     let (mut to, mut bin, mut gathered) = (Vec::new(), 0usize, 0.0);
     for own in expected {
         to.push(bin);
@@ -204,7 +254,8 @@ fn merged(map: &[usize], was: &[u64], is: &[u64]) -> Vec<usize> {
         }
     }
     // What is gathered last may not suffice.
-    to.iter_mut().for_each(|own| *own = (*own).min(bin.saturating_sub(1)));
+    to.iter_mut()
+        .for_each(|own| *own = (*own).min(bin.saturating_sub(1)));
     map.iter().map(|&own| to[own]).collect()
 }
 
@@ -219,16 +270,29 @@ fn resample(
 ) -> Vec<[f64; 4]> {
     let row = |counts: &Counts| counts.by(weight).iter().map(|&own| own as f64).collect();
     // Clusters without a token have no say, and could be all that is drawn.
-    let rows: Vec<Vec<f64>> = run.clusters.values().filter(|counts| counts.total(weight) > 0).map(row).collect();
+    let rows: Vec<Vec<f64>> = run
+        .clusters
+        .values()
+        .filter(|counts| counts.total(weight) > 0)
+        .map(row)
+        .collect();
     let scale = (effective[1] / effective[0]).sqrt();
     let replicate = |number: u32| {
         let mut random = Random::keyed(settings.seed, number);
         let [run, other] = [(); 2].map(|()| normalized(resampled_rows(&rows, &mut random)));
         let noise = other.iter().zip(is).map(|(other, is)| scale * (other - is));
-        let baseline = normalized(was.iter().zip(noise).map(|(was, noise)| (was + noise).max(0.0)).collect());
+        let baseline = normalized(
+            was.iter()
+                .zip(noise)
+                .map(|(was, noise)| (was + noise).max(0.0))
+                .collect(),
+        );
         ruler.measure(&baseline, &run)
     };
-    (0..settings.replicates.max(1)).into_par_iter().map(replicate).collect()
+    (0..settings.replicates.max(1))
+        .into_par_iter()
+        .map(replicate)
+        .collect()
 }
 
 /// The sum of as many rows as there are, drawn with replacement.
@@ -237,7 +301,9 @@ fn resampled_rows(rows: &[Vec<f64>], random: &mut Random) -> Vec<f64> {
     (0..rows.len()).for_each(|_| times[random.below(rows.len())] += 1);
     let mut sum = vec![0.0; rows[0].len()];
     for (row, times) in rows.iter().zip(times).filter(|(_, times)| *times > 0) {
-        sum.iter_mut().zip(row).for_each(|(sum, own)| *sum += own * f64::from(times));
+        sum.iter_mut()
+            .zip(row)
+            .for_each(|(sum, own)| *sum += own * f64::from(times));
     }
     sum
 }
@@ -254,8 +320,14 @@ fn estimate(value: f64, replicates: impl Iterator<Item = f64>, settings: &Settin
     let quantile = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
     let tail = (1.0 - settings.confidence) / 2.0;
     let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
-    let [debiased, low, high] = [mean, quantile(1.0 - tail), quantile(tail)].map(|at| (2.0 * value - at).max(0.0));
-    Estimate { value, debiased, low, high }
+    let [debiased, low, high] =
+        [mean, quantile(1.0 - tail), quantile(tail)].map(|at| (2.0 * value - at).max(0.0));
+    Estimate {
+        value,
+        debiased,
+        low,
+        high,
+    }
 }
 
 /// SplitMix64 (Steele et al. 2014), started from a key.
@@ -294,8 +366,15 @@ mod tests {
     use super::super::bins::Bins;
     use super::*;
 
-    /// `n` documents of normal scores; `per_host` share a host and a part `shared` of their variance.
-    pub(crate) fn normal(n: usize, shift: f64, per_host: usize, shared: f64, seed: u64) -> Vec<(f64, u16)> {
+    /// `n` documents of normal scores; `per_host` share a host and a part `shared` of their
+    /// variance.
+    pub(crate) fn normal(
+        n: usize,
+        shift: f64,
+        per_host: usize,
+        shared: f64,
+        seed: u64,
+    ) -> Vec<(f64, u16)> {
         let (mut random, mut host) = (Random::keyed(seed, 7), 0.0);
         let mut draw = |at: usize| {
             if at.is_multiple_of(per_host) {
@@ -309,7 +388,8 @@ mod tests {
 
     pub(crate) fn tally(bins: &Bins, rows: &[(f64, u16)]) -> Tally {
         let mut tally = Tally::new(bins);
-        rows.iter().for_each(|&(score, cluster)| tally.add(bins, Some(score), 100, cluster));
+        rows.iter()
+            .for_each(|&(score, cluster)| tally.add(bins, Some(score), 100, cluster));
         tally
     }
 
@@ -319,17 +399,37 @@ mod tests {
     }
 
     pub(crate) fn against(baseline: &Summary, rows: &[(f64, u16)]) -> Comparison {
-        compare(baseline, &tally(&baseline.bins, rows), Weight::Documents, &Settings::default()).expect("fits")
+        compare(
+            baseline,
+            &tally(&baseline.bins, rows),
+            Weight::Documents,
+            &Settings::default(),
+        )
+        .expect("fits")
     }
 
     #[test]
     fn all_metrics_see_a_shift_and_their_intervals_cover_it() {
-        let found = against(&summary(&normal(50_000, 0.0, 1, 0.0, 1)), &normal(50_000, 0.2, 1, 0.0, 2));
-        assert_eq!((found.documents, found.bins, found.not_scored), ([50_000; 2], 20, [0.0; 2]));
+        let found = against(
+            &summary(&normal(50_000, 0.0, 1, 0.0, 1)),
+            &normal(50_000, 0.2, 1, 0.0, 2),
+        );
+        assert_eq!(
+            (found.documents, found.bins, found.not_scored),
+            ([50_000; 2], 20, [0.0; 2])
+        );
         let wasserstein = found.wasserstein.expect("the baseline varies");
-        let truth = [(found.psi, 0.039), (found.jensen_shannon, 0.084), (found.ks, 0.0797), (wasserstein, 0.2)];
+        let truth = [
+            (found.psi, 0.039),
+            (found.jensen_shannon, 0.084),
+            (found.ks, 0.0797),
+            (wasserstein, 0.2),
+        ];
         for (estimate, truth) in truth {
-            assert!(estimate.low < truth && truth < estimate.high, "{estimate:?} {truth}");
+            assert!(
+                estimate.low < truth && truth < estimate.high,
+                "{estimate:?} {truth}"
+            );
             assert!(estimate.high - estimate.low < 0.4 * truth, "{estimate:?}");
         }
         assert!((found.mean_shift.expect("the baseline varies") - 0.2).abs() < 0.02);
@@ -341,7 +441,11 @@ mod tests {
         let baseline = summary(&normal(20_000, 0.0, 1, 0.0, 1));
         let found = against(&baseline, &normal(10_000, 0.1, 1, 0.0, 2));
         let subtracted = found.psi.value - found.psi.debiased;
-        assert!((subtracted / found.noise() - 1.0).abs() < 0.1, "{subtracted} for {}", found.noise());
+        assert!(
+            (subtracted / found.noise() - 1.0).abs() < 0.1,
+            "{subtracted} for {}",
+            found.noise()
+        );
     }
 
     #[test]
@@ -351,19 +455,39 @@ mod tests {
         let shared = against(&baseline, &normal(20_000, 0.1, 20, 0.8, 2));
         let width = |found: &Comparison| found.psi.high - found.psi.low;
         let worth = |found: &Comparison| found.effective[1] / found.documents[1] as f64;
-        assert!(worth(&own) > 0.9 && worth(&shared) < 0.5, "{} {}", worth(&own), worth(&shared));
-        assert!(own.design_effect() < 1.1 && shared.design_effect() > 1.5, "{}", shared.design_effect());
-        assert!(width(&shared) > 1.5 * width(&own), "{} {}", width(&shared), width(&own));
+        assert!(
+            worth(&own) > 0.9 && worth(&shared) < 0.5,
+            "{} {}",
+            worth(&own),
+            worth(&shared)
+        );
+        assert!(
+            own.design_effect() < 1.1 && shared.design_effect() > 1.5,
+            "{}",
+            shared.design_effect()
+        );
+        assert!(
+            width(&shared) > 1.5 * width(&own),
+            "{} {}",
+            width(&shared),
+            width(&own)
+        );
         assert!(shared.psi_p > own.psi_p);
     }
 
     #[test]
     fn the_order_of_rows_and_the_number_of_threads_do_not_matter() {
-        let (baseline, mut rows) = (summary(&normal(3000, 0.0, 3, 0.2, 1)), normal(3000, 0.1, 3, 0.2, 2));
+        let (baseline, mut rows) = (
+            summary(&normal(3000, 0.0, 3, 0.2, 1)),
+            normal(3000, 0.1, 3, 0.2, 2),
+        );
         let found = against(&baseline, &rows);
         rows.reverse();
         assert_eq!(against(&baseline, &rows), found);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .expect("a thread");
         assert_eq!(pool.install(|| against(&baseline, &rows)), found);
     }
 
@@ -376,14 +500,25 @@ mod tests {
             run.add(&baseline.bins, (at % 20 > 0).then_some(score), 100, cluster);
         }
         let found = compare(&baseline, &run, Weight::Tokens, &Settings::default()).expect("fits");
-        assert_eq!((found.bins, found.not_scored), (21, [0.0, 0.050000000000000044]));
+        assert_eq!(
+            (found.bins, found.not_scored),
+            (21, [0.0, 0.050000000000000044])
+        );
         assert!(found.psi.low > 0.3 && found.ks.high < 0.01, "{found:?}");
         let nothing = Tally::new(&baseline.bins);
-        let error = compare(&baseline, &nothing, Weight::Documents, &Settings::default()).expect_err("is empty");
-        assert_eq!(error.to_string(), "the run has no documents, or no tokens, in this group");
+        let error = compare(&baseline, &nothing, Weight::Documents, &Settings::default())
+            .expect_err("is empty");
+        assert_eq!(
+            error.to_string(),
+            "the run has no documents, or no tokens, in this group"
+        );
         let other = Tally::new(&Bins::freeze(vec![1.0], 20));
-        let error = compare(&baseline, &other, Weight::Documents, &Settings::default()).expect_err("is other");
-        assert_eq!(error.to_string(), "counts over 4 cells do not belong to bins with 101");
+        let error = compare(&baseline, &other, Weight::Documents, &Settings::default())
+            .expect_err("is other");
+        assert_eq!(
+            error.to_string(),
+            "counts over 4 cells do not belong to bins with 101"
+        );
     }
 
     #[test]

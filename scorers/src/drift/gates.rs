@@ -1,6 +1,8 @@
-//! Gates on all four metrics: PSI's, which are always on, and those of the others, each off unless it is set.
+//! Gates on all four metrics: PSI's, which are always on, and those of the others, each off unless
+//! it is set.
 //!
-//! A metric with a gate is judged by the rule of [`mod@super::verdict`], with its own interval in place of the PSI's:
+//! A metric with a gate is judged by the rule of [`mod@super::verdict`], with its own interval in
+//! place of the PSI's:
 //!
 //! | metric | what noise alone adds on average, at effective sizes n and m | adjusted p-value |
 //! |---|---|---|
@@ -8,8 +10,9 @@
 //! | Kolmogorov–Smirnov | 0.8687 √(1/n + 1/m): the mean of Kolmogorov's distribution, √(π/2) ln 2 | its own |
 //! | Wasserstein, in σ | 1.2884 √(1/n + 1/m): √(2/π) ∫ √(Φ(1 − Φ)), as of normal scores | twice the lesser of both |
 //!
-//! A check fails if one metric does, else warns if one does, else is inconclusive if one is. Where the baseline's scores are all one
-//! value there is no σ to measure Wasserstein in, and its gate is left out; PSI sees such a change.
+//! A check fails if one metric does, else warns if one does, else is inconclusive if one is. Where
+//! the baseline's scores are all one value there is no σ to measure Wasserstein in, and its gate is
+//! left out; PSI sees such a change.
 //!
 //! How many documents would do is estimated from the interval, which narrows with their root.
 
@@ -37,7 +40,10 @@ impl Gate {
     /// Whether 0 < warn <= fail holds for what is set.
     pub fn is_sound(&self) -> bool {
         let is_positive = |bound: Option<f64>| bound.is_none_or(|bound| bound > 0.0);
-        let in_order = self.warn.zip(self.fail).is_none_or(|(warn, fail)| warn <= fail);
+        let in_order = self
+            .warn
+            .zip(self.fail)
+            .is_none_or(|(warn, fail)| warn <= fail);
         is_positive(self.warn) && is_positive(self.fail) && in_order
     }
 }
@@ -65,7 +71,8 @@ pub struct Judged {
     pub verdict: Verdict,
 }
 
-/// P-values after [`benjamini_hochberg`](super::benjamini_hochberg) over all comparisons that were made.
+/// P-values after [`benjamini_hochberg`](super::benjamini_hochberg) over all comparisons that were
+/// made.
 #[derive(Debug, Clone, Copy)]
 pub struct Adjusted {
     /// Of [`Comparison::psi_p`].
@@ -76,15 +83,37 @@ pub struct Adjusted {
 
 /// Judges a comparison by every gate that is on, PSI's first.
 pub fn judge(found: &Comparison, p: Adjusted, gates: &Gates, confidence: f64) -> Vec<Judged> {
-    let root = found.effective.iter().map(|size| 1.0 / size).sum::<f64>().sqrt();
+    let root = found
+        .effective
+        .iter()
+        .map(|size| 1.0 / size)
+        .sum::<f64>()
+        .sqrt();
     let others = [
-        (Metric::JensenShannon, gates.jensen_shannon, Some(found.jensen_shannon), js_of_psi(found.noise()), p.psi),
+        (
+            Metric::JensenShannon,
+            gates.jensen_shannon,
+            Some(found.jensen_shannon),
+            js_of_psi(found.noise()),
+            p.psi,
+        ),
         (Metric::Ks, gates.ks, Some(found.ks), KS_NOISE * root, p.ks),
-        (Metric::Wasserstein, gates.wasserstein, found.wasserstein, WASSERSTEIN_NOISE * root, 2.0 * p.psi.min(p.ks)),
+        (
+            Metric::Wasserstein,
+            gates.wasserstein,
+            found.wasserstein,
+            WASSERSTEIN_NOISE * root,
+            2.0 * p.psi.min(p.ks),
+        ),
     ];
-    let mut judged = vec![Judged { metric: Metric::Psi, verdict: verdict(found, p.psi, gates, confidence) }];
+    let mut judged = vec![Judged {
+        metric: Metric::Psi,
+        verdict: verdict(found, p.psi, gates, confidence),
+    }];
     for (metric, gate, estimate, noise, p) in others {
-        let (Some(least), Some(estimate)) = (gate.least(), estimate) else { continue };
+        let (Some(least), Some(estimate)) = (gate.least(), estimate) else {
+            continue;
+        };
         let is_found = p <= gates.false_discovery_rate;
         let verdict = by_gate(found, &Measured { estimate, noise }, &gate, least, is_found);
         judged.push(Judged { metric, verdict });
@@ -100,7 +129,11 @@ pub fn overall(judged: &[Judged]) -> Verdict {
         Verdict::Warn => (2, 0),
         Verdict::Fail => (3, 0),
     };
-    judged.iter().map(|judged| judged.verdict).max_by_key(rank).unwrap_or(Verdict::Pass)
+    judged
+        .iter()
+        .map(|judged| judged.verdict)
+        .max_by_key(rank)
+        .unwrap_or(Verdict::Pass)
 }
 
 /// √(π/2) ln 2.
@@ -120,7 +153,10 @@ struct Measured {
 }
 
 fn by_gate(found: &Comparison, of: &Measured, gate: &Gate, least: f64, is_found: bool) -> Verdict {
-    let Measured { estimate: Estimate { low, high, .. }, noise } = *of;
+    let Measured {
+        estimate: Estimate { low, high, .. },
+        noise,
+    } = *of;
     let is_over = |bound: Option<f64>| is_found && bound.is_some_and(|bound| low > bound);
     if found.psi.value == 0.0 && found.ks.value == 0.0 {
         return Verdict::Pass;
@@ -136,14 +172,25 @@ fn by_gate(found: &Comparison, of: &Measured, gate: &Gate, least: f64, is_found:
             return Verdict::Warn;
         }
     }
-    Verdict::Inconclusive { documents_needed: documents_needed(found, of, gate, least) }
+    Verdict::Inconclusive {
+        documents_needed: documents_needed(found, of, gate, least),
+    }
 }
 
 /// Documents on each side that would be enough for another verdict than "inconclusive".
 fn documents_needed(found: &Comparison, of: &Measured, gate: &Gate, least: f64) -> u64 {
-    let Estimate { debiased, low, high, .. } = of.estimate;
+    let Estimate {
+        debiased,
+        low,
+        high,
+        ..
+    } = of.estimate;
     let miss = |bound: f64| (debiased - bound).abs().max(0.1 * bound);
-    let gap = [gate.warn, gate.fail].into_iter().flatten().map(miss).fold(f64::INFINITY, f64::min);
+    let gap = [gate.warn, gate.fail]
+        .into_iter()
+        .flatten()
+        .map(miss)
+        .fold(f64::INFINITY, f64::min);
     let width = (high - debiased).max(debiased - low);
     // An upper bound of noise alone is seldom above three times what noise is on average.
     let narrower = (width / gap).max(3.0 * of.noise / least);
@@ -159,32 +206,66 @@ mod tests {
     use super::*;
 
     fn judged(found: &Comparison, gates: &Gates) -> Vec<(Metric, Verdict)> {
-        let p = Adjusted { psi: found.psi_p, ks: found.ks_p };
+        let p = Adjusted {
+            psi: found.psi_p,
+            ks: found.ks_p,
+        };
         let judged = judge(found, p, gates, Settings::default().confidence);
-        judged.into_iter().map(|Judged { metric, verdict }| (metric, verdict)).collect()
+        judged
+            .into_iter()
+            .map(|Judged { metric, verdict }| (metric, verdict))
+            .collect()
     }
 
-    /// PSI out of the way, the others at what a shift of `warn` and of `fail` standard deviations does to normal scores.
+    /// PSI out of the way, the others at what a shift of `warn` and of `fail` standard deviations
+    /// does to normal scores.
     fn gates(warn: f64, fail: f64) -> Gates {
-        let gate = |times: f64| Gate { warn: Some(times * warn), fail: Some(times * fail) };
+        let gate = |times: f64| Gate {
+            warn: Some(times * warn),
+            fail: Some(times * fail),
+        };
         let (jensen_shannon, ks, wasserstein) = (gate(0.42), gate(0.4), gate(1.0));
-        Gates { warn: 20.0, fail: 20.0, jensen_shannon, ks, wasserstein, ..Gates::default() }
+        Gates {
+            warn: 20.0,
+            fail: 20.0,
+            jensen_shannon,
+            ks,
+            wasserstein,
+            ..Gates::default()
+        }
     }
 
     #[test]
     fn they_are_off_unless_set() {
-        let found = against(&summary(&normal(20_000, 0.0, 1, 0.0, 1)), &normal(20_000, 0.5, 1, 0.0, 2));
-        assert_eq!(judged(&found, &Gates::default()), [(Metric::Psi, Verdict::Fail)]);
+        let found = against(
+            &summary(&normal(20_000, 0.0, 1, 0.0, 1)),
+            &normal(20_000, 0.5, 1, 0.0, 2),
+        );
+        assert_eq!(
+            judged(&found, &Gates::default()),
+            [(Metric::Psi, Verdict::Fail)]
+        );
     }
 
     #[test]
     fn each_sees_the_same_shift_at_its_own_scale() {
         let baseline = summary(&normal(40_000, 0.0, 1, 0.0, 1));
-        for (shift, expected) in [(0.0, Verdict::Pass), (0.2, Verdict::Warn), (0.5, Verdict::Fail)] {
-            let found = judged(&against(&baseline, &normal(40_000, shift, 1, 0.0, 2)), &gates(0.1, 0.3));
+        for (shift, expected) in [
+            (0.0, Verdict::Pass),
+            (0.2, Verdict::Warn),
+            (0.5, Verdict::Fail),
+        ] {
+            let found = judged(
+                &against(&baseline, &normal(40_000, shift, 1, 0.0, 2)),
+                &gates(0.1, 0.3),
+            );
             let metrics = [Metric::JensenShannon, Metric::Ks, Metric::Wasserstein];
             assert_eq!(found[0], (Metric::Psi, Verdict::Pass));
-            assert_eq!(found[1..], metrics.map(|metric| (metric, expected)), "{shift}");
+            assert_eq!(
+                found[1..],
+                metrics.map(|metric| (metric, expected)),
+                "{shift}"
+            );
         }
     }
 
@@ -192,12 +273,53 @@ mod tests {
     fn a_gate_alone_fails_or_warns_and_equal_runs_pass_any() {
         let rows = normal(20_000, 0.0, 1, 0.0, 1);
         let (baseline, tiny) = (summary(&rows), Some(1e-12));
-        let ks = |ks: Gate| Gates { warn: 20.0, fail: 20.0, ks, ..Gates::default() };
+        let ks = |ks: Gate| Gates {
+            warn: 20.0,
+            fail: 20.0,
+            ks,
+            ..Gates::default()
+        };
         let found = against(&baseline, &normal(20_000, 0.2, 1, 0.0, 2));
-        assert_eq!(judged(&found, &ks(Gate { warn: None, fail: Some(0.04) }))[1].1, Verdict::Fail);
-        assert_eq!(judged(&found, &ks(Gate { warn: Some(0.04), fail: None }))[1].1, Verdict::Warn);
-        assert_eq!(judged(&found, &ks(Gate { warn: None, fail: Some(0.2) }))[1].1, Verdict::Pass);
-        let same = judged(&against(&baseline, &rows), &ks(Gate { warn: tiny, fail: tiny }));
+        assert_eq!(
+            judged(
+                &found,
+                &ks(Gate {
+                    warn: None,
+                    fail: Some(0.04)
+                })
+            )[1]
+            .1,
+            Verdict::Fail
+        );
+        assert_eq!(
+            judged(
+                &found,
+                &ks(Gate {
+                    warn: Some(0.04),
+                    fail: None
+                })
+            )[1]
+            .1,
+            Verdict::Warn
+        );
+        assert_eq!(
+            judged(
+                &found,
+                &ks(Gate {
+                    warn: None,
+                    fail: Some(0.2)
+                })
+            )[1]
+            .1,
+            Verdict::Pass
+        );
+        let same = judged(
+            &against(&baseline, &rows),
+            &ks(Gate {
+                warn: tiny,
+                fail: tiny,
+            }),
+        );
         assert_eq!(same[1].1, Verdict::Pass);
     }
 
@@ -205,14 +327,26 @@ mod tests {
     fn noise_is_inconclusive_and_as_many_as_are_asked_for_are_enough() {
         let at = |n: usize, seed: u64| {
             judged(
-                &against(&summary(&normal(n, 0.0, 1, 0.0, seed)), &normal(n, 0.0, 1, 0.0, seed + 1)),
+                &against(
+                    &summary(&normal(n, 0.0, 1, 0.0, seed)),
+                    &normal(n, 0.0, 1, 0.0, seed + 1),
+                ),
                 &gates(0.05, 0.1),
             )
         };
         for (at_metric, (metric, verdict)) in at(500, 1).into_iter().enumerate().skip(1) {
-            let Verdict::Inconclusive { documents_needed } = verdict else { panic!("{metric:?}: {verdict:?}") };
-            assert!((2_000..200_000).contains(&documents_needed), "{metric:?}: {documents_needed}");
-            assert_eq!(at(documents_needed as usize, 3)[at_metric], (metric, Verdict::Pass), "{documents_needed}");
+            let Verdict::Inconclusive { documents_needed } = verdict else {
+                panic!("{metric:?}: {verdict:?}")
+            };
+            assert!(
+                (2_000..200_000).contains(&documents_needed),
+                "{metric:?}: {documents_needed}"
+            );
+            assert_eq!(
+                at(documents_needed as usize, 3)[at_metric],
+                (metric, Verdict::Pass),
+                "{documents_needed}"
+            );
         }
     }
 
@@ -220,19 +354,41 @@ mod tests {
     fn a_p_value_that_does_not_survive_is_no_alarm_and_few_hosts_are_none() {
         let baseline = summary(&normal(20_000, 0.0, 1, 0.0, 1));
         let found = against(&baseline, &normal(20_000, 0.5, 1, 0.0, 2));
-        let judged = judge(&found, Adjusted { psi: 1.0, ks: 0.04 }, &gates(0.1, 0.3), 0.9);
-        let is_fail: Vec<bool> = judged.iter().map(|judged| judged.verdict == Verdict::Fail).collect();
+        let judged = judge(
+            &found,
+            Adjusted { psi: 1.0, ks: 0.04 },
+            &gates(0.1, 0.3),
+            0.9,
+        );
+        let is_fail: Vec<bool> = judged
+            .iter()
+            .map(|judged| judged.verdict == Verdict::Fail)
+            .collect();
         assert_eq!(is_fail, [false, false, true, false]);
-        let few = Comparison { clusters: [1000, 19], ..found };
+        let few = Comparison {
+            clusters: [1000, 19],
+            ..found
+        };
         let judged = judge(&few, Adjusted { psi: 0.0, ks: 0.0 }, &gates(0.1, 0.3), 0.9);
-        assert!(judged.iter().all(|judged| matches!(judged.verdict, Verdict::Inconclusive { .. })), "{judged:?}");
+        assert!(
+            judged
+                .iter()
+                .all(|judged| matches!(judged.verdict, Verdict::Inconclusive { .. })),
+            "{judged:?}"
+        );
     }
 
     #[test]
     fn the_worst_answer_counts() {
         let few = |documents_needed| Verdict::Inconclusive { documents_needed };
         let of = |verdicts: &[Verdict]| {
-            let judged: Vec<Judged> = verdicts.iter().map(|&verdict| Judged { metric: Metric::Ks, verdict }).collect();
+            let judged: Vec<Judged> = verdicts
+                .iter()
+                .map(|&verdict| Judged {
+                    metric: Metric::Ks,
+                    verdict,
+                })
+                .collect();
             overall(&judged)
         };
         assert_eq!(of(&[few(5), few(7), Verdict::Pass]), few(7));
@@ -246,6 +402,10 @@ mod tests {
         let is_sound = |warn, fail| Gate { warn, fail }.is_sound();
         assert!(is_sound(None, None) && is_sound(Some(0.1), None) && is_sound(None, Some(0.1)));
         assert!(is_sound(Some(0.1), Some(0.1)) && !is_sound(Some(0.2), Some(0.1)));
-        assert!(!is_sound(Some(0.0), None) && !is_sound(None, Some(f64::NAN)) && !is_sound(Some(-1.0), Some(1.0)));
+        assert!(
+            !is_sound(Some(0.0), None)
+                && !is_sound(None, Some(f64::NAN))
+                && !is_sound(Some(-1.0), Some(1.0))
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! Drift: whether scores and verdicts still are what they were, and whether there are enough documents to say so.
+//! Drift: whether scores and verdicts still are what they were, and whether there are enough
+//! documents to say so.
 //!
-//! Two questions, two methods. Same frozen input, changed code: [`paired`] checks, where one flip is a change. New input:
-//! [`compare()`] its distribution with a [`Summary`] of the baseline, over bins frozen from the baseline, and let [`verdict()`] hold the
-//! PSI's interval against gates.
+//! Two questions, two methods. Same frozen input, changed code: [`paired`] checks, where one flip
+//! is a change. New input: [`compare()`] its distribution with a [`Summary`] of the baseline, over
+//! bins frozen from the baseline, and let [`verdict()`] hold the PSI's interval against gates.
 //!
 //! | where | what |
 //! |---|---|
@@ -32,7 +33,9 @@ pub use verdict::{Gates, Verdict, benjamini_hochberg, verdict};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DriftError {
     /// Edges, centres and cuts of a summary do not fit each other: the file was edited or damaged.
-    #[error("bins with {edges} edges are malformed: edges, centers and cuts must ascend and fit each other")]
+    #[error(
+        "bins with {edges} edges are malformed: edges, centers and cuts must ascend and fit each other"
+    )]
     Bins {
         /// Edges found.
         edges: usize,

@@ -1,8 +1,9 @@
 //! The same documents before and after a change of code or configuration: paired checks.
 //!
-//! On the same frozen input nothing has to be estimated to know whether something changed: one flipped verdict is a change. The
-//! exact interval (Clopper & Pearson 1934) says what share to expect among other documents like these; McNemar's exact test
-//! whether flips go one way; Kendall's τ-b whether the order of scores held. Cost: O(n log n) time, 16 bytes a pair.
+//! On the same frozen input nothing has to be estimated to know whether something changed: one
+//! flipped verdict is a change. The exact interval (Clopper & Pearson 1934) says what share to
+//! expect among other documents like these; McNemar's exact test whether flips go one way;
+//! Kendall's τ-b whether the order of scores held. Cost: O(n log n) time, 16 bytes a pair.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +51,8 @@ impl Flips {
         binomial_interval(self.flips(), self.documents, confidence)
     }
 
-    /// McNemar's exact two-sided p-value: how likely flips are to be as one-sided as this if both ways are equally likely.
+    /// McNemar's exact two-sided p-value: how likely flips are to be as one-sided as this if both
+    /// ways are equally likely.
     pub fn mcnemar(&self) -> f64 {
         sign_test(self.removed, self.restored)
     }
@@ -84,7 +86,10 @@ pub fn score_change(pairs: impl IntoIterator<Item = (Option<f64>, Option<f64>)>)
         }
     }
     // Equal infinities differ by nothing, not by NaN.
-    let mut deltas: Vec<f64> = both.iter().map(|(a, b)| if a == b { 0.0 } else { (b - a).abs() }).collect();
+    let mut deltas: Vec<f64> = both
+        .iter()
+        .map(|(a, b)| if a == b { 0.0 } else { (b - a).abs() })
+        .collect();
     deltas.sort_unstable_by(f64::total_cmp);
     let rank = (deltas.len() * 99).div_ceil(100).saturating_sub(1);
     ScoreChange {
@@ -97,11 +102,14 @@ pub fn score_change(pairs: impl IntoIterator<Item = (Option<f64>, Option<f64>)>)
     }
 }
 
-/// Kendall's τ-b, ties counted as neither, in O(n log n) (Knight 1966): sorted by the first, the exchanges that merge sort makes
-/// by the second are the discordant pairs. No NaN; `None` where all pairs are tied on one side.
+/// Kendall's τ-b, ties counted as neither, in O(n log n) (Knight 1966): sorted by the first, the
+/// exchanges that merge sort makes by the second are the discordant pairs. No NaN; `None` where all
+/// pairs are tied on one side.
 pub fn kendall_tau(mut pairs: Vec<(f64, f64)>) -> Option<f64> {
     // Both zeros are one.
-    pairs.iter_mut().for_each(|pair| *pair = (pair.0 + 0.0, pair.1 + 0.0));
+    pairs
+        .iter_mut()
+        .for_each(|pair| *pair = (pair.0 + 0.0, pair.1 + 0.0));
     pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let ties_first = ties(&pairs, |a, b| a.0 == b.0);
     let ties_both = ties(&pairs, |a, b| a == b);
@@ -159,24 +167,56 @@ mod tests {
         flips.add(None, Some("gopher_quality.short_doc"));
         flips.add(Some("c4.no_terminal"), Some("gopher_quality.short_doc"));
         flips.add(Some("c4.no_terminal"), Some("c4.no_terminal"));
-        assert_eq!(flips, Flips { documents: 1002, removed: 1, restored: 0, reasons: 1 });
+        assert_eq!(
+            flips,
+            Flips {
+                documents: 1002,
+                removed: 1,
+                restored: 0,
+                reasons: 1
+            }
+        );
         let [low, high] = flips.interval(0.95);
-        assert!(low > 0.0 && low < 1.0 / 1002.0 && high > 1.0 / 1002.0 && high < 0.006, "{low} {high}");
+        assert!(
+            low > 0.0 && low < 1.0 / 1002.0 && high > 1.0 / 1002.0 && high < 0.006,
+            "{low} {high}"
+        );
         let mut twice = flips;
         twice.merge(&flips);
         assert_eq!((twice.documents, twice.flips()), (2004, 2));
-        let uneven = Flips { documents: 9, removed: 8, restored: 1, reasons: 0 };
+        let uneven = Flips {
+            documents: 9,
+            removed: 8,
+            restored: 1,
+            reasons: 0,
+        };
         assert!((uneven.mcnemar() - 2.0 * 10.0 / 512.0).abs() < 1e-12);
     }
 
     #[test]
     fn score_changes_are_exact() {
-        let pairs = (0..200).map(|n| (Some(f64::from(n)), Some(f64::from(n) + if n < 3 { 0.5 } else { 0.0 })));
-        let odd = [(None, Some(1.0)), (None, None), (Some(f64::NAN), Some(1.0)), (Some(f64::NAN), None)];
+        let pairs = (0..200).map(|n| {
+            (
+                Some(f64::from(n)),
+                Some(f64::from(n) + if n < 3 { 0.5 } else { 0.0 }),
+            )
+        });
+        let odd = [
+            (None, Some(1.0)),
+            (None, None),
+            (Some(f64::NAN), Some(1.0)),
+            (Some(f64::NAN), None),
+        ];
         let found = score_change(pairs.chain(odd));
-        assert_eq!((found.documents, found.unpaired, found.changed), (200, 2, 3));
+        assert_eq!(
+            (found.documents, found.unpaired, found.changed),
+            (200, 2, 3)
+        );
         // 198 of 200 documents are 99 %; three changed.
-        assert_eq!((found.max, found.p99, found.kendall_tau), (0.5, 0.5, Some(1.0)));
+        assert_eq!(
+            (found.max, found.p99, found.kendall_tau),
+            (0.5, 0.5, Some(1.0))
+        );
         let infinite = score_change([(Some(f64::INFINITY), Some(f64::INFINITY))]);
         assert_eq!((infinite.max, infinite.kendall_tau), (0.0, None));
         assert_eq!(score_change([]).documents, 0);
@@ -184,19 +224,32 @@ mod tests {
 
     #[test]
     fn kendall_by_hand() {
-        let tau = |a: &[f64], b: &[f64]| kendall_tau(a.iter().copied().zip(b.iter().copied()).collect());
+        let tau =
+            |a: &[f64], b: &[f64]| kendall_tau(a.iter().copied().zip(b.iter().copied()).collect());
         assert_eq!(tau(&[1.0, 2.0, 3.0], &[3.0, 2.0, 1.0]), Some(-1.0));
         // Of 6 pairs 4 agree, 1 does not, 1 is tied in the second: 3/√(6 · 5).
         let found = tau(&[1.0, 2.0, 3.0, 4.0], &[1.0, 3.0, 2.0, 3.0]).expect("no side is constant");
         assert!((found - 3.0 / 30.0f64.sqrt()).abs() < 1e-15, "{found}");
-        assert_eq!((tau(&[0.0, -0.0], &[1.0, 2.0]), tau(&[], &[])), (None, None));
+        assert_eq!(
+            (tau(&[0.0, -0.0], &[1.0, 2.0]), tau(&[], &[])),
+            (None, None)
+        );
     }
 
     #[test]
     fn kendall_agrees_with_every_pair_looked_at() {
-        for (n, a, b) in [(2u64, 3, 5), (97, 4, 90), (300, 7, 5), (300, 1000, 1000), (301, 2, 2)] {
-            let noise = |seed: u64, n: u64| xxhash_rust::xxh3::xxh3_64_with_seed(&n.to_le_bytes(), seed);
-            let pairs: Vec<(f64, f64)> = (0..n).map(|i| ((noise(1, i) % a) as f64, (noise(2, i) % b) as f64)).collect();
+        for (n, a, b) in [
+            (2u64, 3, 5),
+            (97, 4, 90),
+            (300, 7, 5),
+            (300, 1000, 1000),
+            (301, 2, 2),
+        ] {
+            let noise =
+                |seed: u64, n: u64| xxhash_rust::xxh3::xxh3_64_with_seed(&n.to_le_bytes(), seed);
+            let pairs: Vec<(f64, f64)> = (0..n)
+                .map(|i| ((noise(1, i) % a) as f64, (noise(2, i) % b) as f64))
+                .collect();
             let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
             for (i, x) in pairs.iter().enumerate() {
                 for y in &pairs[..i] {
@@ -209,7 +262,12 @@ mod tests {
             }
             let expected = (first * second > 0.0).then(|| sum / f64::sqrt(first * second));
             let found = kendall_tau(pairs);
-            assert!(found.zip(expected).is_none_or(|(f, e)| (f - e).abs() < 1e-12), "{n}: {found:?} {expected:?}");
+            assert!(
+                found
+                    .zip(expected)
+                    .is_none_or(|(f, e)| (f - e).abs() < 1e-12),
+                "{n}: {found:?} {expected:?}"
+            );
             assert_eq!(found.is_some(), expected.is_some());
         }
     }

@@ -1,19 +1,25 @@
 //! Tails of the distributions that drift is judged by: χ², Kolmogorov's, the binomial.
 //!
-//! Incomplete gamma and beta functions by series and continued fraction (Abramowitz & Stegun 6.5.29, 6.5.31, 26.5.8; Lentz's
-//! evaluation), to about 1e-12 for the degrees of freedom met here; quantiles by bisection of them, so there is one source of error.
+//! Incomplete gamma and beta functions by series and continued fraction (Abramowitz & Stegun
+//! 6.5.29, 6.5.31, 26.5.8; Lentz's evaluation), to about 1e-12 for the degrees of freedom met here;
+//! quantiles by bisection of them, so there is one source of error.
 
 /// Where continued fractions and series stop.
 const EPSILON: f64 = 1e-15;
 /// Steps of a bisection: more than a double has bits.
 const HALVINGS: usize = 200;
-/// The incomplete beta function needs about the root of its larger parameter in steps: enough for 1e10 documents.
+/// The incomplete beta function needs about the root of its larger parameter in steps: enough for
+/// 1e10 documents.
 const STEPS_MAX: usize = 1_000_000;
 const TINY: f64 = 1e-300;
 
 /// The probability that χ² with `df` degrees of freedom is at least `x`.
 pub fn chi_squared_tail(x: f64, df: f64) -> f64 {
-    if x <= 0.0 || df <= 0.0 { 1.0 } else { gamma_tail(df / 2.0, x / 2.0) }
+    if x <= 0.0 || df <= 0.0 {
+        1.0
+    } else {
+        gamma_tail(df / 2.0, x / 2.0)
+    }
 }
 
 /// The value that χ² with `df` degrees of freedom exceeds with probability `tail`, in (0, 1).
@@ -25,7 +31,8 @@ pub fn chi_squared_quantile(tail: f64, df: f64) -> f64 {
     bisect(0.0, high, |x| chi_squared_tail(x, df) > tail)
 }
 
-/// The asymptotic probability that √(nm/(n+m)) times the two-sample KS statistic is at least `lambda` (Smirnov 1948).
+/// The asymptotic probability that √(nm/(n+m)) times the two-sample KS statistic is at least
+/// `lambda` (Smirnov 1948).
 pub fn kolmogorov_tail(lambda: f64) -> f64 {
     // Below it the alternating series converges slowly and the answer is 1 to twelve digits.
     if lambda < 0.2 {
@@ -38,18 +45,36 @@ pub fn kolmogorov_tail(lambda: f64) -> f64 {
     terms.sum::<f64>().clamp(0.0, 1.0)
 }
 
-/// The exact interval of a binomial share (Clopper & Pearson 1934): `k` of `n`, at `confidence`; `[0, 1]` where `n` is 0.
+/// The exact interval of a binomial share (Clopper & Pearson 1934): `k` of `n`, at `confidence`;
+/// `[0, 1]` where `n` is 0.
 pub fn binomial_interval(k: u64, n: u64, confidence: f64) -> [f64; 2] {
-    let (tail, hits, misses) = ((1.0 - confidence) / 2.0, k as f64, n.saturating_sub(k) as f64);
-    let low = if k == 0 { 0.0 } else { bisect(0.0, 1.0, |p| beta_share(hits, misses + 1.0, p) < tail) };
-    let high = if k >= n { 1.0 } else { bisect(0.0, 1.0, |p| beta_share(hits + 1.0, misses, p) < 1.0 - tail) };
+    let (tail, hits, misses) = (
+        (1.0 - confidence) / 2.0,
+        k as f64,
+        n.saturating_sub(k) as f64,
+    );
+    let low = if k == 0 {
+        0.0
+    } else {
+        bisect(0.0, 1.0, |p| beta_share(hits, misses + 1.0, p) < tail)
+    };
+    let high = if k >= n {
+        1.0
+    } else {
+        bisect(0.0, 1.0, |p| beta_share(hits + 1.0, misses, p) < 1.0 - tail)
+    };
     [low, high]
 }
 
-/// The exact two-sided probability of a split at least as uneven as `a` to `b` if both ways are equally likely.
+/// The exact two-sided probability of a split at least as uneven as `a` to `b` if both ways are
+/// equally likely.
 pub fn sign_test(a: u64, b: u64) -> f64 {
     let (few, many) = (a.min(b) as f64, a.max(b) as f64);
-    if a == b { 1.0 } else { (2.0 * beta_share(many, few + 1.0, 0.5)).min(1.0) }
+    if a == b {
+        1.0
+    } else {
+        (2.0 * beta_share(many, few + 1.0, 0.5)).min(1.0)
+    }
 }
 
 /// Halves `[low, high]` around where `is_below` turns false.
@@ -59,7 +84,11 @@ fn bisect(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> f64 {
         if middle == low || middle == high {
             break;
         }
-        if is_below(middle) { low = middle } else { high = middle }
+        if is_below(middle) {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     high
 }
@@ -72,7 +101,8 @@ fn ln_gamma(x: f64) -> f64 {
         x += 1.0;
     }
     let y = 1.0 / (x * x);
-    let series = (1.0 / 12.0 - y * (1.0 / 360.0 - y * (1.0 / 1260.0 - y * (1.0 / 1680.0 - y / 1188.0)))) / x;
+    let series =
+        (1.0 / 12.0 - y * (1.0 / 360.0 - y * (1.0 / 1260.0 - y * (1.0 / 1680.0 - y / 1188.0)))) / x;
     (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + series - f64::ln(product)
 }
 
@@ -100,12 +130,16 @@ fn beta_share(a: f64, b: f64, x: f64) -> f64 {
     if x > (a + 1.0) / (a + b + 2.0) {
         return 1.0 - beta_share(b, a, 1.0 - x);
     }
-    let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p()).exp() / a;
+    let front =
+        (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p()).exp() / a;
     let step = |i: u32| {
         let m = f64::from(i / 2);
         match i % 2 {
             0 => (m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m)), 1.0),
-            _ => (-(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0)), 1.0),
+            _ => (
+                -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0)),
+                1.0,
+            ),
         }
     };
     front / lentz(1.0, (1..).map(step))
@@ -144,20 +178,34 @@ mod tests {
     use super::*;
 
     fn near(found: f64, expected: f64, tolerance: f64) {
-        assert!((found - expected).abs() <= tolerance, "{found} is not {expected}");
+        assert!(
+            (found - expected).abs() <= tolerance,
+            "{found} is not {expected}"
+        );
     }
 
     #[test]
     fn tails_have_closed_forms() {
         for x in [0.1, 1.0, 5.0, 30.0, 200.0] {
             near(chi_squared_tail(x, 2.0) / (-x / 2.0).exp(), 1.0, 1e-12);
-            near(chi_squared_tail(x, 4.0) / ((1.0 + x / 2.0) * (-x / 2.0).exp()), 1.0, 1e-12);
+            near(
+                chi_squared_tail(x, 4.0) / ((1.0 + x / 2.0) * (-x / 2.0).exp()),
+                1.0,
+                1e-12,
+            );
         }
         near(normal_share(1.959963984540054), 0.975, 1e-12);
         near(normal_quantile(0.025), -1.959963984540054, 1e-9);
-        assert_eq!((chi_squared_tail(0.0, 3.0), chi_squared_tail(5.0, 0.0)), (1.0, 1.0));
+        assert_eq!(
+            (chi_squared_tail(0.0, 3.0), chi_squared_tail(5.0, 0.0)),
+            (1.0, 1.0)
+        );
         near(ln_gamma(0.5), std::f64::consts::PI.ln() / 2.0, 1e-13);
-        near(ln_gamma(101.0), (1..=100).map(|n| f64::from(n).ln()).sum(), 1e-10);
+        near(
+            ln_gamma(101.0),
+            (1..=100).map(|n| f64::from(n).ln()).sum(),
+            1e-10,
+        );
     }
 
     /// Tabulated: NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.4.
@@ -182,17 +230,27 @@ mod tests {
         let [low, high] = binomial_interval(0, 1000, 0.95);
         near(low, 0.0, 0.0);
         near(high, 1.0 - 0.025f64.powf(1e-3), 1e-12);
-        // Summed by hand: at the bounds, three or more and three or fewer of twenty have probability 0.025.
+        // Summed by hand: at the bounds, three or more and three or fewer of twenty have
+        // probability 0.025.
         let [low, high] = binomial_interval(3, 20, 0.95);
         let upto = |k: u64, p: f64| -> f64 {
-            let choose = |i: u64| (0..i).map(|j| (20 - j) as f64 / (j + 1) as f64).product::<f64>();
-            (0..=k).map(|i| choose(i) * p.powi(i as i32) * (1.0 - p).powi(20 - i as i32)).sum()
+            let choose = |i: u64| {
+                (0..i)
+                    .map(|j| (20 - j) as f64 / (j + 1) as f64)
+                    .product::<f64>()
+            };
+            (0..=k)
+                .map(|i| choose(i) * p.powi(i as i32) * (1.0 - p).powi(20 - i as i32))
+                .sum()
         };
         near(1.0 - upto(2, low), 0.025, 1e-12);
         near(upto(3, high), 0.025, 1e-12);
         assert_eq!(binomial_interval(0, 0, 0.95), [0.0, 1.0]);
         // Mirror images, at a size where the beta function takes many steps.
-        let [a, b] = [binomial_interval(400_000, 1_000_000, 0.95), binomial_interval(600_000, 1_000_000, 0.95)];
+        let [a, b] = [
+            binomial_interval(400_000, 1_000_000, 0.95),
+            binomial_interval(600_000, 1_000_000, 0.95),
+        ];
         near(a[0], 1.0 - b[1], 1e-9);
         near(a[1] - a[0], 2.0 * 1.96 * (0.24f64 / 1e6).sqrt(), 3e-6);
     }

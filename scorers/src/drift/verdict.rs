@@ -1,22 +1,26 @@
 //! From a comparison to an answer: pass, warn, fail, or too few documents to say.
 //!
-//! Gates are on the size of the effect, not on p-values: at 10^9 documents every p-value is zero. PSI is gated, of which the other
-//! metrics are functions for small shifts. The customary PSI of 0.1 is a shift of a third of a standard deviation, and noise
-//! alone reaches 0.09 at 1,000 documents; so by default 0.001 (0.03 σ) warns and 0.01 (0.1 σ) fails. The others have gates of their
-//! own where they are set: see [`mod@super::gates`].
+//! Gates are on the size of the effect, not on p-values: at 10^9 documents every p-value is zero.
+//! PSI is gated, of which the other metrics are functions for small shifts. The customary PSI of
+//! 0.1 is a shift of a third of a standard deviation, and noise alone reaches 0.09 at 1,000
+//! documents; so by default 0.001 (0.03 σ) warns and 0.01 (0.1 σ) fails. The others have gates of
+//! their own where they are set: see [`mod@super::gates`].
 //!
 //! The rule, with `low` and `high` the bounds of the PSI's interval, the first that holds:
 //! 1. equal distributions (PSI and KS are 0) pass;
-//! 2. fewer than [`CLUSTERS_MIN`] clusters of hosts on either side are inconclusive: their variance is not known;
-//! 3. `high` < warn passes, where (B − 1)(1/n + 1/m) at effective sizes, what noise alone adds on average, is below warn too;
+//! 2. fewer than [`CLUSTERS_MIN`] clusters of hosts on either side are inconclusive: their variance
+//!    is not known;
+//! 3. `high` < warn passes, where (B − 1)(1/n + 1/m) at effective sizes, what noise alone adds on
+//!    average, is below warn too;
 //! 4. `low` > fail, and an adjusted p-value of at most `false_discovery_rate`, fails;
 //! 5. `low` > warn, and the same, warns;
 //! 6. all else is inconclusive.
 //!
-//! The p-value counts where many groups are looked at: of 1,000 of noise alone, some have a `low` above warn.
-//! What would do is estimated from the first-order theory: documents on *each* side such that noise alone passes,
-//! PSI < warn at the upper bound, and such that the interval around today's estimate clears the nearer gate (which an estimate on
-//! the gate itself is taken to miss by a tenth of it).
+//! The p-value counts where many groups are looked at: of 1,000 of noise alone, some have a `low`
+//! above warn. What would do is estimated from the first-order theory: documents on *each* side
+//! such that noise alone passes, PSI < warn at the upper bound, and such that the interval around
+//! today's estimate clears the nearer gate (which an estimate on the gate itself is taken to miss
+//! by a tenth of it).
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +28,8 @@ use super::compare::Comparison;
 use super::gates::Gate;
 use super::special::chi_squared_quantile;
 
-/// Clusters of hosts below which an interval is not believed: the variance of twenty is known to within a third (√(2/19)).
+/// Clusters of hosts below which an interval is not believed: the variance of twenty is known to
+/// within a third (√(2/19)).
 pub const CLUSTERS_MIN: u32 = 20;
 
 /// How much drift matters.
@@ -48,7 +53,14 @@ pub struct Gates {
 impl Default for Gates {
     fn default() -> Self {
         let off = Gate::default();
-        Gates { warn: 0.001, fail: 0.01, false_discovery_rate: 0.05, jensen_shannon: off, ks: off, wasserstein: off }
+        Gates {
+            warn: 0.001,
+            fail: 0.01,
+            false_discovery_rate: 0.05,
+            jensen_shannon: off,
+            ks: off,
+            wasserstein: off,
+        }
     }
 }
 
@@ -69,32 +81,49 @@ pub enum Verdict {
     },
 }
 
-/// Judges a comparison by its PSI; `adjusted_p` is its [`Comparison::psi_p`] after [`benjamini_hochberg`] over all that were made, and
-/// `confidence` that of its interval.
+/// Judges a comparison by its PSI; `adjusted_p` is its [`Comparison::psi_p`] after
+/// [`benjamini_hochberg`] over all that were made, and `confidence` that of its interval.
 pub fn verdict(found: &Comparison, adjusted_p: f64, gates: &Gates, confidence: f64) -> Verdict {
     let is_found = adjusted_p <= gates.false_discovery_rate;
     match found.psi {
         psi if psi.value == 0.0 && found.ks.value == 0.0 => Verdict::Pass,
-        _ if !is_known(found) => Verdict::Inconclusive { documents_needed: documents_needed(found, gates, confidence) },
+        _ if !is_known(found) => Verdict::Inconclusive {
+            documents_needed: documents_needed(found, gates, confidence),
+        },
         psi if psi.high < gates.warn && found.noise() < gates.warn => Verdict::Pass,
         psi if psi.low > gates.fail && is_found => Verdict::Fail,
         psi if psi.low > gates.warn && is_found => Verdict::Warn,
-        _ => Verdict::Inconclusive { documents_needed: documents_needed(found, gates, confidence) },
+        _ => Verdict::Inconclusive {
+            documents_needed: documents_needed(found, gates, confidence),
+        },
     }
 }
 
 /// Whether there are hosts enough for the variance to be known.
 pub(super) fn is_known(found: &Comparison) -> bool {
-    found.clusters.iter().all(|&clusters| clusters >= CLUSTERS_MIN)
+    found
+        .clusters
+        .iter()
+        .all(|&clusters| clusters >= CLUSTERS_MIN)
 }
 
-/// Documents on each side that would have hosts enough, at as many documents a host; 0 where there are.
+/// Documents on each side that would have hosts enough, at as many documents a host; 0 where there
+/// are.
 pub(super) fn hosts_needed(found: &Comparison) -> f64 {
     let of_side = |(&documents, clusters): (&u64, u32)| {
         let few = f64::from(CLUSTERS_MIN) / f64::from(clusters.max(1));
-        if few > 1.0 { documents as f64 * few } else { 0.0 }
+        if few > 1.0 {
+            documents as f64 * few
+        } else {
+            0.0
+        }
     };
-    found.documents.iter().zip(found.clusters).map(of_side).fold(0.0, f64::max)
+    found
+        .documents
+        .iter()
+        .zip(found.clusters)
+        .map(of_side)
+        .fold(0.0, f64::max)
 }
 
 /// Documents on each side that would be enough for another verdict than "inconclusive".
@@ -110,7 +139,8 @@ fn documents_needed(found: &Comparison, gates: &Gates, confidence: f64) -> u64 {
     (enough.max(hosts_needed(found)).ceil() as u64).max(more)
 }
 
-/// P-values adjusted for being many (Benjamini & Hochberg 1995): the least false discovery rate at which each is a discovery.
+/// P-values adjusted for being many (Benjamini & Hochberg 1995): the least false discovery rate at
+/// which each is a discovery.
 pub fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
@@ -129,7 +159,12 @@ mod tests {
     use super::*;
 
     fn judge(found: &Comparison) -> Verdict {
-        verdict(found, found.psi_p, &Gates::default(), Settings::default().confidence)
+        verdict(
+            found,
+            found.psi_p,
+            &Gates::default(),
+            Settings::default().confidence,
+        )
     }
 
     fn is_inconclusive(verdict: &Verdict) -> bool {
@@ -140,7 +175,11 @@ mod tests {
     fn a_run_against_itself_is_silent() {
         for n in [3, 1000, 20_000] {
             let rows = normal(n, 0.0, 7, 0.2, 1);
-            assert_eq!(judge(&against(&summary(&rows), &rows)), Verdict::Pass, "{n}");
+            assert_eq!(
+                judge(&against(&summary(&rows), &rows)),
+                Verdict::Pass,
+                "{n}"
+            );
         }
     }
 
@@ -153,46 +192,91 @@ mod tests {
                 .zip(sources)
                 .map(|(source, shift)| {
                     let baseline = summary(&normal(100_000, 0.0, 1, 0.0, seed + source));
-                    against(&baseline, &normal(100_000, shift, 1, 0.0, seed + 10 + source))
+                    against(
+                        &baseline,
+                        &normal(100_000, shift, 1, 0.0, seed + 10 + source),
+                    )
                 })
                 .collect();
-            let adjusted = benjamini_hochberg(&found.iter().map(|found| found.psi_p).collect::<Vec<_>>());
-            let judged = found.iter().zip(adjusted).map(|(found, p)| verdict(found, p, &Gates::default(), 0.9));
+            let adjusted =
+                benjamini_hochberg(&found.iter().map(|found| found.psi_p).collect::<Vec<_>>());
+            let judged = found
+                .iter()
+                .zip(adjusted)
+                .map(|(found, p)| verdict(found, p, &Gates::default(), 0.9));
             judged.collect::<Vec<_>>()
         };
-        assert_eq!(judge_all(0.2, 100), [Verdict::Pass, Verdict::Fail, Verdict::Pass]);
-        assert_eq!(judge_all(0.05, 200), [Verdict::Pass, Verdict::Warn, Verdict::Pass]);
+        assert_eq!(
+            judge_all(0.2, 100),
+            [Verdict::Pass, Verdict::Fail, Verdict::Pass]
+        );
+        assert_eq!(
+            judge_all(0.05, 200),
+            [Verdict::Pass, Verdict::Warn, Verdict::Pass]
+        );
     }
 
     #[test]
     fn noise_of_a_thousand_documents_is_inconclusive() {
         let verdicts: Vec<Verdict> = (0..40)
             .map(|seed| {
-                judge(&against(&summary(&normal(1000, 0.0, 1, 0.0, seed)), &normal(1000, 0.0, 1, 0.0, 50 + seed)))
+                judge(&against(
+                    &summary(&normal(1000, 0.0, 1, 0.0, seed)),
+                    &normal(1000, 0.0, 1, 0.0, 50 + seed),
+                ))
             })
             .collect();
-        let inconclusive = verdicts.iter().filter(|verdict| is_inconclusive(verdict)).count();
+        let inconclusive = verdicts
+            .iter()
+            .filter(|verdict| is_inconclusive(verdict))
+            .count();
         assert_eq!(inconclusive, 40, "{verdicts:?}");
     }
 
     #[test]
     fn as_many_documents_as_are_asked_for_are_enough() {
-        let at = |n: usize| against(&summary(&normal(n, 0.0, 5, 0.2, 1)), &normal(n, 0.0, 5, 0.2, 2));
-        let Verdict::Inconclusive { documents_needed } = judge(&at(5000)) else { panic!("noise is not inconclusive") };
-        assert!((60_000..250_000).contains(&documents_needed), "{documents_needed}");
+        let at = |n: usize| {
+            against(
+                &summary(&normal(n, 0.0, 5, 0.2, 1)),
+                &normal(n, 0.0, 5, 0.2, 2),
+            )
+        };
+        let Verdict::Inconclusive { documents_needed } = judge(&at(5000)) else {
+            panic!("noise is not inconclusive")
+        };
+        assert!(
+            (60_000..250_000).contains(&documents_needed),
+            "{documents_needed}"
+        );
         assert_eq!(judge(&at(documents_needed as usize)), Verdict::Pass);
     }
 
     #[test]
     fn a_large_shift_fails_at_a_thousand_documents() {
         let baseline = summary(&normal(1000, 0.0, 1, 0.0, 1));
-        assert_eq!(judge(&against(&baseline, &normal(1000, 0.5, 1, 0.0, 2))), Verdict::Fail);
+        assert_eq!(
+            judge(&against(&baseline, &normal(1000, 0.5, 1, 0.0, 2))),
+            Verdict::Fail
+        );
         // A p-value that does not survive the other comparisons is no alarm.
         let found = against(&baseline, &normal(1000, 0.5, 1, 0.0, 2));
-        assert!(is_inconclusive(&verdict(&found, 0.06, &Gates::default(), 0.9)));
+        assert!(is_inconclusive(&verdict(
+            &found,
+            0.06,
+            &Gates::default(),
+            0.9
+        )));
         // Nor are nineteen hosts.
-        let rows: Vec<(f64, u16)> = normal(1000, 0.5, 1, 0.0, 2).iter().map(|row| (row.0, row.1 % 19)).collect();
-        let found = compare(&baseline, &tally(&baseline.bins, &rows), Weight::Documents, &Settings::default());
+        let rows: Vec<(f64, u16)> = normal(1000, 0.5, 1, 0.0, 2)
+            .iter()
+            .map(|row| (row.0, row.1 % 19))
+            .collect();
+        let found = compare(
+            &baseline,
+            &tally(&baseline.bins, &rows),
+            Weight::Documents,
+            &Settings::default(),
+        );
         assert!(is_inconclusive(&judge(&found.expect("fits"))));
     }
 
@@ -200,7 +284,13 @@ mod tests {
     fn adjusted_p_values_by_hand() {
         let found = benjamini_hochberg(&[0.01, 0.04, 0.03, 0.005]);
         let expected = [0.02, 0.04, 0.04, 0.02];
-        assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-15), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .zip(expected)
+                .all(|(found, expected)| (found - expected).abs() < 1e-15),
+            "{found:?}"
+        );
         assert_eq!(benjamini_hochberg(&[]), [0.0; 0]);
         assert_eq!(benjamini_hochberg(&[0.9, 1.0]), [1.0, 1.0]);
     }

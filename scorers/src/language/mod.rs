@@ -1,22 +1,25 @@
-//! The language of a document, from a bounded sample, and whether its parts are in different languages.
+//! The language of a document, from a bounded sample, and whether its parts are in different
+//! languages.
 //!
-//! A long text is judged by three stretches of it: its start, middle and end, 2 KiB together; a shorter one whole. The
-//! result depends on the text alone. Where the sample's script is that of one language, or is Han or kana, that is the
-//! answer; of the rest an [`Engine`] tells the language: `whatlang` 0.18 (trigrams and alphabets) or `whichlang` 0.1 (a
-//! linear model of hashed n-grams). `whatlang` alone differs only where scripts are mixed, because it counts them
+//! A long text is judged by three stretches of it: its start, middle and end, 2 KiB together; a
+//! shorter one whole. The result depends on the text alone. Where the sample's script is that of
+//! one language, or is Han or kana, that is the answer; of the rest an [`Engine`] tells the
+//! language: `whatlang` 0.18 (trigrams and alphabets) or `whichlang` 0.1 (a linear model of hashed
+//! n-grams). `whatlang` alone differs only where scripts are mixed, because it counts them
 //! otherwise.
 //!
-//! A document is *mixed* if two thirds of its sample are in different languages. A cheap sign must say so first: their
-//! scripts, or what `whichlang` takes them for. Then `whatlang` must give each of them, alone, a language of its own
-//! with [`MIXED_CONFIDENCE`]. The label stays that of the whole sample. Not seen are languages that alternate
-//! throughout, a second language that fills no third, two languages of Cyrillic, Arabic, Devanagari or Hebrew script,
-//! and half of the mixes of two Latin ones that `whichlang` does not know.
+//! A document is *mixed* if two thirds of its sample are in different languages. A cheap sign must
+//! say so first: their scripts, or what `whichlang` takes them for. Then `whatlang` must give each
+//! of them, alone, a language of its own with [`MIXED_CONFIDENCE`]. The label stays that of the
+//! whole sample. Not seen are languages that alternate throughout, a second language that fills no
+//! third, two languages of Cyrillic, Arabic, Devanagari or Hebrew script, and half of the mixes of
+//! two Latin ones that `whichlang` does not know.
 //!
-//! Of 4,446 documents in 45 languages `whatlang` is right on .923 (.987 of those whose language it knows); 1.0 % are
-//! flagged as mixed, and of mixes of two of them .80 at 600 bytes, .87 at 1,200 and .94 at 6,000 (`cargo bench -p
-//! curate-scorers --bench language`).
-//! Cost: 130 µs for a document in English, 105 of which are `whatlang`; 15 to 35 with `whichlang`, but 100 and more in
-//! a Latin language that it does not know; 60 in Cyrillic, 5 to 10 in a script of one language.
+//! Of 4,446 documents in 45 languages `whatlang` is right on .923 (.987 of those whose language it
+//! knows); 1.0 % are flagged as mixed, and of mixes of two of them .80 at 600 bytes, .87 at 1,200
+//! and .94 at 6,000 (`cargo bench -p curate-scorers --bench language`). Cost: 130 µs for a document
+//! in English, 105 of which are `whatlang`; 15 to 35 with `whichlang`, but 100 and more in a Latin
+//! language that it does not know; 60 in Cyrillic, 5 to 10 in a script of one language.
 
 mod script;
 
@@ -40,8 +43,8 @@ const PART_LETTERS_MIN: u32 = 30;
 pub enum Engine {
     /// 70 languages, with a confidence.
     Whatlang,
-    /// 16 languages, without a confidence. It takes any text in a script of one of them for one of them; other scripts have
-    /// no language.
+    /// 16 languages, without a confidence. It takes any text in a script of one of them for one of
+    /// them; other scripts have no language.
     Whichlang,
 }
 
@@ -50,8 +53,8 @@ pub enum Engine {
 pub struct Language {
     /// ISO 639-3, one of [`Engine::languages`]; none for a text without letters of a known script.
     pub code: Option<&'static str>,
-    /// How far the first language is ahead of the second, in \[0, 1\]; not a probability. 0 without a language; none from an
-    /// engine that gives no confidence.
+    /// How far the first language is ahead of the second, in \[0, 1\]; not a probability. 0 without
+    /// a language; none from an engine that gives no confidence.
     pub confidence: Option<f64>,
     /// Whether parts of the text are in different languages.
     pub mixed: bool,
@@ -68,7 +71,10 @@ pub struct Language {
 pub fn detect(engine: Engine, text: &str, scratch: &mut String) -> Language {
     let parts = parts(text).map(Part::new);
     let scripts = Scripts::sum(parts.each_ref().map(|part| part.scripts));
-    let whole = Part { text: sample(text, &parts, scratch), scripts };
+    let whole = Part {
+        text: sample(text, &parts, scratch),
+        scripts,
+    };
     let signs = parts.each_ref().map(Part::sign);
     let (code, confidence) = match engine {
         Engine::Whatlang => {
@@ -81,34 +87,55 @@ pub fn detect(engine: Engine, text: &str, scratch: &mut String) -> Language {
             _ => (whole.whichlang(), None),
         },
     };
-    Language { code, confidence, mixed: is_mixed(&parts, &signs, code) }
+    Language {
+        code,
+        confidence,
+        mixed: is_mixed(&parts, &signs, code),
+    }
 }
 
 /// Whether two of the parts are surely in different languages; `code` is that of the whole.
 fn is_mixed(parts: &[Part; 3], signs: &[Option<Sign>; 3], code: Option<&'static str>) -> bool {
-    let differing: Vec<usize> = (0..3).filter(|&i| signs[i].is_some() && !signs[..i].contains(&signs[i])).collect();
+    let differing: Vec<usize> = (0..3)
+        .filter(|&i| signs[i].is_some() && !signs[..i].contains(&signs[i]))
+        .collect();
     if differing.len() < 2 {
         return false;
     }
-    // Where `whichlang` knows the language of the whole, signs seldom differ for nothing; elsewhere they often do, and a
-    // choice among a few languages costs a third of one among all.
-    let among = match code.is_some_and(|code| Engine::Whichlang.languages().binary_search(&code).is_ok()) {
-        true => Detector::new(),
-        false => {
-            let few = signs.iter().flatten().filter_map(|&(_, code)| code).chain(code);
-            Detector::with_allowlist(few.filter_map(Lang::from_code).collect())
-        }
-    };
-    let mut languages = differing.into_iter().filter_map(|i| parts[i].sure_language(&among));
-    languages.next().is_some_and(|first| languages.any(|other| other != first))
+    // Where `whichlang` knows the language of the whole, signs seldom differ for nothing; elsewhere
+    // they often do, and a choice among a few languages costs a third of one among all.
+    let among =
+        match code.is_some_and(|code| Engine::Whichlang.languages().binary_search(&code).is_ok()) {
+            true => Detector::new(),
+            false => {
+                let few = signs
+                    .iter()
+                    .flatten()
+                    .filter_map(|&(_, code)| code)
+                    .chain(code);
+                Detector::with_allowlist(few.filter_map(Lang::from_code).collect())
+            }
+        };
+    let mut languages = differing
+        .into_iter()
+        .filter_map(|i| parts[i].sure_language(&among));
+    languages
+        .next()
+        .is_some_and(|first| languages.any(|other| other != first))
 }
 
 impl Engine {
     /// All ISO 639-3 codes that this engine may give, in alphabetical order.
     pub fn languages(self) -> &'static [&'static str] {
-        static WHATLANG: LazyLock<Vec<&'static str>> = LazyLock::new(|| sorted(Lang::all().iter().map(Lang::code)));
-        static WHICHLANG: LazyLock<Vec<&'static str>> =
-            LazyLock::new(|| sorted(whichlang::LANGUAGES.iter().map(|language| language.three_letter_code())));
+        static WHATLANG: LazyLock<Vec<&'static str>> =
+            LazyLock::new(|| sorted(Lang::all().iter().map(Lang::code)));
+        static WHICHLANG: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+            sorted(
+                whichlang::LANGUAGES
+                    .iter()
+                    .map(|language| language.three_letter_code()),
+            )
+        });
         match self {
             Engine::Whatlang => &WHATLANG,
             Engine::Whichlang => &WHICHLANG,
@@ -122,8 +149,8 @@ fn sorted(codes: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     codes
 }
 
-/// What differs between parts in different languages, most of the time: the script, and what `whichlang` takes it for,
-/// even if it does not know the language.
+/// What differs between parts in different languages, most of the time: the script, and what
+/// `whichlang` takes it for, even if it does not know the language.
 type Sign = (Script, Option<&'static str>);
 
 /// A text, or a part of it, and its letters.
@@ -134,26 +161,35 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn new(text: &str) -> Part<'_> {
-        Part { text, scripts: Scripts::of(text) }
+        Part {
+            text,
+            scripts: Scripts::of(text),
+        }
     }
 
     /// None for a part with few letters.
     fn sign(&self) -> Option<Sign> {
         let enough = self.scripts.letters() >= PART_LETTERS_MIN;
-        self.scripts.main().filter(|_| enough).map(|script| (script, self.whichlang()))
+        self.scripts
+            .main()
+            .filter(|_| enough)
+            .map(|script| (script, self.whichlang()))
     }
 
     /// The language of this part alone, if that is beyond doubt; of Latin, one of those of `among`.
     fn sure_language(&self, among: &Detector) -> Option<&'static str> {
         let (code, confidence) = match self.scripts.main()? {
-            Script::Latin => among.detect(self.text).map(|info| (info.lang().code(), info.confidence())),
+            Script::Latin => among
+                .detect(self.text)
+                .map(|info| (info.lang().code(), info.confidence())),
             _ => self.whatlang(),
         }?;
         (confidence >= MIXED_CONFIDENCE).then_some(code)
     }
 
     fn whatlang(&self) -> Option<(&'static str, f64)> {
-        let found = || whatlang::detect(self.text).map(|info| (info.lang().code(), info.confidence()));
+        let found =
+            || whatlang::detect(self.text).map(|info| (info.lang().code(), info.confidence()));
         self.scripts.main()?;
         self.scripts.language().or_else(found)
     }
@@ -167,11 +203,16 @@ impl Part<'_> {
             (None, Script::Devanagari) => "hin",
             (None, _) => return None,
         };
-        Engine::Whichlang.languages().binary_search(&code).is_ok().then_some(code)
+        Engine::Whichlang
+            .languages()
+            .binary_search(&code)
+            .is_ok()
+            .then_some(code)
     }
 }
 
-/// Thirds of a short text, and as much as makes up the sample from the start, middle and end of a long one.
+/// Thirds of a short text, and as much as makes up the sample from the start, middle and end of a
+/// long one.
 fn parts(text: &str) -> [&str; 3] {
     let len = text.len();
     if len <= SAMPLE_BYTES {
@@ -195,20 +236,45 @@ fn sample<'a>(text: &'a str, parts: &[Part; 3], scratch: &'a mut String) -> &'a 
     scratch
 }
 
-/// The place before the last white space within 64 bytes before `end`, or the last character bound before it.
+/// The place before the last white space within 64 bytes before `end`, or the last character bound
+/// before it.
 fn word_end(text: &str, end: usize) -> usize {
-    let (start, end) = (text.ceil_char_boundary(end.saturating_sub(64)), text.floor_char_boundary(end));
-    text.get(start..end).and_then(|near| near.rfind(char::is_whitespace)).map_or(end, |at| start + at)
+    let (start, end) = (
+        text.ceil_char_boundary(end.saturating_sub(64)),
+        text.floor_char_boundary(end),
+    );
+    text.get(start..end)
+        .and_then(|near| near.rfind(char::is_whitespace))
+        .map_or(end, |at| start + at)
 }
 
-/// The part of `text[start..end]` between white space, if that is most of it, and between characters in any case.
+/// The part of `text[start..end]` between white space, if that is most of it, and between
+/// characters in any case.
 fn whole_words(text: &str, start: usize, end: usize) -> &str {
-    let (first, last) = (text.ceil_char_boundary(start), text.floor_char_boundary(end));
+    let (first, last) = (
+        text.ceil_char_boundary(start),
+        text.floor_char_boundary(end),
+    );
     let piece = &text[first..last];
     let near = |at: usize| at < piece.len() / 8;
-    let from = if first == 0 { 0 } else { piece.find(char::is_whitespace).filter(|&at| near(at)).unwrap_or(0) };
-    let to = if last == text.len() { piece.len() } else { piece.rfind(char::is_whitespace).unwrap_or(0) };
-    let to = if near(piece.len() - to) { to } else { piece.len() };
+    let from = if first == 0 {
+        0
+    } else {
+        piece
+            .find(char::is_whitespace)
+            .filter(|&at| near(at))
+            .unwrap_or(0)
+    };
+    let to = if last == text.len() {
+        piece.len()
+    } else {
+        piece.rfind(char::is_whitespace).unwrap_or(0)
+    };
+    let to = if near(piece.len() - to) {
+        to
+    } else {
+        piece.len()
+    };
     &piece[from..to]
 }
 
@@ -217,7 +283,8 @@ pub fn language_codes() -> &'static [&'static str] {
     Engine::Whatlang.languages()
 }
 
-/// The ISO 639-3 code of a known language given by its 639-1, 639-3 or macrolanguage code, in lower case.
+/// The ISO 639-3 code of a known language given by its 639-1, 639-3 or macrolanguage code, in lower
+/// case.
 ///
 /// ```
 /// use curate_scorers::language::iso639_3;
@@ -225,13 +292,22 @@ pub fn language_codes() -> &'static [&'static str] {
 /// assert_eq!([iso639_3("zh"), iso639_3("zho"), iso639_3("cmn"), iso639_3("xx")], [Some("cmn"), Some("cmn"), Some("cmn"), None]);
 /// ```
 pub fn iso639_3(code: &str) -> Option<&'static str> {
-    let code = ALIASES.iter().find(|(alias, _)| *alias == code).map_or(code, |(_, code)| code);
-    language_codes().binary_search(&code).ok().map(|i| language_codes()[i])
+    let code = ALIASES
+        .iter()
+        .find(|(alias, _)| *alias == code)
+        .map_or(code, |(_, code)| code);
+    language_codes()
+        .binary_search(&code)
+        .ok()
+        .map(|i| language_codes()[i])
 }
 
 /// The ISO 639-1 code of a language that goes by its ISO 639-3 code, if it has one.
 pub fn iso639_1(code: &str) -> Option<&'static str> {
-    ALIASES.iter().find(|(alias, own)| alias.len() == 2 && *own == code).map(|(alias, _)| *alias)
+    ALIASES
+        .iter()
+        .find(|(alias, own)| alias.len() == 2 && *own == code)
+        .map(|(alias, _)| *alias)
 }
 
 /// ISO 639-1 codes, and the 639-3 macrolanguages that `whatlang` knows by one member only.
@@ -275,19 +351,34 @@ mod tests {
 
     #[test]
     fn text_without_letters_has_no_language() {
-        for text in ["", " \r\n\t", "12345 -- !?", "😀😀 👩‍👩‍👧", "，。！", "« – »"] {
-            assert_eq!(found(text), Language { code: None, confidence: Some(0.0), mixed: false }, "{text}");
+        for text in ["", " \r\n\t", "12345 -- !?", "😀😀 👩‍👩‍👧", "，。！", "« – »"]
+        {
+            assert_eq!(
+                found(text),
+                Language {
+                    code: None,
+                    confidence: Some(0.0),
+                    mixed: false
+                },
+                "{text}"
+            );
             assert_eq!(whichlang(text), None, "{text}");
         }
     }
 
     #[test]
     fn scripts_and_languages_are_told_apart() {
-        assert_eq!(code("This is a sentence that anybody would take for English."), Some("eng"));
+        assert_eq!(
+            code("This is a sentence that anybody would take for English."),
+            Some("eng")
+        );
         assert_eq!(code("שלום עולם, זהו משפט בעברית."), Some("heb"));
         assert_eq!(code("Це речення написане українською мовою."), Some("ukr"));
         assert_eq!(code("今日は良い天気ですね。"), Some("jpn"));
-        assert_eq!(code("Il s'e\u{301}tait passe\u{301} quelque chose de très étrange pendant l'été."), Some("fra"));
+        assert_eq!(
+            code("Il s'e\u{301}tait passe\u{301} quelque chose de très étrange pendant l'été."),
+            Some("fra")
+        );
         assert_eq!(code("안녕"), Some("kor"));
     }
 
@@ -301,14 +392,29 @@ mod tests {
             while let Some(word) = words.next_if(|word| !word.is_ascii()) {
                 text.push_str(word);
             }
-            assert_eq!(found(&text), Language { code: Some(expected), confidence: Some(1.0), mixed: false }, "{text}");
-            assert_eq!(whatlang::detect_lang(&text).map(|lang| lang.code()), Some(expected), "{text}");
+            assert_eq!(
+                found(&text),
+                Language {
+                    code: Some(expected),
+                    confidence: Some(1.0),
+                    mixed: false
+                },
+                "{text}"
+            );
+            assert_eq!(
+                whatlang::detect_lang(&text).map(|lang| lang.code()),
+                Some(expected),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn ideographs_weigh_more_than_letters() {
-        assert_eq!(code("DefStr ステートメントは文字範囲に従って型を設定 Syntax DefStr sStr REM sStr"), Some("jpn"));
+        assert_eq!(
+            code("DefStr ステートメントは文字範囲に従って型を設定 Syntax DefStr sStr REM sStr"),
+            Some("jpn")
+        );
         // To `whatlang` the full-width punctuation is Hangul.
         assert_eq!(code("好！！！（Ａ）"), Some("cmn"));
     }
@@ -321,14 +427,34 @@ mod tests {
         assert_eq!(whichlang("안녕하세요"), Some("kor"));
         // What else is written in Cyrillic is Russian to it.
         assert_eq!(whichlang(UKRAINIAN), Some("rus"));
-        assert_eq!([whichlang("გამარჯობა"), whichlang("שלום עולם"), whichlang("Γειά σου")], [None; 3]);
-        assert_eq!(detect(Engine::Whichlang, GERMAN, &mut String::new()).confidence, None);
-        assert!(Engine::Whichlang.languages().iter().all(|code| Engine::Whatlang.languages().contains(code)));
+        assert_eq!(
+            [
+                whichlang("გამარჯობა"),
+                whichlang("שלום עולם"),
+                whichlang("Γειά σου")
+            ],
+            [None; 3]
+        );
+        assert_eq!(
+            detect(Engine::Whichlang, GERMAN, &mut String::new()).confidence,
+            None
+        );
+        assert!(
+            Engine::Whichlang
+                .languages()
+                .iter()
+                .all(|code| Engine::Whatlang.languages().contains(code))
+        );
     }
 
     #[test]
     fn parts_in_other_languages_are_flagged() {
-        for (text, mixed) in [(ENGLISH, GERMAN), (GERMAN, ENGLISH), (UKRAINIAN, ENGLISH), (CHINESE, GERMAN)] {
+        for (text, mixed) in [
+            (ENGLISH, GERMAN),
+            (GERMAN, ENGLISH),
+            (UKRAINIAN, ENGLISH),
+            (CHINESE, GERMAN),
+        ] {
             for times in [4, 400] {
                 let (a, b) = (text.repeat(times), mixed.repeat(times));
                 for engine in [Engine::Whatlang, Engine::Whichlang] {
@@ -341,20 +467,38 @@ mod tests {
         // A sentence is too little, and code is no language.
         assert!(!found(&format!("{}{ENGLISH}", GERMAN.repeat(20))).mixed);
         assert!(
-            !found(&format!("{}\n{}", GERMAN.repeat(8), "for (i = 0; i < n; ++i) x[i] += y[i];\n".repeat(8))).mixed
+            !found(&format!(
+                "{}\n{}",
+                GERMAN.repeat(8),
+                "for (i = 0; i < n; ++i) x[i] += y[i];\n".repeat(8)
+            ))
+            .mixed
         );
     }
 
     #[test]
     fn a_long_text_is_sampled_in_three_places() {
-        let text = format!("{}{}{}", "start ".repeat(1000), "middle ".repeat(1000), "end ".repeat(2000));
+        let text = format!(
+            "{}{}{}",
+            "start ".repeat(1000),
+            "middle ".repeat(1000),
+            "end ".repeat(2000)
+        );
         let of = |text: &str| parts(text).map(str::to_owned);
         for (part, word) in of(&text).iter().zip(["start", "middle", "end"]) {
             assert!(part.split_whitespace().all(|w| w == word), "{part}");
-            assert!(part.len() <= SAMPLE_BYTES / 3 && part.len() > SAMPLE_BYTES / 3 * 7 / 8, "{}", part.len());
+            assert!(
+                part.len() <= SAMPLE_BYTES / 3 && part.len() > SAMPLE_BYTES / 3 * 7 / 8,
+                "{}",
+                part.len()
+            );
         }
         // No white space, and no character boundary where the cuts fall.
-        for text in ["日本語文".repeat(90_000), "x".repeat(1 << 20), format!("a{}", "😀".repeat(9_999))] {
+        for text in [
+            "日本語文".repeat(90_000),
+            "x".repeat(1 << 20),
+            format!("a{}", "😀".repeat(9_999)),
+        ] {
             let got: usize = of(&text).iter().map(String::len).sum();
             assert!(got <= SAMPLE_BYTES && got > SAMPLE_BYTES * 7 / 8, "{got}");
         }
@@ -362,9 +506,15 @@ mod tests {
 
     #[test]
     fn a_short_text_is_taken_whole() {
-        for text in
-            ["", "a", "é", "日本", "one two", "日本語文".repeat(99).as_str(), "some words here ".repeat(100).as_str()]
-        {
+        for text in [
+            "",
+            "a",
+            "é",
+            "日本",
+            "one two",
+            "日本語文".repeat(99).as_str(),
+            "some words here ".repeat(100).as_str(),
+        ] {
             assert_eq!(parts(text).concat(), text);
         }
         assert_eq!(parts("one two three four"), ["one", " two", " three four"]);
@@ -372,32 +522,52 @@ mod tests {
 
     #[test]
     fn the_language_of_most_of_the_text_wins() {
-        assert_eq!(code(&format!("{}\n{}", ENGLISH.repeat(3), GERMAN.repeat(100))), Some("deu"));
+        assert_eq!(
+            code(&format!("{}\n{}", ENGLISH.repeat(3), GERMAN.repeat(100))),
+            Some("deu")
+        );
     }
 
     #[test]
     fn every_language_has_one_short_code() {
-        let mut codes: Vec<_> = whatlang::Lang::all().iter().map(|language| language.code()).collect();
+        let mut codes: Vec<_> = whatlang::Lang::all()
+            .iter()
+            .map(|language| language.code())
+            .collect();
         codes.sort_unstable();
         assert_eq!(language_codes(), codes);
         for &code in language_codes() {
             assert_eq!(iso639_3(code), Some(code));
-            let shorts = ALIASES.iter().filter(|(short, long)| short.len() == 2 && *long == code).count();
+            let shorts = ALIASES
+                .iter()
+                .filter(|(short, long)| short.len() == 2 && *long == code)
+                .count();
             assert_eq!(shorts.min(1), 1, "{code}");
         }
         for (alias, code) in ALIASES {
             assert_eq!(iso639_3(alias), Some(*code));
         }
-        assert_eq!([iso639_3(""), iso639_3("EN"), iso639_3("english")], [None; 3]);
+        assert_eq!(
+            [iso639_3(""), iso639_3("EN"), iso639_3("english")],
+            [None; 3]
+        );
     }
 
     #[test]
     fn codes_of_two_letters_lead_back() {
         assert_eq!(
-            [iso639_1("eng"), iso639_1("cmn"), iso639_1("nob"), iso639_1("xxx")],
+            [
+                iso639_1("eng"),
+                iso639_1("cmn"),
+                iso639_1("nob"),
+                iso639_1("xxx")
+            ],
             [Some("en"), Some("zh"), Some("nb"), None]
         );
-        for code in language_codes().iter().filter_map(|code| Some((code, iso639_1(code)?))) {
+        for code in language_codes()
+            .iter()
+            .filter_map(|code| Some((code, iso639_1(code)?)))
+        {
             assert_eq!(iso639_3(code.1), Some(*code.0));
         }
     }

@@ -1,4 +1,5 @@
-//! The scripts of a text: how many letters of each, and the language where one script is enough to tell.
+//! The scripts of a text: how many letters of each, and the language where one script is enough to
+//! tell.
 
 use std::ops::RangeInclusive;
 
@@ -47,8 +48,9 @@ const SCRIPTS: [(Script, Option<&str>); 25] = {
     ]
 };
 
-/// Blocks of letters, in order. Unlike `whatlang` this counts neither the punctuation of Latin-1 as Latin nor full-width
-/// forms and enclosed characters as Hangul, and it knows polytonic Greek and the later Han extensions.
+/// Blocks of letters, in order. Unlike `whatlang` this counts neither the punctuation of Latin-1 as
+/// Latin nor full-width forms and enclosed characters as Hangul, and it knows polytonic Greek and
+/// the later Han extensions.
 #[rustfmt::skip]
 const BLOCKS: &[(RangeInclusive<u32>, Script)] = {
     use Script::*;
@@ -101,7 +103,9 @@ impl Scripts {
     }
 
     pub(super) fn sum(parts: [Scripts; 3]) -> Scripts {
-        Scripts(std::array::from_fn(|script| parts.iter().map(|part| part.0[script]).sum()))
+        Scripts(std::array::from_fn(|script| {
+            parts.iter().map(|part| part.0[script]).sum()
+        }))
     }
 
     /// The letters of all scripts.
@@ -115,8 +119,8 @@ impl Scripts {
 
     /// The script of most of the text; Han stands for Han and kana together. None without letters.
     ///
-    /// A character of Han, kana or Hangul weighs as much as two letters, because it says as much: Japanese about a program
-    /// has more Latin letters than others.
+    /// A character of Han, kana or Hangul weighs as much as two letters, because it says as much:
+    /// Japanese about a program has more Latin letters than others.
     pub(super) fn main(&self) -> Option<Script> {
         let weight = |script: Script| match script {
             Script::None | Script::Kana => 0,
@@ -124,11 +128,15 @@ impl Scripts {
             Script::Hangul => 2 * self.count(script),
             _ => self.count(script),
         };
-        let (main, _) = SCRIPTS.into_iter().rev().max_by_key(|&(script, _)| weight(script))?;
+        let (main, _) = SCRIPTS
+            .into_iter()
+            .rev()
+            .max_by_key(|&(script, _)| weight(script))?;
         (weight(main) > 0).then_some(main)
     }
 
-    /// The language where the main script leaves one only, and how sure that is on the scale of `whatlang`.
+    /// The language where the main script leaves one only, and how sure that is on the scale of
+    /// `whatlang`.
     pub(super) fn language(&self) -> Option<(&'static str, f64)> {
         match self.main()? {
             Script::Han => Some(self.chinese_or_japanese()),

@@ -1,8 +1,9 @@
 //! Which inputs run together.
 //!
-//! Inputs are sorted by length, longest first (the largest batch comes first, so a device that is too small shows it at
-//! once), and cut where the number of inputs times the longest would pass the budget. The plan depends on lengths and the
-//! budget alone, so it is the same on every device; the order of equal lengths is that of the inputs.
+//! Inputs are sorted by length, longest first (the largest batch comes first, so a device that is
+//! too small shows it at once), and cut where the number of inputs times the longest would pass the
+//! budget. The plan depends on lengths and the budget alone, so it is the same on every device; the
+//! order of equal lengths is that of the inputs.
 
 use std::ops::Range;
 
@@ -29,7 +30,11 @@ pub struct PaddingWaste {
 impl PaddingWaste {
     /// The share of the padded batches that is padding, 0 to 1.
     pub fn share(self) -> f64 {
-        if self.padded == 0 { 0.0 } else { 1.0 - self.tokens as f64 / self.padded as f64 }
+        if self.padded == 0 {
+            0.0
+        } else {
+            1.0 - self.tokens as f64 / self.padded as f64
+        }
     }
 
     /// Adds another's.
@@ -39,18 +44,25 @@ impl PaddingWaste {
     }
 }
 
-/// Batches of inputs of the given lengths, each of at most `budget_tokens` when padded; an input that is longer than that
-/// is a batch of its own.
+/// Batches of inputs of the given lengths, each of at most `budget_tokens` when padded; an input
+/// that is longer than that is a batch of its own.
 pub fn plan(lengths: &[usize], budget_tokens: usize) -> Batches {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(lengths[i]));
-    let mut plan = Batches { order, batches: Vec::new(), padding: PaddingWaste::default() };
+    let mut plan = Batches {
+        order,
+        batches: Vec::new(),
+        padding: PaddingWaste::default(),
+    };
     let mut start = 0;
     while start < lengths.len() {
         let longest = lengths[plan.order[start]].max(1);
         let end = lengths.len().min(start + (budget_tokens / longest).max(1));
         plan.padding.add(PaddingWaste {
-            tokens: plan.order[start..end].iter().map(|&i| lengths[i] as u64).sum(),
+            tokens: plan.order[start..end]
+                .iter()
+                .map(|&i| lengths[i] as u64)
+                .sum(),
             padded: (longest * (end - start)) as u64,
         });
         plan.batches.push(start..end);
@@ -68,7 +80,13 @@ mod tests {
         let plan = plan(&[3, 10, 2, 3, 1], 6);
         assert_eq!(plan.order, [1, 0, 3, 2, 4]);
         assert_eq!(plan.batches, [0..1, 1..3, 3..5]);
-        assert_eq!(plan.padding, PaddingWaste { tokens: 19, padded: 10 + 6 + 4 });
+        assert_eq!(
+            plan.padding,
+            PaddingWaste {
+                tokens: 19,
+                padded: 10 + 6 + 4
+            }
+        );
         assert_eq!(plan.padding.share(), 0.050000000000000044);
     }
 

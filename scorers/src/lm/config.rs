@@ -1,16 +1,18 @@
 //! The shape of a model: from `config.json`, or from the metadata of a GGUF file.
 //!
-//! Read by hand rather than by a derived structure, because the two forms of `config.json` in use differ (transformers
-//! writes `"sliding_window": null`, candle wants a number; `rope_theta` moves into `rope_parameters` in transformers 5), and
-//! because every number is bounded here, before anything is allocated by it. What this decoder does not do (a scaled RoPE, a
-//! sliding window in use, quantised weights in safetensors, experts) is an error rather than a wrong score.
+//! Read by hand rather than by a derived structure, because the two forms of `config.json` in use
+//! differ (transformers writes `"sliding_window": null`, candle wants a number; `rope_theta` moves
+//! into `rope_parameters` in transformers 5), and because every number is bounded here, before
+//! anything is allocated by it. What this decoder does not do (a scaled RoPE, a sliding window in
+//! use, quantised weights in safetensors, experts) is an error rather than a wrong score.
 
 use serde_json::Value;
 
 use crate::lm::LmError;
 use crate::lm::gguf::Gguf;
 
-/// The architectures, which differ in the biases of attention and in the order of a head's dimensions in GGUF.
+/// The architectures, which differ in the biases of attention and in the order of a head's
+/// dimensions in GGUF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     /// Qwen2 and Qwen2.5: q, k and v have biases.
@@ -24,7 +26,9 @@ impl Architecture {
         match name {
             "qwen2" => Ok(Architecture::Qwen2),
             "llama" => Ok(Architecture::Llama),
-            _ => Err(LmError::unsupported(format!("{key} is {name}, expected qwen2 or llama"))),
+            _ => Err(LmError::unsupported(format!(
+                "{key} is {name}, expected qwen2 or llama"
+            ))),
         }
     }
 
@@ -62,9 +66,11 @@ pub struct Config {
     pub rope_theta: f64,
     /// Added to the mean square in a norm.
     pub rms_norm_eps: f64,
-    /// Whether the output layer is the embedding; null where only the presence of its tensor says so.
+    /// Whether the output layer is the embedding; null where only the presence of its tensor says
+    /// so.
     pub tie_word_embeddings: Option<bool>,
-    /// The token named as beginning of sequence. Whether it is used is the tokenizer's `add_bos_token`, not this.
+    /// The token named as beginning of sequence. Whether it is used is the tokenizer's
+    /// `add_bos_token`, not this.
     pub bos_token_id: Option<u32>,
 }
 
@@ -72,16 +78,20 @@ impl Config {
     /// Reads a `config.json`.
     ///
     /// # Errors
-    /// [`LmError::Malformed`] if it is no JSON object, [`LmError::Unsupported`] for what this decoder does not do,
-    /// [`LmError::Config`] for a number that is missing or out of bounds.
+    /// [`LmError::Malformed`] if it is no JSON object, [`LmError::Unsupported`] for what this
+    /// decoder does not do, [`LmError::Config`] for a number that is missing or out of bounds.
     pub fn from_json(bytes: &[u8]) -> Result<Config, LmError> {
-        let json: Value = serde_json::from_slice(bytes).map_err(|e| LmError::malformed("config.json", e))?;
+        let json: Value =
+            serde_json::from_slice(bytes).map_err(|e| LmError::malformed("config.json", e))?;
         let Some(name) = json["model_type"].as_str() else {
             return Err(LmError::malformed("config.json", "model_type is missing"));
         };
         let architecture = Architecture::parse("model_type", name)?;
         refuse_json(&json)?;
-        let (hidden_size, num_heads) = (size(&json, "hidden_size")?, size(&json, "num_attention_heads")?);
+        let (hidden_size, num_heads) = (
+            size(&json, "hidden_size")?,
+            size(&json, "num_attention_heads")?,
+        );
         let config = Config {
             architecture,
             vocab_size: size(&json, "vocab_size")?,
@@ -95,7 +105,9 @@ impl Config {
             rope_theta: theta(&json)?,
             rms_norm_eps: number(&json, "rms_norm_eps")?.unwrap_or(1e-6),
             tie_word_embeddings: json["tie_word_embeddings"].as_bool(),
-            bos_token_id: json["bos_token_id"].as_u64().and_then(|id| u32::try_from(id).ok()),
+            bos_token_id: json["bos_token_id"]
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok()),
         };
         config.check()
     }
@@ -105,17 +117,31 @@ impl Config {
     /// # Errors
     /// As [`Config::from_json`].
     pub fn from_gguf(gguf: &Gguf) -> Result<Config, LmError> {
-        let architecture = Architecture::parse("general.architecture", gguf.string("general.architecture")?)?;
+        let architecture =
+            Architecture::parse("general.architecture", gguf.string("general.architecture")?)?;
         let key = |name: &str| format!("{}.{name}", architecture.name());
         refuse_gguf(gguf, &key)?;
-        let (hidden_size, num_heads) = (gguf.size(&key("embedding_length"))?, gguf.size(&key("attention.head_count"))?);
-        let head_dim = gguf.size_or(&key("attention.key_length"), head_dim(hidden_size, num_heads)?)?;
+        let (hidden_size, num_heads) = (
+            gguf.size(&key("embedding_length"))?,
+            gguf.size(&key("attention.head_count"))?,
+        );
+        let head_dim = gguf.size_or(
+            &key("attention.key_length"),
+            head_dim(hidden_size, num_heads)?,
+        )?;
         let rotated = gguf.size_or(&key("rope.dimension_count"), head_dim)?;
         if rotated != head_dim {
-            return Err(LmError::unsupported(format!("RoPE over {rotated} of {head_dim} dimensions of a head")));
+            return Err(LmError::unsupported(format!(
+                "RoPE over {rotated} of {head_dim} dimensions of a head"
+            )));
         }
-        let Some(vocab_size) = gguf.shape("token_embd.weight").and_then(|shape| shape.first().copied()) else {
-            return Err(LmError::MissingTensor { name: "token_embd.weight".to_owned() });
+        let Some(vocab_size) = gguf
+            .shape("token_embd.weight")
+            .and_then(|shape| shape.first().copied())
+        else {
+            return Err(LmError::MissingTensor {
+                name: "token_embd.weight".to_owned(),
+            });
         };
         let config = Config {
             architecture,
@@ -128,15 +154,20 @@ impl Config {
             head_dim,
             max_positions: gguf.size(&key("context_length"))?,
             rope_theta: gguf.number(&key("rope.freq_base")).unwrap_or(1e4),
-            rms_norm_eps: gguf.number(&key("attention.layer_norm_rms_epsilon")).unwrap_or(1e-6),
+            rms_norm_eps: gguf
+                .number(&key("attention.layer_norm_rms_epsilon"))
+                .unwrap_or(1e-6),
             tie_word_embeddings: Some(gguf.shape("output.weight").is_none()),
-            bos_token_id: gguf.number("tokenizer.ggml.bos_token_id").map(|id| id as u32),
+            bos_token_id: gguf
+                .number("tokenizer.ggml.bos_token_id")
+                .map(|id| id as u32),
         };
         config.check()
     }
 
-    /// Bounds far above any model in use and far below what would exhaust memory or overflow in a product: the largest
-    /// tensor then has 2³⁶ elements, and it has to be in the file before it is allocated.
+    /// Bounds far above any model in use and far below what would exhaust memory or overflow in a
+    /// product: the largest tensor then has 2³⁶ elements, and it has to be in the file before it is
+    /// allocated.
     fn check(self) -> Result<Config, LmError> {
         let bounded = |key: &str, value: usize, most: usize| match value {
             value if (1..=most).contains(&value) => Ok(()),
@@ -155,13 +186,21 @@ impl Config {
         }
         if !self.num_heads.is_multiple_of(self.num_kv_heads) {
             let expected = format!("a divisor of {} query heads", self.num_heads);
-            return Err(LmError::config("num_key_value_heads", self.num_kv_heads, expected));
+            return Err(LmError::config(
+                "num_key_value_heads",
+                self.num_kv_heads,
+                expected,
+            ));
         }
         if !(1.0..=1e12).contains(&self.rope_theta) {
             return Err(LmError::config("rope_theta", self.rope_theta, "1 to 1e12"));
         }
         if !(1e-12..=0.1).contains(&self.rms_norm_eps) {
-            return Err(LmError::config("rms_norm_eps", self.rms_norm_eps, "1e-12 to 0.1"));
+            return Err(LmError::config(
+                "rms_norm_eps",
+                self.rms_norm_eps,
+                "1e-12 to 0.1",
+            ));
         }
         Ok(self)
     }
@@ -178,7 +217,11 @@ impl Config {
         let kv = (self.num_kv_heads * self.head_dim) as u64;
         let biases = if self.has_qkv_bias() { q + 2 * kv } else { 0 };
         let layer = hidden * (2 * q + 2 * kv) + biases + 3 * hidden * ffn + 2 * hidden;
-        let embeddings = if self.tie_word_embeddings == Some(true) { 1 } else { 2 };
+        let embeddings = if self.tie_word_embeddings == Some(true) {
+            1
+        } else {
+            2
+        };
         self.num_layers as u64 * layer + embeddings * self.vocab_size as u64 * hidden + hidden
     }
 }
@@ -191,17 +234,27 @@ fn head_dim(hidden_size: usize, num_heads: usize) -> Result<usize, LmError> {
 }
 
 fn size(json: &Value, key: &str) -> Result<usize, LmError> {
-    json[key].as_u64().map(|n| n as usize).ok_or_else(|| LmError::config(key, &json[key], "a whole number"))
+    json[key]
+        .as_u64()
+        .map(|n| n as usize)
+        .ok_or_else(|| LmError::config(key, &json[key], "a whole number"))
 }
 
 fn size_or(json: &Value, key: &str, default: usize) -> Result<usize, LmError> {
-    if json[key].is_null() { Ok(default) } else { size(json, key) }
+    if json[key].is_null() {
+        Ok(default)
+    } else {
+        size(json, key)
+    }
 }
 
 fn number(json: &Value, key: &str) -> Result<Option<f64>, LmError> {
     match &json[key] {
         Value::Null => Ok(None),
-        value => value.as_f64().map(Some).ok_or_else(|| LmError::config(key, value, "a number")),
+        value => value
+            .as_f64()
+            .map(Some)
+            .ok_or_else(|| LmError::config(key, value, "a number")),
     }
 }
 
@@ -212,15 +265,23 @@ fn theta(json: &Value) -> Result<f64, LmError> {
 
 fn refuse_json(json: &Value) -> Result<(), LmError> {
     for key in ["rope_scaling", "rope_parameters"] {
-        let kind = json[key]["rope_type"].as_str().or(json[key]["type"].as_str());
+        let kind = json[key]["rope_type"]
+            .as_str()
+            .or(json[key]["type"].as_str());
         if json[key].is_object() && kind.unwrap_or("default") != "default" {
-            return Err(LmError::unsupported(format!("{key} of type {}", kind.unwrap_or("default"))));
+            return Err(LmError::unsupported(format!(
+                "{key} of type {}",
+                kind.unwrap_or("default")
+            )));
         }
     }
     if json["use_sliding_window"] == true {
         return Err(LmError::unsupported("use_sliding_window is true"));
     }
-    let layers = json["layer_types"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let layers = json["layer_types"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if let Some(kind) = layers.iter().find(|kind| *kind != "full_attention") {
         return Err(LmError::unsupported(format!("layer_types has {kind}")));
     }
@@ -230,18 +291,24 @@ fn refuse_json(json: &Value) -> Result<(), LmError> {
         }
     }
     if json["quantization_config"].is_object() {
-        return Err(LmError::unsupported("weights that are quantised in safetensors; use a GGUF file"));
+        return Err(LmError::unsupported(
+            "weights that are quantised in safetensors; use a GGUF file",
+        ));
     }
     match json["hidden_act"].as_str() {
         None | Some("silu") => Ok(()),
-        Some(activation) => Err(LmError::unsupported(format!("hidden_act is {activation}, expected silu"))),
+        Some(activation) => Err(LmError::unsupported(format!(
+            "hidden_act is {activation}, expected silu"
+        ))),
     }
 }
 
 fn refuse_gguf(gguf: &Gguf, key: &dyn Fn(&str) -> String) -> Result<(), LmError> {
     let scaling = gguf.string(&key("rope.scaling.type")).unwrap_or("none");
     if scaling != "none" {
-        return Err(LmError::unsupported(format!("RoPE scaling of type {scaling}")));
+        return Err(LmError::unsupported(format!(
+            "RoPE scaling of type {scaling}"
+        )));
     }
     for name in ["expert_count", "attention.sliding_window"] {
         if gguf.number(&key(name)).is_some_and(|n| n > 0.0) {
@@ -249,7 +316,9 @@ fn refuse_gguf(gguf: &Gguf, key: &dyn Fn(&str) -> String) -> Result<(), LmError>
         }
     }
     if gguf.shape("rope_freqs.weight").is_some() {
-        return Err(LmError::unsupported("rotary frequencies of its own (rope_freqs.weight)"));
+        return Err(LmError::unsupported(
+            "rotary frequencies of its own (rope_freqs.weight)",
+        ));
     }
     Ok(())
 }
@@ -268,30 +337,58 @@ mod tests {
     #[test]
     fn defaults_are_those_of_transformers() {
         let config = parse("").expect("valid");
-        assert_eq!((config.head_dim, config.rope_theta, config.rms_norm_eps), (4, 1e4, 1e-6));
-        assert_eq!((config.tie_word_embeddings, config.bos_token_id), (None, None));
-        let five = parse(r#", "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}"#).expect("valid");
+        assert_eq!(
+            (config.head_dim, config.rope_theta, config.rms_norm_eps),
+            (4, 1e4, 1e-6)
+        );
+        assert_eq!(
+            (config.tie_word_embeddings, config.bos_token_id),
+            (None, None)
+        );
+        let five = parse(r#", "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}"#)
+            .expect("valid");
         assert_eq!(five.rope_theta, 1e6);
     }
 
     #[test]
     fn what_the_decoder_does_not_do_is_refused() {
         for (more, word) in [
-            (r#", "rope_scaling": {"rope_type": "yarn", "factor": 4.0}"#, "yarn"),
-            (r#", "rope_scaling": {"type": "linear", "factor": 4.0}"#, "linear"),
-            (r#", "use_sliding_window": true, "sliding_window": 4"#, "use_sliding_window"),
-            (r#", "layer_types": ["sliding_attention"]"#, "sliding_attention"),
+            (
+                r#", "rope_scaling": {"rope_type": "yarn", "factor": 4.0}"#,
+                "yarn",
+            ),
+            (
+                r#", "rope_scaling": {"type": "linear", "factor": 4.0}"#,
+                "linear",
+            ),
+            (
+                r#", "use_sliding_window": true, "sliding_window": 4"#,
+                "use_sliding_window",
+            ),
+            (
+                r#", "layer_types": ["sliding_attention"]"#,
+                "sliding_attention",
+            ),
             (r#", "hidden_act": "gelu""#, "gelu"),
             (r#", "attention_bias": true"#, "attention_bias"),
-            (r#", "quantization_config": {"quant_method": "gptq"}"#, "GGUF"),
+            (
+                r#", "quantization_config": {"quant_method": "gptq"}"#,
+                "GGUF",
+            ),
         ] {
             let error = parse(more).expect_err(more);
-            assert!(matches!(&error, LmError::Unsupported { .. }), "{more}: {error}");
+            assert!(
+                matches!(&error, LmError::Unsupported { .. }),
+                "{more}: {error}"
+            );
             assert!(error.to_string().contains(word), "{more}: {error}");
         }
         let mistral = TINY.replace("qwen2", "mistral") + "}";
         let error = Config::from_json(mistral.as_bytes()).expect_err("another architecture");
-        assert_eq!(error.to_string(), "unsupported model: model_type is mistral, expected qwen2 or llama");
+        assert_eq!(
+            error.to_string(),
+            "unsupported model: model_type is mistral, expected qwen2 or llama"
+        );
     }
 
     #[test]
@@ -305,22 +402,35 @@ mod tests {
             (r#""num_attention_heads": 2"#, r#""num_attention_heads": 8"#),
             (r#""num_key_value_heads": 1"#, r#""num_key_value_heads": 3"#),
             (r#""intermediate_size": 8"#, r#""intermediate_size": "8""#),
-            (r#""max_position_embeddings": 8"#, r#""max_position_embeddings": 8, "rope_theta": 0"#),
-            (r#""max_position_embeddings": 8"#, r#""max_position_embeddings": 8, "rms_norm_eps": 2"#),
-            (r#""max_position_embeddings": 8"#, r#""max_position_embeddings": 8, "head_dim": 1024"#),
+            (
+                r#""max_position_embeddings": 8"#,
+                r#""max_position_embeddings": 8, "rope_theta": 0"#,
+            ),
+            (
+                r#""max_position_embeddings": 8"#,
+                r#""max_position_embeddings": 8, "rms_norm_eps": 2"#,
+            ),
+            (
+                r#""max_position_embeddings": 8"#,
+                r#""max_position_embeddings": 8, "head_dim": 1024"#,
+            ),
         ] {
             let json = TINY.replace(from, to) + "}";
             let error = Config::from_json(json.as_bytes()).expect_err(to);
             assert!(matches!(error, LmError::Config { .. }), "{to}: {error}");
         }
         for bytes in [&b""[..], b"[]", b"{", b"{}", b"\xff"] {
-            assert!(matches!(Config::from_json(bytes), Err(LmError::Malformed { .. })));
+            assert!(matches!(
+                Config::from_json(bytes),
+                Err(LmError::Malformed { .. })
+            ));
         }
     }
 
     #[test]
     fn parameters_of_qwen2_5() {
-        // Qwen2.5 technical report and configurations: 0.5B has 494,032,768 parameters, 7B 7,615,616,512.
+        // Qwen2.5 technical report and configurations: 0.5B has 494,032,768 parameters, 7B
+        // 7,615,616,512.
         let config = |hidden, ffn, layers, heads, kv, vocab, tied: bool| {
             let json = format!(
                 r#"{{"model_type": "qwen2", "vocab_size": {vocab}, "hidden_size": {hidden}, "intermediate_size": {ffn},
@@ -329,7 +439,13 @@ mod tests {
             );
             Config::from_json(json.as_bytes()).expect("valid")
         };
-        assert_eq!(config(896, 4864, 24, 14, 2, 151_936, true).parameters(), 494_032_768);
-        assert_eq!(config(3584, 18944, 28, 28, 4, 152_064, false).parameters(), 7_615_616_512);
+        assert_eq!(
+            config(896, 4864, 24, 14, 2, 151_936, true).parameters(),
+            494_032_768
+        );
+        assert_eq!(
+            config(3584, 18944, 28, 28, 4, 152_064, false).parameters(),
+            7_615_616_512
+        );
     }
 }

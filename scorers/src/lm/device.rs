@@ -1,7 +1,7 @@
 //! Where a model runs.
 //!
-//! `cuda` and `metal` are features of the build: a binary with the former does not start where libcuda is missing. Without
-//! them `auto` is the CPU and asking for another device is an error.
+//! `cuda` and `metal` are features of the build: a binary with the former does not start where
+//! libcuda is missing. Without them `auto` is the CPU and asking for another device is an error.
 
 use candle_core::{DType, Device};
 
@@ -42,16 +42,29 @@ impl DeviceChoice {
     /// The device, ready to use.
     ///
     /// # Errors
-    /// [`LmError::Device`] if this build has no support for it or it cannot be opened; never for `auto` and `cpu`.
+    /// [`LmError::Device`] if this build has no support for it or it cannot be opened; never for
+    /// `auto` and `cpu`.
     pub fn open(self) -> Result<Device, LmError> {
         // Behind its first line an error may have a backtrace.
-        let reason = |error: candle_core::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
-        let fail = |device: String, error: candle_core::Error| LmError::Device { device, reason: reason(error) };
+        let reason = |error: candle_core::Error| {
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let fail = |device: String, error: candle_core::Error| LmError::Device {
+            device,
+            reason: reason(error),
+        };
         match self {
             DeviceChoice::Cpu => Ok(Device::Cpu),
             DeviceChoice::Cuda(n) => open_cuda(n).map_err(|e| fail(format!("cuda:{n}"), e)),
             DeviceChoice::Metal => Device::new_metal(0).map_err(|e| fail("metal".to_owned(), e)),
-            DeviceChoice::Auto => Ok(open_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu)),
+            DeviceChoice::Auto => Ok(open_cuda(0)
+                .or_else(|_| Device::new_metal(0))
+                .unwrap_or(Device::Cpu)),
         }
     }
 }
@@ -64,7 +77,8 @@ fn open_cuda(ordinal: usize) -> candle_core::Result<Device> {
     Device::new_cuda(ordinal)
 }
 
-/// Bytes of memory that are free on a device of its own; `None` on the CPU and where the device does not say.
+/// Bytes of memory that are free on a device of its own; `None` on the CPU and where the device
+/// does not say.
 ///
 /// # Errors
 /// [`LmError::Backend`] if the driver fails.
@@ -76,8 +90,9 @@ pub fn free_bytes(device: &Device) -> Result<Option<u64>, LmError> {
     }
 }
 
-/// The dtype of weights and activations: bf16 on CUDA; f32 on the CPU, where products of others are slower, and on Metal,
-/// where f16 would be the faster one and is too narrow for Qwen2's activations.
+/// The dtype of weights and activations: bf16 on CUDA; f32 on the CPU, where products of others are
+/// slower, and on Metal, where f16 would be the faster one and is too narrow for Qwen2's
+/// activations.
 pub fn dtype(device: &Device) -> DType {
     match device {
         Device::Cpu | Device::Metal(_) => DType::F32,
@@ -94,13 +109,21 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// Whether an error of the tensor library says that the device has no memory left. The driver's error is wrapped in others,
-/// so its name is looked for: `CUDA_ERROR_OUT_OF_MEMORY`, and cuBLAS' `CUBLAS_STATUS_ALLOC_FAILED`.
+/// Whether an error of the tensor library says that the device has no memory left. The driver's
+/// error is wrapped in others, so its name is looked for: `CUDA_ERROR_OUT_OF_MEMORY`, and cuBLAS'
+/// `CUBLAS_STATUS_ALLOC_FAILED`.
 pub fn is_out_of_memory(error: &candle_core::Error) -> bool {
-    let text = format!("{error} {error:?}").to_ascii_lowercase().replace('_', " ");
-    ["out of memory", "alloc failed", "failed to allocate", "failed to create metal resource: buffer"]
-        .iter()
-        .any(|name| text.contains(name))
+    let text = format!("{error} {error:?}")
+        .to_ascii_lowercase()
+        .replace('_', " ");
+    [
+        "out of memory",
+        "alloc failed",
+        "failed to allocate",
+        "failed to create metal resource: buffer",
+    ]
+    .iter()
+    .any(|name| text.contains(name))
 }
 
 #[cfg(test)]
@@ -110,11 +133,27 @@ mod tests {
     #[test]
     fn names() {
         use DeviceChoice::{Auto, Cpu, Cuda, Metal};
-        let all = [("auto", Auto), ("cpu", Cpu), ("cuda", Cuda(0)), ("cuda:0", Cuda(0)), ("cuda:12", Cuda(12))];
+        let all = [
+            ("auto", Auto),
+            ("cpu", Cpu),
+            ("cuda", Cuda(0)),
+            ("cuda:0", Cuda(0)),
+            ("cuda:12", Cuda(12)),
+        ];
         for (name, device) in all.into_iter().chain([("metal", Metal)]) {
             assert_eq!(DeviceChoice::parse(name).expect("a device"), device);
         }
-        for name in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:99999999999999999999", "cpu:0", "CPU"] {
+        for name in [
+            "",
+            "gpu",
+            "cuda:",
+            "cuda:x",
+            "cuda:-1",
+            "cuda:+1",
+            "cuda:99999999999999999999",
+            "cpu:0",
+            "CPU",
+        ] {
             assert!(DeviceChoice::parse(name).is_err(), "{name}");
         }
     }
@@ -125,7 +164,10 @@ mod tests {
         assert!(Auto.open().is_ok());
         if !candle_core::utils::cuda_is_available() {
             let error = Cuda(0).open().expect_err("no CUDA in this build");
-            assert!(matches!(&error, LmError::Device { device, .. } if device == "cuda:0"), "{error}");
+            assert!(
+                matches!(&error, LmError::Device { device, .. } if device == "cuda:0"),
+                "{error}"
+            );
         }
     }
 
@@ -134,7 +176,9 @@ mod tests {
     #[test]
     fn errors_of_a_driver() {
         let cuda = |text: &str| candle_core::Error::Cuda(text.to_owned().into());
-        assert!(is_out_of_memory(&cuda("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").bt()));
+        assert!(is_out_of_memory(
+            &cuda("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").bt()
+        ));
         assert!(is_out_of_memory(&cuda("CUBLAS_STATUS_ALLOC_FAILED")));
         assert!(!is_out_of_memory(&cuda("CUDA_ERROR_ILLEGAL_ADDRESS")));
     }

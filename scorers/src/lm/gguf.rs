@@ -1,11 +1,13 @@
 //! Tensors, configuration and tokenizer from a GGUF file.
 //!
-//! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian. The header is parsed
-//! here rather than by candle, whose parser takes 32 bytes of memory for each byte of an array and panics on an alignment of
-//! 0; blocks are dequantised to f32 by candle. Everything is checked against the size of the file before it is allocated.
+//! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3,
+//! little-endian. The header is parsed here rather than by candle, whose parser takes 32 bytes of
+//! memory for each byte of an array and panics on an alignment of 0; blocks are dequantised to f32
+//! by candle. Everything is checked against the size of the file before it is allocated.
 //!
-//! llama.cpp's converter reorders the rows of q and k of Llama models (its rotation pairs neighbours, that of Hugging Face
-//! the halves of a head): they are put back at load, so that one rotation serves both. Qwen2 is not reordered.
+//! llama.cpp's converter reorders the rows of q and k of Llama models (its rotation pairs
+//! neighbours, that of Hugging Face the halves of a head): they are put back at load, so that one
+//! rotation serves both. Qwen2 is not reordered.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -35,7 +37,10 @@ impl Gguf {
     /// # Errors
     /// [`LmError::Malformed`] or [`LmError::Io`].
     pub fn open(path: &Path) -> Result<Gguf, LmError> {
-        Gguf::from_reader(&path.display().to_string(), Box::new(BufReader::new(open(path)?)))
+        Gguf::from_reader(
+            &path.display().to_string(),
+            Box::new(BufReader::new(open(path)?)),
+        )
     }
 
     /// Reads the header of a file, or of bytes in memory; `name` is for messages.
@@ -46,7 +51,12 @@ impl Gguf {
         let mut header = Header::new(name, reader.as_mut())?;
         let metadata = header.metadata()?;
         let entries = header.entries(&metadata)?;
-        Ok(Gguf { name: name.to_owned(), reader, metadata, entries })
+        Ok(Gguf {
+            name: name.to_owned(),
+            reader,
+            metadata,
+            entries,
+        })
     }
 
     /// The dimensions of the tensor of that name in the file, outermost first.
@@ -70,14 +80,20 @@ impl Gguf {
 
     pub(crate) fn size(&self, key: &str) -> Result<usize, LmError> {
         match self.metadata.get(key) {
-            Some(Meta::Number(number)) if *number >= 0.0 && number.fract() == 0.0 => Ok(*number as usize),
+            Some(Meta::Number(number)) if *number >= 0.0 && number.fract() == 0.0 => {
+                Ok(*number as usize)
+            }
             Some(other) => Err(LmError::config(key, format!("{other:?}"), "a whole number")),
             None => Err(LmError::config(key, "missing", "a whole number")),
         }
     }
 
     pub(crate) fn size_or(&self, key: &str, default: usize) -> Result<usize, LmError> {
-        if self.metadata.contains_key(key) { self.size(key) } else { Ok(default) }
+        if self.metadata.contains_key(key) {
+            self.size(key)
+        } else {
+            Ok(default)
+        }
     }
 
     /// Whether `tokenizer.ggml.add_bos_token` says so; false where it is absent.
@@ -89,18 +105,31 @@ impl Gguf {
     pub fn quantisation(&self) -> String {
         let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
         for entry in self.entries.values() {
-            *bytes.entry(format!("{:?}", entry.dtype)).or_default() += entry.shape.iter().product::<usize>() as u64;
+            *bytes.entry(format!("{:?}", entry.dtype)).or_default() +=
+                entry.shape.iter().product::<usize>() as u64;
         }
-        bytes.into_iter().max_by_key(|(_, elements)| *elements).map(|(name, _)| name).unwrap_or_default()
+        bytes
+            .into_iter()
+            .max_by_key(|(_, elements)| *elements)
+            .map(|(name, _)| name)
+            .unwrap_or_default()
     }
 
     /// The tensors, under the names of Hugging Face.
     pub fn into_source(self, config: &Config) -> GgufTensors {
         let mut names = BTreeMap::new();
         for name in self.entries.keys() {
-            names.insert(canonical(name).unwrap_or_else(|| name.clone()), name.clone());
+            names.insert(
+                canonical(name).unwrap_or_else(|| name.clone()),
+                name.clone(),
+            );
         }
-        GgufTensors { gguf: self, names, architecture: config.architecture, head_dim: config.head_dim }
+        GgufTensors {
+            gguf: self,
+            names,
+            architecture: config.architecture,
+            head_dim: config.head_dim,
+        }
     }
 }
 
@@ -118,21 +147,35 @@ impl TensorSource for GgufTensors {
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.gguf.shape(self.names.get(name)?).map(<[usize]>::to_vec)
+        self.gguf
+            .shape(self.names.get(name)?)
+            .map(<[usize]>::to_vec)
     }
 
     fn read(&mut self, name: &str) -> Result<Vec<f32>, LmError> {
-        let stored = self.names.get(name).ok_or_else(|| LmError::MissingTensor { name: name.to_owned() })?;
+        let stored = self.names.get(name).ok_or_else(|| LmError::MissingTensor {
+            name: name.to_owned(),
+        })?;
         let gguf = &mut self.gguf;
-        let entry = gguf.entries.get(stored).ok_or_else(|| LmError::MissingTensor { name: name.to_owned() })?;
-        let io = |source| LmError::Io { path: gguf.name.clone(), source };
+        let entry = gguf
+            .entries
+            .get(stored)
+            .ok_or_else(|| LmError::MissingTensor {
+                name: name.to_owned(),
+            })?;
+        let io = |source| LmError::Io {
+            path: gguf.name.clone(),
+            source,
+        };
         let mut bytes = vec![0; entry.len_bytes as usize];
         gguf.reader.seek(SeekFrom::Start(entry.start)).map_err(io)?;
         gguf.reader.read_exact(&mut bytes).map_err(io)?;
         let values = dequantise(entry, &bytes)?;
         let is_rotated = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
         match (self.architecture, entry.shape.as_slice()) {
-            (Architecture::Llama, &[rows, columns]) if is_rotated && rows.is_multiple_of(self.head_dim) => {
+            (Architecture::Llama, &[rows, columns])
+                if is_rotated && rows.is_multiple_of(self.head_dim) =>
+            {
                 Ok(unpermute(&values, columns, self.head_dim))
             }
             _ => Ok(values),
@@ -143,16 +186,27 @@ impl TensorSource for GgufTensors {
 fn dequantise(entry: &Entry, bytes: &[u8]) -> Result<Vec<f32>, LmError> {
     match entry.dtype {
         // The commonest, and the one whose values may not be aligned in candle's reading.
-        GgmlDType::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-        GgmlDType::F16 => Ok(bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+        GgmlDType::F32 => Ok(bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect()),
+        GgmlDType::F16 => Ok(bytes
+            .chunks_exact(2)
+            .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
+            .collect()),
         dtype => {
             // In parts, so that the copies that candle makes stay small.
             let part_bytes = dtype.type_size() * (1 << 12);
-            let mut values = Vec::with_capacity(bytes.len() / dtype.type_size() * dtype.block_size());
+            let mut values =
+                Vec::with_capacity(bytes.len() / dtype.type_size() * dtype.block_size());
             for part in bytes.chunks(part_bytes) {
                 let len = part.len() / dtype.type_size() * dtype.block_size();
                 let storage = QStorage::from_data(Cow::Borrowed(part), &Device::Cpu, dtype)?;
-                values.extend(QTensor::new(storage, len)?.dequantize(&Device::Cpu)?.to_vec1::<f32>()?);
+                values.extend(
+                    QTensor::new(storage, len)?
+                        .dequantize(&Device::Cpu)?
+                        .to_vec1::<f32>()?,
+                );
             }
             Ok(values)
         }
@@ -205,14 +259,23 @@ mod tests {
     #[test]
     fn rows_of_a_head_are_put_back() {
         // A head of 4 rows, 1 column: Hugging Face's rows 0 1 2 3 are stored as 0 2 1 3.
-        assert_eq!(unpermute(&[0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0], 1, 4), [0., 1., 2., 3., 4., 5., 6., 7.]);
+        assert_eq!(
+            unpermute(&[0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0], 1, 4),
+            [0., 1., 2., 3., 4., 5., 6., 7.]
+        );
     }
 
     #[test]
     fn names() {
         let name = |name: &str| canonical(name).unwrap_or_default();
-        assert_eq!(name("blk.11.attn_q.bias"), "model.layers.11.self_attn.q_proj.bias");
-        assert_eq!(name("blk.0.ffn_norm.weight"), "model.layers.0.post_attention_layernorm.weight");
+        assert_eq!(
+            name("blk.11.attn_q.bias"),
+            "model.layers.11.self_attn.q_proj.bias"
+        );
+        assert_eq!(
+            name("blk.0.ffn_norm.weight"),
+            "model.layers.0.post_attention_layernorm.weight"
+        );
         assert_eq!(name("blk.0.ffn_gate_inp.weight"), "");
         assert_eq!(name("rope_freqs.weight"), "");
     }

@@ -1,7 +1,7 @@
 //! The header of a GGUF file: metadata, and where each tensor is.
 //!
-//! Every count and length is checked against the bytes that are left in the file before memory is taken for it, and each
-//! tensor's bytes against the file.
+//! Every count and length is checked against the bytes that are left in the file before memory is
+//! taken for it, and each tensor's bytes against the file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::SeekFrom;
@@ -47,10 +47,20 @@ pub(super) struct Header<'a> {
 
 impl<'a> Header<'a> {
     pub(super) fn new(name: &'a str, reader: &'a mut dyn ReadSeek) -> Result<Header<'a>, LmError> {
-        let io = |source| LmError::Io { path: name.to_owned(), source };
+        let io = |source| LmError::Io {
+            path: name.to_owned(),
+            source,
+        };
         let file_bytes = reader.seek(SeekFrom::End(0)).map_err(io)?;
         reader.seek(SeekFrom::Start(0)).map_err(io)?;
-        let mut header = Header { name, reader, at: 0, file_bytes, tensors: 0, pairs: 0 };
+        let mut header = Header {
+            name,
+            reader,
+            at: 0,
+            file_bytes,
+            tensors: 0,
+            pairs: 0,
+        };
         let magic = header.bytes(4)?;
         if magic != b"GGUF" {
             return Err(header.malformed("no GGUF file"));
@@ -61,7 +71,10 @@ impl<'a> Header<'a> {
         }
         (header.tensors, header.pairs) = (header.u64()?, header.u64()?);
         if header.tensors > ENTRIES_MAX || header.pairs > ENTRIES_MAX {
-            return Err(header.malformed(format!("{} tensors and {} pairs", header.tensors, header.pairs)));
+            return Err(header.malformed(format!(
+                "{} tensors and {} pairs",
+                header.tensors, header.pairs
+            )));
         }
         Ok(header)
     }
@@ -76,11 +89,16 @@ impl<'a> Header<'a> {
 
     fn bytes(&mut self, n: u64) -> Result<Vec<u8>, LmError> {
         if n > self.left() {
-            return Err(self.malformed(format!("ends in its header: {n} bytes wanted, {} left", self.left())));
+            return Err(self.malformed(format!(
+                "ends in its header: {n} bytes wanted, {} left",
+                self.left()
+            )));
         }
         let mut bytes = vec![0; n as usize];
         let path = self.name.to_owned();
-        self.reader.read_exact(&mut bytes).map_err(|source| LmError::Io { path, source })?;
+        self.reader
+            .read_exact(&mut bytes)
+            .map_err(|source| LmError::Io { path, source })?;
         self.at += n;
         Ok(bytes)
     }
@@ -159,16 +177,25 @@ impl<'a> Header<'a> {
             return Err(self.malformed(format!("{key} is an array of {len} values")));
         }
         if kind == 8 {
-            return (0..len).map(|_| self.text(NAME_BYTES_MAX)).collect::<Result<_, _>>().map(Meta::Texts);
+            return (0..len)
+                .map(|_| self.text(NAME_BYTES_MAX))
+                .collect::<Result<_, _>>()
+                .map(Meta::Texts);
         }
         if key != "tokenizer.ggml.token_type" {
             self.bytes(len * least_bytes)?;
             return Ok(Meta::Skipped);
         }
-        (0..len).map(|_| Ok(self.number(kind, key)? as f32)).collect::<Result<_, _>>().map(Meta::Numbers)
+        (0..len)
+            .map(|_| Ok(self.number(kind, key)? as f32))
+            .collect::<Result<_, _>>()
+            .map(Meta::Numbers)
     }
 
-    pub(super) fn entries(&mut self, metadata: &HashMap<String, Meta>) -> Result<BTreeMap<String, Entry>, LmError> {
+    pub(super) fn entries(
+        &mut self,
+        metadata: &HashMap<String, Meta>,
+    ) -> Result<BTreeMap<String, Entry>, LmError> {
         let mut entries = BTreeMap::new();
         for _ in 0..self.tensors {
             let name = self.text(NAME_BYTES_MAX)?;
@@ -200,21 +227,36 @@ impl<'a> Header<'a> {
     fn entry(&mut self, name: &str) -> Result<Entry, LmError> {
         let dims = self.u32()?;
         if dims > DIMS_MAX {
-            return Err(self.malformed(format!("tensor {name} has {dims} dimensions, at most {DIMS_MAX}")));
+            return Err(self.malformed(format!(
+                "tensor {name} has {dims} dimensions, at most {DIMS_MAX}"
+            )));
         }
-        let mut shape = (0..dims).map(|_| self.u64()).collect::<Result<Vec<u64>, _>>()?;
+        let mut shape = (0..dims)
+            .map(|_| self.u64())
+            .collect::<Result<Vec<u64>, _>>()?;
         shape.reverse();
         let (kind, start) = (self.u32()?, self.u64()?);
         let Some(dtype) = dtype(kind) else {
-            return Err(LmError::unsupported(format!("tensor {name} of ggml type {kind}")));
+            return Err(LmError::unsupported(format!(
+                "tensor {name} of ggml type {kind}"
+            )));
         };
         // Blocks do not cross rows.
-        let blocks = shape.last().is_some_and(|row| row.is_multiple_of(dtype.block_size() as u64));
-        let elements = shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
+        let blocks = shape
+            .last()
+            .is_some_and(|row| row.is_multiple_of(dtype.block_size() as u64));
+        let elements = shape
+            .iter()
+            .try_fold(1u64, |product, &n| product.checked_mul(n));
         match elements {
             Some(elements) if blocks && elements < 1 << 40 => {
                 let len_bytes = elements / dtype.block_size() as u64 * dtype.type_size() as u64;
-                Ok(Entry { dtype, shape: shape.iter().map(|&n| n as usize).collect(), start, len_bytes })
+                Ok(Entry {
+                    dtype,
+                    shape: shape.iter().map(|&n| n as usize).collect(),
+                    start,
+                    len_bytes,
+                })
             }
             _ => Err(self.malformed(format!("tensor {name} has shape {shape:?} of {dtype:?}"))),
         }

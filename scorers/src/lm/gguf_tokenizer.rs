@@ -1,4 +1,5 @@
-//! The tokenizer in the metadata of a GGUF file, as a `tokenizer.json`, so that it is loaded and named like any other.
+//! The tokenizer in the metadata of a GGUF file, as a `tokenizer.json`, so that it is loaded and
+//! named like any other.
 
 use serde_json::json;
 
@@ -9,8 +10,9 @@ use crate::lm::gguf_header::Meta;
 impl Gguf {
     /// The tokenizer in the metadata, as a `tokenizer.json`.
     ///
-    /// Byte-level BPE (`tokenizer.ggml.model` is `gpt2`) with the pre-tokenizer of Qwen2, Llama 3, SmolLM or GPT-2. Qwen2's
-    /// text is normalised to NFC, as its own `tokenizer.json` says and llama.cpp does not.
+    /// Byte-level BPE (`tokenizer.ggml.model` is `gpt2`) with the pre-tokenizer of Qwen2, Llama 3,
+    /// SmolLM or GPT-2. Qwen2's text is normalised to NFC, as its own `tokenizer.json` says and
+    /// llama.cpp does not.
     ///
     /// # Errors
     /// [`LmError::Tokenizer`] for any other kind, or if parts are missing.
@@ -18,25 +20,40 @@ impl Gguf {
         let fail = |reason: String| LmError::Tokenizer { reason };
         let model = self.string("tokenizer.ggml.model")?;
         if model != "gpt2" {
-            return Err(fail(format!("of kind {model} in {}, expected gpt2 (byte-level BPE)", self.name)));
+            return Err(fail(format!(
+                "of kind {model} in {}, expected gpt2 (byte-level BPE)",
+                self.name
+            )));
         }
         let texts = |key: &str| match self.metadata.get(key) {
             Some(Meta::Texts(texts)) => Ok(texts),
             _ => Err(fail(format!("{key} is missing in {}", self.name))),
         };
-        let (tokens, merges) = (texts("tokenizer.ggml.tokens")?, texts("tokenizer.ggml.merges")?);
+        let (tokens, merges) = (
+            texts("tokenizer.ggml.tokens")?,
+            texts("tokenizer.ggml.merges")?,
+        );
         let types = match self.metadata.get("tokenizer.ggml.token_type") {
             Some(Meta::Numbers(types)) if types.len() == tokens.len() => types.as_slice(),
-            Some(_) => return Err(fail(format!("as many token types as tokens are expected in {}", self.name))),
+            Some(_) => {
+                return Err(fail(format!(
+                    "as many token types as tokens are expected in {}",
+                    self.name
+                )));
+            }
             None => &[],
         };
         let mut vocab = serde_json::Map::with_capacity(tokens.len());
         for (id, token) in tokens.iter().enumerate() {
             if vocab.insert(token.clone(), json!(id)).is_some() {
-                return Err(fail(format!("token {token} is there twice in {}", self.name)));
+                return Err(fail(format!(
+                    "token {token} is there twice in {}",
+                    self.name
+                )));
             }
         }
-        // llama.cpp's token types: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte.
+        // llama.cpp's token types: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6
+        // byte.
         let added: Vec<_> = (types.iter().zip(tokens).enumerate())
             .filter(|(_, (kind, _))| [3.0, 4.0].contains(*kind))
             .map(|(id, (kind, token))| {
@@ -44,7 +61,8 @@ impl Gguf {
                     "normalized": false, "special": *kind == 3.0})
             })
             .collect();
-        let (normalizer, pre_tokenizer, ignore_merges) = pre_tokenizer(self.string("tokenizer.ggml.pre")?)?;
+        let (normalizer, pre_tokenizer, ignore_merges) =
+            pre_tokenizer(self.string("tokenizer.ggml.pre")?)?;
         let json = json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
             "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": null,
@@ -57,7 +75,8 @@ impl Gguf {
     }
 }
 
-/// Normaliser, pre-tokenizer and whether whole words in the vocabulary skip the merges, by `tokenizer.ggml.pre`.
+/// Normaliser, pre-tokenizer and whether whole words in the vocabulary skip the merges, by
+/// `tokenizer.ggml.pre`.
 fn pre_tokenizer(pre: &str) -> Result<(serde_json::Value, serde_json::Value, bool), LmError> {
     let bytes = |use_regex: bool| {
         json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false,
@@ -70,14 +89,22 @@ fn pre_tokenizer(pre: &str) -> Result<(serde_json::Value, serde_json::Value, boo
     let nfc = json!({"type": "NFC"});
     match pre {
         "qwen2" => Ok((nfc, split(crate::tokenizer::PATTERNS[0]), false)),
-        "llama-bpe" | "llama3" | "llama-v3" => Ok((json!(null), split(crate::tokenizer::PATTERNS[1]), true)),
+        "llama-bpe" | "llama3" | "llama-v3" => {
+            Ok((json!(null), split(crate::tokenizer::PATTERNS[1]), true))
+        }
         "smollm" => {
             let digits = json!({"type": "Digits", "individual_digits": true});
-            Ok((json!(null), json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}), false))
+            Ok((
+                json!(null),
+                json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}),
+                false,
+            ))
         }
         "gpt-2" => Ok((json!(null), bytes(true), false)),
         _ => Err(LmError::Tokenizer {
-            reason: format!("tokenizer.ggml.pre is {pre}, expected qwen2, llama-bpe, smollm or gpt-2"),
+            reason: format!(
+                "tokenizer.ggml.pre is {pre}, expected qwen2, llama-bpe, smollm or gpt-2"
+            ),
         }),
     }
 }

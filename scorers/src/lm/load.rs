@@ -1,4 +1,5 @@
-//! From named tensors to a decoder's weights: all are checked by name and shape before the first is read.
+//! From named tensors to a decoder's weights: all are checked by name and shape before the first is
+//! read.
 
 use candle_core::{Device, Tensor};
 
@@ -16,10 +17,19 @@ pub(super) struct Loader<'a> {
 
 impl Loader<'_> {
     pub(super) fn layer(&mut self, i: usize) -> Result<Layer, LmError> {
-        let Config { hidden_size, intermediate_size, head_dim, .. } = *self.config;
-        let (q, kv) = (self.config.num_heads * head_dim, self.config.num_kv_heads * head_dim);
+        let Config {
+            hidden_size,
+            intermediate_size,
+            head_dim,
+            ..
+        } = *self.config;
+        let (q, kv) = (
+            self.config.num_heads * head_dim,
+            self.config.num_kv_heads * head_dim,
+        );
         let name = |part: &str| format!("model.layers.{i}.{part}");
-        let [gate, up, down] = ["gate", "up", "down"].map(|part| name(&format!("mlp.{part}_proj.weight")));
+        let [gate, up, down] =
+            ["gate", "up", "down"].map(|part| name(&format!("mlp.{part}_proj.weight")));
         let weights = ["q", "k", "v"].map(|part| name(&format!("self_attn.{part}_proj.weight")));
         let biases = ["q", "k", "v"].map(|part| name(&format!("self_attn.{part}_proj.bias")));
         let mut bias_values = Vec::new();
@@ -34,7 +44,11 @@ impl Loader<'_> {
         };
         Ok(Layer {
             attention_norm: self.vector(&name("input_layernorm.weight"))?,
-            qkv: self.matrix(&weights.each_ref().map(String::as_str), &[q, kv, kv], hidden_size)?,
+            qkv: self.matrix(
+                &weights.each_ref().map(String::as_str),
+                &[q, kv, kv],
+                hidden_size,
+            )?,
             bias,
             bias_values,
             output: self.matrix(&[&name("self_attn.o_proj.weight")], &[hidden_size], q)?,
@@ -45,11 +59,20 @@ impl Loader<'_> {
     }
 
     /// One or more matrices of so many rows each, one below the other.
-    pub(super) fn matrix(&mut self, names: &[&str], rows: &[usize], columns: usize) -> Result<Tensor, LmError> {
+    pub(super) fn matrix(
+        &mut self,
+        names: &[&str],
+        rows: &[usize],
+        columns: usize,
+    ) -> Result<Tensor, LmError> {
         let mut values = Vec::new();
         for (name, &rows) in names.iter().zip(rows) {
             let part = read_checked(self.source, name, &[rows, columns])?;
-            values = if values.is_empty() { part } else { [values, part].concat() };
+            values = if values.is_empty() {
+                part
+            } else {
+                [values, part].concat()
+            };
         }
         self.tensor(values, &[rows.iter().sum(), columns])
     }
@@ -68,19 +91,33 @@ impl Loader<'_> {
 
 /// The tensors that the configuration calls for, with their dimensions.
 fn expected_tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
-    let Config { vocab_size, hidden_size, intermediate_size, head_dim, .. } = *config;
+    let Config {
+        vocab_size,
+        hidden_size,
+        intermediate_size,
+        head_dim,
+        ..
+    } = *config;
     let (q, kv) = (config.num_heads * head_dim, config.num_kv_heads * head_dim);
-    let mut expected = vec![("model.embed_tokens.weight".to_owned(), vec![vocab_size, hidden_size])];
+    let mut expected = vec![(
+        "model.embed_tokens.weight".to_owned(),
+        vec![vocab_size, hidden_size],
+    )];
     expected.push(("model.norm.weight".to_owned(), vec![hidden_size]));
     if config.tie_word_embeddings != Some(true) {
         expected.push(("lm_head.weight".to_owned(), vec![vocab_size, hidden_size]));
     }
     for i in 0..config.num_layers {
-        let mut add = |part: &str, shape: &[usize]| expected.push((format!("model.layers.{i}.{part}"), shape.to_vec()));
+        let mut add = |part: &str, shape: &[usize]| {
+            expected.push((format!("model.layers.{i}.{part}"), shape.to_vec()))
+        };
         add("input_layernorm.weight", &[hidden_size]);
         add("post_attention_layernorm.weight", &[hidden_size]);
         for (part, rows) in [("q", q), ("k", kv), ("v", kv)] {
-            add(&format!("self_attn.{part}_proj.weight"), &[rows, hidden_size]);
+            add(
+                &format!("self_attn.{part}_proj.weight"),
+                &[rows, hidden_size],
+            );
             if config.has_qkv_bias() {
                 add(&format!("self_attn.{part}_proj.bias"), &[rows]);
             }
@@ -93,22 +130,31 @@ fn expected_tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
     expected
 }
 
-/// Whether the source has just the tensors that the configuration calls for. What transformers ignores is ignored: rotary
-/// frequencies of old checkpoints, and a copy of a tied output layer.
+/// Whether the source has just the tensors that the configuration calls for. What transformers
+/// ignores is ignored: rotary frequencies of old checkpoints, and a copy of a tied output layer.
 pub(super) fn check_tensors(config: &Config, source: &dyn TensorSource) -> Result<(), LmError> {
     let expected = expected_tensors(config);
     for (name, shape) in &expected {
         match source.shape(name) {
             None => return Err(LmError::MissingTensor { name: name.clone() }),
             Some(found) if found != *shape => {
-                return Err(LmError::Shape { name: name.clone(), found, expected: shape.clone() });
+                return Err(LmError::Shape {
+                    name: name.clone(),
+                    found,
+                    expected: shape.clone(),
+                });
             }
             Some(_) => {}
         }
     }
-    let known: std::collections::HashSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
+    let known: std::collections::HashSet<&str> =
+        expected.iter().map(|(name, _)| name.as_str()).collect();
     let is_ignored = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
-    match source.names().into_iter().find(|name| !known.contains(name.as_str()) && !is_ignored(name)) {
+    match source
+        .names()
+        .into_iter()
+        .find(|name| !known.contains(name.as_str()) && !is_ignored(name))
+    {
         Some(name) => Err(LmError::UnexpectedTensor { name }),
         None => Ok(()),
     }

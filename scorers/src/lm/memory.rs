@@ -1,15 +1,17 @@
 //! How much memory scoring takes, and so how large a batch may be.
 //!
-//! Counted from the decoder's own buffers at their largest: weights; the residual stream, its norm, q, k, v, the mixed values
-//! and the widened layer of each token; one chunk of logits and one of attention scores. The caches of keys and values that
-//! generation would need are reported for comparison; scoring has none.
+//! Counted from the decoder's own buffers at their largest: weights; the residual stream, its norm,
+//! q, k, v, the mixed values and the widened layer of each token; one chunk of logits and one of
+//! attention scores. The caches of keys and values that generation would need are reported for
+//! comparison; scoring has none.
 
 use candle_core::DType;
 
 use crate::lm::config::Config;
 use crate::lm::decoder::Options;
 
-/// Bytes of keys and values for `batch` sequences of `tokens`: 2 · b · L · layers · KV heads · head dimensions · bytes.
+/// Bytes of keys and values for `batch` sequences of `tokens`: 2 · b · L · layers · KV heads · head
+/// dimensions · bytes.
 pub fn kv_bytes(config: &Config, batch: u64, tokens: u64, bytes: u64) -> u64 {
     2 * batch * tokens * (config.num_layers * config.num_kv_heads * config.head_dim) as u64 * bytes
 }
@@ -23,7 +25,8 @@ pub struct Demand {
     pub window_tokens: u64,
     /// Bytes of logits and of attention scores held at a time.
     pub chunk_bytes: u64,
-    /// Whether the loops of the CPU run, which widen a few rows at a time, or operations on a whole batch.
+    /// Whether the loops of the CPU run, which widen a few rows at a time, or operations on a whole
+    /// batch.
     pub uses_loops: bool,
 }
 
@@ -59,28 +62,53 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// The plan for a model in `memory_bytes`, of which so many batches run at once.
     pub fn new(config: &Config, demand: Demand, memory_bytes: u64, batches: u64) -> MemoryPlan {
-        let Demand { dtype_bytes, window_tokens, chunk_bytes, uses_loops } = demand;
+        let Demand {
+            dtype_bytes,
+            window_tokens,
+            chunk_bytes,
+            uses_loops,
+        } = demand;
         let (hidden, ffn) = (config.hidden_size as u64, config.intermediate_size as u64);
-        let (q, kv) = ((config.num_heads * config.head_dim) as u64, (config.num_kv_heads * config.head_dim) as u64);
-        // The stream before and after a sum, its norm and the output of a product; q, k, v as they are and padded, rotated
-        // in f32, and mixed; gate, up, their product and the activation between.
+        let (q, kv) = (
+            (config.num_heads * config.head_dim) as u64,
+            (config.num_kv_heads * config.head_dim) as u64,
+        );
+        // The stream before and after a sum, its norm and the output of a product; q, k, v as they
+        // are and padded, rotated in f32, and mixed; gate, up, their product and the activation
+        // between.
         let attention_row = (3 * (q + 2 * kv) + 2 * q) * dtype_bytes + (q + kv) * 8;
         let mlp_row = if uses_loops { 0 } else { 4 * ffn * dtype_bytes };
         let activations_per_token = 4 * hidden * dtype_bytes + attention_row.max(mlp_row);
-        let fixed_rows = if uses_loops { 512 * (ffn + 2 * 1024) * 4 } else { 0 };
-        // Logits in the dtype and in f32, shifted, and their exponentials; a single row at least. Scores likewise.
-        let logits = 4 * chunk_bytes.max(4 * if uses_loops { 1 } else { config.vocab_size as u64 });
+        let fixed_rows = if uses_loops {
+            512 * (ffn + 2 * 1024) * 4
+        } else {
+            0
+        };
+        // Logits in the dtype and in f32, shifted, and their exponentials; a single row at least.
+        // Scores likewise.
+        let logits = 4 * chunk_bytes.max(
+            4 * if uses_loops {
+                1
+            } else {
+                config.vocab_size as u64
+            },
+        );
         let attention = 4 * chunk_bytes.max(4 * config.num_heads as u64 * window_tokens);
         let weights = config.parameters() * dtype_bytes;
         let left = memory_bytes.saturating_sub(weights) / batches.max(1);
-        let batch_tokens = left.saturating_sub(logits + attention + fixed_rows) / activations_per_token;
+        let batch_tokens =
+            left.saturating_sub(logits + attention + fixed_rows) / activations_per_token;
         MemoryPlan {
             weights,
             activations_per_token,
             logits,
             attention: attention + fixed_rows,
             kv_per_token: kv_bytes(config, 1, 1, dtype_bytes),
-            batch_tokens: if batch_tokens < window_tokens { 0 } else { batch_tokens },
+            batch_tokens: if batch_tokens < window_tokens {
+                0
+            } else {
+                batch_tokens
+            },
         }
     }
 
@@ -111,7 +139,13 @@ impl std::fmt::Display for MemoryPlan {
 mod tests {
     use super::*;
 
-    fn config(layers: usize, hidden: usize, ffn: usize, heads: (usize, usize, usize), vocab: usize) -> Config {
+    fn config(
+        layers: usize,
+        hidden: usize,
+        ffn: usize,
+        heads: (usize, usize, usize),
+        vocab: usize,
+    ) -> Config {
         let json = format!(
             r#"{{"model_type": "qwen2", "vocab_size": {vocab}, "hidden_size": {hidden}, "intermediate_size": {ffn},
             "num_hidden_layers": {layers}, "num_attention_heads": {}, "num_key_value_heads": {}, "head_dim": {},
@@ -124,21 +158,59 @@ mod tests {
         Config::from_json(json.as_bytes()).expect("valid")
     }
 
-    /// Qwen2.5 technical report, table 1, with the dimensions of the published configurations: bytes a token in bf16, GiB of
-    /// 32,768 tokens, parameters.
+    /// Qwen2.5 technical report, table 1, with the dimensions of the published configurations:
+    /// bytes a token in bf16, GiB of 32,768 tokens, parameters.
     #[test]
     fn keys_and_values_of_qwen2_5() {
         for (config, per_token, gib, parameters) in [
-            (config(24, 896, 4864, (14, 2, 64), 151_936), 12_288, 0.375, 494_032_768),
-            (config(28, 1536, 8960, (12, 2, 128), 151_936), 28_672, 0.875, 1_543_714_304),
-            (config(36, 2048, 11008, (16, 2, 128), 151_936), 36_864, 1.125, 3_085_938_688),
-            (config(28, 3584, 18944, (28, 4, 128), 152_064), 57_344, 1.75, 7_615_616_512),
-            (config(48, 5120, 13824, (40, 8, 128), 152_064), 196_608, 6.0, 14_770_033_664),
-            (config(64, 5120, 27648, (40, 8, 128), 152_064), 262_144, 8.0, 32_763_876_352),
-            (config(80, 8192, 29568, (64, 8, 128), 152_064), 327_680, 10.0, 72_706_203_648),
+            (
+                config(24, 896, 4864, (14, 2, 64), 151_936),
+                12_288,
+                0.375,
+                494_032_768,
+            ),
+            (
+                config(28, 1536, 8960, (12, 2, 128), 151_936),
+                28_672,
+                0.875,
+                1_543_714_304,
+            ),
+            (
+                config(36, 2048, 11008, (16, 2, 128), 151_936),
+                36_864,
+                1.125,
+                3_085_938_688,
+            ),
+            (
+                config(28, 3584, 18944, (28, 4, 128), 152_064),
+                57_344,
+                1.75,
+                7_615_616_512,
+            ),
+            (
+                config(48, 5120, 13824, (40, 8, 128), 152_064),
+                196_608,
+                6.0,
+                14_770_033_664,
+            ),
+            (
+                config(64, 5120, 27648, (40, 8, 128), 152_064),
+                262_144,
+                8.0,
+                32_763_876_352,
+            ),
+            (
+                config(80, 8192, 29568, (64, 8, 128), 152_064),
+                327_680,
+                10.0,
+                72_706_203_648,
+            ),
         ] {
             assert_eq!(kv_bytes(&config, 1, 1, 2), per_token);
-            assert_eq!(kv_bytes(&config, 1, 32_768, 2) as f64 / f64::from(1 << 30), gib);
+            assert_eq!(
+                kv_bytes(&config, 1, 32_768, 2) as f64 / f64::from(1 << 30),
+                gib
+            );
             assert_eq!(config.parameters(), parameters);
         }
         let half_b = config(24, 896, 4864, (14, 2, 64), 151_936);
@@ -148,13 +220,27 @@ mod tests {
     #[test]
     fn batches_grow_with_memory() {
         let config = config(24, 896, 4864, (14, 2, 64), 151_936);
-        let demand = Demand { dtype_bytes: 2, window_tokens: 512, chunk_bytes: 256 << 20, uses_loops: false };
+        let demand = Demand {
+            dtype_bytes: 2,
+            window_tokens: 512,
+            chunk_bytes: 256 << 20,
+            uses_loops: false,
+        };
         let plan = |gib: u64| MemoryPlan::new(&config, demand, gib << 30, 1);
         assert_eq!(plan(1).batch_tokens, 0);
         assert!(plan(8).batch_tokens > 10_000 && plan(80).batch_tokens > 10 * plan(8).batch_tokens);
         assert!(plan(8).total(plan(8).batch_tokens) <= 8 << 30);
         let shared = MemoryPlan::new(&config, demand, 8 << 30, 2);
-        assert!(2 * shared.total(shared.batch_tokens) - shared.weights <= 8 << 30, "{shared}");
-        assert!(plan(8).to_string().starts_with("weights 942 MiB, logits chunk 1024 MiB"), "{}", plan(8));
+        assert!(
+            2 * shared.total(shared.batch_tokens) - shared.weights <= 8 << 30,
+            "{shared}"
+        );
+        assert!(
+            plan(8)
+                .to_string()
+                .starts_with("weights 942 MiB, logits chunk 1024 MiB"),
+            "{}",
+            plan(8)
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! The model scorer: how surprised a causal language model is by a text.
 //!
-//! A decoder for the architectures of Qwen2 and Llama (grouped-query attention, rotary positions, RMS norms, SwiGLU) that
-//! gives `ln p(t_i | t_<i)` for every position of a window and generates nothing: no cache, no sampling. Weights come from
-//! safetensors or GGUF and are checked against the configuration before anything is allocated; they are untrusted.
+//! A decoder for the architectures of Qwen2 and Llama (grouped-query attention, rotary positions,
+//! RMS norms, SwiGLU) that gives `ln p(t_i | t_<i)` for every position of a window and generates
+//! nothing: no cache, no sampling. Weights come from safetensors or GGUF and are checked against
+//! the configuration before anything is allocated; they are untrusted.
 //!
-//! * [`model`]: a model with its tokenizer, from a directory, a GGUF file, or compiled in. Start here.
+//! * [`model`]: a model with its tokenizer, from a directory, a GGUF file, or compiled in. Start
+//!   here.
 //! * [`config`]: the shape of a model, from `config.json` or from GGUF metadata.
 //! * [`weights`], [`safetensors`], [`gguf`]: tensors by name; the tokenizer in a GGUF file.
 //! * [`decoder`], [`ops`]: hidden states and log-probabilities.
@@ -74,7 +76,8 @@ pub enum LmError {
         /// Its name in the form of Hugging Face.
         name: String,
     },
-    /// A tensor is there that the configuration has no place for: the model is of another architecture.
+    /// A tensor is there that the configuration has no place for: the model is of another
+    /// architecture.
     #[error("tensor {name} has no place in this architecture")]
     UnexpectedTensor {
         /// Its name in the file.
@@ -90,13 +93,15 @@ pub enum LmError {
         /// The configuration's.
         expected: Vec<usize>,
     },
-    /// The tokenizer and the model are not made for each other, or the tokenizer is of an unknown kind.
+    /// The tokenizer and the model are not made for each other, or the tokenizer is of an unknown
+    /// kind.
     #[error("tokenizer: {reason}")]
     Tokenizer {
         /// What does not fit.
         reason: String,
     },
-    /// A token id is not in the model's vocabulary: a bug of the caller, or another model's tokenizer.
+    /// A token id is not in the model's vocabulary: a bug of the caller, or another model's
+    /// tokenizer.
     #[error("token id {id} is not in a vocabulary of {vocab}")]
     TokenId {
         /// The id.
@@ -157,7 +162,10 @@ pub enum LmError {
 
 impl LmError {
     pub(crate) fn malformed(file: impl Into<String>, reason: impl ToString) -> LmError {
-        LmError::Malformed { file: file.into(), reason: reason.to_string() }
+        LmError::Malformed {
+            file: file.into(),
+            reason: reason.to_string(),
+        }
     }
 
     pub(crate) fn unsupported(what: impl Into<String>) -> LmError {
@@ -165,6 +173,10 @@ impl LmError {
     }
 
     pub(crate) fn config(key: &str, found: impl ToString, expected: impl ToString) -> LmError {
-        LmError::Config { key: key.to_owned(), found: found.to_string(), expected: expected.to_string() }
+        LmError::Config {
+            key: key.to_owned(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! A model with all that a score depends on: weights, tokenizer, whether a beginning-of-sequence token goes first, digests.
+//! A model with all that a score depends on: weights, tokenizer, whether a beginning-of-sequence
+//! token goes first, digests.
 //!
-//! From a directory in the form of Hugging Face, from a GGUF file, or the one that is compiled in. The beginning-of-sequence
-//! token is used only if `add_bos_token` says so: Qwen2.5 names one that it was not trained with, the embedded model was.
+//! From a directory in the form of Hugging Face, from a GGUF file, or the one that is compiled in.
+//! The beginning-of-sequence token is used only if `add_bos_token` says so: Qwen2.5 names one that
+//! it was not trained with, the embedded model was.
 
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -20,7 +22,8 @@ use crate::tokenizer::{EMBEDDED_NAME, Tokenizer};
 
 static EMBEDDED_WEIGHTS: &[u8] = include_bytes!("../../data/embedded_lm/model.safetensors");
 static EMBEDDED_CONFIG: &[u8] = include_bytes!("../../data/embedded_lm/config.json");
-static EMBEDDED_TOKENIZER_CONFIG: &[u8] = include_bytes!("../../data/embedded_lm/tokenizer_config.json");
+static EMBEDDED_TOKENIZER_CONFIG: &[u8] =
+    include_bytes!("../../data/embedded_lm/tokenizer_config.json");
 
 const JSON_BYTES_MAX: u64 = 64 << 20;
 
@@ -51,27 +54,38 @@ impl Model {
     pub fn embedded() -> Result<Model, LmError> {
         let config = Config::from_json(EMBEDDED_CONFIG)?;
         let tokenizer = Tokenizer::embedded().map_err(tokenizer_error)?;
-        let source = SafeTensors::from_reader(EMBEDDED_NAME, Box::new(Cursor::new(EMBEDDED_WEIGHTS)))?;
+        let source =
+            SafeTensors::from_reader(EMBEDDED_NAME, Box::new(Cursor::new(EMBEDDED_WEIGHTS)))?;
         let digest = blake3::hash(EMBEDDED_WEIGHTS).to_hex().to_string();
         let description = describe(config, tokenizer, Some(EMBEDDED_TOKENIZER_CONFIG))?;
-        Ok(Model { description, digest, source: Box::new(source) })
+        Ok(Model {
+            description,
+            digest,
+            source: Box::new(source),
+        })
     }
 
-    /// The model at a path: a GGUF file, or a directory with `config.json`, `tokenizer.json` and safetensors.
+    /// The model at a path: a GGUF file, or a directory with `config.json`, `tokenizer.json` and
+    /// safetensors.
     ///
     /// Reads the weights once, for their digest.
     ///
     /// # Errors
     /// Those of the formats; [`LmError::Tokenizer`] if tokenizer and model do not fit.
     pub fn open(path: &Path) -> Result<Model, LmError> {
-        if path.is_dir() { Model::from_dir(path) } else { Model::from_gguf(path) }
+        if path.is_dir() {
+            Model::from_dir(path)
+        } else {
+            Model::from_gguf(path)
+        }
     }
 
     fn from_dir(dir: &Path) -> Result<Model, LmError> {
         let config = Config::from_json(&read_limited(&dir.join("config.json"), JSON_BYTES_MAX)?)?;
         let path = dir.join("tokenizer.json");
         let bytes = read_limited(&path, JSON_BYTES_MAX)?;
-        let tokenizer = Tokenizer::from_bytes(&path.display().to_string(), &bytes).map_err(tokenizer_error)?;
+        let tokenizer =
+            Tokenizer::from_bytes(&path.display().to_string(), &bytes).map_err(tokenizer_error)?;
         let tokenizer_config = dir.join("tokenizer_config.json");
         let tokenizer_config = match tokenizer_config.exists() {
             true => Some(read_limited(&tokenizer_config, JSON_BYTES_MAX)?),
@@ -79,21 +93,34 @@ impl Model {
         };
         let source = SafeTensors::from_dir(dir)?;
         let description = describe(config, tokenizer, tokenizer_config.as_deref())?;
-        Ok(Model { description, digest: digest(&source.paths())?, source: Box::new(source) })
+        Ok(Model {
+            description,
+            digest: digest(&source.paths())?,
+            source: Box::new(source),
+        })
     }
 
     fn from_gguf(path: &Path) -> Result<Model, LmError> {
         let gguf = Gguf::open(path)?;
         let config = Config::from_gguf(&gguf)?;
         let name = path.display().to_string();
-        let tokenizer = Tokenizer::from_bytes(&name, &gguf.tokenizer_json()?).map_err(tokenizer_error)?;
+        let tokenizer =
+            Tokenizer::from_bytes(&name, &gguf.tokenizer_json()?).map_err(tokenizer_error)?;
         let bos = gguf.adds_bos().then_some(config.bos_token_id);
         let bos = bos.map(|id| id.ok_or_else(no_bos)).transpose()?;
         check_vocabulary(&config, &tokenizer)?;
         check_bos(&config, bos)?;
         let source = Box::new(gguf.into_source(&config));
-        let description = Description { config, tokenizer, bos };
-        Ok(Model { description, digest: digest(&[path.to_owned()])?, source })
+        let description = Description {
+            config,
+            tokenizer,
+            bos,
+        };
+        Ok(Model {
+            description,
+            digest: digest(&[path.to_owned()])?,
+            source,
+        })
     }
 
     /// Reads the weights.
@@ -101,7 +128,11 @@ impl Model {
     /// # Errors
     /// Those of [`Decoder::load`].
     pub fn load(mut self, options: Options) -> Result<(Description, Decoder), LmError> {
-        let decoder = Decoder::load(self.description.config.clone(), self.source.as_mut(), options)?;
+        let decoder = Decoder::load(
+            self.description.config.clone(),
+            self.source.as_mut(),
+            options,
+        )?;
         Ok((self.description, decoder))
     }
 }
@@ -109,7 +140,11 @@ impl Model {
 impl Description {
     /// How documents are cut for this model.
     pub fn windowing(&self, kind: WindowKind) -> Windowing {
-        Windowing { kind, context: self.config.max_positions, bos: self.bos }
+        Windowing {
+            kind,
+            context: self.config.max_positions,
+            bos: self.bos,
+        }
     }
 
     /// A scorer for a decoder of this model.
@@ -119,42 +154,71 @@ impl Description {
         kind: WindowKind,
         budget_tokens: usize,
     ) -> Scorer<F> {
-        Scorer::new(forward, self.windowing(kind), budget_tokens, self.tokenizer.token_bytes())
+        Scorer::new(
+            forward,
+            self.windowing(kind),
+            budget_tokens,
+            self.tokenizer.token_bytes(),
+        )
     }
 }
 
-fn describe(config: Config, tokenizer: Tokenizer, tokenizer_config: Option<&[u8]>) -> Result<Description, LmError> {
+fn describe(
+    config: Config,
+    tokenizer: Tokenizer,
+    tokenizer_config: Option<&[u8]>,
+) -> Result<Description, LmError> {
     check_vocabulary(&config, &tokenizer)?;
     let json: Value = match tokenizer_config {
-        Some(bytes) => serde_json::from_slice(bytes).map_err(|e| LmError::malformed("tokenizer_config.json", e))?,
+        Some(bytes) => serde_json::from_slice(bytes)
+            .map_err(|e| LmError::malformed("tokenizer_config.json", e))?,
         None => Value::Null,
     };
-    let named = json["bos_token"].as_str().or(json["bos_token"]["content"].as_str());
+    let named = json["bos_token"]
+        .as_str()
+        .or(json["bos_token"]["content"].as_str());
     let bos = match json["add_bos_token"] == true {
-        true => Some(named.and_then(|name| tokenizer.id(name)).or(config.bos_token_id).ok_or_else(no_bos)?),
+        true => Some(
+            named
+                .and_then(|name| tokenizer.id(name))
+                .or(config.bos_token_id)
+                .ok_or_else(no_bos)?,
+        ),
         false => None,
     };
     check_bos(&config, bos)?;
-    Ok(Description { config, tokenizer, bos })
+    Ok(Description {
+        config,
+        tokenizer,
+        bos,
+    })
 }
 
 fn check_bos(config: &Config, bos: Option<u32>) -> Result<(), LmError> {
     match bos {
-        Some(id) if id as usize >= config.vocab_size => Err(LmError::TokenId { id, vocab: config.vocab_size }),
+        Some(id) if id as usize >= config.vocab_size => Err(LmError::TokenId {
+            id,
+            vocab: config.vocab_size,
+        }),
         _ => Ok(()),
     }
 }
 
 fn no_bos() -> LmError {
-    LmError::Tokenizer { reason: "add_bos_token is true, and no token is named for it".to_owned() }
+    LmError::Tokenizer {
+        reason: "add_bos_token is true, and no token is named for it".to_owned(),
+    }
 }
 
 fn tokenizer_error(error: crate::tokenizer::TokenizerError) -> LmError {
-    LmError::Tokenizer { reason: error.to_string() }
+    LmError::Tokenizer {
+        reason: error.to_string(),
+    }
 }
 
-/// Every id must have a row in the embedding, and nearly every row an id: Qwen2.5 pads 151,665 to 151,936 or 152,064. A
-/// tokenizer of another family would give valid ids, and scores that mean nothing.
+/// Every id must have a row in the embedding, and nearly every row an id: Qwen2.5 pads 151,665 to
+/// 151,936 or 152,064. A tokenizer of another family would give valid ids, and scores that mean
+/// nothing.
 fn check_vocabulary(config: &Config, tokenizer: &Tokenizer) -> Result<(), LmError> {
     let (ids, rows) = (tokenizer.ids(), config.vocab_size);
     if ids > rows || rows - ids > rows / 20 + 256 {
@@ -167,8 +231,12 @@ fn check_vocabulary(config: &Config, tokenizer: &Tokenizer) -> Result<(), LmErro
 fn digest(paths: &[PathBuf]) -> Result<String, LmError> {
     let mut all = Vec::with_capacity(paths.len());
     for path in paths {
-        let io = |source| LmError::Io { path: path.display().to_string(), source };
-        let (mut file, mut hasher, mut buffer) = (open(path)?, blake3::Hasher::new(), vec![0; 1 << 20]);
+        let io = |source| LmError::Io {
+            path: path.display().to_string(),
+            source,
+        };
+        let (mut file, mut hasher, mut buffer) =
+            (open(path)?, blake3::Hasher::new(), vec![0; 1 << 20]);
         loop {
             match file.read(&mut buffer).map_err(io)? {
                 0 => break,

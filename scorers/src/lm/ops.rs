@@ -1,9 +1,10 @@
 //! The operations of the decoder that are not matrix products.
 //!
-//! On the CPU in f32 they are loops over slices, compiled for AVX-512, AVX2 with FMA, and the baseline, one of which `pulp`
-//! chooses at run time. Matrix products are candle's (the `gemm` crate); what is written here in place or into a buffer that
-//! lives as long as a batch saves the allocation of fresh pages, which costs as much as the arithmetic on it.
-//! [`CausalAttention`] holds a few rows of scores at a time: memory is linear in the length of a window.
+//! On the CPU in f32 they are loops over slices, compiled for AVX-512, AVX2 with FMA, and the
+//! baseline, one of which `pulp` chooses at run time. Matrix products are candle's (the `gemm`
+//! crate); what is written here in place or into a buffer that lives as long as a batch saves the
+//! allocation of fresh pages, which costs as much as the arithmetic on it. [`CausalAttention`]
+//! holds a few rows of scores at a time: memory is linear in the length of a window.
 
 use std::ops::Range;
 
@@ -11,7 +12,8 @@ use candle_core::{CpuStorage, CustomOp1, InplaceOp2, InplaceOp3, Layout, Result,
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Runs a loop compiled for the instruction set found; `FMA` tells it whether a fused multiply-add is one instruction.
+/// Runs a loop compiled for the instruction set found; `FMA` tells it whether a fused multiply-add
+/// is one instruction.
 trait Loop {
     fn run<const FMA: bool>(self);
 }
@@ -23,8 +25,13 @@ impl<L: Loop> WithSimd for Dispatch<L> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        // Every vector unit that pulp knows has it; without one, it would be a call of the C library.
-        if size_of::<S::f32s>() > size_of::<f32>() { self.0.run::<true>() } else { self.0.run::<false>() }
+        // Every vector unit that pulp knows has it; without one, it would be a call of the C
+        // library.
+        if size_of::<S::f32s>() > size_of::<f32>() {
+            self.0.run::<true>()
+        } else {
+            self.0.run::<false>()
+        }
     }
 }
 
@@ -37,7 +44,8 @@ fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// eˣ to 2 units in the last place, 0 below −87 (Cephes' `expf`, without branches, so that a loop of it is vectorised).
+/// eˣ to 2 units in the last place, 0 below −87 (Cephes' `expf`, without branches, so that a loop
+/// of it is vectorised).
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
     // Added, it leaves the nearest whole number in the low bits.
@@ -48,7 +56,13 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
     let r = multiply_add::<FMA>(n, -0.693_359_4, x);
     let r = multiply_add::<FMA>(n, 2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4;
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+    for c in [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        0.5,
+    ] {
         p = multiply_add::<FMA>(p, r, c);
     }
     let p = multiply_add::<FMA>(p, r * r, r) + 1.0;
@@ -57,9 +71,15 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
 
 const LANES: usize = 16;
 
-/// Folds the values of a row 16 at a time, which fixes the order of a sum whatever the instruction set.
+/// Folds the values of a row 16 at a time, which fixes the order of a sum whatever the instruction
+/// set.
 #[inline(always)]
-fn fold(row: &[f32], start: f32, f: impl Fn(f32, f32) -> f32, join: impl Fn(f32, f32) -> f32) -> f32 {
+fn fold(
+    row: &[f32],
+    start: f32,
+    f: impl Fn(f32, f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let mut lanes = [start; LANES];
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -90,7 +110,11 @@ pub struct LogSumExp {
 
 impl LogSumExp {
     /// Of no logits.
-    pub const EMPTY: LogSumExp = LogSumExp { max: f32::NEG_INFINITY, sum: 0.0, target: f32::NEG_INFINITY };
+    pub const EMPTY: LogSumExp = LogSumExp {
+        max: f32::NEG_INFINITY,
+        sum: 0.0,
+        target: f32::NEG_INFINITY,
+    };
 
     /// The natural logarithm of the target's probability.
     pub fn log_prob(self) -> f32 {
@@ -105,7 +129,12 @@ impl LogSumExp {
             self.max = max;
         }
         let max = self.max;
-        self.sum += f64::from(fold(logits, 0.0, |sum, x| sum + exp::<FMA>(x - max), |a, b| a + b));
+        self.sum += f64::from(fold(
+            logits,
+            0.0,
+            |sum, x| sum + exp::<FMA>(x - max),
+            |a, b| a + b,
+        ));
     }
 }
 
@@ -120,21 +149,45 @@ struct AddLogits<'a> {
 impl Loop for AddLogits<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        for ((row, &target), state) in self.logits.chunks_exact(self.columns).zip(self.targets).zip(self.states) {
+        for ((row, &target), state) in self
+            .logits
+            .chunks_exact(self.columns)
+            .zip(self.targets)
+            .zip(self.states)
+        {
             state.add::<FMA>(row);
-            if let Some(&logit) = (target as usize).checked_sub(self.first).and_then(|i| row.get(i)) {
+            if let Some(&logit) = (target as usize)
+                .checked_sub(self.first)
+                .and_then(|i| row.get(i))
+            {
                 state.target = logit;
             }
         }
     }
 }
 
-/// Adds a block of logits, `[rows, columns]`, of the vocabulary's entries from `first` on to each row's state.
-pub fn add_logits(logits: &[f32], columns: usize, first: usize, targets: &[u32], states: &mut [LogSumExp]) {
+/// Adds a block of logits, `[rows, columns]`, of the vocabulary's entries from `first` on to each
+/// row's state.
+pub fn add_logits(
+    logits: &[f32],
+    columns: usize,
+    first: usize,
+    targets: &[u32],
+    states: &mut [LogSumExp],
+) {
     const ROWS: usize = 32;
-    let blocks = logits.par_chunks(ROWS * columns).zip(targets.par_chunks(ROWS)).zip(states.par_chunks_mut(ROWS));
+    let blocks = logits
+        .par_chunks(ROWS * columns)
+        .zip(targets.par_chunks(ROWS))
+        .zip(states.par_chunks_mut(ROWS));
     blocks.for_each(|((logits, targets), states)| {
-        dispatch(AddLogits { logits, columns, first, targets, states });
+        dispatch(AddLogits {
+            logits,
+            columns,
+            first,
+            targets,
+            states,
+        });
     });
 }
 
@@ -167,7 +220,13 @@ impl InplaceOp2 for AddAssign {
         "add-assign"
     }
 
-    fn cpu_fwd(&self, x: &mut CpuStorage, x_layout: &Layout, y: &CpuStorage, y_layout: &Layout) -> Result<()> {
+    fn cpu_fwd(
+        &self,
+        x: &mut CpuStorage,
+        x_layout: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
+    ) -> Result<()> {
         let (x, y) = (slice_mut(x, x_layout)?, slice(y, y_layout)?);
         x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
         Ok(())
@@ -213,11 +272,24 @@ impl InplaceOp3 for SwigluInto {
         let columns = gate_layout.shape().dims2()?.1;
         let (gate, up) = (slice(gate, gate_layout)?, slice(up, up_layout)?);
         if self.first + columns > width || gate.len() != rows * columns || up.len() != gate.len() {
-            candle_core::bail!("swiglu-into: {columns} columns from {} on of {width}", self.first);
+            candle_core::bail!(
+                "swiglu-into: {columns} columns from {} on of {width}",
+                self.first
+            );
         }
-        let rows = slice_mut(out, out_layout)?.par_chunks_exact_mut(width).with_min_len(8);
-        rows.zip(gate.par_chunks_exact(columns).zip(up.par_chunks_exact(columns))).for_each(|(out, (gate, up))| {
-            dispatch(Swiglu { out: &mut out[self.first..self.first + columns], gate, up });
+        let rows = slice_mut(out, out_layout)?
+            .par_chunks_exact_mut(width)
+            .with_min_len(8);
+        rows.zip(
+            gate.par_chunks_exact(columns)
+                .zip(up.par_chunks_exact(columns)),
+        )
+        .for_each(|(out, (gate, up))| {
+            dispatch(Swiglu {
+                out: &mut out[self.first..self.first + columns],
+                gate,
+                up,
+            });
         });
         Ok(())
     }
@@ -241,10 +313,11 @@ impl Heads {
     }
 }
 
-/// Causal attention over windows that lie one after the other: `[rows, q | k | v]` → `[rows, query heads · dim]`.
+/// Causal attention over windows that lie one after the other: `[rows, q | k | v]` →
+/// `[rows, query heads · dim]`.
 ///
-/// Adds the bias, rotates queries and keys (halves of a head, as Hugging Face does), and lets each position see those of
-/// its own window up to itself. Each window is a task of its own.
+/// Adds the bias, rotates queries and keys (halves of a head, as Hugging Face does), and lets each
+/// position see those of its own window up to itself. Each window is a task of its own.
 pub struct CausalAttention<'a> {
     /// The heads.
     pub heads: Heads,
@@ -280,7 +353,14 @@ impl CustomOp1 for CausalAttention<'_> {
             tasks.push((window, out, len));
             (qkv, rest) = (after, out_after);
         }
-        tasks.into_par_iter().for_each(|(qkv, out, len)| dispatch(Window { op: self, qkv, out, len }));
+        tasks.into_par_iter().for_each(|(qkv, out, len)| {
+            dispatch(Window {
+                op: self,
+                qkv,
+                out,
+                len,
+            })
+        });
         Ok((CpuStorage::F32(out), (rows, width).into()))
     }
 }
@@ -305,7 +385,8 @@ impl Loop for Window<'_> {
         let wide = dim.next_multiple_of(LANES);
         let scale = (dim as f32).sqrt().recip();
         let mut head = vec![0f32; dim];
-        // Keys with positions along a row, values with dimensions along a row, zero beyond the window and the head.
+        // Keys with positions along a row, values with dimensions along a row, zero beyond the
+        // window and the head.
         let mut keys = vec![0f32; dim * padded];
         let mut values = vec![0f32; padded * wide];
         let mut queries = vec![0f32; QUERY_ROWS * dim];
@@ -319,10 +400,14 @@ impl Loop for Window<'_> {
                     keys[d * padded + position] = key;
                 }
                 let first = (query + kv + group) * dim;
-                values[position * wide..position * wide + dim].copy_from_slice(&row[first..first + dim]);
+                values[position * wide..position * wide + dim]
+                    .copy_from_slice(&row[first..first + dim]);
                 if !self.op.bias.is_empty() {
                     let bias = &self.op.bias[first..first + dim];
-                    values[position * wide..].iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                    values[position * wide..]
+                        .iter_mut()
+                        .zip(bias)
+                        .for_each(|(value, bias)| *value += bias);
                 }
             }
             for head in group * (query / kv)..(group + 1) * (query / kv) {
@@ -334,12 +419,28 @@ impl Loop for Window<'_> {
                         self.rotated::<FMA>(row, head * dim, start + r, scale, out);
                     }
                     let seen = (start + rows).next_multiple_of(LANES);
-                    product::<FMA>(&queries, dim, &keys, padded, (rows, dim, seen), &mut scores, padded);
+                    product::<FMA>(
+                        &queries,
+                        dim,
+                        &keys,
+                        padded,
+                        (rows, dim, seen),
+                        &mut scores,
+                        padded,
+                    );
                     for r in 0..rows {
                         let row = &mut scores[r * padded..r * padded + seen];
                         softmax::<FMA>(row, start + r + 1);
                     }
-                    product::<FMA>(&scores, padded, &values, wide, (rows, start + rows, wide), &mut mixed, wide);
+                    product::<FMA>(
+                        &scores,
+                        padded,
+                        &values,
+                        wide,
+                        (rows, start + rows, wide),
+                        &mut mixed,
+                        wide,
+                    );
                     for r in 0..rows {
                         let at = (start + r) * width + head * dim;
                         self.out[at..at + dim].copy_from_slice(&mixed[r * wide..r * wide + dim]);
@@ -353,12 +454,21 @@ impl Loop for Window<'_> {
 impl Window<'_> {
     /// The head that begins at column `first`, with its bias, rotated to `position` and scaled.
     #[inline(always)]
-    fn rotated<const FMA: bool>(&self, row: &[f32], first: usize, position: usize, scale: f32, out: &mut [f32]) {
+    fn rotated<const FMA: bool>(
+        &self,
+        row: &[f32],
+        first: usize,
+        position: usize,
+        scale: f32,
+        out: &mut [f32],
+    ) {
         let dim = self.op.heads.dim;
         let half = dim / 2;
         out.copy_from_slice(&row[first..first + dim]);
         if !self.op.bias.is_empty() {
-            out.iter_mut().zip(&self.op.bias[first..first + dim]).for_each(|(x, bias)| *x += bias);
+            out.iter_mut()
+                .zip(&self.op.bias[first..first + dim])
+                .for_each(|(x, bias)| *x += bias);
         }
         let cos = &self.op.cos[position * half..(position + 1) * half];
         let sin = &self.op.sin[position * half..(position + 1) * half];
@@ -427,7 +537,10 @@ mod tests {
             let x = i as f32 / 100.0;
             let expected = f64::from(x).exp();
             for found in [exp::<true>(x), exp::<false>(x)] {
-                assert!((f64::from(found) / expected - 1.0).abs() < 3e-7, "e^{x} = {expected}, found {found}");
+                assert!(
+                    (f64::from(found) / expected - 1.0).abs() < 3e-7,
+                    "e^{x} = {expected}, found {found}"
+                );
             }
         }
         assert!(exp::<true>(-1e30) < 2e-38);
@@ -447,7 +560,10 @@ mod tests {
                     add_logits(part, part.len(), i * block, &[target as u32], &mut state);
                 }
                 let found = f64::from(state[0].log_prob());
-                assert!((found - expected).abs() < 1e-5, "{target} in blocks of {block}: {found}, expected {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-5,
+                    "{target} in blocks of {block}: {found}, expected {expected}"
+                );
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Tensors from safetensors files: one, or the shards that an index names.
 //!
-//! Format: <https://github.com/huggingface/safetensors#format>: eight bytes of header length, a JSON header, the data. The
-//! crate of that name wants the whole file in memory (or mapped, which is unsafe); here the header is read and checked
-//! (length, types, offsets against shapes and against the file), then one tensor at a time.
+//! Format: <https://github.com/huggingface/safetensors#format>: eight bytes of header length, a
+//! JSON header, the data. The crate of that name wants the whole file in memory (or mapped, which
+//! is unsafe); here the header is read and checked (length, types, offsets against shapes and
+//! against the file), then one tensor at a time.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -53,15 +54,20 @@ impl SafeTensors {
     /// # Errors
     /// [`LmError::Malformed`] or [`LmError::Io`].
     pub fn from_reader(name: &str, reader: Box<dyn ReadSeek>) -> Result<SafeTensors, LmError> {
-        let mut all = SafeTensors { shards: Vec::new(), entries: BTreeMap::new() };
+        let mut all = SafeTensors {
+            shards: Vec::new(),
+            entries: BTreeMap::new(),
+        };
         all.add(name, reader)?;
         Ok(all)
     }
 
-    /// The tensors of `model.safetensors` in a directory, or of the files that `model.safetensors.index.json` names.
+    /// The tensors of `model.safetensors` in a directory, or of the files that
+    /// `model.safetensors.index.json` names.
     ///
     /// # Errors
-    /// [`LmError::Malformed`] or [`LmError::Io`]; a name in the index that leads out of the directory is the former.
+    /// [`LmError::Malformed`] or [`LmError::Io`]; a name in the index that leads out of the
+    /// directory is the former.
     pub fn from_dir(dir: &Path) -> Result<SafeTensors, LmError> {
         let single = dir.join("model.safetensors");
         if single.exists() {
@@ -70,17 +76,25 @@ impl SafeTensors {
         let index = dir.join("model.safetensors.index.json");
         let name = index.display().to_string();
         let map = shard_map(&name, &read_limited(&index, INDEX_BYTES_MAX)?)?;
-        let mut all = SafeTensors { shards: Vec::new(), entries: BTreeMap::new() };
+        let mut all = SafeTensors {
+            shards: Vec::new(),
+            entries: BTreeMap::new(),
+        };
         let files: std::collections::BTreeSet<&String> = map.values().collect();
         if files.len() > SHARDS_MAX {
-            return Err(LmError::malformed(name, format!("{} shards, at most {SHARDS_MAX}", files.len())));
+            return Err(LmError::malformed(
+                name,
+                format!("{} shards, at most {SHARDS_MAX}", files.len()),
+            ));
         }
         for file in files {
             let path = dir.join(file);
             all.add(&path.display().to_string(), Box::new(open(&path)?))?;
         }
         if let Some(tensor) = map.keys().find(|tensor| !all.entries.contains_key(*tensor)) {
-            return Err(LmError::MissingTensor { name: tensor.clone() });
+            return Err(LmError::MissingTensor {
+                name: tensor.clone(),
+            });
         }
         Ok(all)
     }
@@ -95,36 +109,52 @@ impl SafeTensors {
 
     /// The names of the files, in order.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        self.shards.iter().map(|shard| PathBuf::from(&shard.name)).collect()
+        self.shards
+            .iter()
+            .map(|shard| PathBuf::from(&shard.name))
+            .collect()
     }
 
     fn add(&mut self, name: &str, mut reader: Box<dyn ReadSeek>) -> Result<(), LmError> {
-        let io = |source| LmError::Io { path: name.to_owned(), source };
+        let io = |source| LmError::Io {
+            path: name.to_owned(),
+            source,
+        };
         let malformed = |reason: String| LmError::malformed(name, reason);
         let file_bytes = reader.seek(SeekFrom::End(0)).map_err(io)?;
         reader.seek(SeekFrom::Start(0)).map_err(io)?;
         let mut prefix = [0; 8];
         if file_bytes < 8 {
-            return Err(malformed(format!("{file_bytes} bytes are no safetensors file")));
+            return Err(malformed(format!(
+                "{file_bytes} bytes are no safetensors file"
+            )));
         }
         reader.read_exact(&mut prefix).map_err(io)?;
         let header_bytes = u64::from_le_bytes(prefix);
         if header_bytes > HEADER_BYTES_MAX || header_bytes > file_bytes - 8 {
-            return Err(malformed(format!("a header of {header_bytes} bytes in a file of {file_bytes}")));
+            return Err(malformed(format!(
+                "a header of {header_bytes} bytes in a file of {file_bytes}"
+            )));
         }
         let mut header = vec![0; header_bytes as usize];
         reader.read_exact(&mut header).map_err(io)?;
         let header: serde_json::Map<String, Value> =
             serde_json::from_slice(&header).map_err(|e| malformed(format!("header: {e}")))?;
         let shard = self.shards.len();
-        for (tensor, value) in header.iter().filter(|(tensor, _)| *tensor != "__metadata__") {
+        for (tensor, value) in header
+            .iter()
+            .filter(|(tensor, _)| *tensor != "__metadata__")
+        {
             let entry = entry(shard, value, 8 + header_bytes, file_bytes)
                 .map_err(|reason| malformed(format!("tensor {tensor}: {reason}")))?;
             if self.entries.insert(tensor.clone(), entry).is_some() {
                 return Err(malformed(format!("tensor {tensor} is there twice")));
             }
         }
-        self.shards.push(Shard { name: name.to_owned(), reader });
+        self.shards.push(Shard {
+            name: name.to_owned(),
+            reader,
+        });
         Ok(())
     }
 }
@@ -139,20 +169,35 @@ impl TensorSource for SafeTensors {
     }
 
     fn read(&mut self, name: &str) -> Result<Vec<f32>, LmError> {
-        let entry = self.entries.get(name).ok_or_else(|| LmError::MissingTensor { name: name.to_owned() })?;
+        let entry = self
+            .entries
+            .get(name)
+            .ok_or_else(|| LmError::MissingTensor {
+                name: name.to_owned(),
+            })?;
         let Some(dtype) = entry.dtype else {
-            return Err(LmError::unsupported(format!("tensor {name} of type {}", entry.dtype_name)));
+            return Err(LmError::unsupported(format!(
+                "tensor {name} of type {}",
+                entry.dtype_name
+            )));
         };
         let shard = &mut self.shards[entry.shard];
-        let io = |source| LmError::Io { path: shard.name.clone(), source };
+        let io = |source| LmError::Io {
+            path: shard.name.clone(),
+            source,
+        };
         let mut bytes = vec![0; entry.len_bytes as usize];
-        shard.reader.seek(SeekFrom::Start(entry.start)).map_err(io)?;
+        shard
+            .reader
+            .seek(SeekFrom::Start(entry.start))
+            .map_err(io)?;
         shard.reader.read_exact(&mut bytes).map_err(io)?;
         Ok(to_f32(dtype, &bytes))
     }
 }
 
-/// One line of the header. Offsets have to be within the file, and as far apart as type and shape say.
+/// One line of the header. Offsets have to be within the file, and as far apart as type and shape
+/// say.
 fn entry(shard: usize, value: &Value, data_start: u64, file_bytes: u64) -> Result<Entry, String> {
     let dtype_name = value["dtype"].as_str().ok_or("no dtype")?.to_owned();
     let dtype = match dtype_name.as_str() {
@@ -164,58 +209,104 @@ fn entry(shard: usize, value: &Value, data_start: u64, file_bytes: u64) -> Resul
     };
     let numbers = |key: &str| -> Result<Vec<u64>, String> {
         let list = value[key].as_array().ok_or_else(|| format!("no {key}"))?;
-        list.iter().map(|n| n.as_u64().ok_or_else(|| format!("{key} has {n}"))).collect()
+        list.iter()
+            .map(|n| n.as_u64().ok_or_else(|| format!("{key} has {n}")))
+            .collect()
     };
     let shape = numbers("shape")?;
     let &[start, end] = numbers("data_offsets")?.as_slice() else {
         return Err("data_offsets are not two numbers".to_owned());
     };
     if start > end || end > file_bytes - data_start {
-        return Err(format!("bytes {start} to {end} of {} bytes of data", file_bytes - data_start));
+        return Err(format!(
+            "bytes {start} to {end} of {} bytes of data",
+            file_bytes - data_start
+        ));
     }
-    let elements = shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
+    let elements = shape
+        .iter()
+        .try_fold(1u64, |product, &n| product.checked_mul(n));
     let elements = elements.ok_or_else(|| format!("shape {shape:?} overflows"))?;
     if let Some(dtype) = dtype {
         let size = if dtype == Dtype::F32 { 4 } else { 2 };
         if elements.checked_mul(size) != Some(end - start) {
-            return Err(format!("{} bytes for shape {shape:?} of {dtype_name}", end - start));
+            return Err(format!(
+                "{} bytes for shape {shape:?} of {dtype_name}",
+                end - start
+            ));
         }
     }
     let shape = shape.iter().map(|&n| n as usize).collect();
-    Ok(Entry { shard, dtype, dtype_name, shape, start: data_start + start, len_bytes: end - start })
+    Ok(Entry {
+        shard,
+        dtype,
+        dtype_name,
+        shape,
+        start: data_start + start,
+        len_bytes: end - start,
+    })
 }
 
 fn to_f32(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     match dtype {
-        Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Dtype::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::BF16 => bytes.chunks_exact(2).map(|b| f32::from_bits(u32::from_le_bytes([0, 0, b[0], b[1]]))).collect(),
+        Dtype::F32 => bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect(),
+        Dtype::F16 => bytes
+            .chunks_exact(2)
+            .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
+            .collect(),
+        Dtype::BF16 => bytes
+            .chunks_exact(2)
+            .map(|b| f32::from_bits(u32::from_le_bytes([0, 0, b[0], b[1]])))
+            .collect(),
     }
 }
 
 fn shard_map(name: &str, index: &[u8]) -> Result<BTreeMap<String, String>, LmError> {
     let json: Value = serde_json::from_slice(index).map_err(|e| LmError::malformed(name, e))?;
-    let map = json["weight_map"].as_object().ok_or_else(|| LmError::malformed(name, "no weight_map"))?;
+    let map = json["weight_map"]
+        .as_object()
+        .ok_or_else(|| LmError::malformed(name, "no weight_map"))?;
     let file = |(tensor, file): (&String, &Value)| match file.as_str() {
-        Some(file) if Path::new(file).components().count() == 1 && Path::new(file).file_name().is_some() => {
+        Some(file)
+            if Path::new(file).components().count() == 1
+                && Path::new(file).file_name().is_some() =>
+        {
             Ok((tensor.clone(), file.to_owned()))
         }
-        _ => Err(LmError::malformed(name, format!("tensor {tensor} is in {file}, expected a file's name"))),
+        _ => Err(LmError::malformed(
+            name,
+            format!("tensor {tensor} is in {file}, expected a file's name"),
+        )),
     };
     map.iter().map(file).collect()
 }
 
 pub(crate) fn open(path: &Path) -> Result<File, LmError> {
-    File::open(path).map_err(|source| LmError::Io { path: path.display().to_string(), source })
+    File::open(path).map_err(|source| LmError::Io {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 /// The bytes of a small file; an error if it has more than `most`.
 pub(crate) fn read_limited(path: &Path, most: u64) -> Result<Vec<u8>, LmError> {
-    let io = |source| LmError::Io { path: path.display().to_string(), source };
+    let io = |source| LmError::Io {
+        path: path.display().to_string(),
+        source,
+    };
     let mut bytes = Vec::new();
-    open(path)?.take(most + 1).read_to_end(&mut bytes).map_err(io)?;
+    open(path)?
+        .take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
     if bytes.len() as u64 > most {
-        return Err(LmError::malformed(path.display().to_string(), format!("more than {most} bytes")));
+        return Err(LmError::malformed(
+            path.display().to_string(),
+            format!("more than {most} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -227,7 +318,12 @@ mod tests {
     use super::*;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
-        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+        [
+            &(header.len() as u64).to_le_bytes()[..],
+            header.as_bytes(),
+            data,
+        ]
+        .concat()
     }
 
     fn parse(bytes: Vec<u8>) -> Result<SafeTensors, LmError> {
@@ -248,8 +344,14 @@ mod tests {
         assert_eq!(tensors.read("a").expect("there"), [1.5, -2.0]);
         assert_eq!(tensors.read("b").expect("there"), [1.5, 5.960_464_5e-8]);
         assert_eq!(tensors.read("c").expect("there"), [1.5, -2.0]);
-        assert!(matches!(tensors.read("d"), Err(LmError::Unsupported { .. })));
-        assert!(matches!(tensors.read("e"), Err(LmError::MissingTensor { .. })));
+        assert!(matches!(
+            tensors.read("d"),
+            Err(LmError::Unsupported { .. })
+        ));
+        assert!(matches!(
+            tensors.read("e"),
+            Err(LmError::MissingTensor { .. })
+        ));
     }
 
     #[test]
@@ -258,18 +360,43 @@ mod tests {
         for (header, word) in [
             ("{".to_owned(), "header"),
             ("[]".to_owned(), "header"),
-            (entry(r#"{"dtype": "F32", "shape": [2], "data_offsets": [0, 12]}"#), "12"),
-            (entry(r#"{"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}"#), "bytes 8 to 0"),
-            (entry(r#"{"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}"#), "shape [3]"),
-            (entry(r#"{"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}"#), "-2"),
-            (entry(r#"{"dtype": "F32", "shape": [2], "data_offsets": [0]}"#), "two numbers"),
-            (entry(r#"{"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 8]}"#), "overflows"),
             (
-                entry(r#"{"dtype": "F32", "shape": [274877906944], "data_offsets": [0, 1099511627776]}"#),
+                entry(r#"{"dtype": "F32", "shape": [2], "data_offsets": [0, 12]}"#),
+                "12",
+            ),
+            (
+                entry(r#"{"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}"#),
+                "bytes 8 to 0",
+            ),
+            (
+                entry(r#"{"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}"#),
+                "shape [3]",
+            ),
+            (
+                entry(r#"{"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}"#),
+                "-2",
+            ),
+            (
+                entry(r#"{"dtype": "F32", "shape": [2], "data_offsets": [0]}"#),
+                "two numbers",
+            ),
+            (
+                entry(
+                    r#"{"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 8]}"#,
+                ),
+                "overflows",
+            ),
+            (
+                entry(
+                    r#"{"dtype": "F32", "shape": [274877906944], "data_offsets": [0, 1099511627776]}"#,
+                ),
                 "1099511627776",
             ),
         ] {
-            let error = parse(file(&header, &[0; 8])).err().expect("damaged").to_string();
+            let error = parse(file(&header, &[0; 8]))
+                .err()
+                .expect("damaged")
+                .to_string();
             assert!(error.contains(word), "{header}: {error}");
         }
         // A header that says it is 1 TB long, or longer than the file.

@@ -1,9 +1,9 @@
 //! Documents to scores: `sum_nll = −Σ ln p(t_i | t_<i)` over the scored tokens, in nats.
 //!
-//! Everything that depends on a device is behind [`Forward`], so that batching and running out of memory are tested without
-//! one. Out of memory halves a batch and goes on; later batches are cut to what did fit. A document's sum is added up in f64
-//! in the order of its tokens, whatever the batches were: they change only how the device rounds (below 1e-4 nats a token in
-//! f32).
+//! Everything that depends on a device is behind [`Forward`], so that batching and running out of
+//! memory are tested without one. Out of memory halves a batch and goes on; later batches are cut
+//! to what did fit. A document's sum is added up in f64 in the order of its tokens, whatever the
+//! batches were: they change only how the device rounds (below 1e-4 nats a token in f32).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,11 +31,13 @@ impl Forward for Decoder {
 
     fn log_probs(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, LmError> {
         Decoder::log_probs(self, inputs).map_err(|error| match error {
-            LmError::Backend(error) if crate::lm::device::is_out_of_memory(&error) => LmError::OutOfMemory {
-                device: Forward::device(self),
-                documents: inputs.len(),
-                tokens: inputs.iter().map(|input| input.tokens.len()).sum(),
-            },
+            LmError::Backend(error) if crate::lm::device::is_out_of_memory(&error) => {
+                LmError::OutOfMemory {
+                    device: Forward::device(self),
+                    documents: inputs.len(),
+                    tokens: inputs.iter().map(|input| input.tokens.len()).sum(),
+                }
+            }
             error => error,
         })
     }
@@ -65,7 +67,8 @@ impl DocScore {
 
     /// Bits per byte of the scored text; null if it has no bytes.
     pub fn bits_per_byte(&self) -> Option<f64> {
-        (self.bytes_scored > 0).then(|| self.sum_nll / std::f64::consts::LN_2 / self.bytes_scored as f64)
+        (self.bytes_scored > 0)
+            .then(|| self.sum_nll / std::f64::consts::LN_2 / self.bytes_scored as f64)
     }
 }
 
@@ -102,15 +105,31 @@ pub struct Scorer<F> {
 }
 
 impl<F: Forward> Scorer<F> {
-    /// A scorer with a budget of tokens for a padded batch; `token_bytes` are the bytes of each token's text, by id.
-    pub fn new(forward: F, windowing: Windowing, budget_tokens: usize, token_bytes: Vec<u16>) -> Scorer<F> {
-        Scorer { forward, windowing, budget_tokens, token_bytes, fits_tokens: AtomicUsize::new(usize::MAX) }
+    /// A scorer with a budget of tokens for a padded batch; `token_bytes` are the bytes of each
+    /// token's text, by id.
+    pub fn new(
+        forward: F,
+        windowing: Windowing,
+        budget_tokens: usize,
+        token_bytes: Vec<u16>,
+    ) -> Scorer<F> {
+        Scorer {
+            forward,
+            windowing,
+            budget_tokens,
+            token_bytes,
+            fits_tokens: AtomicUsize::new(usize::MAX),
+        }
     }
 
-    /// Runs no batch of more padded tokens than that at once: larger ones go in halves. The plan stays what the budget made
-    /// it, so this changes what is in memory and only the last digits of a score.
+    /// Runs no batch of more padded tokens than that at once: larger ones go in halves. The plan
+    /// stays what the budget made it, so this changes what is in memory and only the last digits of
+    /// a score.
     pub fn limited_to(self, batch_tokens: usize) -> Scorer<F> {
-        Scorer { fits_tokens: AtomicUsize::new(batch_tokens), ..self }
+        Scorer {
+            fits_tokens: AtomicUsize::new(batch_tokens),
+            ..self
+        }
     }
 
     /// What scores the batches.
@@ -123,7 +142,8 @@ impl<F: Forward> Scorer<F> {
         &self.windowing
     }
 
-    /// One score for each document, in order; a document is its token ids without beginning-of-sequence token.
+    /// One score for each document, in order; a document is its token ids without
+    /// beginning-of-sequence token.
     ///
     /// # Errors
     /// [`LmError::OutOfMemory`] if not even one window fits; those of the decoder.
@@ -135,7 +155,8 @@ impl<F: Forward> Scorer<F> {
                 score.n_scored += log_probs.len() as u64;
                 score.sum_nll -= log_probs.iter().map(|&p| f64::from(p)).sum::<f64>();
                 let scored = &document[window.first_scored..window.tokens.end];
-                let bytes = |&id: &u32| u64::from(self.token_bytes.get(id as usize).copied().unwrap_or(0));
+                let bytes =
+                    |&id: &u32| u64::from(self.token_bytes.get(id as usize).copied().unwrap_or(0));
                 score.bytes_scored += scored.iter().map(bytes).sum::<u64>();
             }
             score
@@ -148,15 +169,32 @@ impl<F: Forward> Scorer<F> {
     /// # Errors
     /// As [`Scorer::score`].
     #[expect(clippy::type_complexity, reason = "documents, windows, tokens")]
-    pub fn log_probs(&self, documents: &[Vec<u32>]) -> Result<(Vec<Vec<(Window, Vec<f32>)>>, ScoreStats), LmError> {
-        let windows: Vec<Vec<Window>> = documents.iter().map(|doc| self.windowing.windows(doc.len())).collect();
+    pub fn log_probs(
+        &self,
+        documents: &[Vec<u32>],
+    ) -> Result<(Vec<Vec<(Window, Vec<f32>)>>, ScoreStats), LmError> {
+        let windows: Vec<Vec<Window>> = documents
+            .iter()
+            .map(|doc| self.windowing.windows(doc.len()))
+            .collect();
         let mut inputs: Vec<Option<Input>> = Vec::new();
         for (document, windows) in documents.iter().zip(&windows) {
-            inputs.extend(windows.iter().map(|window| Some(self.windowing.input(document, window))));
+            inputs.extend(
+                windows
+                    .iter()
+                    .map(|window| Some(self.windowing.input(document, window))),
+            );
         }
-        let lengths: Vec<usize> = inputs.iter().flatten().map(|input| input.tokens.len()).collect();
+        let lengths: Vec<usize> = inputs
+            .iter()
+            .flatten()
+            .map(|input| input.tokens.len())
+            .collect();
         let plan = plan(&lengths, self.budget_tokens);
-        let mut stats = ScoreStats { padding: plan.padding, ..ScoreStats::default() };
+        let mut stats = ScoreStats {
+            padding: plan.padding,
+            ..ScoreStats::default()
+        };
         let mut found: Vec<Vec<f32>> = vec![Vec::new(); inputs.len()];
         for batch in plan.batches {
             let members = &plan.order[batch];
@@ -170,7 +208,8 @@ impl<F: Forward> Scorer<F> {
         Ok((windows.into_iter().map(zip).collect(), stats))
     }
 
-    /// Runs a batch, in halves if the device has too little memory for all of it. The inputs are sorted, longest first.
+    /// Runs a batch, in halves if the device has too little memory for all of it. The inputs are
+    /// sorted, longest first.
     fn run(&self, inputs: &[Input], stats: &mut ScoreStats) -> Result<Vec<Vec<f32>>, LmError> {
         let padded = inputs.first().map_or(0, |input| input.tokens.len()) * inputs.len();
         if inputs.len() == 1 || padded <= self.fits_tokens.load(Ordering::Relaxed) {
@@ -178,7 +217,8 @@ impl<F: Forward> Scorer<F> {
             match self.forward.log_probs(inputs) {
                 Err(LmError::OutOfMemory { .. }) if inputs.len() > 1 => {
                     stats.halved += 1;
-                    self.fits_tokens.fetch_min(padded.div_ceil(2), Ordering::Relaxed);
+                    self.fits_tokens
+                        .fetch_min(padded.div_ceil(2), Ordering::Relaxed);
                 }
                 outcome => return outcome,
             }

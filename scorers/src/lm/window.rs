@@ -1,11 +1,13 @@
 //! Which tokens of a document a model reads, and which of them are scored.
 //!
-//! `start`: the first min(512, context) tokens, beginning-of-sequence token included if the model wants one (as much as
-//! FineWeb-Edu's classifier reads, arXiv:2406.17557). `start+middle`: also as many from the middle of the document. `all`:
-//! every token, in windows that overlap by half, so that no token after the first window has less than half of one before it.
+//! `start`: the first min(512, context) tokens, beginning-of-sequence token included if the model
+//! wants one (as much as FineWeb-Edu's classifier reads, arXiv:2406.17557). `start+middle`: also as
+//! many from the middle of the document. `all`: every token, in windows that overlap by half, so
+//! that no token after the first window has less than half of one before it.
 //!
-//! No token is scored twice. The first token of a document is scored only after a beginning-of-sequence token, the first of a
-//! middle window never: nothing, or something that is not true, would predict it.
+//! No token is scored twice. The first token of a document is scored only after a
+//! beginning-of-sequence token, the first of a middle window never: nothing, or something that is
+//! not true, would predict it.
 
 use std::ops::Range;
 
@@ -15,7 +17,8 @@ use crate::lm::decoder::Input;
 /// The longest window of `start` and `start+middle`, in tokens.
 pub const START_TOKENS: usize = 512;
 
-/// The longest window of `all`, in tokens: attention's cost grows with it, and 32,768 would triple that of the 0.5B model.
+/// The longest window of `all`, in tokens: attention's cost grows with it, and 32,768 would triple
+/// that of the 0.5B model.
 pub const ALL_TOKENS: usize = 2048;
 
 /// Which part of a document is scored.
@@ -39,7 +42,11 @@ impl WindowKind {
             "start" => Ok(WindowKind::Start),
             "start+middle" => Ok(WindowKind::StartMiddle),
             "all" => Ok(WindowKind::All),
-            _ => Err(LmError::config("window", name, "start, start+middle or all")),
+            _ => Err(LmError::config(
+                "window",
+                name,
+                "start, start+middle or all",
+            )),
         }
     }
 
@@ -74,7 +81,8 @@ pub struct Window {
 }
 
 impl Windowing {
-    /// Tokens in the longest window, the beginning-of-sequence token included: what the decoder has to have positions for.
+    /// Tokens in the longest window, the beginning-of-sequence token included: what the decoder has
+    /// to have positions for.
     pub fn positions(&self) -> usize {
         match self.kind {
             WindowKind::All => self.context.min(ALL_TOKENS),
@@ -82,33 +90,46 @@ impl Windowing {
         }
     }
 
-    /// Tokens of a document that are enough to know its windows; what comes later need not be tokenised. None: all.
+    /// Tokens of a document that are enough to know its windows; what comes later need not be
+    /// tokenised. None: all.
     pub fn tokens_needed(&self) -> Option<usize> {
         (self.kind == WindowKind::Start).then(|| self.text_tokens())
     }
 
     fn text_tokens(&self) -> usize {
-        self.positions().saturating_sub(usize::from(self.bos.is_some())).max(1)
+        self.positions()
+            .saturating_sub(usize::from(self.bos.is_some()))
+            .max(1)
     }
 
-    /// The windows of a document of so many tokens, in order. Windows in which nothing is scored are left out.
+    /// The windows of a document of so many tokens, in order. Windows in which nothing is scored
+    /// are left out.
     pub fn windows(&self, document_tokens: usize) -> Vec<Window> {
         let width = self.text_tokens();
         let first = usize::from(self.bos.is_none());
-        let mut windows = vec![Window { tokens: 0..document_tokens.min(width), first_scored: first }];
+        let mut windows = vec![Window {
+            tokens: 0..document_tokens.min(width),
+            first_scored: first,
+        }];
         match self.kind {
             WindowKind::Start => {}
             WindowKind::StartMiddle => {
                 let start = width.max(document_tokens.saturating_sub(width) / 2);
                 let tokens = start..document_tokens.min(start + width);
-                windows.push(Window { first_scored: start + 1, tokens });
+                windows.push(Window {
+                    first_scored: start + 1,
+                    tokens,
+                });
             }
             WindowKind::All => {
                 let stride = width.div_ceil(2);
                 let mut scored = width;
                 while scored < document_tokens {
                     let end = document_tokens.min(scored + stride);
-                    windows.push(Window { tokens: end.saturating_sub(width)..end, first_scored: scored });
+                    windows.push(Window {
+                        tokens: end.saturating_sub(width)..end,
+                        first_scored: scored,
+                    });
                     scored = end;
                 }
             }
@@ -119,9 +140,17 @@ impl Windowing {
 
     /// What the decoder is given for a window of `document`.
     pub fn input(&self, document: &[u32], window: &Window) -> Input {
-        let tokens: Vec<u32> = self.bos.into_iter().chain(document[window.tokens.clone()].iter().copied()).collect();
-        let first_scored = window.first_scored - window.tokens.start + usize::from(self.bos.is_some());
-        Input { tokens, first_scored }
+        let tokens: Vec<u32> = self
+            .bos
+            .into_iter()
+            .chain(document[window.tokens.clone()].iter().copied())
+            .collect();
+        let first_scored =
+            window.first_scored - window.tokens.start + usize::from(self.bos.is_some());
+        Input {
+            tokens,
+            first_scored,
+        }
     }
 }
 
@@ -129,9 +158,17 @@ impl Windowing {
 mod tests {
     use super::*;
 
-    fn windows(kind: WindowKind, context: usize, bos: Option<u32>, tokens: usize) -> Vec<(Range<usize>, usize)> {
+    fn windows(
+        kind: WindowKind,
+        context: usize,
+        bos: Option<u32>,
+        tokens: usize,
+    ) -> Vec<(Range<usize>, usize)> {
         let windows = Windowing { kind, context, bos }.windows(tokens);
-        windows.into_iter().map(|window| (window.tokens, window.first_scored)).collect()
+        windows
+            .into_iter()
+            .map(|window| (window.tokens, window.first_scored))
+            .collect()
     }
 
     #[test]
@@ -152,18 +189,34 @@ mod tests {
         use WindowKind::StartMiddle;
         assert_eq!(windows(StartMiddle, 10, None, 8), [(0..8, 1)]);
         assert_eq!(windows(StartMiddle, 10, None, 11), [(0..10, 1)]);
-        assert_eq!(windows(StartMiddle, 10, None, 12), [(0..10, 1), (10..12, 11)]);
-        assert_eq!(windows(StartMiddle, 10, None, 100), [(0..10, 1), (45..55, 46)]);
-        assert_eq!(windows(StartMiddle, 10, Some(7), 100), [(0..9, 0), (45..54, 46)]);
+        assert_eq!(
+            windows(StartMiddle, 10, None, 12),
+            [(0..10, 1), (10..12, 11)]
+        );
+        assert_eq!(
+            windows(StartMiddle, 10, None, 100),
+            [(0..10, 1), (45..55, 46)]
+        );
+        assert_eq!(
+            windows(StartMiddle, 10, Some(7), 100),
+            [(0..9, 0), (45..54, 46)]
+        );
     }
 
     #[test]
     fn all_scores_every_token_once() {
-        assert_eq!(windows(WindowKind::All, 8, None, 17), [(0..8, 1), (4..12, 8), (8..16, 12), (9..17, 16)]);
+        assert_eq!(
+            windows(WindowKind::All, 8, None, 17),
+            [(0..8, 1), (4..12, 8), (8..16, 12), (9..17, 16)]
+        );
         for bos in [None, Some(0)] {
             for context in 2..12 {
                 for tokens in 0..60 {
-                    let windowing = Windowing { kind: WindowKind::All, context, bos };
+                    let windowing = Windowing {
+                        kind: WindowKind::All,
+                        context,
+                        bos,
+                    };
                     let document: Vec<u32> = (0..tokens as u32).collect();
                     let mut scored = Vec::new();
                     for window in windowing.windows(tokens) {
@@ -171,7 +224,10 @@ mod tests {
                         assert!(input.tokens.len() <= context && input.first_scored >= 1);
                         scored.extend_from_slice(&input.tokens[input.first_scored..]);
                         let context_tokens = window.first_scored - window.tokens.start;
-                        assert!(window.tokens.start == 0 || context_tokens >= windowing.text_tokens() / 2);
+                        assert!(
+                            window.tokens.start == 0
+                                || context_tokens >= windowing.text_tokens() / 2
+                        );
                     }
                     let first = usize::from(bos.is_none()).min(tokens);
                     assert_eq!(scored, document[first..]);

@@ -1,13 +1,15 @@
-//! Budgets: the best N and D for a given compute, the tokens or parameters that a loss takes, what is still missing of them, and
-//! what the next tokens of one source would bring.
+//! Budgets: the best N and D for a given compute, the tokens or parameters that a loss takes, what
+//! is still missing of them, and what the next tokens of one source would bring.
 //!
-//! Compute is `C = 6·N·D`; the optimum is the closed form of Hoffmann et al. 2022, §3.3 (arXiv:2203.15556).
+//! Compute is `C = 6·N·D`; the optimum is the closed form of Hoffmann et al. 2022, §3.3
+//! (arXiv:2203.15556).
 
 use super::repeats::more_epochs;
 use super::{LossLaw, unique_equivalent};
 
-/// A loss that takes more tokens than this cannot be had. The largest disclosed set has 3.6e13 (Qwen3); close to the asymptote the law
-/// answers with any number at all, and none of its digits is known.
+/// A loss that takes more tokens than this cannot be had. The largest disclosed set has 3.6e13
+/// (Qwen3); close to the asymptote the law answers with any number at all, and none of its digits
+/// is known.
 pub const TOKENS_MAX: f64 = 1e16;
 
 /// The parameters that are out of reach in the same way.
@@ -73,7 +75,11 @@ impl LossLaw {
         let sum = self.alpha + self.beta;
         let (g, c) = (self.balance(), flops / 6.0);
         let (params, tokens) = (g * c.powf(self.beta / sum), c.powf(self.alpha / sum) / g);
-        Optimum { params, tokens, loss: self.loss(params, tokens) }
+        Optimum {
+            params,
+            tokens,
+            loss: self.loss(params, tokens),
+        }
     }
 
     /// G = (αA/(βB))^(1/(α+β)).
@@ -94,8 +100,17 @@ impl LossLaw {
     pub fn tokens_for(&self, target: f64, params: f64) -> Result<f64, Infeasible> {
         let asymptote = self.e + self.a / params.powf(self.alpha);
         let needed = inverse(self.b, self.beta, target - asymptote);
-        let error = Infeasible { target, asymptote, needed, what: "tokens" };
-        if needed <= TOKENS_MAX { Ok(needed) } else { Err(error) }
+        let error = Infeasible {
+            target,
+            asymptote,
+            needed,
+            what: "tokens",
+        };
+        if needed <= TOKENS_MAX {
+            Ok(needed)
+        } else {
+            Err(error)
+        }
     }
 
     /// The parameters with which `tokens` tokens reach the loss `target`.
@@ -105,11 +120,21 @@ impl LossLaw {
     pub fn params_for(&self, target: f64, tokens: f64) -> Result<f64, Infeasible> {
         let asymptote = self.e + self.b / tokens.powf(self.beta);
         let needed = inverse(self.a, self.alpha, target - asymptote);
-        let error = Infeasible { target, asymptote, needed, what: "parameters" };
-        if needed <= PARAMS_MAX { Ok(needed) } else { Err(error) }
+        let error = Infeasible {
+            target,
+            asymptote,
+            needed,
+            what: "parameters",
+        };
+        if needed <= PARAMS_MAX {
+            Ok(needed)
+        } else {
+            Err(error)
+        }
     }
 
-    /// The effective tokens still missing for the loss `target` with `d_eff` at hand; none where it is reached.
+    /// The effective tokens still missing for the loss `target` with `d_eff` at hand; none where it
+    /// is reached.
     ///
     /// # Errors
     /// As [`tokens_for`](Self::tokens_for).
@@ -117,18 +142,28 @@ impl LossLaw {
         Ok((self.tokens_for(target, params)? - d_eff).max(0.0))
     }
 
-    /// What `tokens` more of one source bring to a mixture worth `d_eff`, which holds what is used of it: repeats as soon as
-    /// the first epoch is over. The loss saved is the same for every N.
+    /// What `tokens` more of one source bring to a mixture worth `d_eff`, which holds what is used
+    /// of it: repeats as soon as the first epoch is over. The loss saved is the same for every N.
     pub fn next_tokens(&self, d_eff: f64, supply: &Supply, tokens: f64) -> Marginal {
         if supply.unique <= 0.0 {
-            return Marginal { d_eff: 0.0, loss: 0.0 };
+            return Marginal {
+                d_eff: 0.0,
+                loss: 0.0,
+            };
         }
         let gained = supply.q * more_epochs(supply.unique, supply.epochs, tokens / supply.unique);
-        Marginal { d_eff: gained, loss: self.delta_loss(d_eff, d_eff + gained) }
+        Marginal {
+            d_eff: gained,
+            loss: self.delta_loss(d_eff, d_eff + gained),
+        }
     }
 }
 
 /// x where `coefficient / x^exponent` = `gap`; infinite where the gap is nothing or less.
 fn inverse(coefficient: f64, exponent: f64, gap: f64) -> f64 {
-    if gap > 0.0 { (coefficient / gap).powf(1.0 / exponent) } else { f64::INFINITY }
+    if gap > 0.0 {
+        (coefficient / gap).powf(1.0 / exponent)
+    } else {
+        f64::INFINITY
+    }
 }

@@ -15,13 +15,23 @@ impl Errors {
     /// The variance of a sum of the constants' errors, each times its `gradient`.
     pub(super) fn variance(&self, gradient: &[f64; 5]) -> f64 {
         match self {
-            Errors::Independent(errors) => {
-                errors.iter().zip(gradient).map(|(error, slope)| (error * slope).powi(2)).sum()
-            }
+            Errors::Independent(errors) => errors
+                .iter()
+                .zip(gradient)
+                .map(|(error, slope)| (error * slope).powi(2))
+                .sum(),
             Errors::Covariance(covariance) => {
-                let along =
-                    |row: &[f64; 5]| -> f64 { row.iter().zip(gradient).map(|(entry, slope)| entry * slope).sum() };
-                covariance.iter().zip(gradient).map(|(row, slope)| slope * along(row)).sum()
+                let along = |row: &[f64; 5]| -> f64 {
+                    row.iter()
+                        .zip(gradient)
+                        .map(|(entry, slope)| entry * slope)
+                        .sum()
+                };
+                covariance
+                    .iter()
+                    .zip(gradient)
+                    .map(|(row, slope)| slope * along(row))
+                    .sum()
             }
         }
     }
@@ -86,7 +96,8 @@ pub const LAWS: &[LossLaw] = &[
     LossLaw {
         name: "muennighoff2023",
         source: "Muennighoff et al. 2023, arXiv:2305.16264, github.com/huggingface/datablations",
-        // exp of the logarithms 0.6254804, 6.255414 and 7.3049974, with which its notebook computes.
+        // exp of the logarithms 0.6254804, 6.255414 and 7.3049974, with which its notebook
+        // computes.
         e: 1.8691436784054858,
         a: 520.8249516599187,
         b: 1487.716093782861,
@@ -134,7 +145,9 @@ pub enum InvalidConstants {
         expected: &'static str,
     },
     /// The covariance is of no distribution.
-    #[error("the covariance of {row} and {column} is {value}, expected a symmetric matrix with no correlation above 1")]
+    #[error(
+        "the covariance of {row} and {column} is {value}, expected a symmetric matrix with no correlation above 1"
+    )]
     Covariance {
         /// Constant of the row.
         row: &'static str,
@@ -151,23 +164,50 @@ const NAMES: [&str; 5] = ["e", "a", "b", "alpha", "beta"];
 impl TryFrom<UserConstants> for LossLaw {
     type Error = InvalidConstants;
 
-    /// The law of these constants. Where it was fitted is unknown: every N and D is taken to be inside.
+    /// The law of these constants. Where it was fitted is unknown: every N and D is taken to be
+    /// inside.
     fn try_from(own: UserConstants) -> Result<LossLaw, InvalidConstants> {
         let constants = [own.e, own.a, own.b, own.alpha, own.beta];
         for (at, (name, value)) in NAMES.into_iter().zip(constants).enumerate() {
-            let (holds, expected) = if at == 0 { (value >= 0.0, "of at least 0") } else { (value > 0.0, "above 0") };
+            let (holds, expected) = if at == 0 {
+                (value >= 0.0, "of at least 0")
+            } else {
+                (value > 0.0, "above 0")
+            };
             if !holds || !value.is_finite() {
-                return Err(InvalidConstants::Constant { name, value, expected });
+                return Err(InvalidConstants::Constant {
+                    name,
+                    value,
+                    expected,
+                });
             }
         }
         if let Some(covariance) = &own.covariance {
             check_covariance(covariance)?;
         }
-        let UserConstants { e, a, b, alpha, beta, covariance } = own;
+        let UserConstants {
+            e,
+            a,
+            b,
+            alpha,
+            beta,
+            covariance,
+        } = own;
         let everywhere = (0.0, f64::INFINITY);
         let (name, source) = ("user", "constants of the user's own");
         let errors = covariance.map(Errors::Covariance);
-        Ok(LossLaw { name, source, e, a, b, alpha, beta, params: everywhere, tokens: everywhere, errors })
+        Ok(LossLaw {
+            name,
+            source,
+            e,
+            a,
+            b,
+            alpha,
+            beta,
+            params: everywhere,
+            tokens: everywhere,
+            errors,
+        })
     }
 }
 
@@ -178,7 +218,11 @@ fn check_covariance(covariance: &[[f64; 5]; 5]) -> Result<(), InvalidConstants> 
             let most = (row[i] * covariance[j][j]).sqrt() * (1.0 + 1e-9);
             let holds = row[i] >= 0.0 && value == covariance[j][i] && value.abs() <= most;
             if !holds || !value.is_finite() {
-                return Err(InvalidConstants::Covariance { row: NAMES[i], column: NAMES[j], value });
+                return Err(InvalidConstants::Covariance {
+                    row: NAMES[i],
+                    column: NAMES[j],
+                    value,
+                });
             }
         }
     }

@@ -1,9 +1,11 @@
 //! Scaling laws: the loss of N parameters trained on D tokens, and what repeated tokens are worth.
 //!
-//! `L(N, D) = E + A/N^α + B/D^β` in nats a token, Hoffmann et al. 2022 (arXiv:2203.15556), with the constants of several
-//! fits. Repeats follow Muennighoff et al. 2023 (arXiv:2305.16264): `D' = U + U·R*·(1 − e^(−R/R*))` for U unique tokens seen
-//! R times again. All constants were fitted with the tokenizers of their authors: differences and ratios carry over to
-//! another tokenizer, absolute losses do not. Everything is a closed form, at some tens of nanoseconds a call.
+//! `L(N, D) = E + A/N^α + B/D^β` in nats a token, Hoffmann et al. 2022 (arXiv:2203.15556), with the
+//! constants of several fits. Repeats follow Muennighoff et al. 2023 (arXiv:2305.16264):
+//! `D' = U + U·R*·(1 − e^(−R/R*))` for U unique tokens seen R times again. All constants were
+//! fitted with the tokenizers of their authors: differences and ratios carry over to another
+//! tokenizer, absolute losses do not. Everything is a closed form, at some tens of nanoseconds a
+//! call.
 //!
 //! | where | what |
 //! |---|---|
@@ -51,13 +53,14 @@ pub struct LossLaw {
 }
 
 impl LossLaw {
-    /// The loss of `params` parameters trained on `tokens` tokens, in nats a token; infinite at zero of either.
+    /// The loss of `params` parameters trained on `tokens` tokens, in nats a token; infinite at
+    /// zero of either.
     pub fn loss(&self, params: f64, tokens: f64) -> f64 {
         self.e + self.a / params.powf(self.alpha) + self.b / tokens.powf(self.beta)
     }
 
-    /// `L(N, tokens) − L(N, other)`, the same for every N: what is lost with `tokens` where `other` could be had. Exact to
-    /// rounding however close the two are.
+    /// `L(N, tokens) − L(N, other)`, the same for every N: what is lost with `tokens` where `other`
+    /// could be had. Exact to rounding however close the two are.
     pub fn delta_loss(&self, tokens: f64, other: f64) -> f64 {
         if tokens == other {
             return 0.0;
@@ -65,16 +68,22 @@ impl LossLaw {
         self.b / other.powf(self.beta) * (-self.beta * log_ratio(tokens, other)).exp_m1()
     }
 
-    /// Whether both lie where the law was fitted. Elsewhere a loss is an extrapolation and should be called one.
+    /// Whether both lie where the law was fitted. Elsewhere a loss is an extrapolation and should
+    /// be called one.
     pub fn in_fitted_range(&self, params: f64, tokens: f64) -> bool {
-        (self.params.0..=self.params.1).contains(&params) && (self.tokens.0..=self.tokens.1).contains(&tokens)
+        (self.params.0..=self.params.1).contains(&params)
+            && (self.tokens.0..=self.tokens.1).contains(&tokens)
     }
 }
 
 /// ln(a/b), without the cancellation of a quotient near one.
 fn log_ratio(a: f64, b: f64) -> f64 {
     let relative = (a - b) / b;
-    if relative.abs() < 0.5 { relative.ln_1p() } else { (a / b).ln() }
+    if relative.abs() < 0.5 {
+        relative.ln_1p()
+    } else {
+        (a / b).ln()
+    }
 }
 
 #[cfg(test)]

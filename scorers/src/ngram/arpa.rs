@@ -1,10 +1,12 @@
-//! The ARPA format: text with a section for each order, as KenLM, SRILM and others read and write it.
+//! The ARPA format: text with a section for each order, as KenLM, SRILM and others read and write
+//! it.
 //!
-//! `\data\`, a line `ngram N=COUNT` for each order, then for each order `\N-grams:` and a line for each n-gram: log₁₀
-//! probability, words, and a log₁₀ backoff that may be missing; then `\end\`. Fields are between spaces or tabs.
-//! As in KenLM, `<unk>` (or `<UNK>`) has log₁₀ p = −100 where the file lacks it, `<s>` and `</s>` have to be there, and a
-//! probability above 1 is an error; an n-gram whose context or suffix is missing is none here.
-//! The file is not trusted: memory grows with what is read, not with what it announces.
+//! `\data\`, a line `ngram N=COUNT` for each order, then for each order `\N-grams:` and a line for
+//! each n-gram: log₁₀ probability, words, and a log₁₀ backoff that may be missing; then `\end\`.
+//! Fields are between spaces or tabs. As in KenLM, `<unk>` (or `<UNK>`) has log₁₀ p = −100 where
+//! the file lacks it, `<s>` and `</s>` have to be there, and a probability above 1 is an error; an
+//! n-gram whose context or suffix is missing is none here. The file is not trusted: memory grows
+//! with what is read, not with what it announces.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,15 +27,23 @@ const UNK_MISSING: f32 = -100.0;
 const SPECIAL_NAMES: [&str; SPECIAL] = ["<unk>", "<s>", "</s>"];
 
 fn special(word: &str) -> Option<usize> {
-    SPECIAL_NAMES.iter().position(|name| *name == word).or((word == "<UNK>").then_some(0))
+    SPECIAL_NAMES
+        .iter()
+        .position(|name| *name == word)
+        .or((word == "<UNK>").then_some(0))
 }
 
 /// Reads a model in ARPA form; `tokenizer` says, in the model's header, what makes its tokens.
 ///
 /// # Errors
-/// [`NgramError::Arpa`] with the line; [`NgramError::Malformed`] if an n-gram is there twice; [`NgramError::TooLarge`].
+/// [`NgramError::Arpa`] with the line; [`NgramError::Malformed`] if an n-gram is there twice;
+/// [`NgramError::TooLarge`].
 pub fn read_arpa(reader: impl BufRead, tokenizer: &str) -> Result<Model, NgramError> {
-    let mut lines = Lines { reader, line: Vec::new(), number: 0 };
+    let mut lines = Lines {
+        reader,
+        line: Vec::new(),
+        number: 0,
+    };
     let counts = header(&mut lines)?;
     let (names, unigrams) = read_unigrams(&mut lines, &counts)?;
     let mut levels = vec![unigrams];
@@ -43,7 +53,9 @@ pub fn read_arpa(reader: impl BufRead, tokenizer: &str) -> Result<Model, NgramEr
     }
     lines.expect("\\end\\")?;
     let mut pieces = vec![""; names.len()];
-    names.iter().for_each(|(name, &id)| pieces[id as usize] = name);
+    names
+        .iter()
+        .for_each(|(name, &id)| pieces[id as usize] = name);
     build(tokenizer, &pieces, levels)
 }
 
@@ -60,25 +72,41 @@ impl<R: BufRead> Lines<R> {
         loop {
             self.line.clear();
             self.number += 1;
-            let read = self.reader.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut self.line);
+            let read = self
+                .reader
+                .by_ref()
+                .take(LINE_BYTES_MAX as u64 + 1)
+                .read_until(b'\n', &mut self.line);
             match read {
                 Err(e) => return Err(wrong(self.number, format!("cannot be read: {e}"))),
-                Ok(0) => return Err(wrong(self.number, format!("the file ends, expected {expected}"))),
+                Ok(0) => {
+                    return Err(wrong(
+                        self.number,
+                        format!("the file ends, expected {expected}"),
+                    ));
+                }
                 Ok(bytes) if bytes > LINE_BYTES_MAX => {
-                    return Err(wrong(self.number, format!("more than {LINE_BYTES_MAX} bytes")));
+                    return Err(wrong(
+                        self.number,
+                        format!("more than {LINE_BYTES_MAX} bytes"),
+                    ));
                 }
                 Ok(_) if self.line.trim_ascii().is_empty() => {}
                 Ok(_) => break,
             }
         }
-        let line = str::from_utf8(&self.line).map_err(|_| wrong(self.number, "it is not UTF-8".to_owned()))?;
+        let line = str::from_utf8(&self.line)
+            .map_err(|_| wrong(self.number, "it is not UTF-8".to_owned()))?;
         Ok((self.number, line.trim_matches(is_blank)))
     }
 
     fn expect(&mut self, expected: &str) -> Result<(), NgramError> {
         match self.next(expected)? {
             (_, line) if line == expected => Ok(()),
-            (number, line) => Err(wrong(number, format!("{}, expected {expected}", shown(line)))),
+            (number, line) => Err(wrong(
+                number,
+                format!("{}, expected {expected}", shown(line)),
+            )),
         }
     }
 }
@@ -106,14 +134,27 @@ fn header(lines: &mut Lines<impl BufRead>) -> Result<Vec<u32>, NgramError> {
         if line == "\\1-grams:" && n > 1 {
             return Ok(counts);
         }
-        let count = line.strip_prefix("ngram ").and_then(|field| field.split_once('='));
+        let count = line
+            .strip_prefix("ngram ")
+            .and_then(|field| field.split_once('='));
         let Some((_, count)) = count.filter(|(order, _)| order.trim().parse() == Ok(n)) else {
-            return Err(wrong(number, format!("{}, expected ngram {n}=COUNT", shown(line))));
+            return Err(wrong(
+                number,
+                format!("{}, expected ngram {n}=COUNT", shown(line)),
+            ));
         };
         if n > MAX_ORDER {
-            return Err(wrong(number, format!("{n}-grams, at most {MAX_ORDER}-grams can be read")));
+            return Err(wrong(
+                number,
+                format!("{n}-grams, at most {MAX_ORDER}-grams can be read"),
+            ));
         }
-        let range = || wrong(number, format!("{}, expected a count of at most {}", shown(count), u32::MAX));
+        let range = || {
+            wrong(
+                number,
+                format!("{}, expected a count of at most {}", shown(count), u32::MAX),
+            )
+        };
         counts.push(count.trim().parse().map_err(|_| range())?);
     }
 }
@@ -132,14 +173,26 @@ fn next_ngram<'a, R: BufRead>(
     n: usize,
 ) -> Result<(u64, Fields<'a>), NgramError> {
     let (number, line) = lines.next("an n-gram")?;
-    let expected =
-        if n < counts.len() { "a probability, words and perhaps a backoff" } else { "a probability and words" };
+    let expected = if n < counts.len() {
+        "a probability, words and perhaps a backoff"
+    } else {
+        "a probability and words"
+    };
     let fields = fields(line, n, n == counts.len()).ok_or_else(|| {
         let announced = counts[n - 1];
-        wrong(number, format!("{}, expected one of {announced} {n}-grams: {expected}", shown(line)))
+        wrong(
+            number,
+            format!(
+                "{}, expected one of {announced} {n}-grams: {expected}",
+                shown(line)
+            ),
+        )
     })?;
     if fields.prob > 0.0 {
-        return Err(wrong(number, format!("a log-probability of {}, expected at most 0", fields.prob)));
+        return Err(wrong(
+            number,
+            format!("a log-probability of {}, expected at most 0", fields.prob),
+        ));
     }
     Ok((number, fields))
 }
@@ -147,7 +200,11 @@ fn next_ngram<'a, R: BufRead>(
 fn fields(line: &str, n: usize, is_highest: bool) -> Option<Fields<'_>> {
     let mut parts = line.split(is_blank).filter(|part| !part.is_empty());
     let number = |part: &str| part.parse::<f32>().ok().filter(|number| number.is_finite());
-    let mut fields = Fields { prob: number(parts.next()?)?, words: [""; MAX_ORDER], backoff: 0.0 };
+    let mut fields = Fields {
+        prob: number(parts.next()?)?,
+        words: [""; MAX_ORDER],
+        backoff: 0.0,
+    };
     for word in fields.words[..n].iter_mut().rev() {
         *word = parts.next()?;
     }
@@ -169,7 +226,11 @@ fn read_unigrams(
     let mut specials = [None; SPECIAL];
     for _ in 0..counts[0] {
         let (number, fields) = next_ngram(lines, counts, 1)?;
-        let mut entry = Entry { words: [0; MAX_ORDER], prob: fields.prob, backoff: fields.backoff };
+        let mut entry = Entry {
+            words: [0; MAX_ORDER],
+            prob: fields.prob,
+            backoff: fields.backoff,
+        };
         let word = fields.words[0];
         let twice = if let Some(i) = special(word) {
             specials[i].replace(entry).is_some()
@@ -179,13 +240,23 @@ fn read_unigrams(
             names.insert(word.to_owned(), entry.words[0]).is_some()
         };
         if twice {
-            return Err(wrong(number, format!("{}, which is there twice", shown(word))));
+            return Err(wrong(
+                number,
+                format!("{}, which is there twice", shown(word)),
+            ));
         }
     }
     for (i, entry) in specials.into_iter().enumerate() {
-        let missing = (i == 0).then_some(Entry { words: [0; MAX_ORDER], prob: UNK_MISSING, backoff: 0.0 });
+        let missing = (i == 0).then_some(Entry {
+            words: [0; MAX_ORDER],
+            prob: UNK_MISSING,
+            backoff: 0.0,
+        });
         let Some(mut entry) = entry.or(missing) else {
-            return Err(wrong(lines.number, format!("{} is not among the unigrams", SPECIAL_NAMES[i])));
+            return Err(wrong(
+                lines.number,
+                format!("{} is not among the unigrams", SPECIAL_NAMES[i]),
+            ));
         };
         entry.words[0] = unigrams.len() as u32;
         unigrams.push(entry);
@@ -202,21 +273,33 @@ fn read_ngrams(
     let mut level = Vec::new();
     for _ in 0..counts[n - 1] {
         let (number, fields) = next_ngram(lines, counts, n)?;
-        let mut entry = Entry { words: [0; MAX_ORDER], prob: fields.prob, backoff: fields.backoff };
+        let mut entry = Entry {
+            words: [0; MAX_ORDER],
+            prob: fields.prob,
+            backoff: fields.backoff,
+        };
         for (id, word) in entry.words.iter_mut().zip(&fields.words[..n]) {
-            let known = special(word).map(|i| unk(names.len()) + i as u32).or_else(|| names.get(*word).copied());
-            *id = known.ok_or_else(|| wrong(number, format!("{}, which is not among the unigrams", shown(word))))?;
+            let known = special(word)
+                .map(|i| unk(names.len()) + i as u32)
+                .or_else(|| names.get(*word).copied());
+            *id = known.ok_or_else(|| {
+                wrong(
+                    number,
+                    format!("{}, which is not among the unigrams", shown(word)),
+                )
+            })?;
         }
         level.push(entry);
     }
     Ok(level)
 }
 
-/// Writes a model in ARPA form, which KenLM reads from order 2 on; n-grams stand in the order of their words, last one first.
+/// Writes a model in ARPA form, which KenLM reads from order 2 on; n-grams stand in the order of
+/// their words, last one first.
 ///
 /// # Errors
-/// [`NgramError::Piece`] if a token's name is empty, has white space in it or is that of a special one; [`NgramError::Io`];
-/// [`NgramError::Malformed`] if the model is damaged.
+/// [`NgramError::Piece`] if a token's name is empty, has white space in it or is that of a special
+/// one; [`NgramError::Io`]; [`NgramError::Malformed`] if the model is damaged.
 pub fn write_arpa(model: &Model, path: &Path) -> Result<(), NgramError> {
     model.verify()?;
     let trie = model.trie();
@@ -233,7 +316,11 @@ fn names<'a>(vocabulary: Vocabulary<'a>, trie: &Trie) -> Result<Vec<&'a str>, Ng
         let absent = trie.levels[0].node(id).prob.is_nan();
         let is_space = |c: char| matches!(c, '\0' | '\t'..='\r' | ' ');
         if !absent && (piece.is_empty() || piece.contains(is_space) || special(piece).is_some()) {
-            return Err(NgramError::Piece { id, piece: piece.to_owned(), reason: "cannot be a word of an ARPA file" });
+            return Err(NgramError::Piece {
+                id,
+                piece: piece.to_owned(),
+                reason: "cannot be a word of an ARPA file",
+            });
         }
         names.push(piece);
     }
@@ -245,18 +332,35 @@ fn write_levels(trie: &Trie, names: &[&str], out: &mut impl Write) -> std::io::R
     writeln!(out, "\\data\\")?;
     for n in 1..=trie.order {
         let level = &trie.levels[n - 1];
-        let count = (0..level.nodes).filter(|&at| !level.node(at).prob.is_nan()).count();
+        let count = (0..level.nodes)
+            .filter(|&at| !level.node(at).prob.is_nan())
+            .count();
         writeln!(out, "ngram {n}={count}")?;
     }
     for n in 1..=trie.order {
         writeln!(out, "\n\\{n}-grams:")?;
-        walk(trie, n, (0, trie.levels[0].nodes), &mut Vec::new(), &mut |words, node| {
-            write!(out, "{}\t", node.prob)?;
-            for (i, &word) in words.iter().rev().enumerate() {
-                write!(out, "{}{}", if i > 0 { " " } else { "" }, names[word as usize])?;
-            }
-            if n < trie.order { writeln!(out, "\t{}", node.backoff) } else { writeln!(out) }
-        })?;
+        walk(
+            trie,
+            n,
+            (0, trie.levels[0].nodes),
+            &mut Vec::new(),
+            &mut |words, node| {
+                write!(out, "{}\t", node.prob)?;
+                for (i, &word) in words.iter().rev().enumerate() {
+                    write!(
+                        out,
+                        "{}{}",
+                        if i > 0 { " " } else { "" },
+                        names[word as usize]
+                    )?;
+                }
+                if n < trie.order {
+                    writeln!(out, "\t{}", node.backoff)
+                } else {
+                    writeln!(out)
+                }
+            },
+        )?;
     }
     writeln!(out, "\n\\end\\")?;
     out.flush()

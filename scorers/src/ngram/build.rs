@@ -1,9 +1,10 @@
 //! Entries to the bytes of a model file.
 //!
-//! Each level is sorted by its words, last one first: the n-grams that end in the same words stand together, as children of
-//! the node for those words. So a suffix is never stored twice and the words of an n-gram are known exactly, without a hash.
-//! An n-gram whose suffix the entries lack (ARPA files that were pruned by entropy have such) hangs on a node without a
-//! probability, which scores pass over.
+//! Each level is sorted by its words, last one first: the n-grams that end in the same words stand
+//! together, as children of the node for those words. So a suffix is never stored twice and the
+//! words of an n-gram are known exactly, without a hash. An n-gram whose suffix the entries lack
+//! (ARPA files that were pruned by entropy have such) hangs on a node without a probability, which
+//! scores pass over.
 
 use rayon::prelude::*;
 
@@ -11,10 +12,12 @@ use crate::ngram::format::{HEADER_BYTES, Header, NAME_BYTES_MAX, slot};
 use crate::ngram::model::Model;
 use crate::ngram::{Entry, MAX_ORDER, NgramError, SPECIAL, VOCABULARY_MAX};
 
-/// A model of `levels`: of unigrams an entry for each token and special one, in their order; of higher orders any order.
+/// A model of `levels`: of unigrams an entry for each token and special one, in their order; of
+/// higher orders any order.
 ///
 /// # Errors
-/// [`NgramError::Piece`], [`NgramError::TooLarge`]; [`NgramError::Malformed`] if an n-gram is there twice.
+/// [`NgramError::Piece`], [`NgramError::TooLarge`]; [`NgramError::Malformed`] if an n-gram is there
+/// twice.
 pub(super) fn build<S: AsRef<str>>(
     tokenizer: &str,
     pieces: &[S],
@@ -36,7 +39,11 @@ pub(super) fn build<S: AsRef<str>>(
     };
     for (i, level) in levels.iter().enumerate() {
         header.nodes[i] = level.len();
-        at_most(&format!("{}-grams", i + 1), level.len(), u32::MAX as usize - 1)?;
+        at_most(
+            &format!("{}-grams", i + 1),
+            level.len(),
+            u32::MAX as usize - 1,
+        )?;
     }
     at_most("bytes of names", header.name_bytes, u32::MAX as usize)?;
     let mut bytes = vec![0; HEADER_BYTES];
@@ -55,13 +62,23 @@ pub(super) fn build<S: AsRef<str>>(
 pub(super) fn vocabulary_digest<S: AsRef<str>>(pieces: &[S]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for piece in pieces {
-        hasher.update(&(piece.as_ref().len() as u64).to_le_bytes()).update(piece.as_ref().as_bytes());
+        hasher
+            .update(&(piece.as_ref().len() as u64).to_le_bytes())
+            .update(piece.as_ref().as_bytes());
     }
     *hasher.finalize().as_bytes()
 }
 
 fn at_most(what: &str, found: usize, most: usize) -> Result<(), NgramError> {
-    if found <= most { Ok(()) } else { Err(NgramError::TooLarge { what: what.to_owned(), found, most }) }
+    if found <= most {
+        Ok(())
+    } else {
+        Err(NgramError::TooLarge {
+            what: what.to_owned(),
+            found,
+            most,
+        })
+    }
 }
 
 /// Sorts the levels and adds the suffixes that are missing.
@@ -69,20 +86,47 @@ fn complete(levels: &mut [Vec<Entry>]) -> Result<(), NgramError> {
     for i in (1..levels.len()).rev() {
         let mut missing = Vec::new();
         sort(&mut levels[i]);
-        if let Some(pair) = levels[i].windows(2).find(|pair| pair[0].words == pair[1].words) {
-            let words: Vec<String> = pair[0].words[..=i].iter().rev().map(u32::to_string).collect();
-            let reason = format!("the {}-gram of tokens {} is there twice", i + 1, words.join(" "));
-            return Err(NgramError::Malformed { file: "in memory".to_owned(), reason });
+        if let Some(pair) = levels[i]
+            .windows(2)
+            .find(|pair| pair[0].words == pair[1].words)
+        {
+            let words: Vec<String> = pair[0].words[..=i]
+                .iter()
+                .rev()
+                .map(u32::to_string)
+                .collect();
+            let reason = format!(
+                "the {}-gram of tokens {} is there twice",
+                i + 1,
+                words.join(" ")
+            );
+            return Err(NgramError::Malformed {
+                file: "in memory".to_owned(),
+                reason,
+            });
         }
         if i > 1 {
             sort(&mut levels[i - 1]);
             let mut suffixes = levels[i - 1].iter().peekable();
-            for suffix in levels[i].chunk_by(|a, b| a.words[..i] == b.words[..i]).map(|group| &group[0].words[..i]) {
-                while suffixes.next_if(|entry| entry.words[..i] < *suffix).is_some() {}
-                if suffixes.peek().is_none_or(|entry| entry.words[..i] != *suffix) {
+            for suffix in levels[i]
+                .chunk_by(|a, b| a.words[..i] == b.words[..i])
+                .map(|group| &group[0].words[..i])
+            {
+                while suffixes
+                    .next_if(|entry| entry.words[..i] < *suffix)
+                    .is_some()
+                {}
+                if suffixes
+                    .peek()
+                    .is_none_or(|entry| entry.words[..i] != *suffix)
+                {
                     let mut words = [0; MAX_ORDER];
                     words[..i].copy_from_slice(suffix);
-                    missing.push(Entry { words, prob: f32::NAN, backoff: 0.0 });
+                    missing.push(Entry {
+                        words,
+                        prob: f32::NAN,
+                        backoff: 0.0,
+                    });
                 }
             }
             levels[i - 1].extend(missing);
@@ -105,7 +149,9 @@ fn put_level(out: &mut Vec<u8>, i: usize, level: &[Entry], children: Option<&Vec
         if let Some(children) = children {
             out.extend(entry.backoff.to_le_bytes());
             out.extend((first as u32).to_le_bytes());
-            let own = children[first..].iter().take_while(|child| child.words[..=i] == entry.words[..=i]);
+            let own = children[first..]
+                .iter()
+                .take_while(|child| child.words[..=i] == entry.words[..=i]);
             first += own.count();
         }
     }
@@ -124,11 +170,20 @@ fn put_vocabulary<S: AsRef<str>>(out: &mut Vec<u8>, pieces: &[S]) -> Result<(), 
     }
     let mut slots = vec![0u32; 2 * pieces.len() + 1];
     // A number that no token has in its tokenizer has no name either.
-    for (id, piece) in pieces.iter().map(AsRef::as_ref).enumerate().filter(|(_, piece)| !piece.is_empty()) {
+    for (id, piece) in pieces
+        .iter()
+        .map(AsRef::as_ref)
+        .enumerate()
+        .filter(|(_, piece)| !piece.is_empty())
+    {
         let mut at = slot(piece, slots.len());
         while slots[at] != 0 {
             if pieces[slots[at] as usize - 1].as_ref() == piece {
-                return Err(NgramError::Piece { id, piece: piece.to_owned(), reason: "is there twice" });
+                return Err(NgramError::Piece {
+                    id,
+                    piece: piece.to_owned(),
+                    reason: "is there twice",
+                });
             }
             at = (at + 1) % slots.len();
         }

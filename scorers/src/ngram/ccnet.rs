@@ -1,11 +1,13 @@
 //! Perplexity of a document and normalisation of its lines as in CCNet.
 //!
-//! Wenzek et al. 2020 (CCNet: Extracting High Quality Monolingual Datasets from Web Crawl Data); what the paper leaves open is as
-//! in its code, <https://github.com/facebookresearch/cc_net>, `perplexity.py` and `text_normalizer.py`. Lines are what is between
-//! line feeds, empty ones included: each has one token more than it has words, its end. One thing differs: there tokens are
-//! counted as Python splits a string but scored as it splits bytes, here both are those that are scored; SentencePiece leaves
-//! no white space for which that matters. Marks and decompositions are those of this build's Unicode: the lines of 2.1 million
-//! that differ from Python 3.11's have characters that are newer than its Unicode 14.
+//! Wenzek et al. 2020 (CCNet: Extracting High Quality Monolingual Datasets from Web Crawl Data);
+//! what the paper leaves open is as in its code, <https://github.com/facebookresearch/cc_net>,
+//! `perplexity.py` and `text_normalizer.py`. Lines are what is between line feeds, empty ones
+//! included: each has one token more than it has words, its end. One thing differs: there tokens
+//! are counted as Python splits a string but scored as it splits bytes, here both are those that
+//! are scored; SentencePiece leaves no white space for which that matters. Marks and decompositions
+//! are those of this build's Unicode: the lines of 2.1 million that differ from Python 3.11's have
+//! characters that are newer than its Unicode 14.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -42,7 +44,13 @@ impl DocumentScore {
     /// assert_eq!((document.tokens, document.lines, document.perplexity), (4, 2, 100.0));
     /// ```
     pub fn of(lines: impl IntoIterator<Item = LineScore>) -> Option<DocumentScore> {
-        let mut sum = DocumentScore { log10_sum: 0.0, tokens: 0, oov: 0, lines: 0, perplexity: 1.0 };
+        let mut sum = DocumentScore {
+            log10_sum: 0.0,
+            tokens: 0,
+            oov: 0,
+            lines: 0,
+            perplexity: 1.0,
+        };
         for line in lines {
             sum.log10_sum += line.log10_sum;
             sum.tokens += line.tokens;
@@ -54,12 +62,14 @@ impl DocumentScore {
     }
 }
 
-static MARKS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\p{Mn}+").expect("the expression is valid"));
+static MARKS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\p{Mn}+").expect("the expression is valid"));
 
-/// A line as CCNet's models want it: stripped, lower case, without accents, digits 0, punctuation ASCII, no control characters.
+/// A line as CCNet's models want it: stripped, lower case, without accents, digits 0, punctuation
+/// ASCII, no control characters.
 ///
-/// Accents are the characters of category Mn once the line is decomposed (NFD); it stays so, Hangul for instance. Tabs are control
-/// characters and go, which joins what they part.
+/// Accents are the characters of category Mn once the line is decomposed (NFD); it stays so, Hangul
+/// for instance. Tabs are control characters and go, which joins what they part.
 ///
 /// ```
 /// use curate_scorers::ngram::ccnet_normalize;
@@ -68,7 +78,10 @@ static MARKS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\p{Mn}+").expect("
 /// ```
 pub fn ccnet_normalize(line: &str) -> Cow<'_, str> {
     let line = python::strip(line);
-    if line.bytes().all(|b| matches!(b, b' '..=b'/' | b':'..=b'@' | b'['..=b'~' | b'0')) {
+    if line
+        .bytes()
+        .all(|b| matches!(b, b' '..=b'/' | b':'..=b'@' | b'['..=b'~' | b'0'))
+    {
         return Cow::Borrowed(line);
     }
     let lower = python::lower(line);
@@ -77,7 +90,10 @@ pub fn ccnet_normalize(line: &str) -> Cow<'_, str> {
         lower.chars().for_each(|c| push(&mut out, c));
     } else {
         let decomposed: String = lower.nfd().collect();
-        MARKS.replace_all(&decomposed, "").chars().for_each(|c| push(&mut out, c));
+        MARKS
+            .replace_all(&decomposed, "")
+            .chars()
+            .for_each(|c| push(&mut out, c));
     }
     Cow::Owned(out)
 }
@@ -133,13 +149,21 @@ mod tests {
         ] {
             assert_eq!(ccnet_normalize(line), expected, "{line:?}");
         }
-        assert!(matches!(ccnet_normalize(" plain 000 text. "), Cow::Borrowed("plain 000 text.")));
+        assert!(matches!(
+            ccnet_normalize(" plain 000 text. "),
+            Cow::Borrowed("plain 000 text.")
+        ));
     }
 
     #[test]
     fn perplexity_is_over_tokens_and_ends() {
-        let line = |log10_sum, tokens| LineScore { log10_sum, tokens, oov: 1 };
-        let document = DocumentScore::of([line(-3.0, 1), line(-1.0, 0), line(-8.0, 6)]).expect("three lines");
+        let line = |log10_sum, tokens| LineScore {
+            log10_sum,
+            tokens,
+            oov: 1,
+        };
+        let document =
+            DocumentScore::of([line(-3.0, 1), line(-1.0, 0), line(-8.0, 6)]).expect("three lines");
         // 7 tokens and 3 ends: 10^(12/10).
         assert_eq!((document.tokens, document.lines, document.oov), (7, 3, 3));
         assert!((document.perplexity - 15.848_931_924_611_135).abs() < 1e-12);

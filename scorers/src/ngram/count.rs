@@ -1,8 +1,9 @@
 //! Counts of n-grams in bounded memory: an external merge sort.
 //!
-//! N-grams of the highest order are gathered in a buffer; a full one is sorted, equal n-grams become one with a count, and
-//! the run goes to disk. Reading merges all runs and the last buffer. The result does not depend on the size of the buffer.
-//! Cost: a sort, and for a text that fills the buffer its n-grams written once and read twice.
+//! N-grams of the highest order are gathered in a buffer; a full one is sorted, equal n-grams
+//! become one with a count, and the run goes to disk. Reading merges all runs and the last buffer.
+//! The result does not depend on the size of the buffer. Cost: a sort, and for a text that fills
+//! the buffer its n-grams written once and read twice.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -48,7 +49,13 @@ impl<const N: usize> Counter<N> {
     /// Nothing counted. The buffer takes `memory_bytes`, and runs are written to `dir`.
     pub fn new(memory_bytes: usize, dir: &Path) -> Counter<N> {
         let buffer_len_max = (memory_bytes / size_of::<Words<N>>()).max(1);
-        Counter { buffer: Vec::new(), buffer_len_max, dir: dir.to_owned(), runs: Vec::new(), spills: 0 }
+        Counter {
+            buffer: Vec::new(),
+            buffer_len_max,
+            dir: dir.to_owned(),
+            runs: Vec::new(),
+            spills: 0,
+        }
     }
 
     /// Counts one n-gram.
@@ -59,7 +66,11 @@ impl<const N: usize> Counter<N> {
         }
         if self.buffer.len() == self.buffer.capacity() {
             // Never twice the length at the end, as `push` would: the limit is one.
-            let more = self.buffer.len().max(1 << 12).min(self.buffer_len_max - self.buffer.len());
+            let more = self
+                .buffer
+                .len()
+                .max(1 << 12)
+                .min(self.buffer_len_max - self.buffer.len());
             self.buffer.reserve_exact(more);
         }
         self.buffer.push(words);
@@ -81,7 +92,11 @@ impl<const N: usize> Counter<N> {
 
     fn spill(&mut self) -> Result<(), NgramError> {
         self.buffer.par_sort_unstable();
-        let runs = if self.runs.len() == RUNS_MAX { std::mem::take(&mut self.runs) } else { Vec::new() };
+        let runs = if self.runs.len() == RUNS_MAX {
+            std::mem::take(&mut self.runs)
+        } else {
+            Vec::new()
+        };
         let run = write_run(&self.dir, &runs, &self.buffer)?;
         self.runs.push(run);
         self.buffer.clear();
@@ -91,17 +106,29 @@ impl<const N: usize> Counter<N> {
 }
 
 /// Writes what `runs` and `buffer` have to a new run.
-fn write_run<const N: usize>(dir: &Path, runs: &[Run], buffer: &[Words<N>]) -> Result<Run, NgramError> {
+fn write_run<const N: usize>(
+    dir: &Path,
+    runs: &[Run],
+    buffer: &[Words<N>],
+) -> Result<Run, NgramError> {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let path = dir.join(format!("ngrams-{}-{serial}.run", std::process::id()));
-    let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(NgramError::io("create", &path))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(NgramError::io("create", &path))?;
     let run = Run { path };
     let failed = || NgramError::io("write", &run.path);
     let mut out = BufWriter::with_capacity(1 << 20, file);
     merge(runs, buffer, |words, count| {
-        let words = words.iter().try_for_each(|word| out.write_all(&word.to_le_bytes()));
-        words.and_then(|()| out.write_all(&count.to_le_bytes())).map_err(failed())
+        let words = words
+            .iter()
+            .try_for_each(|word| out.write_all(&word.to_le_bytes()));
+        words
+            .and_then(|()| out.write_all(&count.to_le_bytes()))
+            .map_err(failed())
     })?;
     out.flush().map_err(failed())?;
     Ok(run)
@@ -122,7 +149,9 @@ impl<const N: usize> Source<'_, N> {
     }
 }
 
-fn read_record<const N: usize>(reader: &mut BufReader<File>) -> std::io::Result<Option<(Words<N>, u64)>> {
+fn read_record<const N: usize>(
+    reader: &mut BufReader<File>,
+) -> std::io::Result<Option<(Words<N>, u64)>> {
     let mut words = [0; N];
     let mut word = [0; 4];
     if reader.read(&mut word[..1])? == 0 {
@@ -148,11 +177,18 @@ fn merge<const N: usize>(
     let mut sources: Vec<Source<N>> = vec![Source::Buffer(buffer.chunk_by(|a, b| a == b))];
     for run in runs {
         let file = File::open(&run.path).map_err(NgramError::io("read", &run.path))?;
-        sources.push(Source::Run(&run.path, BufReader::with_capacity(READ_BYTES, file)));
+        sources.push(Source::Run(
+            &run.path,
+            BufReader::with_capacity(READ_BYTES, file),
+        ));
     }
     let mut heads = BinaryHeap::new();
     for (i, source) in sources.iter_mut().enumerate() {
-        heads.extend(source.next()?.map(|(words, count)| Reverse((words, i, count))));
+        heads.extend(
+            source
+                .next()?
+                .map(|(words, count)| Reverse((words, i, count))),
+        );
     }
     let mut sum: Option<(Words<N>, u64)> = None;
     while let Some(mut head) = heads.peek_mut() {

@@ -1,6 +1,7 @@
 //! The header of a model file, and where its parts are.
 //!
-//! 512 bytes of header, then the payload: a level for each order, then the vocabulary. All numbers are little-endian.
+//! 512 bytes of header, then the payload: a level for each order, then the vocabulary. All numbers
+//! are little-endian.
 //!
 //! | part | records | record |
 //! |---|---|---|
@@ -10,8 +11,9 @@
 //! | slots | 2 · tokens + 1 | `u32`: 1 + the id of a token, 0 if free; linear probing from the xxh3 of the name |
 //! | names | | UTF-8 |
 //!
-//! The header carries its own BLAKE3 and the payload's. It is checked whole before anything else is read, and so is that its
-//! parts fill the file exactly; the payload's digest is checked on request, since that reads all of it.
+//! The header carries its own BLAKE3 and the payload's. It is checked whole before anything else is
+//! read, and so is that its parts fill the file exactly; the payload's digest is checked on
+//! request, since that reads all of it.
 
 use std::ops::Range;
 
@@ -107,27 +109,44 @@ impl Header {
     /// # Errors
     /// [`NgramError::Malformed`] with the first thing that is wrong; `file` is for the message.
     pub fn decode(file: &str, bytes: &[u8]) -> Result<(Header, Layout, [u8; 32]), NgramError> {
-        let malformed = |reason: String| NgramError::Malformed { file: file.to_owned(), reason };
+        let malformed = |reason: String| NgramError::Malformed {
+            file: file.to_owned(),
+            reason,
+        };
         let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(malformed(format!("{} bytes, expected at least {HEADER_BYTES}", bytes.len())));
+            return Err(malformed(format!(
+                "{} bytes, expected at least {HEADER_BYTES}",
+                bytes.len()
+            )));
         };
         if !head.starts_with(MAGIC) {
-            return Err(malformed("it does not begin as a model file does".to_owned()));
+            return Err(malformed(
+                "it does not begin as a model file does".to_owned(),
+            ));
         }
         if read_u32(head, 8) != Some(VERSION) {
-            return Err(malformed(format!("format {}, expected {VERSION}", read_u32(head, 8).unwrap_or(0))));
+            return Err(malformed(format!(
+                "format {}, expected {VERSION}",
+                read_u32(head, 8).unwrap_or(0)
+            )));
         }
         let digest = digest(head);
         if head[DIGEST_AT..NAME_AT] != digest {
-            return Err(malformed("the header is damaged: its digest differs".to_owned()));
+            return Err(malformed(
+                "the header is damaged: its digest differs".to_owned(),
+            ));
         }
-        let header =
-            Header::fields(head).ok_or_else(|| malformed("a number in the header is out of range".to_owned()))?;
+        let header = Header::fields(head)
+            .ok_or_else(|| malformed("a number in the header is out of range".to_owned()))?;
         match header.layout() {
             Some(layout) if layout.names.end == bytes.len() => Ok((header, layout, digest)),
             layout => {
-                let expected = layout.map_or("more".to_owned(), |layout| layout.names.end.to_string());
-                Err(malformed(format!("{} bytes, the header says {expected}", bytes.len())))
+                let expected =
+                    layout.map_or("more".to_owned(), |layout| layout.names.end.to_string());
+                Err(malformed(format!(
+                    "{} bytes, the header says {expected}",
+                    bytes.len()
+                )))
             }
         }
     }
@@ -142,7 +161,10 @@ impl Header {
         let fits = (1..=MAX_ORDER).contains(&order)
             && vocabulary <= VOCABULARY_MAX
             && nodes[0] == vocabulary + SPECIAL
-            && nodes.iter().enumerate().all(|(i, &nodes)| nodes <= u32::MAX as usize && (i < order || nodes == 0));
+            && nodes
+                .iter()
+                .enumerate()
+                .all(|(i, &nodes)| nodes <= u32::MAX as usize && (i < order || nodes == 0));
         let digest = |at: usize| head[at..].first_chunk().copied();
         fits.then_some(Header {
             order,
@@ -151,14 +173,20 @@ impl Header {
             nodes,
             vocabulary_digest: digest(VOCABULARY_DIGEST_AT)?,
             payload_digest: digest(PAYLOAD_DIGEST_AT)?,
-            tokenizer: str::from_utf8(head[NAME_AT..].get(..tokenizer_bytes)?).ok()?.to_owned(),
+            tokenizer: str::from_utf8(head[NAME_AT..].get(..tokenizer_bytes)?)
+                .ok()?
+                .to_owned(),
         })
     }
 }
 
 /// The digest of a header without the digest.
 fn digest(head: &[u8; HEADER_BYTES]) -> [u8; 32] {
-    *blake3::Hasher::new().update(&head[..DIGEST_AT]).update(&head[NAME_AT..]).finalize().as_bytes()
+    *blake3::Hasher::new()
+        .update(&head[..DIGEST_AT])
+        .update(&head[NAME_AT..])
+        .finalize()
+        .as_bytes()
 }
 
 /// The number at `at`; `None` behind the end.

@@ -1,15 +1,18 @@
 //! The n-gram language model: a quality signal cheap enough for every document.
 //!
-//! Interpolated modified Kneser–Ney (Chen & Goodman 1998, section 5.3; estimated as Heafield et al. 2013 do in KenLM's `lmplz`), of
-//! order 1 to 6, pruned by count. A model is one file, mapped into memory and read in place; models in ARPA form become the same.
+//! Interpolated modified Kneser–Ney (Chen & Goodman 1998, section 5.3; estimated as Heafield et al.
+//! 2013 do in KenLM's `lmplz`), of order 1 to 6, pruned by count. A model is one file, mapped into
+//! memory and read in place; models in ARPA form become the same.
 //!
-//! * [`train`](train()): sentences of token ids in, a model out. Counts spill to disk, the model itself is held in memory.
+//! * [`train`](train()): sentences of token ids in, a model out. Counts spill to disk, the model
+//!   itself is held in memory.
 //! * [`Model`]: the file, and log₁₀ probabilities of lines.
 //! * [`read_arpa`], [`write_arpa`]: the text format that KenLM, SRILM and others exchange.
-//! * [`DocumentScore`], [`ccnet_normalize`]: perplexity and text normalisation as in CCNet (Wenzek et al. 2020).
+//! * [`DocumentScore`], [`ccnet_normalize`]: perplexity and text normalisation as in CCNet (Wenzek
+//!   et al. 2020).
 //!
-//! Tokens are numbers below the size of the model's vocabulary; behind them come `<unk>`, `<s>` and `</s>`, which no text can
-//! name. A token that the training text lacks counts as `<unk>`.
+//! Tokens are numbers below the size of the model's vocabulary; behind them come `<unk>`, `<s>` and
+//! `</s>`, which no text can name. A token that the training text lacks counts as `<unk>`.
 
 mod arpa;
 mod build;

@@ -1,11 +1,13 @@
 //! A model file, mapped into memory and read in place, and the log-probabilities of lines.
 //!
-//! A word is looked up among the unigrams by its number; then, for one preceding word after another, by binary search among
-//! the children of the node found so far (`build.rs`). What is found gives the probability, and the backoffs for the next
-//! word. The words are compared themselves: no collision can give a wrong probability.
-//! Nothing in a file is trusted: a number that leads out of it is as good as an n-gram that is not there.
-//! Cost: 2 to 3 million tokens per CPU second with models of order 5 over 4,096 subwords, of 129 and 52 MB (9.7 and 3.8 million
-//! n-grams), on 1.7 million tokens of other English technical prose, one thread of a shared AMD EPYC.
+//! A word is looked up among the unigrams by its number; then, for one preceding word after
+//! another, by binary search among the children of the node found so far (`build.rs`). What is
+//! found gives the probability, and the backoffs for the next word. The words are compared
+//! themselves: no collision can give a wrong probability. Nothing in a file is trusted: a number
+//! that leads out of it is as good as an n-gram that is not there. Cost: 2 to 3 million tokens per
+//! CPU second with models of order 5 over 4,096 subwords, of 129 and 52 MB (9.7 and 3.8 million
+//! n-grams), on 1.7 million tokens of other English technical prose, one thread of a shared AMD
+//! EPYC.
 
 use std::fs::File;
 use std::path::Path;
@@ -52,18 +54,23 @@ pub struct LineScore {
 }
 
 impl Model {
-    /// The model in a file, mapped: pages are read when they are needed, and shared between processes.
+    /// The model in a file, mapped: pages are read when they are needed, and shared between
+    /// processes.
     ///
-    /// Sizes and the header's digest are checked; [`Model::verify`] reads the rest. The file must not be changed in place
-    /// while it is mapped: replace it instead.
+    /// Sizes and the header's digest are checked; [`Model::verify`] reads the rest. The file must
+    /// not be changed in place while it is mapped: replace it instead.
     ///
     /// # Errors
     /// [`NgramError::Io`], [`NgramError::Malformed`].
-    #[expect(unsafe_code, reason = "a mapped file may be changed by others; what is read from it is never trusted")]
+    #[expect(
+        unsafe_code,
+        reason = "a mapped file may be changed by others; what is read from it is never trusted"
+    )]
     pub fn open(path: &Path) -> Result<Model, NgramError> {
         let file = File::open(path).map_err(NgramError::io("read", path))?;
-        // SAFETY: numbers are read out of the map as bytes, and every index made of them is checked. A file that shrinks
-        // while it is mapped ends the process by a signal; the documentation says so.
+        // SAFETY: numbers are read out of the map as bytes, and every index made of them is
+        // checked. A file that shrinks while it is mapped ends the process by a signal; the
+        // documentation says so.
         let map = unsafe { Mmap::map(&file) }.map_err(NgramError::io("read", path))?;
         Model::new(path.display().to_string(), Bytes::Mapped(map))
     }
@@ -78,7 +85,13 @@ impl Model {
 
     fn new(file: String, bytes: Bytes) -> Result<Model, NgramError> {
         let (header, layout, digest) = Header::decode(&file, &bytes)?;
-        Ok(Model { bytes, header, layout, digest, file })
+        Ok(Model {
+            bytes,
+            header,
+            layout,
+            digest,
+            file,
+        })
     }
 
     /// The bytes of the file.
@@ -104,7 +117,10 @@ impl Model {
             return Ok(());
         }
         let reason = "the file is damaged: its digest differs".to_owned();
-        Err(NgramError::Malformed { file: self.file.clone(), reason })
+        Err(NgramError::Malformed {
+            file: self.file.clone(),
+            reason,
+        })
     }
 
     /// The order: the most tokens that an n-gram has.
@@ -126,7 +142,12 @@ impl Model {
     pub fn vocabulary(&self) -> Vocabulary<'_> {
         let part = |range: &std::ops::Range<usize>| &self.bytes[range.clone()];
         let layout = &self.layout;
-        Vocabulary { model: self, ends: part(&layout.ends), slots: part(&layout.slots), names: part(&layout.names) }
+        Vocabulary {
+            model: self,
+            ends: part(&layout.ends),
+            slots: part(&layout.slots),
+            names: part(&layout.names),
+        }
     }
 
     /// What the model says of a line of token ids, which begins after `<s>` and ends with `</s>`.
@@ -134,10 +155,11 @@ impl Model {
         self.score(tokens.iter().copied())
     }
 
-    /// What the model says of a line whose tokens are between ASCII white space: words, or the pieces that SentencePiece
-    /// makes, joined by spaces.
+    /// What the model says of a line whose tokens are between ASCII white space: words, or the
+    /// pieces that SentencePiece makes, joined by spaces.
     ///
-    /// `<s>`, `</s>` and `<unk>` in a line are unknown tokens; KenLM takes the first two for what they are called.
+    /// `<s>`, `</s>` and `<unk>` in a line are unknown tokens; KenLM takes the first two for what
+    /// they are called.
     pub fn score_pieces(&self, line: &str) -> LineScore {
         let vocabulary = self.vocabulary();
         // Python's `bytes.split`, which the `kenlm` package calls; Rust's has no vertical tab.
@@ -169,7 +191,11 @@ impl Model {
             stride: self.header.stride(level),
             nodes: self.header.nodes[level],
         });
-        Trie { levels, order: self.header.order, vocabulary: self.header.vocabulary }
+        Trie {
+            levels,
+            order: self.header.order,
+            vocabulary: self.header.vocabulary,
+        }
     }
 }
 
@@ -185,7 +211,12 @@ pub(super) struct Node {
 }
 
 /// A node of a model that the file does not hold.
-const NO_NODE: Node = Node { word: 0, prob: f32::NAN, backoff: 0.0, children: (0, 0) };
+const NO_NODE: Node = Node {
+    word: 0,
+    prob: f32::NAN,
+    backoff: 0.0,
+    children: (0, 0),
+};
 
 #[derive(Clone, Copy)]
 pub(super) struct Level<'a> {
@@ -201,9 +232,19 @@ impl Level<'_> {
         let read = |field: usize| read_u32(self.bytes, at * self.stride + field).unwrap_or(0);
         let (word, prob) = (read(0), f32::from_bits(read(4)));
         if self.stride == 8 {
-            return Node { word, prob, backoff: 0.0, children: (0, 0) };
+            return Node {
+                word,
+                prob,
+                backoff: 0.0,
+                children: (0, 0),
+            };
         }
-        Node { word, prob, backoff: f32::from_bits(read(8)), children: (read(12) as usize, read(28) as usize) }
+        Node {
+            word,
+            prob,
+            backoff: f32::from_bits(read(8)),
+            children: (read(12) as usize, read(28) as usize),
+        }
     }
 
     /// Where `word` is among the nodes from `low` to `high`.
@@ -216,7 +257,11 @@ impl Level<'_> {
             if found == word {
                 return Some(middle);
             }
-            if found < word { low = middle + 1 } else { high = middle }
+            if found < word {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         None
     }
@@ -233,7 +278,11 @@ impl Trie<'_> {
     /// The node of a token, which may be a special one.
     #[inline]
     fn unigram(&self, token: u32) -> Node {
-        if (token as usize) < self.levels[0].nodes { self.levels[0].node(token as usize) } else { NO_NODE }
+        if (token as usize) < self.levels[0].nodes {
+            self.levels[0].node(token as usize)
+        } else {
+            NO_NODE
+        }
     }
 
     #[inline]
@@ -257,7 +306,12 @@ pub(super) struct State {
 impl State {
     /// Before any word.
     pub fn empty() -> State {
-        State { words: [0; MAX_ORDER - 1], context: 0, backoffs: [0.0; MAX_ORDER], found: 0 }
+        State {
+            words: [0; MAX_ORDER - 1],
+            context: 0,
+            backoffs: [0.0; MAX_ORDER],
+            found: 0,
+        }
     }
 
     fn push(&mut self, word: u32, order: usize) {
@@ -274,7 +328,9 @@ impl State {
         backoffs[0] = node.backoff;
         let (mut prob, mut matched, mut found) = (node.prob, 1, 1);
         for &before in &self.words[..self.context] {
-            let Some(at) = trie.levels[found].find(node.children, before) else { break };
+            let Some(at) = trie.levels[found].find(node.children, before) else {
+                break;
+            };
             node = trie.levels[found].node(at);
             backoffs[found] = node.backoff;
             found += 1;
@@ -282,7 +338,8 @@ impl State {
                 (prob, matched) = (node.prob, found);
             }
         }
-        // A longer context than that of the n-gram found costs its backoff; `matched` words have `matched - 1` before the last.
+        // A longer context than that of the n-gram found costs its backoff; `matched` words have
+        // `matched - 1` before the last.
         let backoff: f32 = self.backoffs[..self.found].iter().skip(matched - 1).sum();
         (self.backoffs, self.found) = (backoffs, found);
         self.push(word, trie.order);
@@ -312,10 +369,13 @@ impl<'a> Vocabulary<'a> {
 
     /// BLAKE3, in hex, of the names in order.
     pub fn digest(&self) -> String {
-        blake3::Hash::from_bytes(self.model.header.vocabulary_digest).to_hex().to_string()
+        blake3::Hash::from_bytes(self.model.header.vocabulary_digest)
+            .to_hex()
+            .to_string()
     }
 
-    /// Whether these are the tokens `pieces`, in this order: else ids of the one mean nothing to the other.
+    /// Whether these are the tokens `pieces`, in this order: else ids of the one mean nothing to
+    /// the other.
     pub fn is<S: AsRef<str>>(&self, pieces: &[S]) -> bool {
         self.model.header.vocabulary_digest == build::vocabulary_digest(pieces)
     }

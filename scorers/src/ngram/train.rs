@@ -1,9 +1,10 @@
 //! Training: sentences of token ids in, a model out.
 //!
-//! `count.rs` counts the n-grams of the highest order, `kneser_ney.rs` makes probabilities of the counts, `build.rs` the file.
-//! The bytes depend on the text and the settings alone, not on memory or threads.
-//! Cost: 38 million tokens (91 MB of English technical prose, order 5, `memory_bytes` 256 MiB) took 25 CPU seconds and 870 MB at
-//! the peak, most of which are the 9.7 million n-grams that are kept.
+//! `count.rs` counts the n-grams of the highest order, `kneser_ney.rs` makes probabilities of the
+//! counts, `build.rs` the file. The bytes depend on the text and the settings alone, not on memory
+//! or threads. Cost: 38 million tokens (91 MB of English technical prose, order 5, `memory_bytes`
+//! 256 MiB) took 25 CPU seconds and 870 MB at the peak, most of which are the 9.7 million n-grams
+//! that are kept.
 
 use std::path::PathBuf;
 
@@ -18,13 +19,14 @@ use crate::ngram::{MAX_ORDER, NgramError, bos, eos, unk};
 pub struct TrainConfig {
     /// The order, 1 to [`MAX_ORDER`].
     pub order: usize,
-    /// Per order, from unigrams on: n-grams that occur this often or less are dropped. Not falling, 0 for unigrams; the
-    /// last one holds for higher orders too, none is 0.
+    /// Per order, from unigrams on: n-grams that occur this often or less are dropped. Not falling,
+    /// 0 for unigrams; the last one holds for higher orders too, none is 0.
     pub prune: Vec<u64>,
-    /// D1, D2 and D3+ of an order whose counts of counts give none; `None`: that is an error. A small vocabulary gives none
-    /// for unigrams.
+    /// D1, D2 and D3+ of an order whose counts of counts give none; `None`: that is an error. A
+    /// small vocabulary gives none for unigrams.
     pub discount_fallback: Option<[f64; 3]>,
-    /// Bytes for counting, whatever the length of the text. The n-grams that are kept come on top, some 70 bytes each.
+    /// Bytes for counting, whatever the length of the text. The n-grams that are kept come on top,
+    /// some 70 bytes each.
     pub memory_bytes: usize,
     /// Where n-grams go for which memory does not suffice: on each of them `4 · order + 8` bytes.
     pub spill_dir: PathBuf,
@@ -33,7 +35,8 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// Order 5, n-grams of order 3 and more dropped if they occur once, the fallback of `lmplz`, 1 GiB.
+    /// Order 5, n-grams of order 3 and more dropped if they occur once, the fallback of `lmplz`, 1
+    /// GiB.
     pub fn new(tokenizer: &str, spill_dir: PathBuf) -> TrainConfig {
         TrainConfig {
             order: 5,
@@ -46,11 +49,21 @@ impl TrainConfig {
     }
 
     pub(super) fn threshold(&self, order: usize) -> u64 {
-        self.prune.get(order - 1).or(self.prune.last()).copied().unwrap_or(0)
+        self.prune
+            .get(order - 1)
+            .or(self.prune.last())
+            .copied()
+            .unwrap_or(0)
     }
 
     fn check(&self) -> Result<(), NgramError> {
-        let wrong = |key, found: String, expected| Err(NgramError::Config { key, found, expected });
+        let wrong = |key, found: String, expected| {
+            Err(NgramError::Config {
+                key,
+                found,
+                expected,
+            })
+        };
         if !(1..=MAX_ORDER).contains(&self.order) {
             return wrong("order", self.order.to_string(), "1 to 6");
         }
@@ -61,11 +74,18 @@ impl TrainConfig {
                 "0 for unigrams, then no less than for the order before",
             );
         }
-        let fits = |fallback: [f64; 3]| fallback.iter().zip(1..).all(|(&d, most)| 0.0 < d && d <= f64::from(most));
+        let fits = |fallback: [f64; 3]| {
+            fallback
+                .iter()
+                .zip(1..)
+                .all(|(&d, most)| 0.0 < d && d <= f64::from(most))
+        };
         match self.discount_fallback {
-            Some(fallback) if !fits(fallback) => {
-                wrong("discount_fallback", format!("{fallback:?}"), "three numbers above 0, at most 1, 2 and 3")
-            }
+            Some(fallback) if !fits(fallback) => wrong(
+                "discount_fallback",
+                format!("{fallback:?}"),
+                "three numbers above 0, at most 1, 2 and 3",
+            ),
             _ => Ok(()),
         }
     }
@@ -101,11 +121,12 @@ pub struct OrderSummary {
 
 /// Learns a model from sentences of token ids; `pieces` are the names of the tokens 0, 1, 2 …
 ///
-/// An id below `pieces.len()` that no sentence has is unknown to the model. The caller's errors pass through.
+/// An id below `pieces.len()` that no sentence has is unknown to the model. The caller's errors
+/// pass through.
 ///
 /// # Errors
-/// [`NgramError::Config`], [`NgramError::TokenId`], [`NgramError::Empty`], [`NgramError::Discount`], [`NgramError::Io`], and
-/// those of the vocabulary and of size.
+/// [`NgramError::Config`], [`NgramError::TokenId`], [`NgramError::Empty`],
+/// [`NgramError::Discount`], [`NgramError::Io`], and those of the vocabulary and of size.
 pub fn train<T, E, S>(
     sentences: impl IntoIterator<Item = Result<T, E>>,
     pieces: &[S],
@@ -134,7 +155,12 @@ fn train_order<const N: usize, T: AsRef<[u32]>, E: From<NgramError>, S: AsRef<st
 ) -> Result<(Model, TrainSummary), E> {
     let vocabulary = pieces.len();
     let mut counter = Counter::<N>::new(config.memory_bytes, &config.spill_dir);
-    let mut summary = TrainSummary { sentences: 0, tokens: 0, spills: 0, orders: Vec::new() };
+    let mut summary = TrainSummary {
+        sentences: 0,
+        tokens: 0,
+        spills: 0,
+        orders: Vec::new(),
+    };
     for sentence in sentences {
         let sentence = sentence?;
         add_sentence(&mut counter, sentence.as_ref(), vocabulary)?;
@@ -153,7 +179,10 @@ fn train_order<const N: usize, T: AsRef<[u32]>, E: From<NgramError>, S: AsRef<st
     interpolate(&mut levels, &indices, &orders, unk(vocabulary));
     drop(indices);
     summary.orders = orders;
-    Ok((build(&config.tokenizer, pieces, entries(levels, vocabulary))?, summary))
+    Ok((
+        build(&config.tokenizer, pieces, entries(levels, vocabulary))?,
+        summary,
+    ))
 }
 
 fn add_sentence<const N: usize>(
@@ -164,7 +193,10 @@ fn add_sentence<const N: usize>(
     let mut words = [bos(vocabulary); N];
     for &word in sentence {
         if word as usize >= vocabulary {
-            return Err(NgramError::TokenId { id: word, vocabulary });
+            return Err(NgramError::TokenId {
+                id: word,
+                vocabulary,
+            });
         }
         words.copy_within(..N - 1, 1);
         words[0] = word;

@@ -1,8 +1,10 @@
-//! The semantics of Python's `str` that ported rules rest on: `\w`, `isalpha`, `isspace`, `strip`, `lower`, `splitlines`.
+//! The semantics of Python's `str` that ported rules rest on: `\w`, `isalpha`, `isspace`, `strip`,
+//! `lower`, `splitlines`.
 //!
-//! They are those of CPython 3.11 (Unicode 14.0.0), whose tables are compiled in: Rust's own follow a newer Unicode, and a
-//! rule that counts letters or words would then differ on new scripts. A character is looked up in a bitmap below U+10000
-//! and by binary search above; ASCII takes neither. [`line_chars`] has digits and capitals.
+//! They are those of CPython 3.11 (Unicode 14.0.0), whose tables are compiled in: Rust's own follow
+//! a newer Unicode, and a rule that counts letters or words would then differ on new scripts. A
+//! character is looked up in a bitmap below U+10000 and by binary search above; ASCII takes
+//! neither. [`line_chars`] has digits and capitals.
 
 mod line_tables;
 mod tables;
@@ -38,25 +40,42 @@ fn in_ranges(ranges: &[(u32, u32)], c: char) -> bool {
 
 fn is_member(low: &Bitmap, ranges: &[(u32, u32)], c: char) -> bool {
     let code = c as u32;
-    if code < 0x10000 { low[code as usize / 64] >> (code % 64) & 1 == 1 } else { in_ranges(ranges, c) }
+    if code < 0x10000 {
+        low[code as usize / 64] >> (code % 64) & 1 == 1
+    } else {
+        in_ranges(ranges, c)
+    }
 }
 
-/// `\w` of Python's `re` for strings: `isalnum()` or an underscore. Combining marks are not word characters.
+/// `\w` of Python's `re` for strings: `isalnum()` or an underscore. Combining marks are not word
+/// characters.
 #[inline]
 pub fn is_word_char(c: char) -> bool {
-    if c.is_ascii() { c.is_ascii_alphanumeric() || c == '_' } else { is_member(&ALNUM_BELOW_10000, ALNUM, c) }
+    if c.is_ascii() {
+        c.is_ascii_alphanumeric() || c == '_'
+    } else {
+        is_member(&ALNUM_BELOW_10000, ALNUM, c)
+    }
 }
 
 /// `str.isalpha()` of one character.
 #[inline]
 pub fn is_alpha(c: char) -> bool {
-    if c.is_ascii() { c.is_ascii_alphabetic() } else { is_member(&ALPHA_BELOW_10000, ALPHA, c) }
+    if c.is_ascii() {
+        c.is_ascii_alphabetic()
+    } else {
+        is_member(&ALPHA_BELOW_10000, ALPHA, c)
+    }
 }
 
 /// `str.isspace()` of one character; unlike [`char::is_whitespace`] it holds for U+001C to U+001F.
 #[inline]
 pub fn is_space(c: char) -> bool {
-    if c.is_ascii() { matches!(c, '\t'..='\r' | '\x1c'..=' ') } else { in_ranges(SPACE, c) }
+    if c.is_ascii() {
+        matches!(c, '\t'..='\r' | '\x1c'..=' ')
+    } else {
+        in_ranges(SPACE, c)
+    }
 }
 
 /// `str.strip()` without arguments.
@@ -64,7 +83,8 @@ pub fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-/// `str.lower()`: full mapping, with `İ` → `i` + U+0307 and a final sigma where the neighbours ask for it.
+/// `str.lower()`: full mapping, with `İ` → `i` + U+0307 and a final sigma where the neighbours ask
+/// for it.
 pub fn lower(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
@@ -73,7 +93,10 @@ pub fn lower(text: &str) -> String {
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         if c.is_ascii() {
-            let run = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
+            let run = rest
+                .bytes()
+                .position(|b| !b.is_ascii())
+                .unwrap_or(rest.len());
             let start = out.len();
             out.push_str(&rest[..run]);
             out[start..].make_ascii_lowercase();
@@ -82,7 +105,10 @@ pub fn lower(text: &str) -> String {
         }
         match c {
             'İ' => out.push_str("i\u{307}"),
-            'Σ' => out.push(sigma(&text[..text.len() - rest.len()], &rest[c.len_utf8()..])),
+            'Σ' => out.push(sigma(
+                &text[..text.len() - rest.len()],
+                &rest[c.len_utf8()..],
+            )),
             _ => out.push(lower_char(c)),
         }
         rest = &rest[c.len_utf8()..];
@@ -90,7 +116,8 @@ pub fn lower(text: &str) -> String {
     out
 }
 
-/// The lower case of a capital sigma between `before` and `after`: final after a cased letter that none follows.
+/// The lower case of a capital sigma between `before` and `after`: final after a cased letter that
+/// none follows.
 fn sigma(before: &str, after: &str) -> char {
     let is_letter = |c: char| (!in_ranges(CASE_IGNORABLE, c)).then(|| in_ranges(CASED, c));
     let follows = before.chars().rev().find_map(is_letter).unwrap_or(false);
@@ -101,8 +128,11 @@ fn sigma(before: &str, after: &str) -> char {
 fn lower_char(c: char) -> char {
     let after = LOWER.partition_point(|&(first, ..)| first <= c as u32);
     match after.checked_sub(1).map(|i| LOWER[i]) {
-        Some((first, last, step, delta)) if c as u32 <= last && (c as u32 - first).is_multiple_of(step) => {
-            char::from_u32((c as u32).wrapping_add_signed(delta)).expect("the table maps scalars to scalars: tested")
+        Some((first, last, step, delta))
+            if c as u32 <= last && (c as u32 - first).is_multiple_of(step) =>
+        {
+            char::from_u32((c as u32).wrapping_add_signed(delta))
+                .expect("the table maps scalars to scalars: tested")
         }
         _ => c,
     }
@@ -133,7 +163,9 @@ fn word_bits(text: &str) -> Vec<u64> {
     let mut at = 0;
     while let Some(offset) = bytes[at..].iter().position(|byte| !byte.is_ascii()) {
         at += offset;
-        let Some(c) = text[at..].chars().next() else { break };
+        let Some(c) = text[at..].chars().next() else {
+            break;
+        };
         if is_word_char(c) {
             (at..at + c.len_utf8()).for_each(|byte| bits[byte / 64] |= 1 << (byte % 64));
         }
@@ -144,7 +176,9 @@ fn word_bits(text: &str) -> Vec<u64> {
 
 /// The bits of 64 bytes; those that are not ASCII get none.
 fn ascii_word_bits(block: &[u8; 64]) -> u64 {
-    let is_word = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'0') < 10 || byte == b'_';
+    let is_word = |byte: u8| {
+        (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'0') < 10 || byte == b'_'
+    };
     let kinds = block.map(|byte| u8::from(is_word(byte)));
     let eights = kinds.as_chunks().0.iter().enumerate();
     // The product gathers the lowest bits of eight bytes in its highest byte.
@@ -165,8 +199,8 @@ fn next_bit(bits: &[u64], from: usize, flip: u64) -> Option<usize> {
     Some(64 * at + word.trailing_zeros() as usize)
 }
 
-/// `str.splitlines()`: lines without their ends, which are `\n`, `\r`, `\r\n`, `\v`, `\f`, U+001C to U+001E, U+0085,
-/// U+2028 and U+2029. The end of the last line opens no further one.
+/// `str.splitlines()`: lines without their ends, which are `\n`, `\r`, `\r\n`, `\v`, `\f`, U+001C
+/// to U+001E, U+0085, U+2028 and U+2029. The end of the last line opens no further one.
 pub fn splitlines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -180,7 +214,8 @@ pub fn splitlines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How many bytes of the first line come before its end, and how many the end has (0 at the end of the text).
+/// How many bytes of the first line come before its end, and how many the end has (0 at the end of
+/// the text).
 fn line_end(bytes: &[u8]) -> (usize, usize) {
     for (i, &byte) in bytes.iter().enumerate() {
         let end = match byte {
@@ -202,7 +237,9 @@ mod tests {
 
     fn fnv(numbers: impl Iterator<Item = u32>) -> u64 {
         let step = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        numbers.flat_map(u32::to_le_bytes).fold(0xcbf2_9ce4_8422_2325, step)
+        numbers
+            .flat_map(u32::to_le_bytes)
+            .fold(0xcbf2_9ce4_8422_2325, step)
     }
 
     fn fnv_of(answer: impl Fn(char) -> bool) -> u64 {
@@ -215,8 +252,15 @@ mod tests {
         assert_eq!(fnv_of(is_alpha), tables::ALPHA_FNV);
         assert_eq!(fnv_of(is_space), tables::SPACE_FNV);
         assert_eq!(fnv_of(|c| in_ranges(CASED, c)), tables::CASED_FNV);
-        assert_eq!(fnv_of(|c| in_ranges(CASE_IGNORABLE, c)), tables::CASE_IGNORABLE_FNV);
-        let lowered = ('\0'..=char::MAX).flat_map(|c| lower(c.encode_utf8(&mut [0; 4])).chars().collect::<Vec<_>>());
+        assert_eq!(
+            fnv_of(|c| in_ranges(CASE_IGNORABLE, c)),
+            tables::CASE_IGNORABLE_FNV
+        );
+        let lowered = ('\0'..=char::MAX).flat_map(|c| {
+            lower(c.encode_utf8(&mut [0; 4]))
+                .chars()
+                .collect::<Vec<_>>()
+        });
         assert_eq!(fnv(lowered.map(u32::from)), tables::LOWER_FNV);
     }
 
@@ -235,8 +279,8 @@ mod tests {
     #[test]
     fn word_runs_are_the_runs_of_word_characters_at_any_place() {
         let letters = [
-            'a', 'Z', '0', '9', '_', ' ', '-', '@', '[', '`', '{', '/', ':', '\n', 'é', 'ß', '\u{301}', '日', '😀',
-            '\u{7f}',
+            'a', 'Z', '0', '9', '_', ' ', '-', '@', '[', '`', '{', '/', ':', '\n', 'é', 'ß',
+            '\u{301}', '日', '😀', '\u{7f}',
         ];
         let mut state = 1u64;
         for len in 0..400 {
@@ -245,9 +289,19 @@ mod tests {
                 (state >> 33) as usize % n
             };
             // Mostly letters, so that words cross the bounds of blocks.
-            let text: String =
-                (0..len).map(|_| if random(3) > 0 { letters[random(5)] } else { letters[random(20)] }).collect();
-            let expected: Vec<&str> = text.split(|c| !is_word_char(c)).filter(|word| !word.is_empty()).collect();
+            let text: String = (0..len)
+                .map(|_| {
+                    if random(3) > 0 {
+                        letters[random(5)]
+                    } else {
+                        letters[random(20)]
+                    }
+                })
+                .collect();
+            let expected: Vec<&str> = text
+                .split(|c| !is_word_char(c))
+                .filter(|word| !word.is_empty())
+                .collect();
             assert_eq!(word_runs(&text).collect::<Vec<_>>(), expected, "{text:?}");
         }
         assert_eq!(word_runs(&"x".repeat(64)).count(), 1);
@@ -259,9 +313,15 @@ mod tests {
         assert_eq!(words(""), [""; 0]);
         assert_eq!(words(" \t\u{3000}\n"), [""; 0]);
         assert_eq!(words("one"), ["one"]);
-        assert_eq!(words("it's snake_case, x²+½"), ["it", "s", "snake_case", "x²", "½"]);
+        assert_eq!(
+            words("it's snake_case, x²+½"),
+            ["it", "s", "snake_case", "x²", "½"]
+        );
         // A combining mark is no word character, so a decomposed é ends the word.
-        assert_eq!(words("cafe\u{301}s שָלום 😀日本語"), ["cafe", "s", "ש", "לום", "日本語"]);
+        assert_eq!(
+            words("cafe\u{301}s שָלום 😀日本語"),
+            ["cafe", "s", "ש", "לום", "日本語"]
+        );
     }
 
     #[test]
@@ -276,7 +336,12 @@ mod tests {
             ["1", "2", "3", "4", "5", "6", "7", "8", "9\u{1f}10"]
         );
         assert_eq!(lines("é\u{2027}…\u{a0}"), ["é\u{2027}…\u{a0}"]);
-        assert_eq!(splitlines(&"x".repeat(1 << 20)).map(str::len).collect::<Vec<_>>(), [1 << 20]);
+        assert_eq!(
+            splitlines(&"x".repeat(1 << 20))
+                .map(str::len)
+                .collect::<Vec<_>>(),
+            [1 << 20]
+        );
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! C4's rule about bad words (Raffel et al. 2020, JMLR 21:140, section 2.2), with a list of the user's.
+//! C4's rule about bad words (Raffel et al. 2020, JMLR 21:140, section 2.2), with a list of the
+//! user's.
 //!
-//! As `C4BadWordsFilter` of datatrove 0.10, whose list is LDNOOBW (<https://github.com/LDNOOBW>): entries are looked for in
-//! the lower-cased text and must be flanked by its start, its end or something that is no `\w`; in Japanese, Thai and
-//! Chinese they may be anywhere, and a few entries that are parts of common words do not count (in any language, as in the
-//! reference). Entries are taken as they are written: one with a capital never matches, which is the reference's behaviour
-//! too. Departs in two points: blank lines of the list are no entries (the reference's expression would match nearly all
-//! texts), and matches are counted, all of them, where the reference looks for one. At least one here is one there.
+//! As `C4BadWordsFilter` of datatrove 0.10, whose list is LDNOOBW (<https://github.com/LDNOOBW>):
+//! entries are looked for in the lower-cased text and must be flanked by its start, its end or
+//! something that is no `\w`; in Japanese, Thai and Chinese they may be anywhere, and a few entries
+//! that are parts of common words do not count (in any language, as in the reference). Entries are
+//! taken as they are written: one with a capital never matches, which is the reference's behaviour
+//! too. Departs in two points: blank lines of the list are no entries (the reference's expression
+//! would match nearly all texts), and matches are counted, all of them, where the reference looks
+//! for one. At least one here is one there.
 //!
 //! Cost: one pass over the lower-cased text, and one step per entry that ends at the same place.
 
@@ -43,12 +46,20 @@ impl BadWords {
     /// If the list is too large.
     pub fn new(file: &str, language: &str) -> Result<BadWords, TooLarge> {
         let lines = file.split(['\n', '\r']).map(python::strip);
-        let mut entries: Vec<&str> = lines.filter(|line| !line.is_empty() && !ALLOWED.contains(line)).collect();
+        let mut entries: Vec<&str> = lines
+            .filter(|line| !line.is_empty() && !ALLOWED.contains(line))
+            .collect();
         entries.sort_unstable();
         entries.dedup();
         match AhoCorasick::new(&entries) {
-            Ok(automaton) => Ok(BadWords { automaton, is_separated: !UNSEPARATED.contains(&language) }),
-            Err(source) => Err(TooLarge { entries: entries.len(), source }),
+            Ok(automaton) => Ok(BadWords {
+                automaton,
+                is_separated: !UNSEPARATED.contains(&language),
+            }),
+            Err(source) => Err(TooLarge {
+                entries: entries.len(),
+                source,
+            }),
         }
     }
 
@@ -63,10 +74,13 @@ impl BadWords {
     pub fn count(&self, text: &str) -> u32 {
         let lower = python::lower(text);
         let is_flanked = |start: usize, end: usize| {
-            !lower[..start].ends_with(python::is_word_char) && !lower[end..].starts_with(python::is_word_char)
+            !lower[..start].ends_with(python::is_word_char)
+                && !lower[end..].starts_with(python::is_word_char)
         };
         let places = self.automaton.find_overlapping_iter(&lower);
-        places.filter(|place| !self.is_separated || is_flanked(place.start(), place.end())).count() as u32
+        places
+            .filter(|place| !self.is_separated || is_flanked(place.start(), place.end()))
+            .count() as u32
     }
 }
 
@@ -76,7 +90,8 @@ mod tests {
 
     #[test]
     fn entries_are_flanked() {
-        let list = BadWords::new("ass\n  2g1c  \n\ntwo words\r\né\nCapital\na.b\n", "en").expect("small");
+        let list =
+            BadWords::new("ass\n  2g1c  \n\ntwo words\r\né\nCapital\na.b\n", "en").expect("small");
         assert_eq!(list.count(""), 0);
         assert_eq!(list.count("ass"), 1);
         assert_eq!(list.count("ASS\n"), 1);

@@ -1,16 +1,18 @@
-//! The values behind C4's rules (Raffel et al. 2020, JMLR 21:140, section 2.2) and mC4's paragraph rule (Xue et al. 2021,
-//! arXiv:2010.11934), and the text that C4's line rules leave.
+//! The values behind C4's rules (Raffel et al. 2020, JMLR 21:140, section 2.2) and mC4's paragraph
+//! rule (Xue et al. 2021, arXiv:2010.11934), and the text that C4's line rules leave.
 //!
-//! They are computed as `C4QualityFilter` and `C4ParagraphFilter` of datatrove 0.10 do. Lines are those of
-//! `str.splitlines()`, stripped. A line meets the checks in this order, and the first one ends it: a word that is too long;
-//! (citations are taken out); no terminal mark; too few words, counted before citations went; `lorem ipsum`; javascript;
-//! `{`; a policy. What is left is joined by line feeds and stripped. A line is not stripped again after citations went, so
-//! that `… end. [1]` ends in a space and has no terminal mark: a quirk of the reference.
+//! They are computed as `C4QualityFilter` and `C4ParagraphFilter` of datatrove 0.10 do. Lines are
+//! those of `str.splitlines()`, stripped. A line meets the checks in this order, and the first one
+//! ends it: a word that is too long; (citations are taken out); no terminal mark; too few words,
+//! counted before citations went; `lorem ipsum`; javascript; `{`; a policy. What is left is joined
+//! by line feeds and stripped. A line is not stripped again after citations went, so that
+//! `… end. [1]` ends in a space and has no terminal mark: a quirk of the reference.
 //!
-//! datatrove drops a document at the first line with `lorem ipsum` or `{`; here all lines are looked at. Either flag is
-//! then what datatrove decides with the other rule switched off, and both together are what it decides with both on, only
-//! that it names the one whose line comes first (`lorem ipsum` if in one line). Sentences, counts and edits are those of
-//! datatrove with both rules off, which is the same for every document it keeps. Departs in nothing else; bad words are
+//! datatrove drops a document at the first line with `lorem ipsum` or `{`; here all lines are
+//! looked at. Either flag is then what datatrove decides with the other rule switched off, and both
+//! together are what it decides with both on, only that it names the one whose line comes first
+//! (`lorem ipsum` if in one line). Sentences, counts and edits are those of datatrove with both
+//! rules off, which is the same for every document it keeps. Departs in nothing else; bad words are
 //! [`crate::rules::bad_words`].
 //!
 //! Cost: linear, a few passes over the text, plus sentences of kept lines.
@@ -24,14 +26,16 @@ use crate::python::{self, is_space};
 use crate::rules::sentences::count_sentences;
 use crate::words::spacy;
 
-/// Which lines C4 keeps. The default is datatrove's, and FineWeb's but for `terminal_punct`, which FineWeb has off.
+/// Which lines C4 keeps. The default is datatrove's, and FineWeb's but for `terminal_punct`, which
+/// FineWeb has off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineSettings {
     /// Drop lines that do not end in `.`, `?`, `!`, `"` or `'`, or end in `...`.
     pub terminal_punct: bool,
     /// Take out `[edit]`, `[citation needed]` and `[` digits `]`, with no digit too.
     pub citations: bool,
-    /// Drop lines of fewer words than this, which white space separates; blank ones among them, unless it is 0.
+    /// Drop lines of fewer words than this, which white space separates; blank ones among them,
+    /// unless it is 0.
     pub min_words: u32,
     /// Drop lines with a word of more characters than this; [`u32::MAX`] drops none.
     pub max_word_len_chars: u32,
@@ -55,10 +59,17 @@ impl Default for LineSettings {
 }
 
 /// What a line about terms and cookies says.
-pub const POLICIES: [&str; 6] =
-    ["terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies"];
+pub const POLICIES: [&str; 6] = [
+    "terms of use",
+    "privacy policy",
+    "cookie policy",
+    "uses cookies",
+    "use of cookies",
+    "use cookies",
+];
 
-/// What C4's rules look at. A blank line is a line, as in datatrove: it has no terminal mark, or too few words.
+/// What C4's rules look at. A blank line is a line, as in datatrove: it has no terminal mark, or
+/// too few words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct C4 {
     /// Sentences in the lines that are kept, counted line by line; a kept line has at least one.
@@ -83,18 +94,31 @@ pub struct C4 {
     pub lorem_ipsum: bool,
     /// Whether a line that is not dropped before, for `javascript` too, has `{`.
     pub curly_bracket: bool,
-    /// The length of the third longest line of the text as it was, split at line feeds only, in characters; 0 for fewer
-    /// than three lines. mC4 asks for 200.
+    /// The length of the third longest line of the text as it was, split at line feeds only, in
+    /// characters; 0 for fewer than three lines. mC4 asks for 200.
     pub third_longest_line_chars: u32,
 }
 
-/// The values of `text`, of which `words` are the spaCy words, slices of it in order. With `edits`, what makes `text` the
-/// kept lines is appended there, with the reasons `c4.too_long_word`, `c4.no_terminal_punct`, `c4.too_few_words`,
-/// `c4.javascript`, `c4.policy`, `c4.citation` and, for blank lines, indentation and line ends, `c4.white_space`.
-pub fn c4(text: &str, words: &[&str], settings: &LineSettings, edits: Option<&mut Vec<Edit>>) -> C4 {
-    let mut values = C4 { third_longest_line_chars: third_longest_line_chars(text), ..C4::default() };
+/// The values of `text`, of which `words` are the spaCy words, slices of it in order. With `edits`,
+/// what makes `text` the kept lines is appended there, with the reasons `c4.too_long_word`,
+/// `c4.no_terminal_punct`, `c4.too_few_words`, `c4.javascript`, `c4.policy`, `c4.citation` and, for
+/// blank lines, indentation and line ends, `c4.white_space`.
+pub fn c4(
+    text: &str,
+    words: &[&str],
+    settings: &LineSettings,
+    edits: Option<&mut Vec<Edit>>,
+) -> C4 {
+    let mut values = C4 {
+        third_longest_line_chars: third_longest_line_chars(text),
+        ..C4::default()
+    };
     let mut words = LineWords { text, words };
-    let mut rewrite = edits.map(|edits| Rewrite { text, editor: Editor::new(edits), kept: None });
+    let mut rewrite = edits.map(|edits| Rewrite {
+        text,
+        editor: Editor::new(edits),
+        kept: None,
+    });
     let mut citations = Citations::default();
     let hints = Hints::new(text);
     for_each_line(text, |line| {
@@ -129,7 +153,8 @@ fn offset(text: &str, part: &str) -> usize {
 }
 
 impl C4 {
-    /// Counts a stripped line, and says why it is dropped, if it is. Its citations are left in `citations`.
+    /// Counts a stripped line, and says why it is dropped, if it is. Its citations are left in
+    /// `citations`.
     fn judge(
         &mut self,
         line: &str,
@@ -147,8 +172,14 @@ impl C4 {
             citations.find(line);
             self.n_citations += citations.spans.len() as u32;
         }
-        let rest = if citations.spans.is_empty() { line } else { &citations.rest };
-        if settings.terminal_punct && (!rest.ends_with(['.', '?', '!', '"', '\'']) || rest.ends_with("...")) {
+        let rest = if citations.spans.is_empty() {
+            line
+        } else {
+            &citations.rest
+        };
+        if settings.terminal_punct
+            && (!rest.ends_with(['.', '?', '!', '"', '\'']) || rest.ends_with("..."))
+        {
             self.n_no_terminal_punct += 1;
             return Some("c4.no_terminal_punct");
         }
@@ -157,14 +188,18 @@ impl C4 {
             return Some("c4.too_few_words");
         }
         // A phrase may come about where a citation goes.
-        let phrases =
-            if hints.phrase || !citations.spans.is_empty() { Phrases::find(rest) } else { Phrases::default() };
+        let phrases = if hints.phrase || !citations.spans.is_empty() {
+            Phrases::find(rest)
+        } else {
+            Phrases::default()
+        };
         self.lorem_ipsum |= phrases.lorem_ipsum;
         if settings.javascript && phrases.javascript {
             self.n_javascript += 1;
             return Some("c4.javascript");
         }
-        self.curly_bracket |= hints.curly_bracket && !self.curly_bracket && rest.as_bytes().contains(&b'{');
+        self.curly_bracket |=
+            hints.curly_bracket && !self.curly_bracket && rest.as_bytes().contains(&b'{');
         if settings.policy && phrases.policy {
             self.n_policy += 1;
             return Some("c4.policy");
@@ -178,15 +213,22 @@ impl C4 {
 fn has_longer_word(line: &str, max_chars: u32) -> bool {
     let max_chars = max_chars as usize;
     line.len() > max_chars
-        && line.split(is_space).any(|word| word.len() > max_chars && word.chars().count() > max_chars)
+        && line
+            .split(is_space)
+            .any(|word| word.len() > max_chars && word.chars().count() > max_chars)
 }
 
-/// Whether `line` has fewer than `min` words. Reads no more of it than is needed, and decodes no ASCII.
+/// Whether `line` has fewer than `min` words. Reads no more of it than is needed, and decodes no
+/// ASCII.
 pub(crate) fn has_fewer_words(line: &str, min: u32) -> bool {
     let bytes = line.as_bytes();
     let (mut words, mut at, mut in_word) = (0, 0, false);
     while words < min && at < bytes.len() {
-        let c = if bytes[at].is_ascii() { bytes[at] as char } else { line[at..].chars().next().unwrap_or_default() };
+        let c = if bytes[at].is_ascii() {
+            bytes[at] as char
+        } else {
+            line[at..].chars().next().unwrap_or_default()
+        };
         let is_space = is_space(c);
         words += u32::from(!is_space && !in_word);
         in_word = !is_space;
@@ -255,20 +297,27 @@ impl Citations {
     }
 }
 
-/// How many bytes the citation at the start of `text` has, which starts with `[`; `None` if there is none.
+/// How many bytes the citation at the start of `text` has, which starts with `[`; `None` if there
+/// is none.
 fn citation_len(text: &str) -> Option<usize> {
     let inner = &text[1..];
     let digits = inner.len() - inner.trim_start_matches(is_decimal).len();
     let candidates = [digits, "edit".len(), "citation needed".len()];
     let is_citation = |&len: &usize| match inner.get(..len) {
-        Some(head) => inner[len..].starts_with(']') && (len == digits || head == "edit" || head == "citation needed"),
+        Some(head) => {
+            inner[len..].starts_with(']')
+                && (len == digits || head == "edit" || head == "citation needed")
+        }
         None => false,
     };
     candidates.into_iter().find(is_citation).map(|len| len + 2)
 }
 
 /// What `spans` leave of `line`.
-fn pieces<'a>(line: &'a str, spans: &'a [(usize, usize)]) -> impl DoubleEndedIterator<Item = &'a str> {
+fn pieces<'a>(
+    line: &'a str,
+    spans: &'a [(usize, usize)],
+) -> impl DoubleEndedIterator<Item = &'a str> {
     let start = |i: usize| if i == 0 { 0 } else { spans[i - 1].1 };
     let end = |i: usize| spans.get(i).map_or(line.len(), |span| span.0);
     (0..=spans.len()).map(move |i| &line[start(i)..end(i)])
@@ -305,15 +354,20 @@ impl Hints {
 /// The bit that tells capitals from small letters.
 const CASE: u8 = 0x20;
 
-/// Whether four bytes that are so far from each other are in `bytes`, in any case. The compiler makes SIMD code of it.
+/// Whether four bytes that are so far from each other are in `bytes`, in any case. The compiler
+/// makes SIMD code of it.
 pub(crate) fn may_have(bytes: &[u8], places: &[(usize, u8); 4]) -> bool {
-    let Some(starts) = bytes.len().checked_sub(places[3].0) else { return false };
+    let Some(starts) = bytes.len().checked_sub(places[3].0) else {
+        return false;
+    };
     let [a, b, c, d] = places.map(|(distance, _)| bytes[distance..distance + starts].chunks(256));
     let letters = places.map(|(_, letter)| letter);
     a.zip(b).zip(c.zip(d)).any(|((a, b), (c, d))| {
         let pairs = a.iter().zip(b).zip(c.iter().zip(d));
         let is = |byte: &u8, i: usize| u8::from(byte | CASE == letters[i]);
-        pairs.fold(0, |any, ((a, b), (c, d))| any | is(a, 0) & is(b, 1) & is(c, 2) & is(d, 3)) != 0
+        pairs.fold(0, |any, ((a, b), (c, d))| {
+            any | is(a, 0) & is(b, 1) & is(c, 2) & is(d, 3)
+        }) != 0
     })
 }
 
@@ -326,8 +380,9 @@ struct Phrases {
 }
 
 impl Phrases {
-    /// `in line.lower()` for all of them, in one pass that stops at rare letters. Of the characters outside of ASCII whose
-    /// lower case has ASCII in it, `K` (U+212A) can be part of a phrase; `İ` cannot: none goes on with U+0307.
+    /// `in line.lower()` for all of them, in one pass that stops at rare letters. Of the characters
+    /// outside of ASCII whose lower case has ASCII in it, `K` (U+212A) can be part of a phrase; `İ`
+    /// cannot: none goes on with U+0307.
     fn find(line: &str) -> Phrases {
         let bytes = line.as_bytes();
         let mut found = Phrases::default();
@@ -351,9 +406,17 @@ impl Phrases {
             b'p' => self.lorem_ipsum |= ends(before, b"lorem i") && starts(from, b"psum"),
             // `k`, or the first byte of `K`, among others.
             _ => {
-                let after_k = from.strip_prefix("\u{212a}".as_bytes()).or_else(|| from.strip_prefix(b"k"));
-                let Some(after_k) = after_k.or_else(|| from.strip_prefix(b"K")) else { return };
-                let uses = || [&b"uses coo"[..], b"use of coo", b"use coo"].iter().any(|head| ends(before, head));
+                let after_k = from
+                    .strip_prefix("\u{212a}".as_bytes())
+                    .or_else(|| from.strip_prefix(b"k"));
+                let Some(after_k) = after_k.or_else(|| from.strip_prefix(b"K")) else {
+                    return;
+                };
+                let uses = || {
+                    [&b"uses coo"[..], b"use of coo", b"use coo"]
+                        .iter()
+                        .any(|head| ends(before, head))
+                };
                 self.policy |= ends(before, b"coo") && starts(after_k, b"ie policy");
                 self.policy |= starts(after_k, b"ies") && uses();
             }
@@ -376,7 +439,8 @@ static RARE: [u8; 256] = {
 };
 
 fn starts(text: &[u8], lower: &[u8]) -> bool {
-    text.get(..lower.len()).is_some_and(|head| head.eq_ignore_ascii_case(lower))
+    text.get(..lower.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(lower))
 }
 
 fn ends(text: &[u8], lower: &[u8]) -> bool {
@@ -394,8 +458,15 @@ impl<'a, 'w> LineWords<'a, 'w> {
     fn of(&mut self, line: &str) -> &'w [&'a str] {
         let text = self.text;
         let start = offset(text, line);
-        let before = self.words.iter().take_while(|word| offset(text, word) < start).count();
-        let within = self.words[before..].iter().take_while(|word| offset(text, word) < start + line.len()).count();
+        let before = self
+            .words
+            .iter()
+            .take_while(|word| offset(text, word) < start)
+            .count();
+        let within = self.words[before..]
+            .iter()
+            .take_while(|word| offset(text, word) < start + line.len())
+            .count();
         let (of_line, rest) = self.words[before..].split_at(within);
         self.words = rest;
         of_line
@@ -430,10 +501,14 @@ impl Rewrite<'_, '_> {
     /// Keeps `stripped`, which is `line` without white space around it, without its `citations`.
     fn keep(&mut self, line: &str, stripped: &str, citations: &[(usize, usize)]) {
         let (start, end, next) = self.span(line);
-        let (first, last) = (offset(self.text, stripped), offset(self.text, stripped) + stripped.len());
+        let (first, last) = (
+            offset(self.text, stripped),
+            offset(self.text, stripped) + stripped.len(),
+        );
         self.editor.remove(start, first, WHITE_SPACE);
         for citation in citations {
-            self.editor.remove(first + citation.0, first + citation.1, "c4.citation");
+            self.editor
+                .remove(first + citation.0, first + citation.1, "c4.citation");
         }
         if end == next {
             self.editor.remove(last, next, WHITE_SPACE);
@@ -447,9 +522,16 @@ impl Rewrite<'_, '_> {
 
     fn extend_kept(&mut self, stripped: &str, citations: &[(usize, usize)]) {
         let mut first = pieces(stripped, citations).map(|piece| piece.trim_start_matches(is_space));
-        let mut last = pieces(stripped, citations).rev().map(|piece| piece.trim_end_matches(is_space));
-        if let (Some(first), Some(last)) = (first.find(|p| !p.is_empty()), last.find(|p| !p.is_empty())) {
-            let (first, last) = (offset(self.text, first), offset(self.text, last) + last.len());
+        let mut last = pieces(stripped, citations)
+            .rev()
+            .map(|piece| piece.trim_end_matches(is_space));
+        if let (Some(first), Some(last)) =
+            (first.find(|p| !p.is_empty()), last.find(|p| !p.is_empty()))
+        {
+            let (first, last) = (
+                offset(self.text, first),
+                offset(self.text, last) + last.len(),
+            );
             self.kept = Some((self.kept.map_or(first, |kept| kept.0), last));
         }
     }
@@ -465,7 +547,9 @@ mod tests {
         spacy::words(text, &mut words);
         let values = c4(text, &words, &settings, Some(&mut edits));
         assert_eq!(c4(text, &words, &settings, None), values);
-        let rewritten = apply(text, &edits).expect("edits fit their text").into_owned();
+        let rewritten = apply(text, &edits)
+            .expect("edits fit their text")
+            .into_owned();
         (values, rewritten, edits)
     }
 
@@ -476,7 +560,13 @@ mod tests {
 
     /// FineWeb's settings.
     fn no_punct(text: &str) -> (C4, String) {
-        let (values, rewritten, _) = run(text, LineSettings { terminal_punct: false, ..LineSettings::default() });
+        let (values, rewritten, _) = run(
+            text,
+            LineSettings {
+                terminal_punct: false,
+                ..LineSettings::default()
+            },
+        );
         (values, rewritten)
     }
 
@@ -484,12 +574,40 @@ mod tests {
     fn nothing_gives_nothing() {
         assert_eq!(default(""), (C4::default(), String::new()));
         let (blank, rewritten) = default(" \t\n\u{3000}\r\n");
-        assert_eq!(blank, C4 { n_lines: 2, n_no_terminal_punct: 2, ..C4::default() });
+        assert_eq!(
+            blank,
+            C4 {
+                n_lines: 2,
+                n_no_terminal_punct: 2,
+                ..C4::default()
+            }
+        );
         assert_eq!(rewritten, "");
         let (blank, _) = no_punct("\n \n");
-        assert_eq!(blank, C4 { n_lines: 2, n_too_few_words: 2, ..C4::default() });
-        assert_eq!(default("word").0, C4 { n_lines: 1, n_no_terminal_punct: 1, ..C4::default() });
-        assert_eq!(default("word.").0, C4 { n_lines: 1, n_too_few_words: 1, ..C4::default() });
+        assert_eq!(
+            blank,
+            C4 {
+                n_lines: 2,
+                n_too_few_words: 2,
+                ..C4::default()
+            }
+        );
+        assert_eq!(
+            default("word").0,
+            C4 {
+                n_lines: 1,
+                n_no_terminal_punct: 1,
+                ..C4::default()
+            }
+        );
+        assert_eq!(
+            default("word.").0,
+            C4 {
+                n_lines: 1,
+                n_too_few_words: 1,
+                ..C4::default()
+            }
+        );
     }
 
     #[test]
@@ -530,10 +648,17 @@ mod tests {
         let line = |len: usize| format!("a b {}.", "é".repeat(len - 1));
         assert_eq!(default(&line(1000)).0.n_lines_kept, 1);
         assert_eq!(default(&line(1001)).0.n_too_long_word, 1);
-        let all =
-            LineSettings { terminal_punct: false, min_words: 0, max_word_len_chars: u32::MAX, ..Default::default() };
+        let all = LineSettings {
+            terminal_punct: false,
+            min_words: 0,
+            max_word_len_chars: u32::MAX,
+            ..Default::default()
+        };
         let (values, rewritten, _) = run(&format!("{}\n\n \nb\n", "a".repeat(2000)), all);
-        assert_eq!((values.n_lines_kept, rewritten), (4, "a".repeat(2000) + "\n\n\nb"));
+        assert_eq!(
+            (values.n_lines_kept, rewritten),
+            (4, "a".repeat(2000) + "\n\n\nb")
+        );
     }
 
     #[test]
@@ -541,14 +666,20 @@ mod tests {
         for (line, rewritten) in [
             ("A b[1] c[] d[edit] e[citation needed].", "A b c d e."),
             ("A b[٣] c[𝟙] d.", "A b c d."),
-            ("A [²] b [ 1 ] c [1a] d [Edit].", "A [²] b [ 1 ] c [1a] d [Edit]."),
+            (
+                "A [²] b [ 1 ] c [1a] d [Edit].",
+                "A [²] b [ 1 ] c [1a] d [Edit].",
+            ),
             ("A b [[1]] c [1 [2] d [edit.", "A b [] c [1  d [edit."),
             ("[1] A b c.", "A b c."),
             ("[é] A [edité b c.", "[é] A [edité b c."),
         ] {
             assert_eq!(default(line).1, rewritten);
         }
-        let keep = LineSettings { citations: false, ..LineSettings::default() };
+        let keep = LineSettings {
+            citations: false,
+            ..LineSettings::default()
+        };
         assert_eq!(run("A b c[1].", keep).1, "A b c[1].");
         // Without its citations the line has other words, and another sentence.
         assert_eq!(default("One two.[1] Three four.").0.n_sentences, 2);
@@ -556,12 +687,19 @@ mod tests {
 
     #[test]
     fn phrases_count_in_any_case() {
-        for line in ["Use JavaScript now.", "javascript a b.", "a b xJAVASCRIPTx."] {
+        for line in [
+            "Use JavaScript now.",
+            "javascript a b.",
+            "a b xJAVASCRIPTx.",
+        ] {
             assert_eq!(default(line).0.n_javascript, 1, "{line}");
         }
         assert_eq!(default("java script a b.").0.n_javascript, 0);
         for policy in POLICIES {
-            for line in [format!("a b {policy}."), format!("A B {}.", policy.to_uppercase())] {
+            for line in [
+                format!("a b {policy}."),
+                format!("A B {}.", policy.to_uppercase()),
+            ] {
                 assert_eq!(default(&line).0.n_policy, 1, "{line}");
             }
         }
@@ -593,19 +731,37 @@ mod tests {
         assert_eq!(flags("javascript lorem ipsum."), (true, false));
         // All lines are looked at, and counted.
         let (values, rewritten) = default("a lorem ipsum.\nb {c} d.\ne f g.");
-        assert_eq!((values.lorem_ipsum, values.curly_bracket, values.n_sentences), (true, true, 3));
+        assert_eq!(
+            (values.lorem_ipsum, values.curly_bracket, values.n_sentences),
+            (true, true, 3)
+        );
         assert_eq!(rewritten, "a lorem ipsum.\nb {c} d.\ne f g.");
     }
 
     #[test]
     fn lines_are_joined_by_line_feeds() {
-        let text =
-            "\u{a0} First line here. \r\nno\r\n\nSecond line here.\u{2028}Third line [1]here.\r\tFourth line here.\n\n";
+        let text = "\u{a0} First line here. \r\nno\r\n\nSecond line here.\u{2028}Third line [1]here.\r\tFourth line here.\n\n";
         let (values, rewritten, edits) = run(text, LineSettings::default());
-        assert_eq!(rewritten, "First line here.\nSecond line here.\nThird line here.\nFourth line here.");
-        assert_eq!((values.n_lines, values.n_lines_kept, values.n_sentences, values.n_citations), (7, 4, 4, 1));
-        let cut =
-            |edit: &Edit| (&text[edit.start as usize..edit.end as usize], edit.replacement.to_string(), edit.reason);
+        assert_eq!(
+            rewritten,
+            "First line here.\nSecond line here.\nThird line here.\nFourth line here."
+        );
+        assert_eq!(
+            (
+                values.n_lines,
+                values.n_lines_kept,
+                values.n_sentences,
+                values.n_citations
+            ),
+            (7, 4, 4, 1)
+        );
+        let cut = |edit: &Edit| {
+            (
+                &text[edit.start as usize..edit.end as usize],
+                edit.replacement.to_string(),
+                edit.reason,
+            )
+        };
         let none = String::new;
         assert_eq!(
             edits.iter().map(cut).collect::<Vec<_>>(),
@@ -621,21 +777,40 @@ mod tests {
                 ("\n\n", none(), "c4.white_space"),
             ]
         );
-        assert!(run("One line here.\nTwo lines here.", LineSettings::default()).2.is_empty());
+        assert!(
+            run("One line here.\nTwo lines here.", LineSettings::default())
+                .2
+                .is_empty()
+        );
     }
 
     #[test]
     fn white_space_that_citations_leave_is_stripped_at_both_ends_only() {
-        let (values, rewritten) = no_punct("[1] [2] [3]\n[4] a b c\nd [5] [6]\ne f g [7]\n[8] [] [9]\nx");
-        assert_eq!((values.n_lines_kept, rewritten.as_str()), (5, "a b c\nd  \ne f g"));
+        let (values, rewritten) =
+            no_punct("[1] [2] [3]\n[4] a b c\nd [5] [6]\ne f g [7]\n[8] [] [9]\nx");
+        assert_eq!(
+            (values.n_lines_kept, rewritten.as_str()),
+            (5, "a b c\nd  \ne f g")
+        );
         assert_eq!(no_punct("[1] [2] [3]").1, "");
     }
 
     #[test]
     fn edits_are_appended() {
-        let mut edits = vec![Edit { start: 0, end: 0, replacement: "".into(), reason: "c4.white_space" }];
+        let mut edits = vec![Edit {
+            start: 0,
+            end: 0,
+            replacement: "".into(),
+            reason: "c4.white_space",
+        }];
         c4(" a b c.", &[], &LineSettings::default(), Some(&mut edits));
-        assert_eq!(edits.iter().map(|edit| (edit.start, edit.end)).collect::<Vec<_>>(), [(0, 0), (0, 1)]);
+        assert_eq!(
+            edits
+                .iter()
+                .map(|edit| (edit.start, edit.end))
+                .collect::<Vec<_>>(),
+            [(0, 0), (0, 1)]
+        );
     }
 
     #[test]
@@ -645,14 +820,32 @@ mod tests {
         let lines = ["a", "b", "", "c"].map(|c| c.repeat(200));
         assert_eq!(third(&lines.join("\n")), 200);
         assert_eq!(third(&lines.join("\r")), 0);
-        assert_eq!(third(&["é".repeat(199), "b".repeat(199), "c".repeat(900), "d".repeat(198)].join("\n")), 199);
+        assert_eq!(
+            third(
+                &[
+                    "é".repeat(199),
+                    "b".repeat(199),
+                    "c".repeat(900),
+                    "d".repeat(198)
+                ]
+                .join("\n")
+            ),
+            199
+        );
         assert_eq!(third("a\nbb\nccc\nbb\n"), 2);
     }
 
     #[test]
     fn one_line_of_a_megabyte() {
         let line = "x".repeat(1 << 20);
-        assert_eq!(default(&line).0, C4 { n_lines: 1, n_too_long_word: 1, ..C4::default() });
+        assert_eq!(
+            default(&line).0,
+            C4 {
+                n_lines: 1,
+                n_too_long_word: 1,
+                ..C4::default()
+            }
+        );
         let values = default(&("[1] ".repeat(1 << 18) + "end.")).0;
         assert_eq!((values.n_lines_kept, values.n_citations), (1, 1 << 18));
     }

@@ -1,14 +1,17 @@
-//! The values behind FineWeb's own quality rules (Penedo et al. 2024, arXiv:2406.17557, section 3.6).
+//! The values behind FineWeb's own quality rules (Penedo et al. 2024, arXiv:2406.17557, section
+//! 3.6).
 //!
-//! Two versions, since datatrove changed what its filter counts on 2024-12-06. The plain names are `FineWebQualityFilter`
-//! of datatrove 0.10: lines between line feeds that are not blank, as they stand (a space or `\r` after the full stop is the
-//! line's end), which end in any script's terminal mark, but no quote. The names with `v1` are those of datatrove 0.2, of the
-//! time of FineWeb's first release: blank lines count in the first two ratios, and the marks are `.`, `'`, `"`, `!` and `?`.
-//! Version 0.10 drops below 0.12 of lines with a mark and above 0.67, 0.01 and 0.3 of the others; 0.2 drops at the first
-//! three limits too, but not at the last.
+//! Two versions, since datatrove changed what its filter counts on 2024-12-06. The plain names are
+//! `FineWebQualityFilter` of datatrove 0.10: lines between line feeds that are not blank, as they
+//! stand (a space or `\r` after the full stop is the line's end), which end in any script's
+//! terminal mark, but no quote. The names with `v1` are those of datatrove 0.2, of the time of
+//! FineWeb's first release: blank lines count in the first two ratios, and the marks are `.`, `'`,
+//! `"`, `!` and `?`. Version 0.10 drops below 0.12 of lines with a mark and above 0.67, 0.01 and
+//! 0.3 of the others; 0.2 drops at the first three limits too, but not at the last.
 //!
-//! Departs in one point: where datatrove divides by zero the value is 0. Duplicates are found by 64-bit hashes: two of m
-//! different lines collide with a probability of m²/2⁶⁵, 3e-9 for 300,000. Cost: linear, about two passes over the text.
+//! Departs in one point: where datatrove divides by zero the value is 0. Duplicates are found by
+//! 64-bit hashes: two of m different lines collide with a probability of m²/2⁶⁵, 3e-9 for 300,000.
+//! Cost: linear, about two passes over the text.
 
 use memchr::memchr_iter;
 use xxhash_rust::xxh3::xxh3_64;
@@ -29,7 +32,8 @@ pub struct FineWeb {
     pub line_punct_ratio: f64,
     /// Share of them with at most [`SHORT_LINE_CHARS`] characters.
     pub short_line_ratio: f64,
-    /// Characters of those that repeat an earlier one, of all characters but line feeds. The same in datatrove 0.2.
+    /// Characters of those that repeat an earlier one, of all characters but line feeds. The same
+    /// in datatrove 0.2.
     pub char_dup_ratio: f64,
     /// Line feeds per word, punctuation included. The same in datatrove 0.2, but for its words.
     pub list_ratio: f64,
@@ -68,7 +72,11 @@ pub fn fineweb(text: &str, n_words: u32, scratch: &mut LinesScratch) -> FineWeb 
 }
 
 fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
 }
 
 #[derive(Default)]
@@ -99,11 +107,16 @@ impl Counts {
 }
 
 fn is_short(line: &str) -> bool {
-    line.len() <= SHORT_LINE_CHARS || line.len() <= 4 * SHORT_LINE_CHARS && line.chars().count() <= SHORT_LINE_CHARS
+    line.len() <= SHORT_LINE_CHARS
+        || line.len() <= 4 * SHORT_LINE_CHARS && line.chars().count() <= SHORT_LINE_CHARS
 }
 
 fn is_terminal(c: char) -> bool {
-    if c.is_ascii() { matches!(c, '.' | '?' | '!') } else { TERMINAL_PUNCTUATION.binary_search(&c).is_ok() }
+    if c.is_ascii() {
+        matches!(c, '.' | '?' | '!')
+    } else {
+        TERMINAL_PUNCTUATION.binary_search(&c).is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -111,13 +124,20 @@ mod tests {
     use super::*;
 
     fn fine(text: &str) -> FineWeb {
-        fineweb(text, text.split_whitespace().count() as u32, &mut LinesScratch::default())
+        fineweb(
+            text,
+            text.split_whitespace().count() as u32,
+            &mut LinesScratch::default(),
+        )
     }
 
     #[test]
     fn nothing_gives_zeros() {
         // Version 0.2 counts the one empty line, which is short.
-        let empty = FineWeb { v1_short_line_ratio: 1.0, ..FineWeb::default() };
+        let empty = FineWeb {
+            v1_short_line_ratio: 1.0,
+            ..FineWeb::default()
+        };
         assert_eq!(fine(""), empty);
         assert_eq!(fine(" \t\u{3000}\r"), empty);
         assert_eq!(fine("\n \n"), empty);
@@ -149,28 +169,54 @@ mod tests {
             );
         }
         let values = fine("a.\n\n \nb\n");
-        assert_eq!((values.n_nonblank_lines, values.line_punct_ratio, values.v1_line_punct_ratio), (2, 0.5, 0.2));
+        assert_eq!(
+            (
+                values.n_nonblank_lines,
+                values.line_punct_ratio,
+                values.v1_line_punct_ratio
+            ),
+            (2, 0.5, 0.2)
+        );
     }
 
     #[test]
     fn lines_of_thirty_characters_are_short() {
-        for (line, is_short) in
-            [("x".repeat(30), 1.0), ("x".repeat(31), 0.0), ("😀".repeat(30), 1.0), ("é".repeat(31), 0.0)]
-        {
-            assert_eq!((fine(&line).short_line_ratio, fine(&line).v1_short_line_ratio), (is_short, is_short));
+        for (line, is_short) in [
+            ("x".repeat(30), 1.0),
+            ("x".repeat(31), 0.0),
+            ("😀".repeat(30), 1.0),
+            ("é".repeat(31), 0.0),
+        ] {
+            assert_eq!(
+                (
+                    fine(&line).short_line_ratio,
+                    fine(&line).v1_short_line_ratio
+                ),
+                (is_short, is_short)
+            );
         }
         // Not stripped: the line feed ends it, the rest counts.
-        assert_eq!(fine(&("x".repeat(30) + "\r\n" + &"y".repeat(40))).short_line_ratio, 0.0);
+        assert_eq!(
+            fine(&("x".repeat(30) + "\r\n" + &"y".repeat(40))).short_line_ratio,
+            0.0
+        );
         // A blank line of 31 spaces is neither short in version 0.2 nor a line in 0.10.
         let values = fine(&["x".repeat(31), String::new(), " ".repeat(31), "y".into()].join("\n"));
-        assert_eq!((values.short_line_ratio, values.v1_short_line_ratio), (0.5, 0.5));
+        assert_eq!(
+            (values.short_line_ratio, values.v1_short_line_ratio),
+            (0.5, 0.5)
+        );
     }
 
     #[test]
     fn repeated_lines_count_by_characters() {
         let values = fine("é😀\nab\né😀\n\n\n \n \nab \né😀");
-        // Without line feeds 2 + 2 + 2 + 1 + 1 + 3 + 2; blank lines repeat nothing, "ab " is no "ab".
-        assert_eq!((values.char_dup_ratio, values.n_nonblank_lines), (4.0 / 13.0, 5));
+        // Without line feeds 2 + 2 + 2 + 1 + 1 + 3 + 2; blank lines repeat nothing, "ab " is no
+        // "ab".
+        assert_eq!(
+            (values.char_dup_ratio, values.n_nonblank_lines),
+            (4.0 / 13.0, 5)
+        );
         assert_eq!(fine("a\u{2028}a\ra").char_dup_ratio, 0.0);
     }
 
@@ -178,12 +224,22 @@ mod tests {
     fn line_feeds_per_word() {
         assert_eq!(fine("one two\n\nthree four\n").list_ratio, 3.0 / 4.0);
         assert_eq!(fine("one\r\u{2028}two").list_ratio, 0.0);
-        assert_eq!(fineweb("\n", 0, &mut LinesScratch::default()).list_ratio, 0.0);
+        assert_eq!(
+            fineweb("\n", 0, &mut LinesScratch::default()).list_ratio,
+            0.0
+        );
     }
 
     #[test]
     fn one_line_of_a_megabyte() {
         let values = fine(&"x".repeat(1 << 20));
-        assert_eq!((values.n_nonblank_lines, values.short_line_ratio, values.char_dup_ratio), (1, 0.0, 0.0));
+        assert_eq!(
+            (
+                values.n_nonblank_lines,
+                values.short_line_ratio,
+                values.char_dup_ratio
+            ),
+            (1, 0.0, 0.0)
+        );
     }
 }

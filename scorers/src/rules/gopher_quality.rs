@@ -1,9 +1,10 @@
 //! The values behind Gopher's quality rules (Rae et al. 2021, arXiv:2112.11446, appendix A1).
 //!
-//! They are computed as in datatrove 0.10: lengths in code points, symbols counted per word of any kind, mean word length
-//! over words that are not symbols, bullets and ellipses per `str.splitlines()` line, blank lines included. Departs in two
-//! points: the words are those of [`crate::words`], not spaCy's, and where datatrove divides by zero the value is 0.
-//! Cost: a few passes over the text at the speed of `memchr`, and one over the words.
+//! They are computed as in datatrove 0.10: lengths in code points, symbols counted per word of any
+//! kind, mean word length over words that are not symbols, bullets and ellipses per
+//! `str.splitlines()` line, blank lines included. Departs in two points: the words are those of
+//! [`crate::words`], not spaCy's, and where datatrove divides by zero the value is 0. Cost: a few
+//! passes over the text at the speed of `memchr`, and one over the words.
 
 use memchr::{memchr_iter, memmem};
 
@@ -12,7 +13,8 @@ use crate::python;
 use crate::python::lines::for_each_line;
 use crate::rules::punctuation::PUNCTUATION_SET;
 
-/// Two of these in a document are a sign of English prose. They are compared as they are: `The` is not one.
+/// Two of these in a document are a sign of English prose. They are compared as they are: `The` is
+/// not one.
 pub const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
 
 /// What Gopher's quality rules look at. All ratios are 0 where there is nothing to divide by.
@@ -58,7 +60,11 @@ pub fn gopher_quality(text: &str, words: &[&str]) -> GopherQuality {
 }
 
 fn ratio(part: u32, whole: u32) -> f64 {
-    if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
+    if whole == 0 {
+        0.0
+    } else {
+        f64::from(part) / f64::from(whole)
+    }
 }
 
 /// How many `#`, and how many `...` or `…`.
@@ -86,14 +92,21 @@ impl WordCounts {
             let (classes, chars) = if is_ascii {
                 (ascii_classes(word), word.len())
             } else {
-                (word.chars().fold(0, |classes, c| classes | classes_of(c)), word.chars().count())
+                (
+                    word.chars().fold(0, |classes, c| classes | classes_of(c)),
+                    word.chars().count(),
+                )
             };
             counts.alpha += u32::from(classes & ALPHA != 0);
             if classes & NONSYMBOL != 0 {
                 counts.nonsymbol += 1;
                 counts.nonsymbol_chars += chars as u32;
             }
-            let candidate = if word.len() <= 4 { !keep(!block, word.len()) as u32 } else { 0 };
+            let candidate = if word.len() <= 4 {
+                !keep(!block, word.len()) as u32
+            } else {
+                0
+            };
             for (seen, stop_word) in counts.stop_words_seen.iter_mut().zip(STOP_BLOCKS) {
                 *seen |= u32::from(candidate == stop_word);
             }
@@ -131,8 +144,17 @@ static ASCII_CLASSES: [u8; 128] = {
     let mut classes = [0; 128];
     let mut c = 0;
     while c < 128 {
-        let nonsymbol = if ASCII_PUNCTUATION >> c & 1 == 1 { 0 } else { NONSYMBOL };
-        classes[c] = nonsymbol | if (c as u8).is_ascii_alphabetic() { ALPHA } else { 0 };
+        let nonsymbol = if ASCII_PUNCTUATION >> c & 1 == 1 {
+            0
+        } else {
+            NONSYMBOL
+        };
+        classes[c] = nonsymbol
+            | if (c as u8).is_ascii_alphabetic() {
+                ALPHA
+            } else {
+                0
+            };
         c += 1;
     }
     classes
@@ -162,7 +184,11 @@ const ASCII_PUNCTUATION: u128 = {
 };
 
 fn is_punctuation(c: char) -> bool {
-    if c.is_ascii() { ASCII_PUNCTUATION >> c as u32 & 1 == 1 } else { PUNCTUATION_SET.binary_search(&c).is_ok() }
+    if c.is_ascii() {
+        ASCII_PUNCTUATION >> c as u32 & 1 == 1
+    } else {
+        PUNCTUATION_SET.binary_search(&c).is_ok()
+    }
 }
 
 #[derive(Default)]
@@ -220,7 +246,10 @@ mod tests {
         let q = quality("The cat, the dog; café שלום 42 … • 😀!");
         // The cat , the dog ; café שלום 42 … • 😀 !
         assert_eq!((q.n_words, q.n_nonsymbol_words, q.n_stop_words), (13, 9, 1));
-        assert_eq!(q.avg_word_len, f64::from(3 + 3 + 3 + 3 + 4 + 4 + 2 + 1 + 1) / 9.0);
+        assert_eq!(
+            q.avg_word_len,
+            f64::from(3 + 3 + 3 + 3 + 4 + 4 + 2 + 1 + 1) / 9.0
+        );
         assert_eq!(q.alpha_word_ratio, 6.0 / 13.0);
         // A combining mark is a code point of its word, and no letter.
         assert_eq!(quality("cafe\u{301}").avg_word_len, 5.0);
@@ -231,9 +260,15 @@ mod tests {
     fn stop_words_are_whole_words() {
         for text in ["the", "be", "to", "of", "and", "that", "have", "with"] {
             assert_eq!(gopher_quality(text, &[text]).n_stop_words, 1, "{text}");
-            assert_eq!(gopher_quality(&format!("{text}…………"), &[text]).n_stop_words, 1, "{text}");
+            assert_eq!(
+                gopher_quality(&format!("{text}…………"), &[text]).n_stop_words,
+                1,
+                "{text}"
+            );
         }
-        for word in ["The", "th", "thee", "be\0", "be\0\0", "thatthat", "withe", "\0", ""] {
+        for word in [
+            "The", "th", "thee", "be\0", "be\0\0", "thatthat", "withe", "\0", "",
+        ] {
             assert_eq!(gopher_quality("", &[word]).n_stop_words, 0, "{word:?}");
             assert_eq!(gopher_quality(word, &[word]).n_stop_words, 0, "{word:?}");
         }
@@ -244,15 +279,24 @@ mod tests {
         // one ...... two # # three
         let words = ["one", "......", "two", "##", "three…"];
         let q = gopher_quality("one ...... two ## three….. ...", &words);
-        assert_eq!((q.hash_word_ratio, q.ellipsis_word_ratio), (2.0 / 5.0, 4.0 / 5.0));
-        assert_eq!(gopher_quality(".... ..", &["...."]).ellipsis_word_ratio, 1.0);
+        assert_eq!(
+            (q.hash_word_ratio, q.ellipsis_word_ratio),
+            (2.0 / 5.0, 4.0 / 5.0)
+        );
+        assert_eq!(
+            gopher_quality(".... ..", &["...."]).ellipsis_word_ratio,
+            1.0
+        );
     }
 
     #[test]
     fn lines_are_those_of_splitlines() {
         let q = quality(" \u{a0}• a\r\n- b...\u{2028}* c… \u{b}\nd..");
         // "•", "-", "*", "", "d..": the blank line between \v and \n counts.
-        assert_eq!((q.bullet_line_ratio, q.ellipsis_line_ratio), (2.0 / 5.0, 2.0 / 5.0));
+        assert_eq!(
+            (q.bullet_line_ratio, q.ellipsis_line_ratio),
+            (2.0 / 5.0, 2.0 / 5.0)
+        );
     }
 
     #[test]

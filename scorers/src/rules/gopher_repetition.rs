@@ -1,17 +1,19 @@
 //! The values behind Gopher's repetition rules (Rae et al. 2021, arXiv:2112.11446, table A1).
 //!
-//! They are computed as in datatrove 0.10: fractions of the code points of the whole text; a duplicate is the second and
-//! every later occurrence; the most frequent n-gram (the first seen of equals) counts even if it occurs once; the scan for
-//! duplicate n-grams joins words without a separator and jumps n words on a hit. The values named `v1` are those of
-//! datatrove 0.2, where lines were `str.splitlines()`. Departs in two points: the words are those of [`crate::words`], not
-//! always spaCy's, and the empty text gives 0 where datatrove raises `ZeroDivisionError`.
+//! They are computed as in datatrove 0.10: fractions of the code points of the whole text; a
+//! duplicate is the second and every later occurrence; the most frequent n-gram (the first seen of
+//! equals) counts even if it occurs once; the scan for duplicate n-grams joins words without a
+//! separator and jumps n words on a hit. The values named `v1` are those of datatrove 0.2, where
+//! lines were `str.splitlines()`. Departs in two points: the words are those of [`crate::words`],
+//! not always spaCy's, and the empty text gives 0 where datatrove raises `ZeroDivisionError`.
 //!
-//! No n-gram is ever built. The sum Σ digit\[k\]·BASEᵏ of a stretch of the joined words is a difference of two prefix sums,
-//! and divided by the BASE power of its start it is a hash that does not depend on where words are cut (Karp and Rabin 1987,
-//! but modulo 2⁶⁴). For each n a table of bytes first tells which n-grams share a slot with another; only those, a third of
-//! technical prose, are looked up by their 64-bit hash. Modulo 2⁶⁴ any two Thue–Morse strings of a kilobyte are equal
-//! (Pachocki and Radoszewski 2013), so n-grams beyond `LONG_CHARS` are hashed by xxh3 instead.
-//! Cost: linear; for each of the nine n two passes over 16 bytes a word.
+//! No n-gram is ever built. The sum Σ digit\[k\]·BASEᵏ of a stretch of the joined words is a
+//! difference of two prefix sums, and divided by the BASE power of its start it is a hash that does
+//! not depend on where words are cut (Karp and Rabin 1987, but modulo 2⁶⁴). For each n a table of
+//! bytes first tells which n-grams share a slot with another; only those, a third of technical
+//! prose, are looked up by their 64-bit hash. Modulo 2⁶⁴ any two Thue–Morse strings of a kilobyte
+//! are equal (Pachocki and Radoszewski 2013), so n-grams beyond `LONG_CHARS` are hashed by xxh3
+//! instead. Cost: linear; for each of the nine n two passes over 16 bytes a word.
 
 use memchr::{memchr_iter, memmem};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -19,7 +21,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::hash_index::{HIGH_BITS, HashIndex, HashSet, ONES, first_block, keep, mix};
 use crate::python::{self, lines};
 
-/// What Gopher's repetition rules look at. All are fractions in \[0, 1\], but for n-grams that overlap themselves.
+/// What Gopher's repetition rules look at. All are fractions in \[0, 1\], but for n-grams that
+/// overlap themselves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GopherRepetition {
     /// Share of paragraphs (split at two or more line feeds) that repeat an earlier one.
@@ -30,7 +33,8 @@ pub struct GopherRepetition {
     pub dup_line_frac: f64,
     /// Share of characters in such lines.
     pub dup_line_char_frac: f64,
-    /// `dup_line_frac` as in datatrove before 2024-04-26: over `str.splitlines()`, blank lines included.
+    /// `dup_line_frac` as in datatrove before 2024-04-26: over `str.splitlines()`, blank lines
+    /// included.
     pub v1_dup_line_frac: f64,
     /// Share of characters in such lines.
     pub v1_dup_line_char_frac: f64,
@@ -58,15 +62,28 @@ pub struct RepetitionScratch {
     seen: HashSet,
 }
 
-/// The values of `text`, of which `words` are the words. Fastest if these are slices of it; both are less than 4 GiB.
-pub fn gopher_repetition(text: &str, words: &[&str], scratch: &mut RepetitionScratch) -> GopherRepetition {
+/// The values of `text`, of which `words` are the words. Fastest if these are slices of it; both
+/// are less than 4 GiB.
+pub fn gopher_repetition(
+    text: &str,
+    words: &[&str],
+    scratch: &mut RepetitionScratch,
+) -> GopherRepetition {
     let text_chars = text.chars().count();
     let share = |chars: usize| {
-        if text_chars == 0 { 0.0 } else { chars as f64 / text_chars as f64 }
+        if text_chars == 0 {
+            0.0
+        } else {
+            chars as f64 / text_chars as f64
+        }
     };
     let paragraphs = paragraph_duplicates(text, &mut scratch.seen);
     let (lines, v1_lines) = line_duplicates(text, &mut scratch.seen);
-    let join = if scratch.joined.start(text, words, Join::Nothing) { Join::Spaces } else { Join::Nothing };
+    let join = if scratch.joined.start(text, words, Join::Nothing) {
+        Join::Spaces
+    } else {
+        Join::Nothing
+    };
     if join == Join::Spaces {
         scratch.joined.start(text, words, join);
     }
@@ -108,7 +125,11 @@ impl Duplicates {
     }
 
     fn share_of_pieces(&self) -> f64 {
-        if self.of == 0 { 0.0 } else { self.pieces as f64 / self.of as f64 }
+        if self.of == 0 {
+            0.0
+        } else {
+            self.pieces as f64 / self.of as f64
+        }
     }
 }
 
@@ -153,7 +174,9 @@ fn line_duplicates(text: &str, seen: &mut HashSet) -> (Duplicates, Duplicates) {
         python::splitlines(text).for_each(|line| v1_found.add(line, seen));
         v1_found
     };
-    found.add_empty(usize::from(text.starts_with('\n')) + usize::from(text.is_empty() || text.ends_with('\n')));
+    found.add_empty(
+        usize::from(text.starts_with('\n')) + usize::from(text.is_empty() || text.ends_with('\n')),
+    );
     (found, v1_found)
 }
 
@@ -175,7 +198,10 @@ const POWERS: [(u64, u64); 9] = {
     let mut powers = [(1, 1); 9];
     let mut k = 1;
     while k < 9 {
-        powers[k] = (BASE.wrapping_mul(powers[k - 1].0), inverse.wrapping_mul(powers[k - 1].1));
+        powers[k] = (
+            BASE.wrapping_mul(powers[k - 1].0),
+            inverse.wrapping_mul(powers[k - 1].1),
+        );
         k += 1;
     }
     powers
@@ -194,7 +220,8 @@ fn polynomial(block: u64) -> u64 {
 struct Prefix {
     /// Σ digits\[k\]·BASEᵏ.
     sum: u64,
-    /// One divided by the next power of `BASE`, times a constant that makes the high bits depend on all.
+    /// One divided by the next power of `BASE`, times a constant that makes the high bits depend on
+    /// all.
     factor: u64,
 }
 
@@ -229,7 +256,10 @@ impl Stream {
         let (power, inverse) = POWERS[len_bytes];
         // A digit is never 0, so that NULs count.
         let digits = polynomial(keep(block + ONES, len_bytes));
-        self.prefix.sum = self.prefix.sum.wrapping_add(digits.wrapping_mul(self.power));
+        self.prefix.sum = self
+            .prefix
+            .sum
+            .wrapping_add(digits.wrapping_mul(self.power));
         self.prefix.factor = self.prefix.factor.wrapping_mul(inverse);
         self.power = self.power.wrapping_mul(power);
         let block = keep(block, len_bytes);
@@ -255,8 +285,16 @@ struct Joined {
 impl Joined {
     /// Replaces the words and says whether one has a space in it.
     fn start(&mut self, text: &str, words: &[&str], join: Join) -> bool {
-        let prefix = Prefix { sum: 0, factor: 0x9e37_79b9_7f4a_7c15 };
-        let mut stream = Stream { prefix, power: 1, chars: 0, spaces: 0 };
+        let prefix = Prefix {
+            sum: 0,
+            factor: 0x9e37_79b9_7f4a_7c15,
+        };
+        let mut stream = Stream {
+            prefix,
+            power: 1,
+            chars: 0,
+            spaces: 0,
+        };
         self.prefixes.resize(words.len() + 1, prefix);
         self.chars.resize(words.len() + 1, 0);
         for ((word, prefix), chars) in words.iter().zip(&mut self.prefixes).zip(&mut self.chars) {
@@ -294,7 +332,10 @@ impl Joined {
     #[inline]
     fn slots(&self, n: usize, slots_log2: u32) -> impl Iterator<Item = u32> {
         let ends = self.prefixes.get(n..).unwrap_or_default();
-        self.prefixes.iter().zip(ends).map(move |(start, end)| (start.hash_to(end) >> (64 - slots_log2)) as u32)
+        self.prefixes
+            .iter()
+            .zip(ends)
+            .map(move |(start, end)| (start.hash_to(end) >> (64 - slots_log2)) as u32)
     }
 }
 
@@ -318,22 +359,33 @@ impl RepetitionScratch {
             *count += 1;
             most = most.max(*count);
         }
-        // No n-gram occurs more often than there are in its slot. There may be others, too, so the first try aims lower.
+        // No n-gram occurs more often than there are in its slot. There may be others, too, so the
+        // first try aims lower.
         let mut least = most - most / 4;
         loop {
             let (count, first) = self.top_candidate(words, n, join, least.max(2));
             if count >= least || least <= 2 {
-                let chars = self.joined.chars_between(first as usize, first as usize + n) as usize;
-                return count as usize * if join == Join::Spaces { chars - 1 } else { chars + n - 1 };
+                let chars = self
+                    .joined
+                    .chars_between(first as usize, first as usize + n)
+                    as usize;
+                return count as usize
+                    * if join == Join::Spaces {
+                        chars - 1
+                    } else {
+                        chars + n - 1
+                    };
             }
             least = count;
         }
     }
 
-    /// How often the most frequent n-gram occurs of those with at least `least` in their slots, and its first word. It is the
-    /// first of equals, and the text's first if none is repeated.
+    /// How often the most frequent n-gram occurs of those with at least `least` in their slots, and
+    /// its first word. It is the first of equals, and the text's first if none is repeated.
     fn top_candidate(&mut self, words: &[&str], n: usize, join: Join, least: u32) -> (u32, u32) {
-        let candidates = choose(&self.slots, &mut self.candidates, |slot| self.counts[slot] >= least);
+        let candidates = choose(&self.slots, &mut self.candidates, |slot| {
+            self.counts[slot] >= least
+        });
         self.index.start(candidates.len());
         self.occurrences.clear();
         for &first in candidates {
@@ -350,18 +402,26 @@ impl RepetitionScratch {
             self.occurrences[id as usize].0 += 1;
         }
         debug_assert_eq!(self.index.len() as usize, self.occurrences.len());
-        self.occurrences.iter().fold((1, 0), |top, &next| if next.0 > top.0 { next } else { top })
+        self.occurrences
+            .iter()
+            .fold((1, 0), |top, &next| if next.0 > top.0 { next } else { top })
     }
 
     /// Characters of n-grams that repeat an earlier one, their words joined by nothing.
     fn dup_n_gram_chars(&mut self, words: &[&str], n: usize) -> usize {
         self.mark_slots((words.len() + 1).saturating_sub(n), n);
-        let candidates = choose(&self.slots, &mut self.candidates, |slot| self.marks[slot] > 1);
+        let candidates = choose(&self.slots, &mut self.candidates, |slot| {
+            self.marks[slot] > 1
+        });
         self.seen.start(candidates.len());
         let (mut next, mut chars) = (0, 0);
         for &first in candidates {
             let (first, end) = (first as usize, first as usize + n);
-            if first >= next && !self.seen.insert(self.joined.hash(words, first, end, Join::Nothing)) {
+            if first >= next
+                && !self
+                    .seen
+                    .insert(self.joined.hash(words, first, end, Join::Nothing))
+            {
                 next = end;
                 chars += self.joined.chars_between(first, end) as usize;
             }
@@ -370,7 +430,8 @@ impl RepetitionScratch {
     }
 
     fn mark_slots(&mut self, n_grams: usize, n: usize) {
-        // More would not stay in a core's cache: on texts above 300 kB no limit costs a fifth of the speed.
+        // More would not stay in a core's cache: on texts above 300 kB no limit costs a fifth of
+        // the speed.
         let slots_log2 = (n_grams * 8).next_power_of_two().ilog2().clamp(6, 20);
         self.marks.clear();
         self.marks.resize(1 << slots_log2, 0);
@@ -385,7 +446,11 @@ impl RepetitionScratch {
 
 /// The places of the slots that are wanted, in memory that it keeps.
 #[inline]
-fn choose<'a>(slots: &[u32], chosen: &'a mut Vec<u32>, is_wanted: impl Fn(usize) -> bool) -> &'a [u32] {
+fn choose<'a>(
+    slots: &[u32],
+    chosen: &'a mut Vec<u32>,
+    is_wanted: impl Fn(usize) -> bool,
+) -> &'a [u32] {
     chosen.resize(chosen.len().max(slots.len()), 0);
     let mut kept = 0;
     for (at, &slot) in (0..).zip(slots) {
@@ -422,9 +487,14 @@ mod tests {
     fn top_reference(words: &[&str], n: usize) -> usize {
         let mut counts: HashMap<String, usize> = HashMap::new();
         let grams: Vec<String> = words.windows(n).map(|gram| gram.join(" ")).collect();
-        grams.iter().for_each(|gram| *counts.entry(gram.clone()).or_default() += 1);
+        grams
+            .iter()
+            .for_each(|gram| *counts.entry(gram.clone()).or_default() += 1);
         let top = counts.values().max().copied().unwrap_or(0);
-        grams.iter().find(|&gram| counts[gram] == top).map_or(0, |gram| gram.chars().count() * top)
+        grams
+            .iter()
+            .find(|&gram| counts[gram] == top)
+            .map_or(0, |gram| gram.chars().count() * top)
     }
 
     fn dup_reference(words: &[&str], n: usize) -> usize {
@@ -444,12 +514,28 @@ mod tests {
 
     #[test]
     fn n_grams_agree_with_strings() {
-        let vocabulary =
-            ["a", "b", "ab", "ba", "é", "e\u{301}", "שלום", "😀", "\0", "\0a", "cde", "abcdefghij", " \u{301}", "a b"];
+        let vocabulary = [
+            "a",
+            "b",
+            "ab",
+            "ba",
+            "é",
+            "e\u{301}",
+            "שלום",
+            "😀",
+            "\0",
+            "\0a",
+            "cde",
+            "abcdefghij",
+            " \u{301}",
+            "a b",
+        ];
         let mut scratch = RepetitionScratch::default();
         let mut state = 3u64;
         let mut next = |n: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
         for _ in 0..5_000 {
@@ -458,7 +544,11 @@ mod tests {
             let text = words.join("  ") + "\n";
             let chars = text.chars().count() as f64;
             let got = gopher_repetition(&text, &words, &mut scratch);
-            assert_eq!(got.top_n_gram, [2, 3, 4].map(|n| top_reference(&words, n) as f64 / chars), "{words:?}");
+            assert_eq!(
+                got.top_n_gram,
+                [2, 3, 4].map(|n| top_reference(&words, n) as f64 / chars),
+                "{words:?}"
+            );
             assert_eq!(
                 got.dup_n_gram,
                 [5, 6, 7, 8, 9, 10].map(|n| dup_reference(&words, n) as f64 / chars),
@@ -469,29 +559,56 @@ mod tests {
 
     #[test]
     fn words_may_be_slices_of_the_text() {
-        // The last one is within a block of the end; one is longer than a block; one has a space in it.
+        // The last one is within a block of the end; one is longer than a block; one has a space in
+        // it.
         let text = "aé b cc \u{5e9}\u{5e9} incomprehensibilities b cc é  x";
-        let cuts =
-            [(0, 3), (4, 5), (6, 8), (9, 13), (14, 35), (36, 37), (38, 40), (41, 45), (4, 8), (36, 40), (45, 46)];
+        let cuts = [
+            (0, 3),
+            (4, 5),
+            (6, 8),
+            (9, 13),
+            (14, 35),
+            (36, 37),
+            (38, 40),
+            (41, 45),
+            (4, 8),
+            (36, 40),
+            (45, 46),
+        ];
         let slices: Vec<&str> = cuts.iter().map(|&(from, to)| &text[from..to]).collect();
         let copies: Vec<String> = slices.iter().map(|word| word.to_string()).collect();
         let copies: Vec<&str> = copies.iter().map(String::as_str).collect();
         let mut scratch = RepetitionScratch::default();
         for n in 0..=slices.len() {
             let expected = gopher_repetition(text, &copies[..n], &mut scratch);
-            assert_eq!(gopher_repetition(text, &slices[..n], &mut scratch), expected, "{n} words");
+            assert_eq!(
+                gopher_repetition(text, &slices[..n], &mut scratch),
+                expected,
+                "{n} words"
+            );
         }
     }
 
     #[test]
     fn thue_morse_strings_differ() {
         let thue_morse = |other: bool| -> String {
-            (0..1u32 << 11).map(|i| if (i.count_ones() % 2 == 1) == other { 'a' } else { 'b' }).collect()
+            (0..1u32 << 11)
+                .map(|i| {
+                    if (i.count_ones() % 2 == 1) == other {
+                        'a'
+                    } else {
+                        'b'
+                    }
+                })
+                .collect()
         };
         let text = format!("{} 1 2 3 4 {} 1 2 3 4", thue_morse(false), thue_morse(true));
         let r = repetition(&text);
         assert_eq!(r.dup_n_gram, [0.0; 6]);
-        assert_eq!(r.top_n_gram, [3, 5, 7].map(|chars| f64::from(2 * chars) / text.len() as f64));
+        assert_eq!(
+            r.top_n_gram,
+            [3, 5, 7].map(|chars| f64::from(2 * chars) / text.len() as f64)
+        );
     }
 
     #[test]
@@ -514,12 +631,19 @@ mod tests {
     #[test]
     fn the_first_and_last_line_feed_make_empty_lines() {
         let r = repetition("\na\r\nb\n\n\na\r\n");
-        // Lines "", "a\r", "b", "a\r", "": two of five repeat one, the empty one with no characters.
-        assert_eq!((r.dup_line_frac, r.dup_line_char_frac), (2.0 / 5.0, 2.0 / 11.0));
+        // Lines "", "a\r", "b", "a\r", "": two of five repeat one, the empty one with no
+        // characters.
+        assert_eq!(
+            (r.dup_line_frac, r.dup_line_char_frac),
+            (2.0 / 5.0, 2.0 / 11.0)
+        );
         // Paragraphs of the stripped text: "a\r\nb" and "a".
         assert_eq!((r.dup_para_frac, r.dup_para_char_frac), (0.0, 0.0));
         let r = repetition("ש\n\n ש\n\n\nש\n\nש");
-        assert_eq!((r.dup_para_frac, r.dup_para_char_frac), (2.0 / 4.0, 2.0 / 12.0));
+        assert_eq!(
+            (r.dup_para_frac, r.dup_para_char_frac),
+            (2.0 / 4.0, 2.0 / 12.0)
+        );
     }
 
     #[test]
@@ -547,6 +671,9 @@ mod tests {
     fn one_line_of_a_megabyte() {
         assert_eq!(repetition(&"x".repeat(1 << 20)).dup_line_frac, 0.0);
         let r = repetition(&"ab ".repeat(350_000));
-        assert!((r.dup_n_gram[0] - 2.0 / 3.0).abs() < 1e-4 && (r.top_n_gram[0] - 5.0 / 3.0).abs() < 1e-4);
+        assert!(
+            (r.dup_n_gram[0] - 2.0 / 3.0).abs() < 1e-4
+                && (r.top_n_gram[0] - 5.0 / 3.0).abs() < 1e-4
+        );
     }
 }

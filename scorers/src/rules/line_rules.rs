@@ -1,21 +1,24 @@
-//! RefinedWeb's line-wise corrections (Penedo et al. 2023, arXiv:2306.01116, appendix G.2), and how many words they cost.
+//! RefinedWeb's line-wise corrections (Penedo et al. 2023, arXiv:2306.01116, appendix G.2), and how
+//! many words they cost.
 //!
-//! The paper lists what goes, not how it is found; this is what DCLM-Baseline ran (Li et al. 2024, arXiv:2406.11794;
-//! `dclm_baseline_refinedweb.yaml` and `baselines/mappers/modifiers.py` of <https://github.com/mlfoundations/dclm>), step by
-//! step over the lines between line feeds:
+//! The paper lists what goes, not how it is found; this is what DCLM-Baseline ran (Li et al. 2024,
+//! arXiv:2406.11794; `dclm_baseline_refinedweb.yaml` and `baselines/mappers/modifiers.py` of
+//! <https://github.com/mlfoundations/dclm>), step by step over the lines between line feeds:
 //!
 //! 1. lines in which more than half of the characters are capitals,
 //! 2. lines of digits only,
 //! 3. counters such as `3 likes`,
 //! 4. lines of one word (empty lines stay),
-//! 5. in lines of at most ten words `items in cart`, `read more` with any three characters at the line's end (the dots of
-//!    `Read more...` are not escaped), and `Sign-in` at its start: only the phrase and one space go, and the line if no more
-//!    than white space is left of it. `i`, `s` match `İ`, `ı`, `ſ` too, as in Python's `re.IGNORECASE`.
+//! 5. in lines of at most ten words `items in cart`, `read more` with any three characters at the
+//!    line's end (the dots of `Read more...` are not escaped), and `Sign-in` at its start: only the
+//!    phrase and one space go, and the line if no more than white space is left of it. `i`, `s`
+//!    match `İ`, `ı`, `ſ` too, as in Python's `re.IGNORECASE`.
 //!
-//! After each step but the fourth the text is stripped: a line is judged as the steps before left it, which matters for the
-//! first and the last. Words are what DCLM counts: pieces between ASCII white space or NUL that start with a letter or digit.
-//! DCLM drops a document above 0.05 of words removed. Its other modifiers (URLs, runs of line feeds) are not done here.
-//! Departs in one point: a text without words has a ratio of 1, where DCLM drops it without one.
+//! After each step but the fourth the text is stripped: a line is judged as the steps before left
+//! it, which matters for the first and the last. Words are what DCLM counts: pieces between ASCII
+//! white space or NUL that start with a letter or digit. DCLM drops a document above 0.05 of words
+//! removed. Its other modifiers (URLs, runs of line feeds) are not done here. Departs in one point:
+//! a text without words has a ratio of 1, where DCLM drops it without one.
 //!
 //! Cost: linear, about six passes over the text.
 
@@ -35,7 +38,8 @@ pub struct LineSettings {
     pub max_numeric_ratio: f64,
     /// Whether counters go.
     pub counters: bool,
-    /// A line that is not empty goes if it has fewer words than this, which white space separates; 0 keeps all.
+    /// A line that is not empty goes if it has fewer words than this, which white space separates;
+    /// 0 keeps all.
     pub min_words: u32,
     /// Navigation is looked for in lines of at most so many words; [`None`] looks for none.
     pub max_navigation_words: Option<u32>,
@@ -70,7 +74,8 @@ pub struct LineRules {
     pub n_one_word: u32,
     /// Lines that lost a phrase of navigation, or went for it.
     pub n_navigation: u32,
-    /// Words removed, of all words, in \[0, 1\] but for odd cases: stripping or cutting can make a word where none was.
+    /// Words removed, of all words, in \[0, 1\] but for odd cases: stripping or cutting can make a
+    /// word where none was.
     pub removed_word_ratio: f64,
 }
 
@@ -81,27 +86,39 @@ const ONE_WORD: &str = "lines.one_word";
 const NAVIGATION: &str = "lines.navigation";
 const WHITE_SPACE: &str = "lines.white_space";
 
-/// The values of `text`. With `edits`, what makes `text` the lines that are left is appended there, with the reasons
-/// `lines.upper_case`, `lines.numeric`, `lines.counter`, `lines.one_word`, `lines.navigation` and `lines.white_space`.
+/// The values of `text`. With `edits`, what makes `text` the lines that are left is appended there,
+/// with the reasons `lines.upper_case`, `lines.numeric`, `lines.counter`, `lines.one_word`,
+/// `lines.navigation` and `lines.white_space`.
 pub fn line_rules(text: &str, settings: &LineSettings, edits: Option<&mut Vec<Edit>>) -> LineRules {
     let mut page = Page::new(text);
     let n_lines = page.lines.len() as u32;
-    page.drop_lines(UPPER_CASE, |line| share(line, u8::is_ascii_uppercase, is_upper) > settings.max_upper_case_ratio);
+    page.drop_lines(UPPER_CASE, |line| {
+        share(line, u8::is_ascii_uppercase, is_upper) > settings.max_upper_case_ratio
+    });
     page.strip();
-    page.drop_lines(NUMERIC, |line| share(line, u8::is_ascii_digit, is_digit) > settings.max_numeric_ratio);
+    page.drop_lines(NUMERIC, |line| {
+        share(line, u8::is_ascii_digit, is_digit) > settings.max_numeric_ratio
+    });
     page.strip();
     if settings.counters {
         page.drop_lines(COUNTER, is_counter);
         page.strip();
     }
-    page.drop_lines(ONE_WORD, |line| !line.is_empty() && has_fewer_words(line, settings.min_words));
+    page.drop_lines(ONE_WORD, |line| {
+        !line.is_empty() && has_fewer_words(line, settings.min_words)
+    });
     if let Some(max_words) = settings.max_navigation_words {
         for phrase in &NAVIGATION_PHRASES {
             page.cut(phrase, max_words);
             page.strip();
         }
     }
-    let count = |reason| page.dropped.iter().filter(|dropped| dropped.2 == reason).count() as u32;
+    let count = |reason| {
+        page.dropped
+            .iter()
+            .filter(|dropped| dropped.2 == reason)
+            .count() as u32
+    };
     let values = LineRules {
         n_lines,
         n_lines_kept: page.lines.len() as u32,
@@ -109,7 +126,12 @@ pub fn line_rules(text: &str, settings: &LineSettings, edits: Option<&mut Vec<Ed
         n_numeric: count(NUMERIC),
         n_counter: count(COUNTER),
         n_one_word: count(ONE_WORD),
-        n_navigation: count(NAVIGATION) + page.lines.iter().filter(|line| !line.cuts.is_empty()).count() as u32,
+        n_navigation: count(NAVIGATION)
+            + page
+                .lines
+                .iter()
+                .filter(|line| !line.cuts.is_empty())
+                .count() as u32,
         removed_word_ratio: page.removed_word_ratio(),
     };
     if let Some(edits) = edits {
@@ -142,7 +164,10 @@ impl Line {
             let next = self.cuts.partition_point(|cut| cut.1 <= at);
             self.cuts.get(next).is_none_or(|cut| at < cut.0)
         };
-        text[self.start..self.end].char_indices().map(|(i, c)| (self.start + i, c)).filter(is_left)
+        text[self.start..self.end]
+            .char_indices()
+            .map(|(i, c)| (self.start + i, c))
+            .filter(is_left)
     }
 }
 
@@ -158,10 +183,19 @@ impl<'a> Page<'a> {
         let mut lines = Vec::new();
         let mut start = 0;
         for end in memchr_iter(b'\n', text.as_bytes()).chain([text.len()]) {
-            lines.push(Line { span: (start, end), start, end, cuts: Vec::new() });
+            lines.push(Line {
+                span: (start, end),
+                start,
+                end,
+                cuts: Vec::new(),
+            });
             start = end + 1;
         }
-        Page { text, lines, dropped: Vec::new() }
+        Page {
+            text,
+            lines,
+            dropped: Vec::new(),
+        }
     }
 
     /// Drops lines for a reason; only before anything is cut out.
@@ -170,7 +204,11 @@ impl<'a> Page<'a> {
             let rest = &self.text[line.start..line.end];
             let drops = is_dropped(rest);
             if drops {
-                let reason = if rest.chars().all(is_space) { WHITE_SPACE } else { reason };
+                let reason = if rest.chars().all(is_space) {
+                    WHITE_SPACE
+                } else {
+                    reason
+                };
                 self.dropped.push((line.span.0, line.span.1, reason));
             }
             !drops
@@ -194,13 +232,20 @@ impl<'a> Page<'a> {
             for (from, to) in (phrase.find)(&chars) {
                 // What was cut before lies between the characters, but is not cut again.
                 for run in chars[from..to].chunk_by(|a, b| a.0 + a.1.len_utf8() == b.0) {
-                    line.cuts.push((run[0].0, run[0].0 + run.iter().map(|(_, c)| c.len_utf8()).sum::<usize>()));
+                    line.cuts.push((
+                        run[0].0,
+                        run[0].0 + run.iter().map(|(_, c)| c.len_utf8()).sum::<usize>(),
+                    ));
                 }
             }
             line.cuts.sort_unstable();
             let is_left = chars.is_empty() || line.chars(self.text).any(|(_, c)| !is_space(c));
             if !is_left {
-                let reason = if line.cuts.is_empty() { WHITE_SPACE } else { NAVIGATION };
+                let reason = if line.cuts.is_empty() {
+                    WHITE_SPACE
+                } else {
+                    NAVIGATION
+                };
                 self.dropped.push((line.span.0, line.span.1, reason));
             }
             is_left
@@ -211,7 +256,12 @@ impl<'a> Page<'a> {
     fn strip(&mut self) {
         let text = self.text;
         let is_blank = |line: &Line| line.chars(text).all(|(_, c)| is_space(c));
-        let blank_after = self.lines.iter().rev().take_while(|line| is_blank(line)).count();
+        let blank_after = self
+            .lines
+            .iter()
+            .rev()
+            .take_while(|line| is_blank(line))
+            .count();
         self.lines.truncate(self.lines.len() - blank_after);
         let blank_before = self.lines.iter().take_while(|line| is_blank(line)).count();
         self.lines.drain(..blank_before);
@@ -230,13 +280,26 @@ impl<'a> Page<'a> {
         if before == 0 {
             return 1.0;
         }
-        let dropped: u32 = self.dropped.iter().map(|&(start, end, _)| count_words(&self.text[start..end])).sum();
-        let is_changed = |line: &&Line| (line.start, line.end) != line.span || !line.cuts.is_empty();
+        let dropped: u32 = self
+            .dropped
+            .iter()
+            .map(|&(start, end, _)| count_words(&self.text[start..end]))
+            .sum();
+        let is_changed =
+            |line: &&Line| (line.start, line.end) != line.span || !line.cuts.is_empty();
         let removed = |line: &Line| {
             let rest: String = line.chars(self.text).map(|(_, c)| c).collect();
-            f64::from(count_words(&self.text[line.span.0..line.span.1])) - f64::from(count_words(&rest))
+            f64::from(count_words(&self.text[line.span.0..line.span.1]))
+                - f64::from(count_words(&rest))
         };
-        (f64::from(dropped) + self.lines.iter().filter(is_changed).map(removed).sum::<f64>()) / f64::from(before)
+        (f64::from(dropped)
+            + self
+                .lines
+                .iter()
+                .filter(is_changed)
+                .map(removed)
+                .sum::<f64>())
+            / f64::from(before)
     }
 
     fn write(mut self, edits: &mut Vec<Edit>) {
@@ -244,10 +307,17 @@ impl<'a> Page<'a> {
         let first = self.lines.first().map_or(text_len_bytes, |line| line.start);
         let last = self.lines.last().map_or(text_len_bytes, |line| line.end);
         // A line goes with its line feed; the one before the last line that goes is cropped.
-        let mut spans: Vec<_> =
-            self.dropped.iter().map(|&(s, e, reason)| (s, (e + 1).min(text_len_bytes), reason)).collect();
+        let mut spans: Vec<_> = self
+            .dropped
+            .iter()
+            .map(|&(s, e, reason)| (s, (e + 1).min(text_len_bytes), reason))
+            .collect();
         for line in &mut self.lines {
-            spans.extend(line.cuts.drain(..).map(|(start, end)| (start, end, NAVIGATION)));
+            spans.extend(
+                line.cuts
+                    .drain(..)
+                    .map(|(start, end)| (start, end, NAVIGATION)),
+            );
         }
         spans.sort_unstable();
         let mut editor = Editor::new(edits);
@@ -262,11 +332,21 @@ impl<'a> Page<'a> {
 #[inline]
 fn share(line: &str, is_ascii: impl Fn(&u8) -> bool, is: impl Fn(char) -> bool) -> f64 {
     let (found, chars) = if line.is_ascii() {
-        (line.as_bytes().iter().filter(|byte| is_ascii(byte)).count(), line.len())
+        (
+            line.as_bytes().iter().filter(|byte| is_ascii(byte)).count(),
+            line.len(),
+        )
     } else {
-        (line.chars().filter(|&c| is(c)).count(), line.chars().count())
+        (
+            line.chars().filter(|&c| is(c)).count(),
+            line.chars().count(),
+        )
     };
-    if chars == 0 { 0.0 } else { found as f64 / chars as f64 }
+    if chars == 0 {
+        0.0
+    } else {
+        found as f64 / chars as f64
+    }
 }
 
 /// Pieces between what fastText takes for white space that start with a letter or digit.
@@ -276,11 +356,19 @@ fn count_words(text: &str) -> u32 {
     let bytes = text.as_bytes();
     let first = text.starts_with(is_alphanumeric);
     if text.is_ascii() {
-        let starts = bytes.windows(2).map(|pair| u32::from(is_space(pair[0]) & pair[1].is_ascii_alphanumeric()));
+        let starts = bytes
+            .windows(2)
+            .map(|pair| u32::from(is_space(pair[0]) & pair[1].is_ascii_alphanumeric()));
         return u32::from(first) + starts.sum::<u32>();
     }
-    let starts = bytes.windows(2).enumerate().filter(|(_, pair)| is_space(pair[0]) && !is_space(pair[1]));
-    u32::from(first) + starts.filter(|(i, _)| text[i + 1..].starts_with(is_alphanumeric)).count() as u32
+    let starts = bytes
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| is_space(pair[0]) && !is_space(pair[1]));
+    u32::from(first)
+        + starts
+            .filter(|(i, _)| text[i + 1..].starts_with(is_alphanumeric))
+            .count() as u32
 }
 
 fn is_alphanumeric(c: char) -> bool {
@@ -305,7 +393,8 @@ const COUNTED: [&str; 12] = [
 
 /// `^\W*\d(?:,|\.|\d)*[kmb]?\s+(?:likes|shares|…)\W*$`, in any case.
 fn is_counter(line: &str) -> bool {
-    // No two parts that follow each other can start with the same character, so that there is nothing to try again.
+    // No two parts that follow each other can start with the same character, so that there is
+    // nothing to try again.
     let line = line.trim_start_matches(|c| !python::is_word_char(c));
     if !line.starts_with(is_decimal) {
         return false;
@@ -328,11 +417,22 @@ struct Phrase {
 
 const NAVIGATION_PHRASES: [Phrase; 3] = [
     Phrase {
-        may_be_in: |line| may_have(line.as_bytes(), &[(0, b'c'), (1, b'a'), (2, b'r'), (3, b't')]),
+        may_be_in: |line| {
+            may_have(
+                line.as_bytes(),
+                &[(0, b'c'), (1, b'a'), (2, b'r'), (3, b't')],
+            )
+        },
         find: find_items_in_cart,
     },
-    Phrase { may_be_in: |line| line.chars().rev().nth(3).is_some_and(|c| fold(c) == 'e'), find: find_read_more },
-    Phrase { may_be_in: |line| line.chars().next().is_some_and(|c| fold(c) == 's'), find: find_sign_in },
+    Phrase {
+        may_be_in: |line| line.chars().rev().nth(3).is_some_and(|c| fold(c) == 'e'),
+        find: find_read_more,
+    },
+    Phrase {
+        may_be_in: |line| line.chars().next().is_some_and(|c| fold(c) == 's'),
+        find: find_sign_in,
+    },
 ];
 
 /// `\s?items in cart`, all of them.
@@ -343,7 +443,11 @@ fn find_items_in_cart(chars: &[PlacedChar]) -> Vec<Span> {
     while at + ITEMS_IN_CART.len() <= chars.len() {
         if starts_with(&chars[at..], ITEMS_IN_CART) {
             let after_last = found.last().map_or(0, |&(_, to): &Span| to);
-            let from = if at > after_last && is_space(chars[at - 1].1) { at - 1 } else { at };
+            let from = if at > after_last && is_space(chars[at - 1].1) {
+                at - 1
+            } else {
+                at
+            };
             at += ITEMS_IN_CART.len();
             found.push((from, at));
         } else {
@@ -355,20 +459,42 @@ fn find_items_in_cart(chars: &[PlacedChar]) -> Vec<Span> {
 
 /// `\s?read more...$`, in which a dot is any character.
 fn find_read_more(chars: &[PlacedChar]) -> Vec<Span> {
-    let Some(at) = chars.len().checked_sub("read more...".len()) else { return Vec::new() };
-    let from = if at > 0 && is_space(chars[at - 1].1) { at - 1 } else { at };
-    if starts_with(&chars[at..], "read more") { vec![(from, chars.len())] } else { Vec::new() }
+    let Some(at) = chars.len().checked_sub("read more...".len()) else {
+        return Vec::new();
+    };
+    let from = if at > 0 && is_space(chars[at - 1].1) {
+        at - 1
+    } else {
+        at
+    };
+    if starts_with(&chars[at..], "read more") {
+        vec![(from, chars.len())]
+    } else {
+        Vec::new()
+    }
 }
 
 /// `^sign-in\s?`.
 fn find_sign_in(chars: &[PlacedChar]) -> Vec<Span> {
     let to = "sign-in".len();
-    let to = if chars.get(to).is_some_and(|&(_, c)| is_space(c)) { to + 1 } else { to };
-    if starts_with(chars, "sign-in") { vec![(0, to)] } else { Vec::new() }
+    let to = if chars.get(to).is_some_and(|&(_, c)| is_space(c)) {
+        to + 1
+    } else {
+        to
+    };
+    if starts_with(chars, "sign-in") {
+        vec![(0, to)]
+    } else {
+        Vec::new()
+    }
 }
 
 fn starts_with(chars: &[PlacedChar], lower: &str) -> bool {
-    chars.len() >= lower.len() && lower.chars().zip(chars).all(|(letter, &(_, c))| fold(c) == letter)
+    chars.len() >= lower.len()
+        && lower
+            .chars()
+            .zip(chars)
+            .all(|(letter, &(_, c))| fold(c) == letter)
 }
 
 /// What a character is to Python's `re.IGNORECASE` beside ASCII.
@@ -390,13 +516,20 @@ mod tests {
         let mut edits = Vec::new();
         let values = line_rules(text, &LineSettings::default(), Some(&mut edits));
         assert_eq!(line_rules(text, &LineSettings::default(), None), values);
-        (values, apply(text, &edits).expect("edits fit their text").into_owned())
+        (
+            values,
+            apply(text, &edits)
+                .expect("edits fit their text")
+                .into_owned(),
+        )
     }
 
     /// What is left of `line` between two lines that stay; `None` if it goes.
     fn left(line: &str) -> Option<String> {
         let rest = run(&format!("first line\n{line}\nlast line")).1;
-        rest.strip_prefix("first line\n")?.strip_suffix("\nlast line").map(str::to_string)
+        rest.strip_prefix("first line\n")?
+            .strip_suffix("\nlast line")
+            .map(str::to_string)
     }
 
     fn stays(line: &str) -> bool {
@@ -405,13 +538,27 @@ mod tests {
 
     #[test]
     fn nothing_gives_nothing() {
-        let empty = LineRules { n_lines: 1, removed_word_ratio: 1.0, ..LineRules::default() };
+        let empty = LineRules {
+            n_lines: 1,
+            removed_word_ratio: 1.0,
+            ..LineRules::default()
+        };
         assert_eq!(run(""), (empty, String::new()));
         assert_eq!(run(" \t\u{3000}"), (empty, String::new()));
         let (one_word, rest) = run("word");
-        assert_eq!((one_word.n_one_word, one_word.removed_word_ratio, rest.as_str()), (1, 1.0, ""));
+        assert_eq!(
+            (
+                one_word.n_one_word,
+                one_word.removed_word_ratio,
+                rest.as_str()
+            ),
+            (1, 1.0, "")
+        );
         let (kept, rest) = run("two words\n\nand more");
-        assert_eq!((kept.n_lines_kept, kept.removed_word_ratio, rest.as_str()), (3, 0.0, "two words\n\nand more"));
+        assert_eq!(
+            (kept.n_lines_kept, kept.removed_word_ratio, rest.as_str()),
+            (3, 0.0, "two words\n\nand more")
+        );
     }
 
     #[test]
@@ -433,14 +580,26 @@ mod tests {
 
     #[test]
     fn counters() {
-        for line in
-            ["3 likes", "1,234.5K Views", "* 12m  downloads!", "٣\u{a0}followers …", "3 Li\u{212a}es", "5b quotes"]
-        {
+        for line in [
+            "3 likes",
+            "1,234.5K Views",
+            "* 12m  downloads!",
+            "٣\u{a0}followers …",
+            "3 Li\u{212a}es",
+            "5b quotes",
+        ] {
             assert_eq!(run(line).0.n_counter, 1, "{line}");
         }
-        for line in
-            ["likes 3", "3 likes it", "3kk likes", "3 dislikes", "k likes", "a 3 likes", "3 likes_", "3, 4 likes"]
-        {
+        for line in [
+            "likes 3",
+            "3 likes it",
+            "3kk likes",
+            "3 dislikes",
+            "k likes",
+            "a 3 likes",
+            "3 likes_",
+            "3, 4 likes",
+        ] {
             assert_eq!(run(line).0.n_counter, 0, "{line}");
         }
         assert_eq!(run("3likes").0.n_counter, 0);
@@ -448,10 +607,17 @@ mod tests {
 
     #[test]
     fn one_word_goes_and_empty_lines_stay() {
-        assert!(!stays("word") && !stays(" word\t") && !stays("two_words") && stays("two words") && stays("a\u{a0}b"));
+        assert!(
+            !stays("word")
+                && !stays(" word\t")
+                && !stays("two_words")
+                && stays("two words")
+                && stays("a\u{a0}b")
+        );
         assert!(stays("") && !stays(" \t"));
         assert_eq!(run("a b\n \nword\n\nc d").1, "a b\n\nc d");
-        // The line goes after the last time the text was stripped by a line rule; navigation strips it again.
+        // The line goes after the last time the text was stripped by a line rule; navigation strips
+        // it again.
         assert_eq!(run("word\n  a b  \nword").1, "a b");
     }
 
@@ -470,19 +636,33 @@ mod tests {
             ("please Sign-in", Some("please Sign-in")),
             ("a b items in cartread more...", Some("a b")),
             ("1 2 3 4 5 6 7 items in cart", Some("1 2 3 4 5 6 7")),
-            ("1 2 3 4 5 6 7 8 items in cart", Some("1 2 3 4 5 6 7 8 items in cart")),
+            (
+                "1 2 3 4 5 6 7 8 items in cart",
+                Some("1 2 3 4 5 6 7 8 items in cart"),
+            ),
         ] {
             assert_eq!(left(line).as_deref(), rest, "{line}");
         }
-        assert_eq!(run("a b\nc items in cart d\nSign-in read more...").0.n_navigation, 2);
+        assert_eq!(
+            run("a b\nc items in cart d\nSign-in read more...")
+                .0
+                .n_navigation,
+            2
+        );
     }
 
     #[test]
     fn every_edit_has_the_reason_of_its_line() {
-        let text = "\n LOUD LINE\n12\n3 likes\nword\nkept line\nSign-in here\n  \nlast line \n7\n\n";
+        let text =
+            "\n LOUD LINE\n12\n3 likes\nword\nkept line\nSign-in here\n  \nlast line \n7\n\n";
         let mut edits = Vec::new();
         let values = line_rules(text, &LineSettings::default(), Some(&mut edits));
-        let cut = |edit: &Edit| (text[edit.start as usize..edit.end as usize].to_string(), edit.reason);
+        let cut = |edit: &Edit| {
+            (
+                text[edit.start as usize..edit.end as usize].to_string(),
+                edit.reason,
+            )
+        };
         let expected = [
             ("\n", WHITE_SPACE),
             (" LOUD LINE\n", UPPER_CASE),
@@ -495,8 +675,14 @@ mod tests {
             ("7\n", NUMERIC),
             ("\n", WHITE_SPACE),
         ];
-        assert_eq!(edits.iter().map(cut).collect::<Vec<_>>(), expected.map(|(cut, reason)| (cut.to_string(), reason)));
-        assert_eq!(apply(text, &edits).as_deref(), Ok("kept line\nhere\nlast line"));
+        assert_eq!(
+            edits.iter().map(cut).collect::<Vec<_>>(),
+            expected.map(|(cut, reason)| (cut.to_string(), reason))
+        );
+        assert_eq!(
+            apply(text, &edits).as_deref(),
+            Ok("kept line\nhere\nlast line")
+        );
         assert_eq!((values.n_lines, values.n_lines_kept), (12, 3));
         // LOUD LINE 12 3 likes word kept line Sign-in here last line 7
         assert_eq!(values.removed_word_ratio, 8.0 / 13.0);
@@ -504,14 +690,20 @@ mod tests {
 
     #[test]
     fn words_start_with_a_letter_or_digit() {
-        assert_eq!(count_words("a -b (c d) _e 1\0f\u{a0}g é\r\nש 😀 \u{301}a"), 6);
+        assert_eq!(
+            count_words("a -b (c d) _e 1\0f\u{a0}g é\r\nש 😀 \u{301}a"),
+            6
+        );
         assert_eq!(count_words(""), 0);
     }
 
     #[test]
     fn lines_end_at_line_feeds_only() {
         assert!(stays("LOUD\u{2028}and not loud") && stays("two words\r"));
-        assert_eq!(run("two words\r\nword\r\nthree more words\r\n").1, "two words\r\nthree more words");
+        assert_eq!(
+            run("two words\r\nword\r\nthree more words\r\n").1,
+            "two words\r\nthree more words"
+        );
     }
 
     #[test]
@@ -519,9 +711,16 @@ mod tests {
         assert_eq!(run(&"x".repeat(1 << 20)).0.n_one_word, 1);
         assert_eq!(run(&"7".repeat(1 << 20)).0.n_numeric, 1);
         assert_eq!(run(&"a ".repeat(1 << 19)).1.len(), (1 << 20) - 1);
-        let settings = LineSettings { max_navigation_words: Some(u32::MAX), ..LineSettings::default() };
+        let settings = LineSettings {
+            max_navigation_words: Some(u32::MAX),
+            ..LineSettings::default()
+        };
         let mut edits = Vec::new();
-        line_rules(&"items in cart x".repeat(1 << 16), &settings, Some(&mut edits));
+        line_rules(
+            &"items in cart x".repeat(1 << 16),
+            &settings,
+            Some(&mut edits),
+        );
         // One more for the space that is left at the start.
         assert_eq!(edits.len(), (1 << 16) + 1);
     }

@@ -1,4 +1,5 @@
-//! The values behind the rules people name. No threshold stands here: a verdict is made of values elsewhere.
+//! The values behind the rules people name. No threshold stands here: a verdict is made of values
+//! elsewhere.
 //!
 //! | where | what |
 //! |---|---|

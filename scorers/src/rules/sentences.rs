@@ -1,14 +1,16 @@
-//! Sentences as datatrove 0.10 counts them in English: spaCy 3.8's `sentencizer` over the tokens of [`words::spacy`].
+//! Sentences as datatrove 0.10 counts them in English: spaCy 3.8's `sentencizer` over the tokens of
+//! [`words::spacy`].
 //!
-//! A sentence ends after a token that is one of the sentencizer's marks and the marks and punctuation after it. A token of
-//! white space starts a sentence like a word does, so `"a.\n"` is two; a text without tokens is one, as in datatrove.
-//! Cost: one pass over the words.
+//! A sentence ends after a token that is one of the sentencizer's marks and the marks and
+//! punctuation after it. A token of white space starts a sentence like a word does, so `"a.\n"` is
+//! two; a text without tokens is one, as in datatrove. Cost: one pass over the words.
 //!
 //! [`words::spacy`]: crate::words::spacy
 
 use crate::words::spacy::{self, Gap, PUNCT, SENTENCE_END};
 
-/// The number of sentences of `text`, of which `words` are the words that [`spacy::words`] gives: subslices of it.
+/// The number of sentences of `text`, of which `words` are the words that [`spacy::words`] gives:
+/// subslices of it.
 ///
 /// ```
 /// use curate_scorers::{rules::sentences::count_sentences, words::spacy};
@@ -32,7 +34,9 @@ pub fn count_sentences(text: &str, words: &[&str]) -> u32 {
             ended = false;
         }
     }
-    let rest = words.last().map_or("", |word| &text[spacy::offset(text, word) + word.len()..]);
+    let rest = words
+        .last()
+        .map_or("", |word| &text[spacy::offset(text, word) + word.len()..]);
     count + u32::from(ended && !matches!(rest, "" | " "))
 }
 

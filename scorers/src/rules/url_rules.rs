@@ -1,12 +1,15 @@
 //! Blocklists for addresses: of domains, and of substrings.
 //!
-//! A list of domains, such as the UT1 list of Toulouse that RefinedWeb and FineWeb filter by (Penedo et al. 2023,
-//! arXiv:2306.01116, appendix G.1), stands for the hosts it names and everything below them. A list of substrings stands
-//! for every address that has one, anywhere. Case does not count; internationalised names are compared as they are written,
-//! in letters or as `xn--…`. Addresses from the web may be anything, so nothing is an error: what has no host matches no
-//! domain. Unlike datatrove's `URLFilter`, there is no list of public suffixes: `co.uk` in the list blocks all below it.
+//! A list of domains, such as the UT1 list of Toulouse that RefinedWeb and FineWeb filter by
+//! (Penedo et al. 2023, arXiv:2306.01116, appendix G.1), stands for the hosts it names and
+//! everything below them. A list of substrings stands for every address that has one, anywhere.
+//! Case does not count; internationalised names are compared as they are written, in letters or as
+//! `xn--…`. Addresses from the web may be anything, so nothing is an error: what has no host
+//! matches no domain. Unlike datatrove's `URLFilter`, there is no list of public suffixes: `co.uk`
+//! in the list blocks all below it.
 //!
-//! Cost: one look-up per label of the host, or one pass over the address, whatever the length of the list.
+//! Cost: one look-up per label of the host, or one pass over the address, whatever the length of
+//! the list.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -35,32 +38,47 @@ pub struct TooLarge {
 }
 
 impl Blocklist {
-    /// The list of the domains in `file`, one a line. Blank lines and what follows a `#` do not count; neither does what an
-    /// address has around its host (`https://`, a port, a path), nor `*.` or `.` before it.
+    /// The list of the domains in `file`, one a line. Blank lines and what follows a `#` do not
+    /// count; neither does what an address has around its host (`https://`, a port, a path), nor
+    /// `*.` or `.` before it.
     pub fn domains(file: &str) -> Blocklist {
-        let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let lines = file
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default());
         let domains = lines.filter_map(|line| host(line.trim().trim_start_matches("*.")));
-        Blocklist(Kind::Domains(domains.map(|domain| Box::from(domain.trim_start_matches('.'))).collect()))
+        Blocklist(Kind::Domains(
+            domains
+                .map(|domain| Box::from(domain.trim_start_matches('.')))
+                .collect(),
+        ))
     }
 
-    /// The list of the substrings in `file`, one a line. Blank lines and those that start with `#` do not count, nor does
-    /// white space around an entry.
+    /// The list of the substrings in `file`, one a line. Blank lines and those that start with `#`
+    /// do not count, nor does white space around an entry.
     ///
     /// # Errors
     ///
     /// If the list is too large.
     pub fn substrings(file: &str) -> Result<Blocklist, TooLarge> {
-        let lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines = file
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         let entries: Vec<Box<str>> = lines.map(|line| lower(line).into()).collect();
-        let automaton =
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(entries.iter().map(|e| &**e));
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(entries.iter().map(|e| &**e));
         match automaton {
             Ok(automaton) => Ok(Blocklist(Kind::Substrings(entries, automaton))),
-            Err(source) => Err(TooLarge { entries: entries.len(), source }),
+            Err(source) => Err(TooLarge {
+                entries: entries.len(),
+                source,
+            }),
         }
     }
 
-    /// The entry for which `url` is blocked: of domains the longest, of substrings the first in `url`, there the longest.
+    /// The entry for which `url` is blocked: of domains the longest, of substrings the first in
+    /// `url`, there the longest.
     ///
     /// ```
     /// use curate_scorers::rules::url_rules::Blocklist;
@@ -72,7 +90,9 @@ impl Blocklist {
         match &self.0 {
             Kind::Domains(domains) => {
                 let host = host(url)?;
-                parents(&host).find_map(|domain| domains.get(domain)).map(|domain| &**domain)
+                parents(&host)
+                    .find_map(|domain| domains.get(domain))
+                    .map(|domain| &**domain)
             }
             Kind::Substrings(entries, automaton) => {
                 let found = automaton.find(lower(url).as_bytes())?;
@@ -82,8 +102,8 @@ impl Blocklist {
     }
 }
 
-/// The host of an address in lower case, without credentials, port and dots at its end; of an address without a scheme
-/// too. `None` if there is none.
+/// The host of an address in lower case, without credentials, port and dots at its end; of an
+/// address without a scheme too. `None` if there is none.
 ///
 /// ```
 /// use curate_scorers::rules::url_rules::host;
@@ -105,12 +125,18 @@ pub fn host(url: &str) -> Option<Cow<'_, str>> {
     (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| lower(host))
 }
 
-/// What follows `//`, after a scheme or at the start, or after a scheme that has none (`mailto:`); else all.
+/// What follows `//`, after a scheme or at the start, or after a scheme that has none (`mailto:`);
+/// else all.
 fn without_scheme(url: &str) -> &str {
     let is_scheme_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     let scheme_end = url.find(|c| !is_scheme_char(c)).unwrap_or(url.len());
-    let has_scheme = url.starts_with(|c: char| c.is_ascii_alphabetic()) && url[scheme_end..].starts_with(':');
-    let rest = if has_scheme { &url[scheme_end + 1..] } else { url };
+    let has_scheme =
+        url.starts_with(|c: char| c.is_ascii_alphabetic()) && url[scheme_end..].starts_with(':');
+    let rest = if has_scheme {
+        &url[scheme_end + 1..]
+    } else {
+        url
+    };
     let slashed = rest.trim_start_matches(['/', '\\']);
     let slashes = rest.len() - slashed.len();
     // `example.com:80/` has no scheme but a port.
@@ -123,12 +149,20 @@ fn without_scheme(url: &str) -> &str {
 
 /// A host and all domains it is in, without the part before each dot in turn.
 fn parents(host: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(host), |domain| domain.split_once('.').map(|(_, parent)| parent))
+    std::iter::successors(Some(host), |domain| {
+        domain.split_once('.').map(|(_, parent)| parent)
+    })
 }
 
 fn lower(text: &str) -> Cow<'_, str> {
-    let is_lower = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-    if is_lower { Cow::Borrowed(text) } else { Cow::Owned(python::lower(text)) }
+    let is_lower = text
+        .bytes()
+        .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if is_lower {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(python::lower(text))
+    }
 }
 
 #[cfg(test)]
@@ -193,14 +227,21 @@ mod tests {
         }
         assert_eq!(Blocklist::domains("").find("http://a.b"), None);
         // The longest entry is named.
-        assert_eq!(Blocklist::domains("b.c\na.b.c\nc").find("x.a.b.c"), Some("a.b.c"));
+        assert_eq!(
+            Blocklist::domains("b.c\na.b.c\nc").find("x.a.b.c"),
+            Some("a.b.c")
+        );
     }
 
     #[test]
     fn substrings_match_anywhere() {
-        let list = Blocklist::substrings("# list\n\ncasino\nPoker\nonline-poker \n/ad#\n").expect("small");
+        let list =
+            Blocklist::substrings("# list\n\ncasino\nPoker\nonline-poker \n/ad#\n").expect("small");
         assert_eq!(list.find("https://x.org/CASINO.html"), Some("casino"));
-        assert_eq!(list.find("https://x.org/online-poker/casino"), Some("online-poker"));
+        assert_eq!(
+            list.find("https://x.org/online-poker/casino"),
+            Some("online-poker")
+        );
         assert_eq!(list.find("https://x.org/cas-ino"), None);
         assert_eq!(list.find("x/ad#1"), Some("/ad#"));
         assert_eq!(list.find(""), None);

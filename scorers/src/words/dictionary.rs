@@ -1,12 +1,13 @@
-//! The words of languages written without spaces: UAX-29 pieces, joined where a dictionary has them as one word.
+//! The words of languages written without spaces: UAX-29 pieces, joined where a dictionary has them
+//! as one word.
 //!
-//! UAX-29 takes each character of Chinese and each syllable of Thai for a word. Where such pieces follow each other, the
-//! dictionaries of ICU (crate `icu_segmenter`: one for Chinese and Japanese, one each for Thai, Lao, Khmer and Burmese;
-//! longest match from the left) say which belong together. Nothing else changes: every bound is one of
-//! [`uax29`]'s, so marks stay with what they mark, and text of other scripts has the same words as there. Katakana is one
-//! word a stretch, as in UAX-29, and Korean has spaces.
-//! Cost: that of [`uax29`] where there is nothing to join; Chinese and Japanese 30 MB/s, Thai 44. A stretch of 10 MB takes
-//! as long as many short ones.
+//! UAX-29 takes each character of Chinese and each syllable of Thai for a word. Where such pieces
+//! follow each other, the dictionaries of ICU (crate `icu_segmenter`: one for Chinese and Japanese,
+//! one each for Thai, Lao, Khmer and Burmese; longest match from the left) say which belong
+//! together. Nothing else changes: every bound is one of [`uax29`]'s, so marks stay with what they
+//! mark, and text of other scripts has the same words as there. Katakana is one word a stretch, as
+//! in UAX-29, and Korean has spaces. Cost: that of [`uax29`] where there is nothing to join;
+//! Chinese and Japanese 30 MB/s, Thai 44. A stretch of 10 MB takes as long as many short ones.
 
 use std::sync::LazyLock;
 
@@ -60,12 +61,15 @@ pub fn words<'a>(text: &'a str, out: &mut Vec<&'a str>) {
     out.truncate(write);
 }
 
-/// How many of the first pieces follow each other without white space between them and may be joined.
+/// How many of the first pieces follow each other without white space between them and may be
+/// joined.
 fn adjacent(pieces: &[&str]) -> usize {
     if !is_joinable(pieces[0]) {
         return 0;
     }
-    let follows = |pair: &[&str]| address(pair[0]) + pair[0].len() == address(pair[1]) && is_joinable(pair[1]);
+    let follows = |pair: &[&str]| {
+        address(pair[0]) + pair[0].len() == address(pair[1]) && is_joinable(pair[1])
+    };
     1 + pieces.windows(2).take_while(|pair| follows(pair)).count()
 }
 
@@ -73,11 +77,13 @@ fn address(text: &str) -> usize {
     text.as_ptr().addr()
 }
 
-/// Whether some character may be of a script with a dictionary: their first bytes are these, and those of few others. By
-/// chunks, so that it is vectorised.
+/// Whether some character may be of a script with a dictionary: their first bytes are these, and
+/// those of few others. By chunks, so that it is vectorised.
 fn may_have_dictionary(text: &str) -> bool {
     let may_start = |&byte: &u8| (byte >= 0xe0) & (byte != 0xe2);
-    text.as_bytes().chunks(256).any(|chunk| chunk.iter().fold(false, |any, byte| any | may_start(byte)))
+    text.as_bytes()
+        .chunks(256)
+        .any(|chunk| chunk.iter().fold(false, |any, byte| any | may_start(byte)))
 }
 
 /// Whether a piece starts with a character of a script with a dictionary.
@@ -122,8 +128,12 @@ mod tests {
 
     #[test]
     fn sentences_have_words() {
-        assert_words("这|是|一个|普通|的|句子|，|用|中文|写成|。|中华|人民|共和国|成立|于|1949|年|。");
-        assert_words("私|は|東京|大学|の|学生|です|。|コンピューター|の|プログラム|を|書き|ます|。");
+        assert_words(
+            "这|是|一个|普通|的|句子|，|用|中文|写成|。|中华|人民|共和国|成立|于|1949|年|。",
+        );
+        assert_words(
+            "私|は|東京|大学|の|学生|です|。|コンピューター|の|プログラム|を|書き|ます|。",
+        );
         assert_words("ทุก|สอง|สัปดาห์|ฉัน|ไป|โรงเรียน| |ใน|ปี| |๒๕๖๗|!");
         assert_words("ភាសាខ្មែរ|ជា|ភាសាផ្លូវការ|។");
         assert_words("မြန်မာ|စာ|ကို|လေ့လာ|သည်|။");
@@ -140,16 +150,28 @@ mod tests {
 
     #[test]
     fn text_of_other_scripts_is_as_in_uax29() {
-        for text in ["", " \t\r\n\u{3000}", "Don't panic: 3.14 (π)…", "שלום, עולם 👩‍👩‍👧 مرحبا", "नमस्ते दुनिया", "ー・。"]
-        {
+        for text in [
+            "",
+            " \t\r\n\u{3000}",
+            "Don't panic: 3.14 (π)…",
+            "שלום, עולם 👩‍👩‍👧 مرحبا",
+            "नमस्ते दुनिया",
+            "ー・。",
+        ] {
             assert_eq!(split(text), plain(text));
         }
     }
 
     #[test]
     fn marks_stay_with_what_they_mark() {
-        assert_eq!(split("中\u{301}文\u{fe0f}中文\u{301}"), ["中\u{301}", "文\u{fe0f}", "中文\u{301}"]);
-        assert_eq!(split("\u{301}か\u{3099}く"), ["\u{301}", "か\u{3099}", "く"]);
+        assert_eq!(
+            split("中\u{301}文\u{fe0f}中文\u{301}"),
+            ["中\u{301}", "文\u{fe0f}", "中文\u{301}"]
+        );
+        assert_eq!(
+            split("\u{301}か\u{3099}く"),
+            ["\u{301}", "か\u{3099}", "く"]
+        );
     }
 
     #[test]
@@ -160,16 +182,30 @@ mod tests {
                 .collect();
         let mut state = 1u64;
         let mut next = |n: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
         for _ in 0..60_000 {
-            let text: String = (0..next(24)).map(|_| alphabet[next(alphabet.len())]).collect();
-            let ends = |words: Vec<&str>| words.iter().map(|w| address(w) + w.len()).collect::<Vec<_>>();
+            let text: String = (0..next(24))
+                .map(|_| alphabet[next(alphabet.len())])
+                .collect();
+            let ends = |words: Vec<&str>| {
+                words
+                    .iter()
+                    .map(|w| address(w) + w.len())
+                    .collect::<Vec<_>>()
+            };
             let (joined, pieces) = (split(&text), plain(&text));
             assert_eq!(joined.concat(), pieces.concat(), "{text:?}");
             let pieces = ends(pieces);
-            assert!(ends(joined).iter().all(|end| pieces.binary_search(end).is_ok()), "{text:?}");
+            assert!(
+                ends(joined)
+                    .iter()
+                    .all(|end| pieces.binary_search(end).is_ok()),
+                "{text:?}"
+            );
         }
     }
 
@@ -183,15 +219,20 @@ mod tests {
     #[test]
     fn characters_with_a_dictionary_are_noticed() {
         for c in ('\0'..=char::MAX).filter(|&c| has_dictionary(c)) {
-            assert!(may_have_dictionary(&c.to_string()) && is_joinable(&c.to_string()), "{c}");
+            assert!(
+                may_have_dictionary(&c.to_string()) && is_joinable(&c.to_string()),
+                "{c}"
+            );
         }
     }
 
     #[test]
     fn the_name_has_the_version_of_the_dictionaries() {
         let lock = include_str!("../../../Cargo.lock");
-        let version =
-            lock.split("name = \"icu_segmenter_data\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
+        let version = lock
+            .split("name = \"icu_segmenter_data\"\nversion = \"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
         assert_eq!(version, WORDS.strip_prefix("uax29-icu_segmenter_data-"));
     }
 }

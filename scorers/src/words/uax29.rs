@@ -1,10 +1,11 @@
 //! The words of the rules: UAX-29 word bounds with punctuation kept and white space dropped.
 //!
-//! Of the segmentations without a trained tokenizer this agrees best with the spaCy words that datatrove uses: on 5,000
-//! technical documents the verdicts of Gopher quality, Gopher repetition and FineWeb agree in .957, .927 and .988 of them.
-//! Stretches of ASCII between white space take a byte loop that gives what the general algorithm gives (a test compares
-//! them); everything else goes through `unicode-segmentation` (Unicode 17).
-//! Cost: one pass; on English technical prose 245 MB/s, against 57 for the general algorithm alone.
+//! Of the segmentations without a trained tokenizer this agrees best with the spaCy words that
+//! datatrove uses: on 5,000 technical documents the verdicts of Gopher quality, Gopher repetition
+//! and FineWeb agree in .957, .927 and .988 of them. Stretches of ASCII between white space take a
+//! byte loop that gives what the general algorithm gives (a test compares them); everything else
+//! goes through `unicode-segmentation` (Unicode 17). Cost: one pass; on English technical prose 245
+//! MB/s, against 57 for the general algorithm alone.
 
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -13,7 +14,8 @@ use crate::python;
 /// The name of this segmentation in stage keys.
 pub const WORDS: &str = "uax29";
 
-/// Replaces `out` by the words of `text`, in order: its UAX-29 pieces except those of white space only.
+/// Replaces `out` by the words of `text`, in order: its UAX-29 pieces except those of white space
+/// only.
 ///
 /// ```
 /// let mut words = Vec::new();
@@ -31,11 +33,16 @@ pub fn words<'a>(text: &'a str, out: &mut Vec<&'a str>) {
             ascii_words(&text[start..end], out);
             at = end;
         } else {
-            // What joins to what depends on no more than this stretch: it starts before white space that follows ASCII, and
-            // ends after white space that ASCII follows. The white space before is in it because a mark may follow that.
+            // What joins to what depends on no more than this stretch: it starts before white space
+            // that follows ASCII, and ends after white space that ASCII follows. The white space
+            // before is in it because a mark may follow that.
             let from = if start == end { at } else { start };
             let end = safe_end(bytes, end);
-            out.extend(text[from..end].split_word_bounds().filter(|piece| !piece.chars().all(python::is_space)));
+            out.extend(
+                text[from..end]
+                    .split_word_bounds()
+                    .filter(|piece| !piece.chars().all(python::is_space)),
+            );
             at = end;
         }
     }
@@ -46,13 +53,20 @@ fn is_space(byte: u8) -> bool {
 }
 
 fn run(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
-    bytes.iter().position(|&b| !wanted(b)).unwrap_or(bytes.len())
+    bytes
+        .iter()
+        .position(|&b| !wanted(b))
+        .unwrap_or(bytes.len())
 }
 
-/// The first place from `at` on with ASCII white space before and another ASCII character after, or the end.
+/// The first place from `at` on with ASCII white space before and another ASCII character after, or
+/// the end.
 fn safe_end(bytes: &[u8], at: usize) -> usize {
     let is_safe = |pair: &[u8]| is_space(pair[0]) && pair[1].is_ascii() && !is_space(pair[1]);
-    bytes[at..].windows(2).position(is_safe).map_or(bytes.len(), |i| at + i + 1)
+    bytes[at..]
+        .windows(2)
+        .position(is_safe)
+        .map_or(bytes.len(), |i| at + i + 1)
 }
 
 /// The words of ASCII text without white space.
@@ -78,7 +92,9 @@ fn ascii_word_len(bytes: &[u8]) -> usize {
     let mut len = 1;
     loop {
         len += run(&bytes[len..], is_wordy);
-        let (before, Some(&middle), Some(&after)) = (bytes[len - 1], bytes.get(len), bytes.get(len + 1)) else {
+        let (before, Some(&middle), Some(&after)) =
+            (bytes[len - 1], bytes.get(len), bytes.get(len + 1))
+        else {
             return len;
         };
         let joins = match middle {
@@ -108,7 +124,9 @@ mod tests {
     }
 
     fn reference(text: &str) -> Vec<&str> {
-        text.split_word_bounds().filter(|piece| !piece.chars().all(python::is_space)).collect()
+        text.split_word_bounds()
+            .filter(|piece| !piece.chars().all(python::is_space))
+            .collect()
     }
 
     #[test]
@@ -118,7 +136,9 @@ mod tests {
         assert_eq!(split("one"), ["one"]);
         assert_eq!(
             split("a.b:c'd 1.2,3;4 e.5 _x_1 ..."),
-            "a.b:c'd 1.2,3;4 e . 5 _x_1 . . .".split(' ').collect::<Vec<_>>()
+            "a.b:c'd 1.2,3;4 e . 5 _x_1 . . ."
+                .split(' ')
+                .collect::<Vec<_>>()
         );
         assert_eq!(
             split("cafe\u{301} don\u{2019}t\r\nשלום, עולם 👩‍👩‍👧"),
@@ -134,14 +154,22 @@ mod tests {
             .collect();
         let mut state = 1u64;
         let mut next = |n: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
         for round in 0..60_000 {
             // Half the rounds are mostly ASCII.
             let ascii = if round % 2 == 0 { 20 } else { alphabet.len() };
             let text: String = (0..next(24))
-                .map(|_| if next(8) == 0 { alphabet[next(alphabet.len())] } else { alphabet[next(ascii)] })
+                .map(|_| {
+                    if next(8) == 0 {
+                        alphabet[next(alphabet.len())]
+                    } else {
+                        alphabet[next(ascii)]
+                    }
+                })
                 .collect();
             assert_eq!(split(&text), reference(&text), "{text:?}");
         }

@@ -1,4 +1,5 @@
-//! Which documents make up a mixture's epochs: for each bucket whole passes, and the head of it in a keyed order.
+//! Which documents make up a mixture's epochs: for each bucket whole passes, and the head of it in
+//! a keyed order.
 //!
 //! Cost: a sort of 16 bytes a document, one bucket at a time.
 
@@ -7,9 +8,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Bucket, Document, mean_q};
 
-/// Draws of each document of the pool: whole epochs, plus the head of the bucket in order of hash(seed, mixture, doc_id)
-/// for the rest, to within one document of the bucket's budget; what a bucket misses by is carried to the next that is not full at
-/// its cap. `caps` are the buckets' caps on epochs, of which a fraction is drawn like any other.
+/// Draws of each document of the pool: whole epochs, plus the head of the bucket in order of
+/// hash(seed, mixture, doc_id) for the rest, to within one document of the bucket's budget; what a
+/// bucket misses by is carried to the next that is not full at its cap. `caps` are the buckets'
+/// caps on epochs, of which a fraction is drawn like any other.
 pub fn draws(
     pool: &[Document],
     buckets: &[Bucket],
@@ -38,16 +40,23 @@ pub fn draws(
             continue;
         }
         order.clear();
-        order.extend(bucket.documents.iter().map(|&at| (key.of(pool[at as usize].doc_id), at)));
+        order.extend(
+            bucket
+                .documents
+                .iter()
+                .map(|&at| (key.of(pool[at as usize].doc_id), at)),
+        );
         order.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0).then_with(|| pool[a.1 as usize].doc_id.cmp(&pool[b.1 as usize].doc_id))
+            a.0.cmp(&b.0)
+                .then_with(|| pool[a.1 as usize].doc_id.cmp(&pool[b.1 as usize].doc_id))
         });
         carried = target - take(pool, &order, target, &mut draws);
     }
     draws
 }
 
-/// Draws the head of an order up to `target` tokens, to the nearest document; says how many tokens that is.
+/// Draws the head of an order up to `target` tokens, to the nearest document; says how many tokens
+/// that is.
 fn take(pool: &[Document], order: &[(u64, u32)], target: f64, draws: &mut [u32]) -> f64 {
     let mut taken = 0.0;
     for &(_, at) in order {
@@ -61,7 +70,8 @@ fn take(pool: &[Document], order: &[(u64, u32)], target: f64, draws: &mut [u32])
     taken
 }
 
-/// hash(seed, mixture, doc_id): xxh3 of the mixture's name, a zero byte and the 32 digits of the id.
+/// hash(seed, mixture, doc_id): xxh3 of the mixture's name, a zero byte and the 32 digits of the
+/// id.
 struct DrawKey {
     seed: u64,
     bytes: Vec<u8>,
@@ -76,7 +86,10 @@ impl DrawKey {
 
     fn of(&mut self, doc_id: u128) -> u64 {
         let start = self.bytes.len() - 32;
-        for (pair, byte) in self.bytes[start..].chunks_exact_mut(2).zip(doc_id.to_be_bytes()) {
+        for (pair, byte) in self.bytes[start..]
+            .chunks_exact_mut(2)
+            .zip(doc_id.to_be_bytes())
+        {
             pair[0] = HEX[usize::from(byte >> 4)];
             pair[1] = HEX[usize::from(byte & 15)];
         }
@@ -90,9 +103,19 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 pub fn effective_tokens(pool: &[Document], buckets: &[Bucket], draws: &[u32]) -> (f64, f64) {
     let (mut d_eff, mut d_repeat) = (0.0, 0.0);
     for bucket in buckets {
-        let drawn = || bucket.documents.iter().map(|&at| (&pool[at as usize], u64::from(draws[at as usize])));
-        let tokens: u64 = drawn().map(|(document, draws)| document.tokens * draws).sum();
-        let unique: u64 = drawn().filter(|(_, draws)| *draws > 0).map(|(document, _)| document.tokens).sum();
+        let drawn = || {
+            bucket
+                .documents
+                .iter()
+                .map(|&at| (&pool[at as usize], u64::from(draws[at as usize])))
+        };
+        let tokens: u64 = drawn()
+            .map(|(document, draws)| document.tokens * draws)
+            .sum();
+        let unique: u64 = drawn()
+            .filter(|(_, draws)| *draws > 0)
+            .map(|(document, _)| document.tokens)
+            .sum();
         if unique == 0 {
             continue;
         }

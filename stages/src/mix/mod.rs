@@ -1,7 +1,8 @@
-//! How many epochs each bucket of the pool contributes to a mixture, and which documents make up the fractions.
+//! How many epochs each bucket of the pool contributes to a mixture, and which documents make up
+//! the fractions.
 //!
-//! Buckets are source × domain × quality bin. A mixture's worth is `Σ q_b · D′(U_b, R_b)`, effective tokens with the
-//! repetition discount of Muennighoff et al. 2023 (arXiv:2305.16264).
+//! Buckets are source × domain × quality bin. A mixture's worth is `Σ q_b · D′(U_b, R_b)`,
+//! effective tokens with the repetition discount of Muennighoff et al. 2023 (arXiv:2305.16264).
 //!
 //! | where | what |
 //! |---|---|

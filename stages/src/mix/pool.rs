@@ -1,6 +1,7 @@
 //! The pool of documents and its buckets.
 //!
-//! Cost for ten million documents: 64 bytes of memory each, 4 more in their bucket, and 16 while the bins' edges are found.
+//! Cost for ten million documents: 64 bytes of memory each, 4 more in their bucket, and 16 while
+//! the bins' edges are found.
 
 /// Quality bins of the pool; each holds about the same tokens.
 pub const BINS: usize = 20;
@@ -43,17 +44,28 @@ pub struct Bucket {
 
 /// The number of a `doc_id`, 32 hex digits; none if it is not one.
 pub fn parse_doc_id(digits: &str) -> Option<u128> {
-    let all_hex = digits.len() == 32 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    if all_hex { u128::from_str_radix(digits, 16).ok() } else { None }
+    let all_hex = digits.len() == 32
+        && digits
+            .bytes()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    if all_hex {
+        u128::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
-/// Sorts the pool into buckets. Bin edges are token-weighted quantiles of q over the whole pool, from an exact sort;
-/// documents of equal q share a bin.
+/// Sorts the pool into buckets. Bin edges are token-weighted quantiles of q over the whole pool,
+/// from an exact sort; documents of equal q share a bin.
 pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
     let edges = edges(pool);
     let bin = |document: &Document| edges.partition_point(|edge| *edge <= document.q);
     let cell = |document: &Document| document.origin as usize * BINS + bin(document);
-    let origins = pool.iter().map(|document| document.origin as usize + 1).max().unwrap_or(0);
+    let origins = pool
+        .iter()
+        .map(|document| document.origin as usize + 1)
+        .max()
+        .unwrap_or(0);
     let mut sizes = vec![0u32; origins * BINS];
     for document in pool {
         sizes[cell(document)] += 1;
@@ -61,7 +73,10 @@ pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
     let filled = (0..sizes.len()).filter(|&cell| sizes[cell] > 0);
     let mut buckets: Vec<Bucket> = filled.map(|cell| empty(cell, sizes[cell])).collect();
     for bucket in &mut buckets {
-        bucket.q_from = bucket.bin.checked_sub(1).map_or(0.0, |before| edges[before as usize]);
+        bucket.q_from = bucket
+            .bin
+            .checked_sub(1)
+            .map_or(0.0, |before| edges[before as usize]);
     }
     // From here on a cell's number is that of its bucket.
     let mut places = sizes;
@@ -85,12 +100,23 @@ pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
 
 fn empty(cell: usize, documents: u32) -> Bucket {
     let (origin, bin) = ((cell / BINS) as u32, (cell % BINS) as u32);
-    Bucket { origin, bin, q_from: 0.0, tokens: 0, q: 0.0, bytes: 0, documents: Vec::with_capacity(documents as usize) }
+    Bucket {
+        origin,
+        bin,
+        q_from: 0.0,
+        tokens: 0,
+        q: 0.0,
+        bytes: 0,
+        documents: Vec::with_capacity(documents as usize),
+    }
 }
 
 /// Lower edges of bins 1 to 19.
 fn edges(pool: &[Document]) -> Vec<f64> {
-    let mut by_q: Vec<(f64, u64)> = pool.iter().map(|document| (document.q, document.tokens)).collect();
+    let mut by_q: Vec<(f64, u64)> = pool
+        .iter()
+        .map(|document| (document.q, document.tokens))
+        .collect();
     by_q.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let total: u64 = by_q.iter().map(|(_, tokens)| tokens).sum();
     let mut edges = Vec::with_capacity(BINS - 1);
@@ -107,7 +133,8 @@ fn edges(pool: &[Document]) -> Vec<f64> {
     edges
 }
 
-/// Σ draws·tokens·q / Σ draws·tokens; 0 without tokens. Summed in fixed point, so the order does not matter.
+/// Σ draws·tokens·q / Σ draws·tokens; 0 without tokens. Summed in fixed point, so the order does
+/// not matter.
 pub fn mean_q<'a>(documents: impl Iterator<Item = (&'a Document, u64)>) -> f64 {
     let (mut weighted, mut tokens) = (0u128, 0u128);
     for (document, draws) in documents {
@@ -133,7 +160,11 @@ pub fn ratio(weighted: u128, tokens: u128) -> f64 {
 
 const UNIT: f64 = (1u64 << 40) as f64;
 
-/// A sum of numbers of at least 0 and below 2^80, in units of 2^-40, so that their order does not matter.
+/// A sum of numbers of at least 0 and below 2^80, in units of 2^-40, so that their order does not
+/// matter.
 pub(super) fn sum(numbers: impl Iterator<Item = f64>) -> f64 {
-    numbers.map(|number| (number * UNIT).round() as u128).fold(0, u128::saturating_add) as f64 / UNIT
+    numbers
+        .map(|number| (number * UNIT).round() as u128)
+        .fold(0, u128::saturating_add) as f64
+        / UNIT
 }

@@ -1,4 +1,5 @@
-//! What is asked of a mixture: tokens, shares of sources, caps on epochs; and whether it can be had.
+//! What is asked of a mixture: tokens, shares of sources, caps on epochs; and whether it can be
+//! had.
 
 use super::Bucket;
 
@@ -11,7 +12,8 @@ pub struct Request {
     pub max_epochs: f64,
     /// The sources, by number.
     pub sources: Vec<SourceBounds>,
-    /// The number of the source of each bucket's `origin`. An origin that is not here is of source 0.
+    /// The number of the source of each bucket's `origin`. An origin that is not here is of source
+    /// 0.
     pub source_of: Vec<u32>,
 }
 
@@ -31,28 +33,45 @@ pub struct SourceBounds {
 impl SourceBounds {
     /// A source with no bounds of its own.
     pub fn free(name: impl Into<String>) -> Self {
-        SourceBounds { name: name.into(), min_share: 0.0, max_share: 1.0, max_epochs: None }
+        SourceBounds {
+            name: name.into(),
+            min_share: 0.0,
+            max_share: 1.0,
+            max_epochs: None,
+        }
     }
 }
 
 impl Request {
     /// A mixture of so many tokens with one cap on epochs and no sources told apart.
     pub fn new(tokens: u64, max_epochs: f64) -> Self {
-        Request { tokens, max_epochs, ..Request::default() }
+        Request {
+            tokens,
+            max_epochs,
+            ..Request::default()
+        }
     }
 
     /// The number of a bucket's source.
     pub fn source(&self, bucket: &Bucket) -> usize {
-        self.source_of.get(bucket.origin as usize).map_or(0, |&source| source as usize)
+        self.source_of
+            .get(bucket.origin as usize)
+            .map_or(0, |&source| source as usize)
     }
 
     /// The cap on epochs of each bucket.
     pub fn caps(&self, buckets: &[Bucket]) -> Vec<f64> {
-        buckets.iter().map(|bucket| self.cap(self.source(bucket))).collect()
+        buckets
+            .iter()
+            .map(|bucket| self.cap(self.source(bucket)))
+            .collect()
     }
 
     fn cap(&self, source: usize) -> f64 {
-        self.sources.get(source).and_then(|bounds| bounds.max_epochs).unwrap_or(self.max_epochs)
+        self.sources
+            .get(source)
+            .and_then(|bounds| bounds.max_epochs)
+            .unwrap_or(self.max_epochs)
     }
 }
 
@@ -110,7 +129,9 @@ pub enum Constraint {
         most: u64,
     },
     /// All sources together have less than the mixture's tokens.
-    #[error("{asked} tokens are asked for, {unique} unique tokens under the caps on epochs and shares give {most}")]
+    #[error(
+        "{asked} tokens are asked for, {unique} unique tokens under the caps on epochs and shares give {most}"
+    )]
     Tokens {
         /// Tokens asked for.
         asked: u64,
@@ -146,7 +167,11 @@ impl Problem {
     pub fn new(buckets: &[Bucket], request: &Request) -> Result<Problem, Infeasible> {
         check_bounds(request)?;
         let budget = request.tokens as f64;
-        let last = buckets.iter().map(|bucket| request.source(bucket) + 1).max().unwrap_or(0);
+        let last = buckets
+            .iter()
+            .map(|bucket| request.source(bucket) + 1)
+            .max()
+            .unwrap_or(0);
         let groups = (0..last.max(request.sources.len())).map(|source| Group {
             buckets: Vec::new(),
             unique: 0,
@@ -172,25 +197,41 @@ impl Problem {
     }
 
     fn check(&self, request: &Request) -> Result<(), Infeasible> {
-        let fail = |constraint| Err(Infeasible { constraint, feasible: self.feasible(request) as u64 });
+        let fail = |constraint| {
+            Err(Infeasible {
+                constraint,
+                feasible: self.feasible(request) as u64,
+            })
+        };
         for (source, group) in self.groups.iter().enumerate() {
             let least = request.shares(source).0 * self.budget;
             if least > group.capacity() * (1.0 + SLACK) {
                 let source_name = request.sources[source].name.clone();
                 let (unique, max_epochs, most) = (group.unique, group.cap, group.capacity() as u64);
-                return fail(Constraint::MinShare { source_name, least: least as u64, unique, max_epochs, most });
+                return fail(Constraint::MinShare {
+                    source_name,
+                    least: least as u64,
+                    unique,
+                    max_epochs,
+                    most,
+                });
             }
         }
         let most = super::pool::sum(self.groups.iter().map(|group| group.most));
         if self.budget > most * (1.0 + SLACK) {
             let unique = self.groups.iter().map(|group| group.unique).sum();
-            return fail(Constraint::Tokens { asked: request.tokens, unique, most: most as u64 });
+            return fail(Constraint::Tokens {
+                asked: request.tokens,
+                unique,
+                most: most as u64,
+            });
         }
         Ok(())
     }
 
-    /// The greatest budget that all constraints allow. Least shares bound it by capacity / share. Under it the sources give
-    /// `Σ min(share·B, capacity)`, concave in B: each that is at its capacity leaves the others less than the whole.
+    /// The greatest budget that all constraints allow. Least shares bound it by capacity / share.
+    /// Under it the sources give `Σ min(share·B, capacity)`, concave in B: each that is at its
+    /// capacity leaves the others less than the whole.
     fn feasible(&self, request: &Request) -> f64 {
         let mut by_capacity: Vec<(f64, f64)> = Vec::new();
         let mut bound = f64::INFINITY;
@@ -204,15 +245,26 @@ impl Problem {
             }
         }
         // In the order in which a growing budget exhausts them.
-        by_capacity.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)).then_with(|| a.1.total_cmp(&b.1)));
+        by_capacity.sort_by(|a, b| {
+            (a.0 / a.1)
+                .total_cmp(&(b.0 / b.1))
+                .then_with(|| a.1.total_cmp(&b.1))
+        });
         let mut given = 0.0;
         for (at, &(capacity, _)) in by_capacity.iter().enumerate() {
             given += capacity;
             let rest = &by_capacity[at + 1..];
             let shares: f64 = rest.iter().map(|(_, max)| max).sum();
-            let next = rest.first().map_or(f64::INFINITY, |(capacity, max)| capacity / max);
-            // The sources that are not exhausted give `shares` of the budget: B = given / (1 − shares).
-            let most = if shares < 1.0 - SLACK { given / (1.0 - shares) } else { f64::INFINITY };
+            let next = rest
+                .first()
+                .map_or(f64::INFINITY, |(capacity, max)| capacity / max);
+            // The sources that are not exhausted give `shares` of the budget: B = given / (1 −
+            // shares).
+            let most = if shares < 1.0 - SLACK {
+                given / (1.0 - shares)
+            } else {
+                f64::INFINITY
+            };
             if most <= next {
                 return bound.min(most);
             }
@@ -230,23 +282,56 @@ impl Group {
 
 impl Request {
     fn shares(&self, source: usize) -> (f64, f64) {
-        self.sources.get(source).map_or((0.0, 1.0), |bounds| (bounds.min_share, bounds.max_share))
+        self.sources
+            .get(source)
+            .map_or((0.0, 1.0), |bounds| (bounds.min_share, bounds.max_share))
     }
 }
 
 /// A setting out of its range.
-pub(super) fn bad<T>(whose: String, what: &'static str, value: f64, expected: &'static str) -> Result<T, Infeasible> {
-    Err(Infeasible { constraint: Constraint::Setting { whose, what, value, expected }, feasible: 0 })
+pub(super) fn bad<T>(
+    whose: String,
+    what: &'static str,
+    value: f64,
+    expected: &'static str,
+) -> Result<T, Infeasible> {
+    Err(Infeasible {
+        constraint: Constraint::Setting {
+            whose,
+            what,
+            value,
+            expected,
+        },
+        feasible: 0,
+    })
 }
 
 fn check_bounds(request: &Request) -> Result<(), Infeasible> {
-    let fail = |constraint| Err(Infeasible { constraint, feasible: 0 });
-    let of_source = |name: &str, what, value, expected| bad(format!("source \"{name}\""), what, value, expected);
+    let fail = |constraint| {
+        Err(Infeasible {
+            constraint,
+            feasible: 0,
+        })
+    };
+    let of_source = |name: &str, what, value, expected| {
+        bad(format!("source \"{name}\""), what, value, expected)
+    };
     let good_cap = |cap: f64| cap > 0.0 && cap.is_finite();
     if !good_cap(request.max_epochs) {
-        return bad("the mixture".to_owned(), "max_epochs", request.max_epochs, "a number above 0");
+        return bad(
+            "the mixture".to_owned(),
+            "max_epochs",
+            request.max_epochs,
+            "a number above 0",
+        );
     }
-    for SourceBounds { name, min_share, max_share, max_epochs } in &request.sources {
+    for SourceBounds {
+        name,
+        min_share,
+        max_share,
+        max_epochs,
+    } in &request.sources
+    {
         if !(0.0..=1.0).contains(min_share) {
             return of_source(name, "min_share", *min_share, "0 to 1");
         }

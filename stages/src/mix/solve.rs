@@ -1,11 +1,14 @@
-//! The epochs that are worth most: exact, deterministic, and the same in whatever order buckets and sources come.
+//! The epochs that are worth most: exact, deterministic, and the same in whatever order buckets and
+//! sources come.
 //!
-//! The worth `Σ q_b·D′(U_b, R_b)` is concave and all constraints are linear. The first pass over a bucket is worth q_b a token and a
-//! repeat q_b·e^(−R/R*), so at a marginal value λ a bucket is repeated `R*·ln(q_b/λ)` times, which is linear in the depth
-//! `x = −R*·ln λ`. Given λ the sources are independent: each gives what its buckets hold down to λ, clamped to its share. The total
-//! grows with x and is bisected to the budget, then each source's own depth to the tokens it gives. Both bisections end at
-//! neighbouring floats, and what jumps between them (buckets of one q, whose first pass begins there) is divided in proportion to
-//! its tokens. Sums are in fixed point. Cost: some 180 evaluations of each bucket; 1 ms for 1,200 buckets of 6 sources.
+//! The worth `Σ q_b·D′(U_b, R_b)` is concave and all constraints are linear. The first pass over a
+//! bucket is worth q_b a token and a repeat q_b·e^(−R/R*), so at a marginal value λ a bucket is
+//! repeated `R*·ln(q_b/λ)` times, which is linear in the depth `x = −R*·ln λ`. Given λ the sources
+//! are independent: each gives what its buckets hold down to λ, clamped to its share. The total
+//! grows with x and is bisected to the budget, then each source's own depth to the tokens it gives.
+//! Both bisections end at neighbouring floats, and what jumps between them (buckets of one q, whose
+//! first pass begins there) is divided in proportion to its tokens. Sums are in fixed point. Cost:
+//! some 180 evaluations of each bucket; 1 ms for 1,200 buckets of 6 sources.
 
 use curate_scorers::loss::REPEATS_SCALE;
 
@@ -33,7 +36,8 @@ pub struct SourceShare {
     pub tokens: f64,
     /// Their share of the mixture.
     pub share: f64,
-    /// The marginal value down to which it is used: below λ at its least share, above λ at its greatest.
+    /// The marginal value down to which it is used: below λ at its least share, above λ at its
+    /// greatest.
     pub marginal: f64,
 }
 
@@ -71,10 +75,24 @@ pub fn epochs(buckets: &[Bucket], budget: u64, max_epochs: f64) -> Result<Vec<f6
 /// [`Infeasible`] names a constraint that cannot be met, and the most tokens that could be had.
 pub fn solve(buckets: &[Bucket], request: &Request) -> Result<Solution, Infeasible> {
     let problem = Problem::new(buckets, request)?;
-    let sources: Vec<Source> = problem.groups.iter().map(|group| Source::new(buckets, group)).collect();
-    let starts = sources.iter().flat_map(|source| &source.cells).map(|cell| cell.start);
-    let (first, last) = starts.fold((f64::INFINITY, 0.0), |(low, high), start| (start.min(low), start.max(high)));
-    let deepest = last + problem.groups.iter().map(|group| group.cap).fold(0.0, f64::max);
+    let sources: Vec<Source> = problem
+        .groups
+        .iter()
+        .map(|group| Source::new(buckets, group))
+        .collect();
+    let starts = sources
+        .iter()
+        .flat_map(|source| &source.cells)
+        .map(|cell| cell.start);
+    let (first, last) = starts.fold((f64::INFINITY, 0.0), |(low, high), start| {
+        (start.min(low), start.max(high))
+    });
+    let deepest = last
+        + problem
+            .groups
+            .iter()
+            .map(|group| group.cap)
+            .fold(0.0, f64::max);
     let first = if first.is_finite() { first - 1.0 } else { -1.0 };
     let given = |depth: f64| sum(sources.iter().map(|source| source.clamped(depth)));
     let (above, below) = cross(first, deepest, |depth| given(depth) >= problem.budget);
@@ -83,19 +101,30 @@ pub fn solve(buckets: &[Bucket], request: &Request) -> Result<Solution, Infeasib
     let give = |source: &Source| {
         let (least, most) = (source.clamped(above), source.clamped(below));
         let tokens = least + share * (most - least);
-        Given { tokens, depth: source.fill(tokens, first, deepest, &mut epochs) }
+        Given {
+            tokens,
+            depth: source.fill(tokens, first, deepest, &mut epochs),
+        }
     };
     let gives: Vec<Given> = sources.iter().map(give).collect();
     let beyond = cross(first, deepest, |depth| given(depth) > problem.budget);
-    let (above, below) =
-        if beyond.0 > below { both(reference(&sources, &gives, below, beyond.0)) } else { (above, below) };
+    let (above, below) = if beyond.0 > below {
+        both(reference(&sources, &gives, below, beyond.0))
+    } else {
+        (above, below)
+    };
     let active = active(&sources, above, below, &epochs);
     let share = |given: &Given| SourceShare {
         tokens: given.tokens,
         share: given.tokens / problem.budget.max(1.0),
         marginal: value_at(given.depth),
     };
-    Ok(Solution { epochs, marginal: value_at(below), sources: gives.iter().map(share).collect(), active })
+    Ok(Solution {
+        epochs,
+        marginal: value_at(below),
+        sources: gives.iter().map(share).collect(),
+        active,
+    })
 }
 
 /// Tokens that a source gives, and the depth to which it is used for them.
@@ -108,24 +137,36 @@ fn both(depth: f64) -> (f64, f64) {
     (depth, depth)
 }
 
-/// The budget may be met between two depths, as where all shares are fixed; then λ is one between the sources' own, so that a share
-/// that binds is told from one that does not.
+/// The budget may be met between two depths, as where all shares are fixed; then λ is one between
+/// the sources' own, so that a share that binds is told from one that does not.
 fn reference(sources: &[Source], gives: &[Given], least: f64, most: f64) -> f64 {
-    let depths = sources.iter().zip(gives).filter(|(source, _)| source.group.most > 0.0).map(|(_, given)| given.depth);
-    let (low, high) =
-        depths.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), depth| (depth.min(low), depth.max(high)));
+    let depths = sources
+        .iter()
+        .zip(gives)
+        .filter(|(source, _)| source.group.most > 0.0)
+        .map(|(_, given)| given.depth);
+    let (low, high) = depths.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), depth| {
+        (depth.min(low), depth.max(high))
+    });
     (low + (high - low) / 2.0).clamp(least, most)
 }
 
 /// The constraints that bind.
 fn active(sources: &[Source], above: f64, below: f64, epochs: &[f64]) -> Vec<Active> {
-    let mut active: Vec<Active> =
-        sources.iter().enumerate().filter_map(|(number, source)| source.binding(number, above, below)).collect();
+    let mut active: Vec<Active> = sources
+        .iter()
+        .enumerate()
+        .filter_map(|(number, source)| source.binding(number, above, below))
+        .collect();
     let cells = sources.iter().flat_map(|source| &source.cells);
     let capped = cells.filter(|cell| cell.unique > 0.0 && epochs[cell.at] >= cell.cap);
     let mut capped: Vec<usize> = capped.map(|cell| cell.at).collect();
     capped.sort_unstable();
-    active.extend(capped.into_iter().map(|bucket| Active::MaxEpochs { bucket }));
+    active.extend(
+        capped
+            .into_iter()
+            .map(|bucket| Active::MaxEpochs { bucket }),
+    );
     active
 }
 
@@ -146,7 +187,11 @@ struct Cell {
 impl Cell {
     /// Its epochs at a depth: none before its start, then one and the repeats.
     fn epochs(&self, depth: f64) -> f64 {
-        if depth < self.start { 0.0 } else { (1.0 + (depth - self.start)).min(self.cap) }
+        if depth < self.start {
+            0.0
+        } else {
+            (1.0 + (depth - self.start)).min(self.cap)
+        }
     }
 }
 
@@ -164,11 +209,17 @@ impl<'a> Source<'a> {
             start: -REPEATS_SCALE * buckets[at].q.max(f64::MIN_POSITIVE).ln(),
             cap: group.cap,
         };
-        Source { group, cells: group.buckets.iter().map(cell).collect() }
+        Source {
+            group,
+            cells: group.buckets.iter().map(cell).collect(),
+        }
     }
 
     fn tokens(&self, depth: f64) -> f64 {
-        sum(self.cells.iter().map(|cell| cell.unique * cell.epochs(depth)))
+        sum(self
+            .cells
+            .iter()
+            .map(|cell| cell.unique * cell.epochs(depth)))
     }
 
     fn clamped(&self, depth: f64) -> f64 {
@@ -182,13 +233,19 @@ impl<'a> Source<'a> {
         for cell in &self.cells {
             let (least, most) = (cell.epochs(above), cell.epochs(below));
             let filled = least + share * (most - least);
-            // Sums are rounded, so that a source gives all it has a little before its buckets are at their cap.
-            epochs[cell.at] = if filled >= cell.cap * (1.0 - 1e-12) { cell.cap } else { filled };
+            // Sums are rounded, so that a source gives all it has a little before its buckets are
+            // at their cap.
+            epochs[cell.at] = if filled >= cell.cap * (1.0 - 1e-12) {
+                cell.cap
+            } else {
+                filled
+            };
         }
         below
     }
 
-    /// The share that binds between two neighbouring depths. One that allows all there is binds nothing.
+    /// The share that binds between two neighbouring depths. One that allows all there is binds
+    /// nothing.
     fn binding(&self, source: usize, above: f64, below: f64) -> Option<Active> {
         if self.tokens(below) < self.group.least {
             return Some(Active::MinShare { source });
@@ -197,18 +254,27 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Neighbouring floats between which `reached` turns true; it is taken to be false at `low` and true at `high`.
+/// Neighbouring floats between which `reached` turns true; it is taken to be false at `low` and
+/// true at `high`.
 pub(super) fn cross(mut low: f64, mut high: f64, reached: impl Fn(f64) -> bool) -> (f64, f64) {
     loop {
         let middle = low + (high - low) / 2.0;
         if middle <= low || middle >= high {
             return (low, high);
         }
-        if reached(middle) { high = middle } else { low = middle }
+        if reached(middle) {
+            high = middle
+        } else {
+            low = middle
+        }
     }
 }
 
 /// Where `target` stands between two sums, 0 to 1.
 pub(super) fn between(target: f64, least: f64, most: f64) -> f64 {
-    if most > least { ((target - least) / (most - least)).clamp(0.0, 1.0) } else { 0.0 }
+    if most > least {
+        ((target - least) / (most - least)).clamp(0.0, 1.0)
+    } else {
+        0.0
+    }
 }

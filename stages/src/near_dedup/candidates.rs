@@ -1,7 +1,8 @@
 //! Which documents share a band key, and the components that this connects.
 //!
-//! Two scans over the band keys: one to see which are repeated, one to move those, with their documents, into partitions by
-//! key. Each partition is sorted in memory; documents of one key are joined by linear edges in a forest over all documents.
+//! Two scans over the band keys: one to see which are repeated, one to move those, with their
+//! documents, into partitions by key. Each partition is sorted in memory; documents of one key are
+//! joined by linear edges in a forest over all documents.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -57,10 +58,16 @@ impl Candidates {
     ///
     /// # Errors
     /// If a file cannot be read or written, or there are 2³² documents or more.
-    pub(super) fn find(corpus: &dyn Corpus, near: &NearDedup, sample: &Sample) -> Result<Candidates> {
+    pub(super) fn find(
+        corpus: &dyn Corpus,
+        near: &NearDedup,
+        sample: &Sample,
+    ) -> Result<Candidates> {
         let documents = documents(corpus);
         if documents >= u64::from(u32::MAX) {
-            let message = format!("{documents} documents are too many for one run: near_dedup takes fewer than 2^32");
+            let message = format!(
+                "{documents} documents are too many for one run: near_dedup takes fewer than 2^32"
+            );
             return Err(DataFusionError::Execution(message));
         }
         let most_keys = documents * u64::from(near.bands);
@@ -78,7 +85,11 @@ impl Candidates {
                     local[buckets.partition_of(key)].extend([key, doc]);
                 }
             })?;
-            for (partition, pairs) in local.iter().enumerate().filter(|(_, pairs)| !pairs.is_empty()) {
+            for (partition, pairs) in local
+                .iter()
+                .enumerate()
+                .filter(|(_, pairs)| !pairs.is_empty())
+            {
                 moved.fetch_add(pairs.len() as u64 / 2, Relaxed);
                 buckets.push(partition, pairs)?;
             }
@@ -93,17 +104,27 @@ impl Candidates {
             corpus.check()?;
             let mut pairs = buckets.take(partition)?;
             records_mut::<2>(&mut pairs).sort_unstable();
-            let repeated = records::<2>(&pairs).chunk_by(|a, b| a[0] == b[0]).filter(|bucket| bucket.len() > 1);
+            let repeated = records::<2>(&pairs)
+                .chunk_by(|a, b| a[0] == b[0])
+                .filter(|bucket| bucket.len() > 1);
             let repeated: Vec<u64> = repeated.flatten().flatten().copied().collect();
             drop(pairs);
             let mut joined = forest.lock().unwrap_or_else(PoisonError::into_inner);
             each_bucket(&repeated).for_each(|bucket| joined.join(bucket));
             drop(joined);
-            records::<2>(&repeated).iter().for_each(|[_, doc]| members.insert(*doc));
+            records::<2>(&repeated)
+                .iter()
+                .for_each(|[_, doc]| members.insert(*doc));
             buckets.push(partition, &repeated).map(|_| ())
         })?;
         let forest = forest.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut found = Candidates { buckets, roots: forest.roots(), members, cuts: None, counts };
+        let mut found = Candidates {
+            buckets,
+            roots: forest.roots(),
+            members,
+            cuts: None,
+            counts,
+        };
         found.cut_giants(corpus, near.max_component)?;
         Ok(found)
     }
@@ -113,31 +134,44 @@ impl Candidates {
         u64::from(self.roots[doc as usize])
     }
 
-    /// Calls `visit` once with each bucket: a number that tells it apart, and the documents. They are gone afterwards.
+    /// Calls `visit` once with each bucket: a number that tells it apart, and the documents. They
+    /// are gone afterwards.
     ///
     /// # Errors
     /// If a partition cannot be read, or the first that `visit` returns.
-    pub(super) fn for_each_bucket(&self, visit: impl Fn(u64, &[[u64; 2]]) -> Result<()> + Sync) -> Result<()> {
-        (0..self.buckets.partitions()).into_par_iter().try_for_each(|partition| {
-            let pairs = self.buckets.take(partition)?;
-            for bucket in each_bucket(&pairs) {
-                let Some(cuts) = self.cuts.as_ref().filter(|cuts| cuts.level(bucket) > 0) else {
-                    visit(bucket[0][0], bucket)?;
-                    continue;
-                };
-                for (at, piece) in cuts.pieces(bucket).iter().enumerate() {
-                    visit(bucket[0][0].wrapping_add(at as u64), piece)?;
+    pub(super) fn for_each_bucket(
+        &self,
+        visit: impl Fn(u64, &[[u64; 2]]) -> Result<()> + Sync,
+    ) -> Result<()> {
+        (0..self.buckets.partitions())
+            .into_par_iter()
+            .try_for_each(|partition| {
+                let pairs = self.buckets.take(partition)?;
+                for bucket in each_bucket(&pairs) {
+                    let Some(cuts) = self.cuts.as_ref().filter(|cuts| cuts.level(bucket) > 0)
+                    else {
+                        visit(bucket[0][0], bucket)?;
+                        continue;
+                    };
+                    for (at, piece) in cuts.pieces(bucket).iter().enumerate() {
+                        visit(bucket[0][0].wrapping_add(at as u64), piece)?;
+                    }
                 }
-            }
-            Ok(())
-        })
+                Ok(())
+            })
     }
 
-    /// Cuts components of more than `most` documents, which large buckets of unlike documents connect, or long chains.
+    /// Cuts components of more than `most` documents, which large buckets of unlike documents
+    /// connect, or long chains.
     fn cut_giants(&mut self, corpus: &dyn Corpus, most: u64) -> Result<()> {
         let sizes = self.sizes();
         self.counts.components = sizes.iter().filter(|size| **size > 1).count() as u64;
-        self.counts.largest = sizes.iter().map(|size| u64::from(*size)).filter(|size| *size > 1).max().unwrap_or(0);
+        self.counts.largest = sizes
+            .iter()
+            .map(|size| u64::from(*size))
+            .filter(|size| *size > 1)
+            .max()
+            .unwrap_or(0);
         self.counts.cut = sizes.iter().filter(|size| u64::from(**size) > most).count() as u64;
         drop(sizes);
         if self.counts.cut == 0 {
@@ -151,7 +185,9 @@ impl Candidates {
                 corpus.check()?;
                 let pairs = self.buckets.read(partition)?;
                 for bucket in each_bucket(&pairs).filter(|bucket| cuts.level(bucket) > 0) {
-                    cuts.pieces(bucket).iter().for_each(|piece| forest.join(piece));
+                    cuts.pieces(bucket)
+                        .iter()
+                        .for_each(|piece| forest.join(piece));
                 }
             }
             self.roots = forest.roots();
@@ -163,7 +199,9 @@ impl Candidates {
     /// Documents of each component, at its root.
     fn sizes(&self) -> Vec<u32> {
         let mut sizes = vec![0; self.roots.len()];
-        self.roots.iter().for_each(|root| sizes[*root as usize] += 1);
+        self.roots
+            .iter()
+            .for_each(|root| sizes[*root as usize] += 1);
         sizes
     }
 }
@@ -171,9 +209,9 @@ impl Candidates {
 /// Documents of a bucket above which it is taken for one that connects what is unlike.
 const LONG: usize = 1_000;
 
-/// How components that are too large are cut: into blocks of documents, the same for all buckets, so that documents that
-/// share many buckets share them after the cut as well. First long buckets only are cut, into ever smaller blocks; where that
-/// does not suffice, as for a chain, all.
+/// How components that are too large are cut: into blocks of documents, the same for all buckets,
+/// so that documents that share many buckets share them after the cut as well. First long buckets
+/// only are cut, into ever smaller blocks; where that does not suffice, as for a chain, all.
 struct Cuts {
     /// How often the component of each document was cut; 0: never.
     levels: Vec<u8>,
@@ -191,11 +229,18 @@ impl Cuts {
         let whole = documents.next_power_of_two();
         // Blocks down to a sixteenth of what a component may have.
         let all_from = (whole / most.min(whole)).ilog2() as u8 + 5;
-        Cuts { levels: vec![0; documents as usize], whole, all_from, most, documents, own }
+        Cuts {
+            levels: vec![0; documents as usize],
+            whole,
+            all_from,
+            most,
+            documents,
+            own,
+        }
     }
 
-    /// Marks the documents of components that are still too large; whether there are any. It ends: at the last level a block
-    /// has no more documents than a component may have.
+    /// Marks the documents of components that are still too large; whether there are any. It ends:
+    /// at the last level a block has no more documents than a component may have.
     fn deepen(&mut self, roots: &[u32], sizes: &[u32]) -> bool {
         let mut any = false;
         for (level, root) in self.levels.iter_mut().zip(roots) {
@@ -208,7 +253,11 @@ impl Cuts {
     }
 
     fn level(&self, bucket: &[[u64; 2]]) -> u8 {
-        bucket.iter().map(|[_, doc]| self.levels[*doc as usize]).max().unwrap_or(0)
+        bucket
+            .iter()
+            .map(|[_, doc]| self.levels[*doc as usize])
+            .max()
+            .unwrap_or(0)
     }
 
     /// The pieces of two documents or more that a bucket falls into.
@@ -217,27 +266,42 @@ impl Cuts {
         let mut blocks: BTreeMap<(u8, u64), Vec<[u64; 2]>> = BTreeMap::new();
         for pair in bucket {
             let level = self.levels[pair[1] as usize];
-            blocks.entry((level, self.block(level, is_long, pair[1]))).or_default().push(*pair);
+            blocks
+                .entry((level, self.block(level, is_long, pair[1])))
+                .or_default()
+                .push(*pair);
         }
-        blocks.into_values().filter(|piece| piece.len() > 1).collect()
+        blocks
+            .into_values()
+            .filter(|piece| piece.len() > 1)
+            .collect()
     }
 
     /// The block of a document; blocks of a deeper level lie within those of the one above.
     fn block(&self, level: u8, is_long: bool, doc: u64) -> u64 {
-        // Earlier runs are spread over the same blocks, so that they meet the documents of this one.
+        // Earlier runs are spread over the same blocks, so that they meet the documents of this
+        // one.
         let place = match doc.checked_sub(self.own) {
-            Some(at) => (u128::from(at) * u128::from(self.own) / u128::from(self.documents - self.own)) as u64,
+            Some(at) => {
+                (u128::from(at) * u128::from(self.own) / u128::from(self.documents - self.own))
+                    as u64
+            }
             None => doc,
         };
         let of_all = u32::from((level + 1).saturating_sub(self.all_from));
-        let of_long = if is_long { u32::from(level.min(self.all_from - 1)) } else { 0 };
+        let of_long = if is_long {
+            u32::from(level.min(self.all_from - 1))
+        } else {
+            0
+        };
         place / (self.whole >> of_all.max(of_long)).max(1)
     }
 }
 
 /// The first scan: which band keys are repeated, and what there is to count.
 fn survey(corpus: &dyn Corpus, sketch: &Sketch, sample: &Sample) -> Result<Counts> {
-    let (without_shingle, shingles, keys) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (without_shingle, shingles, keys) =
+        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let reads = ["bands", "n_shingles", "probe"].map(|name| read("signatures", name));
     corpus.scan(&reads, &|first, batch| {
         let mut n = 0;
@@ -247,7 +311,9 @@ fn survey(corpus: &dyn Corpus, sketch: &Sketch, sample: &Sample) -> Result<Count
         })?;
         keys.fetch_add(n, Relaxed);
         let counts = column(batch, "n_shingles")?.as_primitive::<UInt32Type>();
-        for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row) && counts.is_valid(row)) {
+        for row in
+            (0..batch.num_rows()).filter(|&row| is_reached(batch, row) && counts.is_valid(row))
+        {
             shingles.fetch_add(u64::from(counts.value(row)), Relaxed);
             without_shingle.fetch_add(u64::from(counts.value(row) == 0), Relaxed);
         }
@@ -290,7 +356,8 @@ impl Forest {
     fn join(&mut self, bucket: &[[u64; 2]]) {
         for [_, doc] in &bucket[1..] {
             let (a, b) = (self.root(bucket[0][1] as u32), self.root(*doc as u32));
-            // The smaller number becomes the root, so the result does not follow the order of calls.
+            // The smaller number becomes the root, so the result does not follow the order of
+            // calls.
             self.0[a.max(b) as usize] = a.min(b);
         }
     }
@@ -326,48 +393,76 @@ mod tests {
     #[test]
     fn the_first_document_is_the_root_in_any_order() {
         let bucket = |docs: &[u64]| docs.iter().map(|doc| [0, *doc]).collect::<Vec<_>>();
-        let buckets = [bucket(&[4, 6, 8]), bucket(&[1, 8]), bucket(&[2, 3]), bucket(&[9, 7, 2])];
+        let buckets = [
+            bucket(&[4, 6, 8]),
+            bucket(&[1, 8]),
+            bucket(&[2, 3]),
+            bucket(&[9, 7, 2]),
+        ];
         for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
             let mut forest = Forest::new(10);
-            order.iter().for_each(|&at: &usize| forest.join(&buckets[at]));
+            order
+                .iter()
+                .for_each(|&at: &usize| forest.join(&buckets[at]));
             assert_eq!(forest.roots(), [0, 1, 2, 2, 1, 5, 1, 2, 1, 2]);
         }
     }
 
-    /// Cuts the component of all documents as [`Candidates::cut_giants`] does; the sizes of what is left.
+    /// Cuts the component of all documents as [`Candidates::cut_giants`] does; the sizes of what is
+    /// left.
     fn cut(documents: u64, most: u64, buckets: &[Vec<[u64; 2]>]) -> Vec<u32> {
         let mut cuts = Cuts::new(documents, documents, most);
         let mut roots = vec![0; documents as usize];
         loop {
             let mut sizes = vec![0; documents as usize];
-            roots.iter().for_each(|root: &u32| sizes[*root as usize] += 1);
+            roots
+                .iter()
+                .for_each(|root: &u32| sizes[*root as usize] += 1);
             if !cuts.deepen(&roots, &sizes) {
                 sizes.retain(|size| *size > 0);
                 return sizes;
             }
             let mut forest = Forest(roots);
             forest.separate(&cuts.levels);
-            buckets.iter().flat_map(|bucket| cuts.pieces(bucket)).for_each(|piece| forest.join(&piece));
+            buckets
+                .iter()
+                .flat_map(|bucket| cuts.pieces(bucket))
+                .for_each(|piece| forest.join(&piece));
             roots = forest.roots();
         }
     }
 
     #[test]
     fn a_chain_is_cut_into_few_pieces() {
-        let buckets: Vec<Vec<[u64; 2]>> = (1..50_000).map(|doc| vec![[doc, doc - 1], [doc, doc]]).collect();
+        let buckets: Vec<Vec<[u64; 2]>> = (1..50_000)
+            .map(|doc| vec![[doc, doc - 1], [doc, doc]])
+            .collect();
         let sizes = cut(50_000, 3_000, &buckets);
-        assert!(sizes.iter().all(|size| *size <= 3_000) && sizes.len() <= 40, "{} components", sizes.len());
+        assert!(
+            sizes.iter().all(|size| *size <= 3_000) && sizes.len() <= 40,
+            "{} components",
+            sizes.len()
+        );
     }
 
     #[test]
     fn near_copies_stay_together_in_few_pieces() {
         // Each of 14 buckets lacks a tenth of the documents, and not the same.
         let lacks = |key: u64, doc: u64| {
-            (doc ^ key.wrapping_mul(0x9e37_79b9)).wrapping_mul(0xd134_2543_de82_ef95) >> 32 < (1 << 32) / 10
+            (doc ^ key.wrapping_mul(0x9e37_79b9)).wrapping_mul(0xd134_2543_de82_ef95) >> 32
+                < (1 << 32) / 10
         };
-        let bucket = |key| (0..50_000).filter(|doc| !lacks(key, *doc)).map(|doc| [key, doc]).collect::<Vec<_>>();
+        let bucket = |key| {
+            (0..50_000)
+                .filter(|doc| !lacks(key, *doc))
+                .map(|doc| [key, doc])
+                .collect::<Vec<_>>()
+        };
         let buckets: Vec<Vec<[u64; 2]>> = (0..14).map(bucket).collect();
         let sizes = cut(50_000, 10_000, &buckets);
-        assert!(sizes.iter().all(|size| *size <= 10_000) && sizes.len() <= 10, "{sizes:?}");
+        assert!(
+            sizes.iter().all(|size| *size <= 10_000) && sizes.len() <= 10,
+            "{sizes:?}"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Components with all that is needed to decide over them, in partitions that are loaded one by one: buckets, ranks,
-//! shingle sets. Sets that do not fit into memory are read from their file when they are compared.
+//! Components with all that is needed to decide over them, in partitions that are loaded one by
+//! one: buckets, ranks, shingle sets. Sets that do not fit into memory are read from their file
+//! when they are compared.
 
 use std::ops::Range;
 
@@ -48,8 +49,17 @@ impl Components {
         let memory = corpus.memory() / (8 * threads);
         let partitions = bytes.div_ceil(memory / 2).clamp(1, 4096) as usize;
         let spill = |share: u64| Spill::new(corpus.spill(), partitions, corpus.memory() / share);
-        let store = |share: u64| Store { words: spill(share), places: spill(64) };
-        Components { buckets: spill(32), ranks: spill(32), sets: store(8), signatures: store(32), memory }
+        let store = |share: u64| Store {
+            words: spill(share),
+            places: spill(64),
+        };
+        Components {
+            buckets: spill(32),
+            ranks: spill(32),
+            sets: store(8),
+            signatures: store(32),
+            memory,
+        }
     }
 
     /// The partition of a component.
@@ -69,8 +79,13 @@ impl Components {
     pub(super) fn add_buckets(&self, candidates: &Candidates) -> Result<()> {
         candidates.for_each_bucket(|number, bucket| {
             let root = candidates.root(bucket[0][1]);
-            let rows: Vec<u64> = bucket.iter().flat_map(|[_, doc]| [root, number, *doc]).collect();
-            self.buckets.push(self.partition_of(root), &rows).map(|_| ())
+            let rows: Vec<u64> = bucket
+                .iter()
+                .flat_map(|[_, doc]| [root, number, *doc])
+                .collect();
+            self.buckets
+                .push(self.partition_of(root), &rows)
+                .map(|_| ())
         })
     }
 
@@ -87,11 +102,13 @@ impl Components {
 
     /// Bytes that went into files.
     pub(super) fn filed(&self) -> u64 {
-        let stores = [&self.sets, &self.signatures].map(|store| store.words.filed() + store.places.filed());
+        let stores =
+            [&self.sets, &self.signatures].map(|store| store.words.filed() + store.places.filed());
         self.buckets.filed() + self.ranks.filed() + stores.iter().sum::<u64>()
     }
 
-    /// Partitions that can be loaded side by side, one a thread, then those that need more memory than that.
+    /// Partitions that can be loaded side by side, one a thread, then those that need more memory
+    /// than that.
     pub(super) fn by_weight(&self) -> (Vec<usize>, Vec<usize>) {
         let words = |partition| self.buckets.len(partition) + self.ranks.len(partition);
         (0..self.partitions()).partition(|partition| 8 * words(*partition) <= self.memory)
@@ -128,7 +145,10 @@ impl Store {
     /// Room for the words of documents in so many partitions.
     pub(super) fn new(corpus: &dyn Corpus, partitions: usize, memory: u64) -> Store {
         let spill = || Spill::new(corpus.spill(), partitions, memory);
-        Store { words: spill(), places: spill() }
+        Store {
+            words: spill(),
+            places: spill(),
+        }
     }
 
     /// Takes a document's words.
@@ -137,24 +157,34 @@ impl Store {
     /// If a partition cannot be written.
     pub(super) fn push(&self, partition: usize, doc: u64, words: &[u64]) -> Result<()> {
         let at = self.words.push(partition, words)?;
-        self.places.push(partition, &[doc, at, words.len() as u64]).map(|_| ())
+        self.places
+            .push(partition, &[doc, at, words.len() as u64])
+            .map(|_| ())
     }
 
     fn open(&self, partition: usize, memory: u64) -> Result<Opened> {
         let mut places = self.places.take(partition)?;
         records_mut::<3>(&mut places).sort_unstable();
-        Ok(Opened { words: self.words.open(partition, memory)?, places })
+        Ok(Opened {
+            words: self.words.open(partition, memory)?,
+            places,
+        })
     }
 
     /// Looks documents up in the only partition.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn reader(&self, memory: u64) -> Result<impl Fn(u64, &mut Vec<u64>) -> Result<bool> + use<>> {
+    pub(super) fn reader(
+        &self,
+        memory: u64,
+    ) -> Result<impl Fn(u64, &mut Vec<u64>) -> Result<bool> + use<>> {
         let opened = self.open(0, memory)?;
         Ok(move |doc, buffer: &mut Vec<u64>| {
             let mut spare = Vec::new();
-            let Some(words) = opened.get(doc, &mut spare)? else { return Ok(false) };
+            let Some(words) = opened.get(doc, &mut spare)? else {
+                return Ok(false);
+            };
             buffer.clear();
             buffer.extend_from_slice(words);
             Ok(true)
@@ -165,7 +195,9 @@ impl Store {
 impl Opened {
     fn get<'a>(&'a self, doc: u64, buffer: &'a mut Vec<u64>) -> Result<Option<&'a [u64]>> {
         let places = records::<3>(&self.places);
-        let Ok(at) = places.binary_search_by_key(&doc, |place| place[0]) else { return Ok(None) };
+        let Ok(at) = places.binary_search_by_key(&doc, |place| place[0]) else {
+            return Ok(None);
+        };
         let [_, at, len] = places[at];
         self.words.get(at, len as usize, buffer).map(Some)
     }
@@ -175,7 +207,8 @@ impl Opened {
 pub(super) struct Loaded {
     /// By component, then by document.
     pub(super) members: Vec<Member>,
-    /// For each member, the numbers of its buckets, ascending; numbers of one component are consecutive.
+    /// For each member, the numbers of its buckets, ascending; numbers of one component are
+    /// consecutive.
     buckets: Vec<u32>,
     sets: Opened,
     signatures: Opened,
@@ -200,7 +233,9 @@ impl Loaded {
     pub(super) fn components(&self) -> Vec<Range<usize>> {
         let mut at = 0;
         let components = self.members.chunk_by(|a, b| a.root == b.root);
-        components.map(|component| (at, at += component.len()).0..at).collect()
+        components
+            .map(|component| (at, at += component.len()).0..at)
+            .collect()
     }
 
     /// The numbers of a member's buckets.
@@ -213,14 +248,21 @@ impl Loaded {
     /// # Errors
     /// If it cannot be read.
     pub(super) fn set<'a>(&'a self, member: usize, buffer: &'a mut Vec<u64>) -> Result<&'a [u64]> {
-        Ok(self.sets.get(self.members[member].doc, buffer)?.unwrap_or_default())
+        Ok(self
+            .sets
+            .get(self.members[member].doc, buffer)?
+            .unwrap_or_default())
     }
 
     /// The full signature of a member, if it is kept; `buffer` may hold it.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn signature<'a>(&'a self, member: usize, buffer: &'a mut Vec<u64>) -> Result<Option<&'a [u64]>> {
+    pub(super) fn signature<'a>(
+        &'a self,
+        member: usize,
+        buffer: &'a mut Vec<u64>,
+    ) -> Result<Option<&'a [u64]>> {
         self.signatures.get(self.members[member].doc, buffer)
     }
 
@@ -231,7 +273,9 @@ impl Loaded {
         let mut of_members: Vec<(u32, u32)> = Vec::with_capacity(rows.len());
         for (number, bucket) in rows.chunk_by(|a, b| a[..2] == b[..2]).enumerate() {
             for [root, _, doc] in bucket {
-                let member = self.members.binary_search_by_key(&(*root, *doc), |member| (member.root, member.doc));
+                let member = self
+                    .members
+                    .binary_search_by_key(&(*root, *doc), |member| (member.root, member.doc));
                 let member = member.expect("every document of a bucket has a rank");
                 of_members.push((member as u32, number as u32));
             }
@@ -240,15 +284,19 @@ impl Loaded {
         let mut at = 0;
         for (member, place) in self.members.iter_mut().enumerate() {
             let from = at;
-            at += of_members[from..].iter().take_while(|(of, _)| *of == member as u32).count();
+            at += of_members[from..]
+                .iter()
+                .take_while(|(of, _)| *of == member as u32)
+                .count();
             place.buckets = from..at;
         }
         self.buckets = of_members.into_iter().map(|(_, number)| number).collect();
     }
 }
 
-/// Bytes of memory for each member of a loaded partition, sets and signatures aside: a member, its row while it is sorted, and
-/// for each bucket a row, a number, and a list of kept members.
+/// Bytes of memory for each member of a loaded partition, sets and signatures aside: a member, its
+/// row while it is sorted, and for each bucket a row, a number, and a list of kept members.
 pub(super) fn member_bytes(near: &NearDedup) -> u64 {
-    (size_of::<Member>() + size_of::<RankRow>() + 24) as u64 + u64::from(near.bands) * (24 + 8 + 4 + 24)
+    (size_of::<Member>() + size_of::<RankRow>() + 24) as u64
+        + u64::from(near.bands) * (24 + 8 + 4 + 24)
 }

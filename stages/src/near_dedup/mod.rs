@@ -1,10 +1,12 @@
-//! Near-duplicates: MinHash band keys give candidates, exact Jaccard similarity of shingle sets decides.
+//! Near-duplicates: MinHash band keys give candidates, exact Jaccard similarity of shingle sets
+//! decides.
 //!
-//! Broder 1997; banding as in Leskovec et al., *Mining of Massive Datasets*, ch. 3. Departs from the usual transitive
-//! closure: clusters are stars. Members of a component are visited in the order of preference and compared with the *kept*
-//! members that share a band; a document is removed only if one of those is verified, so every removal has a kept
-//! document that it resembles, and chains do not carry dissimilar documents along. The closure itself is to be had as
-//! `cluster = "component"`, unverified, for comparison with tools that know no other.
+//! Broder 1997; banding as in Leskovec et al., *Mining of Massive Datasets*, ch. 3. Departs from
+//! the usual transitive closure: clusters are stars. Members of a component are visited in the
+//! order of preference and compared with the *kept* members that share a band; a document is
+//! removed only if one of those is verified, so every removal has a kept document that it
+//! resembles, and chains do not carry dissimilar documents along. The closure itself is to be had
+//! as `cluster = "component"`, unverified, for comparison with tools that know no other.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -13,9 +15,10 @@
 //! | `stars` | who is removed for whom |
 //! | `sample` | how many pairs the banding missed, on every run |
 //!
-//! Cost: two scans over the band keys, one over what the preference looks at, one over the texts of candidates. In memory stay
-//! 4 bytes a document (8 for a moment) and 3 bits; everything else goes through partitions that spill. A partition holds at
-//! least one band key with all its documents, 32 bytes each, or one component, so `max_component` bounds it.
+//! Cost: two scans over the band keys, one over what the preference looks at, one over the texts of
+//! candidates. In memory stay 4 bytes a document (8 for a moment) and 3 bits; everything else goes
+//! through partitions that spill. A partition holds at least one band key with all its documents,
+//! 32 bytes each, or one component, so `max_component` bounds it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,7 +26,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use curate_schemas::manifest::{Cluster, Manifest, NearDedup, Verify};
 use curate_schemas::tables;
-use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+};
 use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::error::Result;
 use rayon::prelude::*;
@@ -39,8 +44,8 @@ use crate::signatures::shingles_of;
 use crate::spill::{Spill, records, records_mut};
 use crate::survivor::{self, Preference, id_of, id_text};
 use crate::{
-    Corpus, CorpusStage, Decision, Earlier, Read, Rows, Stage, column, documents, is_reached, own_documents, read,
-    run_of, shard_of,
+    Corpus, CorpusStage, Decision, Earlier, Read, Rows, Stage, column, documents, is_reached,
+    own_documents, read, run_of, shard_of,
 };
 
 mod candidates;
@@ -57,7 +62,8 @@ pub struct NearDedupStage {
 }
 
 impl NearDedupStage {
-    /// The stage as the manifest sets it; without `[dedup.near]` nothing is removed. `against` is the digest of earlier runs.
+    /// The stage as the manifest sets it; without `[dedup.near]` nothing is removed. `against` is
+    /// the digest of earlier runs.
     pub fn new(manifest: &Manifest, against: Option<String>) -> Self {
         NearDedupStage {
             near: manifest.dedup.near.clone(),
@@ -82,7 +88,10 @@ impl Stage for NearDedupStage {
     }
 
     fn resources(&self) -> BTreeMap<&'static str, String> {
-        self.against.iter().map(|digest| ("against", digest.clone())).collect()
+        self.against
+            .iter()
+            .map(|digest| ("against", digest.clone()))
+            .collect()
     }
 
     fn follows(&self) -> &'static str {
@@ -90,8 +99,14 @@ impl Stage for NearDedupStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        let mut reads = ["bands", "n_shingles", "probe", "signature"].map(|name| read("signatures", name)).to_vec();
-        reads.extend(survivor::reads().into_iter().filter(|read| read.name != "doc_id"));
+        let mut reads = ["bands", "n_shingles", "probe", "signature"]
+            .map(|name| read("signatures", name))
+            .to_vec();
+        reads.extend(
+            survivor::reads()
+                .into_iter()
+                .filter(|read| read.name != "doc_id"),
+        );
         reads
     }
 }
@@ -104,7 +119,10 @@ impl CorpusStage for NearDedupStage {
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
         let Some(near) = &self.near else {
             let results = Results::new(corpus, None);
-            return Ok(results.decision(RecordBatch::new_empty(tables::schema("near_dedup_sample")), Vec::new()));
+            return Ok(results.decision(
+                RecordBatch::new_empty(tables::schema("near_dedup_sample")),
+                Vec::new(),
+            ));
         };
         let documents = documents(corpus);
         let sample = Sample::new(documents);
@@ -120,10 +138,27 @@ impl CorpusStage for NearDedupStage {
             &results.removed,
         )?;
         let mut notes = candidates_notes(near, &candidates, documents);
-        notes.extend(tally_notes(near, &tally, documents, gathered.components.filed()));
-        notes.push(measured.note(if near.min_jaccard > 0.0 { near.min_jaccard } else { 0.8 }));
-        let refused = refusal(near, &gathered.of_source, &tally.lost, self.preference.sources());
-        Ok(Decision { refused, ..results.decision(measured.table()?, notes) })
+        notes.extend(tally_notes(
+            near,
+            &tally,
+            documents,
+            gathered.components.filed(),
+        ));
+        notes.push(measured.note(if near.min_jaccard > 0.0 {
+            near.min_jaccard
+        } else {
+            0.8
+        }));
+        let refused = refusal(
+            near,
+            &gathered.of_source,
+            &tally.lost,
+            self.preference.sources(),
+        );
+        Ok(Decision {
+            refused,
+            ..results.decision(measured.table()?, notes)
+        })
     }
 }
 
@@ -147,7 +182,8 @@ struct Tally {
 }
 
 impl NearDedupStage {
-    /// Moves buckets, ranks, shingle sets and signatures of candidates to the partition of their component.
+    /// Moves buckets, ranks, shingle sets and signatures of candidates to the partition of their
+    /// component.
     fn gather(
         &self,
         corpus: &dyn Corpus,
@@ -158,23 +194,40 @@ impl NearDedupStage {
         let by_estimate = near.verify == Verify::Estimate;
         let verified = near.min_jaccard > 0.0 && !by_estimate;
         let members = candidates.members.count();
-        // Shares of all shingles and bands, by the number of candidates: repeats within a document count too.
+        // Shares of all shingles and bands, by the number of candidates: repeats within a document
+        // count too.
         let documents = documents(corpus).max(1);
-        let of_members = |bytes: u64| (u128::from(bytes) * u128::from(members) / u128::from(documents)) as u64;
-        let sets = if verified { of_members(8 * candidates.counts.shingles) } else { 0 };
-        let signatures = if near.keep_signatures { 8 * u64::from(near.bands * near.rows) } else { 0 };
+        let of_members =
+            |bytes: u64| (u128::from(bytes) * u128::from(members) / u128::from(documents)) as u64;
+        let sets = if verified {
+            of_members(8 * candidates.counts.shingles)
+        } else {
+            0
+        };
+        let signatures = if near.keep_signatures {
+            8 * u64::from(near.bands * near.rows)
+        } else {
+            0
+        };
         let bytes = sets + members * (signatures + member_bytes(near));
         let components = Components::new(corpus, bytes, rayon::current_num_threads() as u64);
         components.add_buckets(candidates)?;
         let sampled_words = Store::new(corpus, 1, corpus.memory() / 16);
 
-        let of_source: Vec<AtomicU64> = self.preference.sources().map(|_| AtomicU64::new(0)).collect();
+        let of_source: Vec<AtomicU64> = self
+            .preference
+            .sources()
+            .map(|_| AtomicU64::new(0))
+            .collect();
         corpus.scan(&survivor::reads(), &|first, batch| {
             let is_earlier = first >= own_documents(corpus);
             let rank = survivor::ranks(&self.preference, batch, is_earlier)?;
             let sources = column(batch, "source")?.as_string::<i32>();
             for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
-                let source = self.preference.source(sources.value(row)).unwrap_or(usize::MAX);
+                let source = self
+                    .preference
+                    .source(sources.value(row))
+                    .unwrap_or(usize::MAX);
                 if let Some(n) = of_source.get(source).filter(|_| !is_earlier) {
                     n.fetch_add(1, Relaxed);
                 }
@@ -190,9 +243,19 @@ impl NearDedupStage {
                 let signatures = column(batch, "signature")?.as_list::<i32>();
                 for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
                     let doc = first + row as u64;
-                    let values = || signatures.value(row).as_primitive::<UInt64Type>().values().to_vec();
+                    let values = || {
+                        signatures
+                            .value(row)
+                            .as_primitive::<UInt64Type>()
+                            .values()
+                            .to_vec()
+                    };
                     if candidates.members.contains(doc) {
-                        components.signatures.push(components.partition_of(candidates.root(doc)), doc, &values())?;
+                        components.signatures.push(
+                            components.partition_of(candidates.root(doc)),
+                            doc,
+                            &values(),
+                        )?;
                     }
                     if by_estimate && sampled.contains(doc) {
                         sampled_words.push(0, doc, &values())?;
@@ -210,7 +273,9 @@ impl NearDedupStage {
             set.sort_unstable();
             set.dedup();
             if is_member(doc) {
-                components.sets.push(components.partition_of(candidates.root(doc)), doc, &set)?;
+                components
+                    .sets
+                    .push(components.partition_of(candidates.root(doc)), doc, &set)?;
             }
             if sampled.contains(doc) {
                 sampled_words.push(0, doc, &set)?;
@@ -218,12 +283,25 @@ impl NearDedupStage {
             Ok(())
         })?;
         let of_source = of_source.into_iter().map(AtomicU64::into_inner).collect();
-        Ok(Gathered { components, sampled: sampled_words, of_source })
+        Ok(Gathered {
+            components,
+            sampled: sampled_words,
+            of_source,
+        })
     }
 
     /// Decides over all components, partition by partition.
-    fn judge(&self, corpus: &dyn Corpus, near: &NearDedup, gathered: &Gathered, results: &Results) -> Result<Tally> {
-        let tally = Mutex::new(Tally { lost: vec![0; gathered.of_source.len()], ..Tally::default() });
+    fn judge(
+        &self,
+        corpus: &dyn Corpus,
+        near: &NearDedup,
+        gathered: &Gathered,
+        results: &Results,
+    ) -> Result<Tally> {
+        let tally = Mutex::new(Tally {
+            lost: vec![0; gathered.of_source.len()],
+            ..Tally::default()
+        });
         let judge = |partition: usize| -> Result<()> {
             corpus.check()?;
             let loaded = gathered.components.load(partition)?;
@@ -236,7 +314,11 @@ impl NearDedupStage {
             tally.capped += outcome.capped;
             tally.removed += outcome.verdicts.len() as u64;
             for verdict in &outcome.verdicts {
-                tally.lost.get_mut(loaded.members[verdict.member].source as usize).into_iter().for_each(|n| *n += 1);
+                tally
+                    .lost
+                    .get_mut(loaded.members[verdict.member].source as usize)
+                    .into_iter()
+                    .for_each(|n| *n += 1);
             }
             drop(tally);
             results.add(&loaded, &outcome.verdicts)
@@ -248,7 +330,8 @@ impl NearDedupStage {
     }
 }
 
-/// Why the verdicts are refused: a source would lose more than the share of its documents that the manifest allows.
+/// Why the verdicts are refused: a source would lose more than the share of its documents that the
+/// manifest allows.
 fn refusal<'a>(
     near: &NearDedup,
     of_source: &[u64],
@@ -258,9 +341,14 @@ fn refusal<'a>(
     let broken: Vec<String> = names
         .zip(of_source.iter().zip(lost))
         .filter(|(_, (n, lost))| **lost as f64 > near.max_source_loss * **n as f64)
-        .map(|(source, (n, lost))| format!("source \"{source}\" would lose {lost} of {n} documents"))
+        .map(|(source, (n, lost))| {
+            format!("source \"{source}\" would lose {lost} of {n} documents")
+        })
         .collect();
-    let limit = format!("as near-duplicates, dedup.near.max_source_loss is {}", near.max_source_loss);
+    let limit = format!(
+        "as near-duplicates, dedup.near.max_source_loss is {}",
+        near.max_source_loss
+    );
     (!broken.is_empty()).then(|| format!("{} {limit}", broken.join(", ")))
 }
 
@@ -281,12 +369,16 @@ fn candidates_notes(near: &NearDedup, candidates: &Candidates, documents: u64) -
     }
     if counts.without_shingle > 0 {
         let (n, ngram) = (counts.without_shingle, near.ngram);
-        notes.push(format!("{n} documents have fewer than {ngram} words and were compared with nothing"));
+        notes.push(format!(
+            "{n} documents have fewer than {ngram} words and were compared with nothing"
+        ));
     }
     if counts.cut > 0 {
         let most = near.max_component;
-        notes
-            .push(format!("{} components of more than {most} documents were cut into blocks of documents", counts.cut));
+        notes.push(format!(
+            "{} components of more than {most} documents were cut into blocks of documents",
+            counts.cut
+        ));
     }
     notes
 }
@@ -301,7 +393,9 @@ fn tally_notes(near: &NearDedup, tally: &Tally, documents: u64, filed: u64) -> V
     }
     if tally.capped > 0 {
         let (capped, most) = (tally.capped, near.max_comparisons);
-        notes.push(format!("{capped} documents met max_comparisons = {most} before a match"));
+        notes.push(format!(
+            "{capped} documents met max_comparisons = {most} before a match"
+        ));
     }
     // The forest, once more while it is flattened, and the bits of three sets.
     let held = documents * (4 + 4) + 3 * documents.div_ceil(8);
@@ -324,8 +418,8 @@ struct Results {
     unverified: &'static str,
 }
 
-/// Document, cluster size, its `doc_id`, that of the survivor, the survivor, then of removed ones: 1, buckets hit, and as bits of
-/// floats, NaN for none, exact similarity, containment, estimate.
+/// Document, cluster size, its `doc_id`, that of the survivor, the survivor, then of removed ones:
+/// 1, buckets hit, and as bits of floats, NaN for none, exact similarity, containment, estimate.
 type Row = [u64; 12];
 
 impl Results {
@@ -338,12 +432,21 @@ impl Results {
             Some(near) if near.min_jaccard > 0.0 => "estimate",
             _ => "band",
         };
-        Results { rows, removed: Bits::new(documents), firsts, earlier: corpus.earlier().to_vec(), own, unverified }
+        Results {
+            rows,
+            removed: Bits::new(documents),
+            firsts,
+            earlier: corpus.earlier().to_vec(),
+            own,
+            unverified,
+        }
     }
 
     fn add(&self, loaded: &Loaded, verdicts: &[Verdict]) -> Result<()> {
         let mut sizes: BTreeMap<usize, u64> = BTreeMap::new();
-        verdicts.iter().for_each(|verdict| *sizes.entry(verdict.kept).or_insert(1) += 1);
+        verdicts
+            .iter()
+            .for_each(|verdict| *sizes.entry(verdict.kept).or_insert(1) += 1);
         let id = |member: usize| id_of(&loaded.members[member].rank);
         let start = |member: usize, kept: usize| -> Row {
             let mut row = [0; 12];
@@ -357,13 +460,19 @@ impl Results {
         for verdict in verdicts {
             let mut row = start(verdict.member, verdict.kept);
             let bits = |value: Option<f64>| value.unwrap_or(f64::NAN).to_bits();
-            let (jaccard, containment) = (verdict.exact.map(|exact| exact.0), verdict.exact.map(|exact| exact.1));
+            let (jaccard, containment) = (
+                verdict.exact.map(|exact| exact.0),
+                verdict.exact.map(|exact| exact.1),
+            );
             row[7..9].copy_from_slice(&[1, u64::from(verdict.bands_hit)]);
             row[9..].copy_from_slice(&[jaccard, containment, verdict.estimated].map(bits));
             self.removed.insert(row[0]);
             self.rows.push(shard_of(&self.firsts, row[0]), &row)?;
         }
-        for &kept in sizes.keys().filter(|kept| loaded.members[**kept].doc < self.own) {
+        for &kept in sizes
+            .keys()
+            .filter(|kept| loaded.members[**kept].doc < self.own)
+        {
             let row = start(kept, kept);
             self.rows.push(shard_of(&self.firsts, row[0]), &row)?;
         }
@@ -374,15 +483,29 @@ impl Results {
         let annotated = Arc::new(self);
         let with_evidence = Arc::clone(&annotated);
         let tables: [(&'static str, Rows); 2] = [
-            ("near_dedup_evidence", Box::new(move |shard| with_evidence.evidence(shard))),
+            (
+                "near_dedup_evidence",
+                Box::new(move |shard| with_evidence.evidence(shard)),
+            ),
             // Of the corpus as a whole; it stands with the first shard.
             (
                 "near_dedup_sample",
-                Box::new(move |shard| Ok(if shard == 0 { sample.clone() } else { sample.slice(0, 0) })),
+                Box::new(move |shard| {
+                    Ok(if shard == 0 {
+                        sample.clone()
+                    } else {
+                        sample.slice(0, 0)
+                    })
+                }),
             ),
         ];
         let annotations = Box::new(move |shard| annotated.annotations(shard));
-        Decision { annotations, tables: tables.into(), notes, refused: None }
+        Decision {
+            annotations,
+            tables: tables.into(),
+            notes,
+            refused: None,
+        }
     }
 
     fn sorted(&self, shard: usize) -> Result<Vec<u64>> {
@@ -395,8 +518,14 @@ impl Results {
         let words = self.sorted(shard)?;
         let rows: &[Row] = records(&words);
         let docs = UInt64Array::from_iter_values(rows.iter().map(|row| row[0]));
-        let reasons = StringArray::from_iter(rows.iter().map(|row| (row[7] == 1).then_some("near_dedup.cluster")));
-        let kept = StringArray::from_iter(rows.iter().map(|row| (row[7] == 1).then(|| id_text([row[4], row[5]]))));
+        let reasons = StringArray::from_iter(
+            rows.iter()
+                .map(|row| (row[7] == 1).then_some("near_dedup.cluster")),
+        );
+        let kept = StringArray::from_iter(
+            rows.iter()
+                .map(|row| (row[7] == 1).then(|| id_text([row[4], row[5]]))),
+        );
         let sizes = UInt32Array::from_iter_values(rows.iter().map(|row| row[1] as u32));
         Ok(RecordBatch::try_from_iter_with_nullable([
             ("doc", Arc::new(docs) as ArrayRef, false),
@@ -408,17 +537,33 @@ impl Results {
 
     fn evidence(&self, shard: usize) -> Result<RecordBatch> {
         let words = self.sorted(shard)?;
-        let rows: Vec<&Row> = records(&words).iter().filter(|row: &&Row| row[7] == 1).collect();
+        let rows: Vec<&Row> = records(&words)
+            .iter()
+            .filter(|row: &&Row| row[7] == 1)
+            .collect();
         let ids = |at: usize| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| id_text([row[at], row[at + 1]]))))
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|row| id_text([row[at], row[at + 1]])),
+            ))
         };
-        let counts =
-            |at: usize| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row[at] as u32))) };
+        let counts = |at: usize| -> ArrayRef {
+            Arc::new(UInt32Array::from_iter_values(
+                rows.iter().map(|row| row[at] as u32),
+            ))
+        };
         let ratios = |at: usize| -> ArrayRef {
             let values = rows.iter().map(|row| f64::from_bits(row[at]));
-            Arc::new(Float64Array::from_iter(values.map(|value| (!value.is_nan()).then_some(value))))
+            Arc::new(Float64Array::from_iter(
+                values.map(|value| (!value.is_nan()).then_some(value)),
+            ))
         };
-        let reason = |row: &&Row| if f64::from_bits(row[9]).is_nan() { self.unverified } else { "verified" };
+        let reason = |row: &&Row| {
+            if f64::from_bits(row[9]).is_nan() {
+                self.unverified
+            } else {
+                "verified"
+            }
+        };
         let reasons = StringArray::from_iter_values(rows.iter().map(reason));
         let kept_in = StringArray::from_iter(rows.iter().map(|row| run_of(&self.earlier, row[6])));
         let columns = vec![
@@ -433,7 +578,10 @@ impl Results {
             ratios(10),
             Arc::new(reasons) as ArrayRef,
         ];
-        Ok(RecordBatch::try_new(tables::schema("near_dedup_evidence"), columns)?)
+        Ok(RecordBatch::try_new(
+            tables::schema("near_dedup_evidence"),
+            columns,
+        )?)
     }
 }
 
@@ -462,8 +610,16 @@ mod tests {
             );
             let mut columns: Vec<(&str, ArrayRef)> = vec![
                 ("doc_id", Arc::new(ids)),
-                ("source", Arc::new(StringArray::from_iter_values(std::iter::repeat_n("web", n)))),
-                ("bytes", Arc::new(UInt64Array::from_iter_values(texts.iter().map(|text| text.len() as u64)))),
+                (
+                    "source",
+                    Arc::new(StringArray::from_iter_values(std::iter::repeat_n("web", n))),
+                ),
+                (
+                    "bytes",
+                    Arc::new(UInt64Array::from_iter_values(
+                        texts.iter().map(|text| text.len() as u64),
+                    )),
+                ),
                 ("date", Arc::new(TimestampMicrosecondArray::new_null(n))),
                 ("heuristic", Arc::new(Float64Array::new_null(n))),
                 ("up_reached", Arc::new(BooleanArray::from(vec![true; n]))),
@@ -471,9 +627,20 @@ mod tests {
             ];
             columns.extend(signed);
             let columns = RecordBatch::try_from_iter(columns).expect("equal lengths");
-            let firsts = (0..=shards).map(|shard| n as u64 * shard / shards).collect();
-            let spill = std::env::temp_dir().join(format!("curate-near-{}-{memory}-{shards}", std::process::id()));
-            Texts { texts, firsts, columns, memory, spill }
+            let firsts = (0..=shards)
+                .map(|shard| n as u64 * shard / shards)
+                .collect();
+            let spill = std::env::temp_dir().join(format!(
+                "curate-near-{}-{memory}-{shards}",
+                std::process::id()
+            ));
+            Texts {
+                texts,
+                firsts,
+                columns,
+                memory,
+                spill,
+            }
         }
     }
 
@@ -500,7 +667,11 @@ mod tests {
             visit(first as u64, &self.columns.slice(first, end - first))
         }
 
-        fn scan(&self, _: &[Read], visit: &(dyn Fn(u64, &RecordBatch) -> Result<()> + Sync)) -> Result<()> {
+        fn scan(
+            &self,
+            _: &[Read],
+            visit: &(dyn Fn(u64, &RecordBatch) -> Result<()> + Sync),
+        ) -> Result<()> {
             self.firsts.par_windows(2).try_for_each(|shard| {
                 let rows = (shard[1] - shard[0]) as usize;
                 visit(shard[0], &self.columns.slice(shard[0] as usize, rows))
@@ -513,7 +684,9 @@ mod tests {
             wanted: &(dyn Fn(u64) -> bool + Sync),
             visit: &(dyn Fn(u64, &str) -> Result<()> + Sync),
         ) -> Result<()> {
-            let wanted = (0..self.texts.len() as u64).into_par_iter().filter(|doc| wanted(*doc));
+            let wanted = (0..self.texts.len() as u64)
+                .into_par_iter()
+                .filter(|doc| wanted(*doc));
             wanted.try_for_each(|doc| visit(doc, &self.texts[doc as usize]))
         }
 
@@ -532,11 +705,21 @@ mod tests {
 
     /// Families of texts that share most of their words.
     fn families(n: u64) -> Vec<String> {
-        let word =
-            |family: u64, at: u64| format!("w{:x}", (family << 8 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
+        let word = |family: u64, at: u64| {
+            format!(
+                "w{:x}",
+                (family << 8 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+            )
+        };
         let text = |doc: u64| {
             let (family, cut) = (doc * doc % (n / 3), doc % 7);
-            let words = (0..40).map(|at| if at < cut { word(doc + n, at) } else { word(family, at) });
+            let words = (0..40).map(|at| {
+                if at < cut {
+                    word(doc + n, at)
+                } else {
+                    word(family, at)
+                }
+            });
             words.collect::<Vec<_>>().join(" ")
         };
         (0..n).map(text).collect()
@@ -553,10 +736,16 @@ mod tests {
         let decision = stage.decide(&corpus).expect("a decision");
         let mut rows = String::new();
         for shard in 0..shards as usize {
-            let batches = [(decision.annotations)(shard), (decision.tables["near_dedup_evidence"])(shard)];
+            let batches = [
+                (decision.annotations)(shard),
+                (decision.tables["near_dedup_evidence"])(shard),
+            ];
             for batch in batches {
                 for row in 0..batch.as_ref().expect("a batch").num_rows() {
-                    rows.push_str(&format!("{:?}\n", batch.as_ref().expect("a batch").slice(row, 1).columns()));
+                    rows.push_str(&format!(
+                        "{:?}\n",
+                        batch.as_ref().expect("a batch").slice(row, 1).columns()
+                    ));
                 }
             }
         }
@@ -566,12 +755,28 @@ mod tests {
 
     #[test]
     fn memory_and_spilling_decide_nothing() {
-        let near = NearDedup { keep_signatures: true, ..NearDedup::default() };
+        let near = NearDedup {
+            keep_signatures: true,
+            ..NearDedup::default()
+        };
         let (expected, notes) = decide(&near, 3, 1 << 30);
-        assert!(expected.matches("near_dedup.cluster").count() > 1_000, "{notes:?}");
-        assert!(notes.iter().any(|note| note.ends_with("; 0 KiB were spilled")), "{notes:?}");
+        assert!(
+            expected.matches("near_dedup.cluster").count() > 1_000,
+            "{notes:?}"
+        );
+        assert!(
+            notes
+                .iter()
+                .any(|note| note.ends_with("; 0 KiB were spilled")),
+            "{notes:?}"
+        );
         let (found, notes) = decide(&near, 3, 1 << 14);
-        assert!(!notes.iter().any(|note| note.ends_with("; 0 KiB were spilled")), "{notes:?}");
+        assert!(
+            !notes
+                .iter()
+                .any(|note| note.ends_with("; 0 KiB were spilled")),
+            "{notes:?}"
+        );
         assert!(found == expected, "16 KiB of memory decide otherwise");
     }
 }

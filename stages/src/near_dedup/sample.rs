@@ -1,10 +1,11 @@
-//! How good the banding was, measured on every run: pairs drawn without regard to it, compared exactly.
+//! How good the banding was, measured on every run: pairs drawn without regard to it, compared
+//! exactly.
 //!
-//! A document's probe is the least of its shingles under a permutation that the signature does not use, so two documents of
-//! similarity s have the same probe with probability s, whatever their band keys. A share of all probe values is drawn by
-//! hash; pairs within each are compared, and counted with weight 1/s. Departs from a plain random sample of pairs, which would
-//! hold no near-duplicates at all.
-//! Cost: the texts of at most about [`DOCUMENTS`] documents.
+//! A document's probe is the least of its shingles under a permutation that the signature does not
+//! use, so two documents of similarity s have the same probe with probability s, whatever their
+//! band keys. A share of all probe values is drawn by hash; pairs within each are compared, and
+//! counted with weight 1/s. Departs from a plain random sample of pairs, which would hold no
+//! near-duplicates at all. Cost: the texts of at most about [`DOCUMENTS`] documents.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +47,10 @@ impl Sample {
     pub(super) fn new(documents: u64) -> Sample {
         let share = DOCUMENTS as f64 / documents.max(1) as f64;
         // A cast beyond the range gives the greatest value.
-        Sample { most: (share * u64::MAX as f64) as u64, drawn: Mutex::default() }
+        Sample {
+            most: (share * u64::MAX as f64) as u64,
+            drawn: Mutex::default(),
+        }
     }
 
     /// Draws from a batch with `probe` and `bands`.
@@ -56,17 +60,25 @@ impl Sample {
     pub(super) fn add(&self, first: u64, batch: &RecordBatch) -> Result<()> {
         let probes = column(batch, "probe")?.as_primitive::<UInt64Type>();
         let bands = column(batch, "bands")?.as_list::<i32>();
-        for row in (0..batch.num_rows()).filter(|&row| probes.is_valid(row) && is_reached(batch, row)) {
+        for row in
+            (0..batch.num_rows()).filter(|&row| probes.is_valid(row) && is_reached(batch, row))
+        {
             let probe = probes.value(row);
             if mixed(probe) > self.most {
                 continue;
             }
-            let keys = bands.value(row).as_primitive::<UInt64Type>().values().to_vec();
+            let keys = bands
+                .value(row)
+                .as_primitive::<UInt64Type>()
+                .values()
+                .to_vec();
             let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
             let drawn = drawn.entry(probe).or_default();
             drawn.documents += 1;
             let doc = first + row as u64;
-            let at = drawn.compared.partition_point(|(other, _)| mixed(*other) < mixed(doc));
+            let at = drawn
+                .compared
+                .partition_point(|(other, _)| mixed(*other) < mixed(doc));
             if at < OF_ONE_VALUE {
                 drawn.compared.insert(at, (doc, keys));
                 drawn.compared.truncate(OF_ONE_VALUE);
@@ -80,12 +92,15 @@ impl Sample {
         let documents = Bits::new(of);
         let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         let several = drawn.values().filter(|drawn| drawn.compared.len() > 1);
-        several.flat_map(|drawn| &drawn.compared).for_each(|(doc, _)| documents.insert(*doc));
+        several
+            .flat_map(|drawn| &drawn.compared)
+            .for_each(|(doc, _)| documents.insert(*doc));
         documents
     }
 
-    /// Compares the pairs as the run does, by shingle sets or by signatures, from `words`; `removed` says who went. Pairs of
-    /// which neither is below `own` are of earlier runs and none of this one's business.
+    /// Compares the pairs as the run does, by shingle sets or by signatures, from `words`;
+    /// `removed` says who went. Pairs of which neither is below `own` are of earlier runs and none
+    /// of this one's business.
     ///
     /// # Errors
     /// If words cannot be read.
@@ -129,7 +144,11 @@ impl Sample {
                 }
             }
         }
-        Ok(Measured { pairs, bands: near.bands, rows: near.rows })
+        Ok(Measured {
+            pairs,
+            bands: near.bands,
+            rows: near.rows,
+        })
     }
 }
 
@@ -167,7 +186,10 @@ impl Measured {
         let recall = share(alike().map(|pair| (pair, pair.share_band)));
         let precision = share(candidates().map(|pair| (pair, pair.similarity >= least)));
         let (Some(recall), Some(precision)) = (recall, precision) else {
-            return format!("a sample of {} pairs holds none of similarity {least} or more", self.pairs.len());
+            return format!(
+                "a sample of {} pairs holds none of similarity {least} or more",
+                self.pairs.len()
+            );
         };
         format!(
             "of {n} sampled pairs of similarity {least} or more, {} share a band key; of {of_candidates} that share one, {} are \
@@ -183,34 +205,49 @@ impl Measured {
     /// If the columns are not those of the schema.
     pub(super) fn table(&self) -> Result<RecordBatch> {
         let of_decile = |decile: usize| {
-            let pairs = self.pairs.iter().filter(move |pair| ((pair.similarity * 10.0) as usize).min(9) == decile);
+            let pairs = self
+                .pairs
+                .iter()
+                .filter(move |pair| ((pair.similarity * 10.0) as usize).min(9) == decile);
             pairs.collect::<Vec<_>>()
         };
         let deciles: Vec<Vec<&Pair>> = (0..10).map(of_decile).collect();
         let number = |get: &dyn Fn(&[&Pair]) -> Option<f64>| -> ArrayRef {
-            Arc::new(Float64Array::from_iter(deciles.iter().map(|pairs| get(pairs))))
+            Arc::new(Float64Array::from_iter(
+                deciles.iter().map(|pairs| get(pairs)),
+            ))
         };
         let found = |pairs: &[&Pair]| share(pairs.iter().map(|pair| (*pair, pair.share_band)));
         let kept = |pairs: &[&Pair]| share(pairs.iter().map(|pair| (*pair, pair.both_kept)));
         let expected = |pairs: &[&Pair]| {
             let weights: f64 = pairs.iter().map(|pair| pair.weight).sum();
-            let expected: f64 = pairs.iter().map(|pair| pair.weight * self.s_curve(pair.similarity)).sum();
+            let expected: f64 = pairs
+                .iter()
+                .map(|pair| pair.weight * self.s_curve(pair.similarity))
+                .sum();
             (weights > 0.0).then(|| expected / weights)
         };
         let bounds = |above: usize| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values((above..above + 10).map(|tenths| tenths as f64 / 10.0)))
+            Arc::new(Float64Array::from_iter_values(
+                (above..above + 10).map(|tenths| tenths as f64 / 10.0),
+            ))
         };
         let columns = vec![
             bounds(0),
             bounds(1),
-            Arc::new(UInt64Array::from_iter_values(deciles.iter().map(|pairs| pairs.len() as u64))) as ArrayRef,
+            Arc::new(UInt64Array::from_iter_values(
+                deciles.iter().map(|pairs| pairs.len() as u64),
+            )) as ArrayRef,
             number(&|pairs| found(pairs).map(|share| share.value)),
             number(&|pairs| found(pairs).map(|share| share.low)),
             number(&|pairs| found(pairs).map(|share| share.high)),
             number(&expected),
             number(&|pairs| kept(pairs).map(|share| share.value)),
         ];
-        Ok(RecordBatch::try_new(tables::schema("near_dedup_sample"), columns)?)
+        Ok(RecordBatch::try_new(
+            tables::schema("near_dedup_sample"),
+            columns,
+        )?)
     }
 
     fn s_curve(&self, similarity: f64) -> f64 {
@@ -220,16 +257,22 @@ impl Measured {
 
 impl Share {
     fn text(self) -> String {
-        format!("{:.1} % ({:.1} to {:.1})", 100.0 * self.value, 100.0 * self.low, 100.0 * self.high)
+        format!(
+            "{:.1} % ({:.1} to {:.1})",
+            100.0 * self.value,
+            100.0 * self.low,
+            100.0 * self.high
+        )
     }
 }
 
-/// The weighted share of those that are so, with Wilson's interval (1927) for the effective number of pairs; `None` without
-/// pairs.
+/// The weighted share of those that are so, with Wilson's interval (1927) for the effective number
+/// of pairs; `None` without pairs.
 ///
-/// Pairs of one probe value share documents and are not independent: the variance is that of a ratio of sums over values
-/// (Taylor linearisation; Cochran 1977, section 6.3). Where it vanishes, because all pairs agree, values count, not pairs.
-/// Pairs of one value must come one after the other.
+/// Pairs of one probe value share documents and are not independent: the variance is that of a
+/// ratio of sums over values (Taylor linearisation; Cochran 1977, section 6.3). Where it vanishes,
+/// because all pairs agree, values count, not pairs. Pairs of one value must come one after the
+/// other.
 fn share<'a>(pairs: impl Iterator<Item = (&'a Pair, bool)>) -> Option<Share> {
     let pairs: Vec<(&Pair, bool)> = pairs.collect();
     let sum = |get: &dyn Fn(&(&Pair, bool)) -> f64| pairs.iter().map(get).sum::<f64>();
@@ -240,19 +283,32 @@ fn share<'a>(pairs: impl Iterator<Item = (&'a Pair, bool)>) -> Option<Share> {
     let value = sum(&|(pair, is_so)| if *is_so { pair.weight } else { 0.0 }) / weights;
     let (mut variance, mut of_values) = (0.0, 0.0);
     for drawn in pairs.chunk_by(|a, b| a.0.value == b.0.value) {
-        variance += drawn.iter().map(|(pair, is_so)| pair.weight * (f64::from(*is_so) - value)).sum::<f64>().powi(2);
-        of_values += drawn.iter().map(|(pair, _)| pair.weight).sum::<f64>().powi(2);
+        variance += drawn
+            .iter()
+            .map(|(pair, is_so)| pair.weight * (f64::from(*is_so) - value))
+            .sum::<f64>()
+            .powi(2);
+        of_values += drawn
+            .iter()
+            .map(|(pair, _)| pair.weight)
+            .sum::<f64>()
+            .powi(2);
     }
     let n_values = weights * weights / of_values;
     let n_pairs = weights * weights / sum(&|(pair, _)| pair.weight * pair.weight);
     let n = match variance {
         0.0 => n_values,
-        _ => (value * (1.0 - value) * weights * weights / variance).clamp(n_values, n_pairs.max(n_values)),
+        _ => (value * (1.0 - value) * weights * weights / variance)
+            .clamp(n_values, n_pairs.max(n_values)),
     };
     const Z: f64 = 1.959_963_984_540_054;
     let middle = (value + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let half = Z / (1.0 + Z * Z / n) * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
-    Some(Share { value, low: (middle - half).max(0.0), high: (middle + half).min(1.0) })
+    Some(Share {
+        value,
+        low: (middle - half).max(0.0),
+        high: (middle + half).min(1.0),
+    })
 }
 
 fn mixed(probe: u64) -> u64 {
@@ -266,7 +322,13 @@ mod tests {
     use datafusion::arrow::array::{ListBuilder, UInt64Builder};
 
     fn pair(value: u64, similarity: f64, share_band: bool) -> Pair {
-        Pair { value, similarity, weight: 1.0 / similarity, share_band, both_kept: true }
+        Pair {
+            value,
+            similarity,
+            weight: 1.0 / similarity,
+            share_band,
+            both_kept: true,
+        }
     }
 
     fn band_share(pairs: &[Pair]) -> Share {
@@ -279,13 +341,18 @@ mod tests {
         let nine: Vec<Pair> = (0..10).map(|n| pair(n, 0.4, n > 0)).collect();
         let nine = band_share(&nine);
         assert!((nine.value - 0.9).abs() < 1e-12, "{nine:?}");
-        assert!((nine.low - 0.5958).abs() < 1e-4 && (nine.high - 0.9821).abs() < 1e-4, "{nine:?}");
+        assert!(
+            (nine.low - 0.5958).abs() < 1e-4 && (nine.high - 0.9821).abs() < 1e-4,
+            "{nine:?}"
+        );
         assert_eq!(share(std::iter::empty()), None);
     }
 
     #[test]
     fn pairs_of_one_value_count_as_little_as_they_tell() {
-        let agree: Vec<Pair> = (0..40).map(|n| pair(n / 4, 0.9, (n / 4) % 2 == 0)).collect();
+        let agree: Vec<Pair> = (0..40)
+            .map(|n| pair(n / 4, 0.9, (n / 4) % 2 == 0))
+            .collect();
         let apart: Vec<Pair> = (0..10).map(|n| pair(n, 0.9, n % 2 == 0)).collect();
         // Four pairs that always agree are worth one.
         let (agree, apart) = (band_share(&agree), band_share(&apart));
@@ -300,41 +367,74 @@ mod tests {
         // A pair of similarity 0.1 is drawn a tenth as often as one of 1, and counts ten times.
         let pairs = vec![pair(1, 0.1, false), pair(2, 1.0, true)];
         assert!((band_share(&pairs).value - 1.0 / 11.0).abs() < 1e-12);
-        let measured = Measured { pairs, bands: 14, rows: 8 };
+        let measured = Measured {
+            pairs,
+            bands: 14,
+            rows: 8,
+        };
         assert!((measured.s_curve(0.8) - 0.923_55).abs() < 1e-4);
         let table = measured.table().expect("ten rows");
-        assert_eq!((table.num_rows(), table.column(2).as_primitive::<UInt64Type>().value(9)), (10, 1));
+        assert_eq!(
+            (
+                table.num_rows(),
+                table.column(2).as_primitive::<UInt64Type>().value(9)
+            ),
+            (10, 1)
+        );
     }
 
     #[test]
     fn a_sample_counts_the_pairs_of_the_corpus_whatever_their_similarity() {
         const PAIRS: u64 = 3_000;
         let shingle = |n: u64| (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n << 7;
-        // Pair n has the documents 2n and 2n + 1; of 60 shingles the even pairs share 20, the odd ones 57.
+        // Pair n has the documents 2n and 2n + 1; of 60 shingles the even pairs share 20, the odd
+        // ones 57.
         let set = |doc: u64| {
             let common = if (doc / 2).is_multiple_of(2) { 20 } else { 57 };
-            let mut set: Vec<u64> =
-                (0..60).map(|at| shingle(1_000 * (if at < common { doc / 2 * 2 } else { doc }) + at)).collect();
+            let mut set: Vec<u64> = (0..60)
+                .map(|at| shingle(1_000 * (if at < common { doc / 2 * 2 } else { doc }) + at))
+                .collect();
             set.sort_unstable();
             set
         };
-        let probes: UInt64Array = (0..2 * PAIRS).map(|doc| curate_scorers::minhash::probe(&set(doc))).collect();
+        let probes: UInt64Array = (0..2 * PAIRS)
+            .map(|doc| curate_scorers::minhash::probe(&set(doc)))
+            .collect();
         let mut bands = ListBuilder::new(UInt64Builder::new());
         (0..2 * PAIRS).for_each(|doc| bands.append_value([Some(doc / 2)]));
-        let columns: [(&str, ArrayRef); 2] = [("probe", Arc::new(probes)), ("bands", Arc::new(bands.finish()))];
+        let columns: [(&str, ArrayRef); 2] = [
+            ("probe", Arc::new(probes)),
+            ("bands", Arc::new(bands.finish())),
+        ];
         let sample = Sample::new(1);
-        sample.add(0, &RecordBatch::try_from_iter(columns).expect("a batch")).expect("both columns");
+        sample
+            .add(0, &RecordBatch::try_from_iter(columns).expect("a batch"))
+            .expect("both columns");
         let words = |doc, buffer: &mut Vec<u64>| {
             *buffer = set(doc);
             Ok(true)
         };
-        let measured = sample.measure(&NearDedup::default(), 2 * PAIRS, words, &Bits::new(2 * PAIRS)).expect("sets");
+        let measured = sample
+            .measure(
+                &NearDedup::default(),
+                2 * PAIRS,
+                words,
+                &Bits::new(2 * PAIRS),
+            )
+            .expect("sets");
         for (similarity, drawn) in [(20.0 / 100.0, 0.2), (57.0 / 63.0, 0.9)] {
-            let like: Vec<&Pair> =
-                measured.pairs.iter().filter(|pair| (pair.similarity - similarity).abs() < 1e-9).collect();
+            let like: Vec<&Pair> = measured
+                .pairs
+                .iter()
+                .filter(|pair| (pair.similarity - similarity).abs() < 1e-9)
+                .collect();
             let weight: f64 = like.iter().map(|pair| pair.weight).sum();
             let expected = PAIRS as f64 / 2.0;
-            assert!((like.len() as f64 / expected - drawn).abs() < 0.05, "{} of {expected} drawn", like.len());
+            assert!(
+                (like.len() as f64 / expected - drawn).abs() < 0.05,
+                "{} of {expected} drawn",
+                like.len()
+            );
             assert!(
                 (weight / expected - 1.0).abs() < 0.15,
                 "similarity {similarity}: {weight} pairs, there are {expected}"
@@ -346,7 +446,16 @@ mod tests {
     #[test]
     fn tenths_lie_in_their_own_row() {
         let pairs: Vec<Pair> = (1..10).map(|n| pair(n, n as f64 / 10.0, true)).collect();
-        let table = Measured { pairs, bands: 14, rows: 8 }.table().expect("ten rows");
-        assert_eq!(table.column(2).as_primitive::<UInt64Type>().values()[..], [0, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        let table = Measured {
+            pairs,
+            bands: 14,
+            rows: 8,
+        }
+        .table()
+        .expect("ten rows");
+        assert_eq!(
+            table.column(2).as_primitive::<UInt64Type>().values()[..],
+            [0, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+        );
     }
 }

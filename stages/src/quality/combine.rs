@@ -3,7 +3,8 @@
 use curate_schemas::manifest::Combine;
 use curate_scorers::calibration::FLOOR;
 
-/// q of a document from its terms and their weights, [`FLOOR`] to 1; 1 without terms. Summed in the order of the terms.
+/// q of a document from its terms and their weights, [`FLOOR`] to 1; 1 without terms. Summed in the
+/// order of the terms.
 pub fn combine(how: Combine, intercept: f64, terms: &[f64], weights: &[f64]) -> f64 {
     let weighted = || terms.iter().zip(weights);
     let total: f64 = weights.iter().sum();
@@ -15,14 +16,22 @@ pub fn combine(how: Combine, intercept: f64, terms: &[f64], weights: &[f64]) -> 
         (_, []) => 1.0,
         // One term is itself, exactly.
         (Combine::WeightedGeometric | Combine::Mean | Combine::Min, [term]) => *term,
-        (Combine::WeightedGeometric, _) => {
-            weighted().map(|(term, weight)| term.ln() * (weight / total)).sum::<f64>().exp()
-        }
+        (Combine::WeightedGeometric, _) => weighted()
+            .map(|(term, weight)| term.ln() * (weight / total))
+            .sum::<f64>()
+            .exp(),
         (Combine::Mean, _) => weighted().map(|(term, weight)| term * weight).sum::<f64>() / total,
         (Combine::Min, _) => terms.iter().copied().fold(1.0, f64::min),
-        (Combine::Max, _) => terms.iter().map(|term| (term * 20.0).ceil() / 20.0).fold(0.0, f64::max),
+        (Combine::Max, _) => terms
+            .iter()
+            .map(|term| (term * 20.0).ceil() / 20.0)
+            .fold(0.0, f64::max),
     };
-    if q.is_nan() { FLOOR } else { q.clamp(FLOOR, 1.0) }
+    if q.is_nan() {
+        FLOOR
+    } else {
+        q.clamp(FLOOR, 1.0)
+    }
 }
 
 #[cfg(test)]
@@ -37,12 +46,18 @@ mod tests {
     #[test]
     fn worked_values() {
         let (terms, weights) = ([0.9, 0.4], [3.0, 1.0]);
-        near(combine(WeightedGeometric, 0.0, &terms, &weights), 0.9f64.powf(0.75) * 0.4f64.powf(0.25));
+        near(
+            combine(WeightedGeometric, 0.0, &terms, &weights),
+            0.9f64.powf(0.75) * 0.4f64.powf(0.25),
+        );
         near(combine(Mean, 0.0, &terms, &weights), 0.775);
         near(combine(Min, 0.0, &terms, &weights), 0.4);
         // 0.42 and 0.33 are in the ninth and the seventh twentieth.
         near(combine(Max, 0.0, &[0.42, 0.33], &weights), 0.45);
-        near(combine(Logistic, -1.0, &[2.0, -3.0], &[0.5, 0.25]), 1.0 / (1.0 + 0.75f64.exp()));
+        near(
+            combine(Logistic, -1.0, &[2.0, -3.0], &[0.5, 0.25]),
+            1.0 / (1.0 + 0.75f64.exp()),
+        );
     }
 
     #[test]
@@ -52,7 +67,11 @@ mod tests {
             assert_eq!(combine(how, 0.0, &[1.0, 1.0], &[0.3, 0.6]), 1.0);
             assert!((FLOOR..=1.0).contains(&combine(how, 0.0, &[FLOOR, FLOOR], &[1e300, 1e-300])));
         }
-        for terms in [[1e300, 1e300], [-1e300, 1e300], [f64::INFINITY, f64::NEG_INFINITY]] {
+        for terms in [
+            [1e300, 1e300],
+            [-1e300, 1e300],
+            [f64::INFINITY, f64::NEG_INFINITY],
+        ] {
             assert!((FLOOR..=1.0).contains(&combine(Logistic, 0.0, &terms, &[1e10, 1e10])));
         }
         assert_eq!(combine(WeightedGeometric, 0.0, &[0.3], &[7.0]), 0.3);

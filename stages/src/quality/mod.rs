@@ -1,11 +1,14 @@
-//! q(d), what a token of a document is worth, and who goes before: vetoes, and the tails of model scores.
+//! q(d), what a token of a document is worth, and who goes before: vetoes, and the tails of model
+//! scores.
 //!
-//! Each term is a column mapped to (0, 1] by a calibration that stands in the stage's key; percentiles are of tokens, within
-//! language and domain, and stand in `quality_calibration`. Uncalibrated all the same: nothing ties q to losses.
+//! Each term is a column mapped to (0, 1] by a calibration that stands in the stage's key;
+//! percentiles are of tokens, within language and domain, and stand in `quality_calibration`.
+//! Uncalibrated all the same: nothing ties q to losses.
 //!
-//! Two passes over narrow columns: what values mean in each group (only if a percentile is asked for), then every document.
-//! Groups are of the documents that arrive and that no veto removes. In memory are a group's counts, 218,000 bins for each
-//! decade that its values span at the most, and one shard's terms for each thread.
+//! Two passes over narrow columns: what values mean in each group (only if a percentile is asked
+//! for), then every document. Groups are of the documents that arrive and that no veto removes. In
+//! memory are a group's counts, 218,000 bins for each decade that its values span at the most, and
+//! one shard's terms for each thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +17,8 @@ use curate_schemas::manifest::{Band, Calibrated, Combine, Manifest, PreferEnd, Q
 use curate_schemas::tables::{self, Measure};
 use curate_scorers::calibration::{Calibration, Counts, Knots};
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, RecordBatch, StringArray, StringBuilder,
-    UInt64Array,
+    Array, ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, RecordBatch, StringArray,
+    StringBuilder, UInt64Array,
 };
 use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
@@ -59,33 +62,67 @@ impl QualityStage {
         let quality = manifest.quality.clone();
         let measure = |name: &str| tables::measure(name).expect("the manifest was checked");
         let term = |term: &Term| (measure(&term.column), calibration(term, lists));
-        let digests: Vec<&str> = lists.isotonic.values().map(|(_, digest)| digest.as_str()).collect();
+        let digests: Vec<&str> = lists
+            .isotonic
+            .values()
+            .map(|(_, digest)| digest.as_str())
+            .collect();
         let tails = |family, band: Option<Band>, columns: &[&str]| {
-            band.map(|band| TwoTails { family, band, columns: columns.iter().map(|name| measure(name)).collect() })
+            band.map(|band| TwoTails {
+                family,
+                band,
+                columns: columns.iter().map(|name| measure(name)).collect(),
+            })
         };
         let ngram = manifest.score.ngram.as_ref().and_then(|ngram| ngram.drop);
-        let perplexity = manifest.score.perplexity.as_ref().and_then(|perplexity| perplexity.drop);
+        let perplexity = manifest
+            .score
+            .perplexity
+            .as_ref()
+            .and_then(|perplexity| perplexity.drop);
         let bands = [
             tails("ngram", ngram, &["ngram.perplexity"]),
-            tails("perplexity", perplexity, &["score.mean_nll", "score.bits_per_byte"]),
+            tails(
+                "perplexity",
+                perplexity,
+                &["score.mean_nll", "score.bits_per_byte"],
+            ),
         ];
         QualityStage {
             terms: quality.term.iter().map(term).collect(),
-            vetoes: quality.veto.iter().map(|veto| measure(&veto.column)).collect(),
+            vetoes: quality
+                .veto
+                .iter()
+                .map(|veto| measure(&veto.column))
+                .collect(),
             bands: bands.into_iter().flatten().collect(),
-            thirds_of: manifest.score.ngram.as_ref().map(|_| measure("ngram.perplexity")),
-            files: if digests.is_empty() { [].into() } else { [("isotonic", digests.join(","))].into() },
+            thirds_of: manifest
+                .score
+                .ngram
+                .as_ref()
+                .map(|_| measure("ngram.perplexity")),
+            files: if digests.is_empty() {
+                [].into()
+            } else {
+                [("isotonic", digests.join(","))].into()
+            },
             quality,
         }
     }
 
     /// Columns whose distribution is asked for, each once.
     fn studied(&self) -> Vec<&Measure> {
-        let relative =
-            self.terms.iter().filter(|(_, calibration)| calibration.is_relative()).map(|(measure, _)| measure);
+        let relative = self
+            .terms
+            .iter()
+            .filter(|(_, calibration)| calibration.is_relative())
+            .map(|(measure, _)| measure);
         let mut all: Vec<&Measure> = Vec::new();
         let thirds_of = self.thirds_of.iter();
-        for measure in relative.chain(self.bands.iter().flat_map(|band| &band.columns)).chain(thirds_of) {
+        for measure in relative
+            .chain(self.bands.iter().flat_map(|band| &band.columns))
+            .chain(thirds_of)
+        {
             if !all.contains(&measure) {
                 all.push(measure);
             }
@@ -98,7 +135,8 @@ impl QualityStage {
         let mut removed = vec![None; batch.num_rows()];
         for (at, (measure, veto)) in self.vetoes.iter().zip(&self.quality.veto).enumerate() {
             let fails = |value: f64| {
-                veto.below.is_some_and(|least| value < least) || veto.above.is_some_and(|most| value > most)
+                veto.below.is_some_and(|least| value < least)
+                    || veto.above.is_some_and(|most| value > most)
             };
             for (removed, value) in removed.iter_mut().zip(&values(batch, measure)?) {
                 *removed = removed.or(value.filter(|value| fails(*value)).map(|_| at));
@@ -112,25 +150,40 @@ impl QualityStage {
         let studied = self.studied();
         let none = || vec![Counts::default(); studied.len()];
         let all: Mutex<BTreeMap<String, Vec<Counts>>> = Mutex::default();
-        let shards = if studied.is_empty() { 0 } else { corpus.own_shards() };
+        let shards = if studied.is_empty() {
+            0
+        } else {
+            corpus.own_shards()
+        };
         (0..shards).into_par_iter().try_for_each(|shard| {
             let mut own: BTreeMap<String, Vec<Counts>> = BTreeMap::new();
             corpus.shard(shard, &self.reads(), &mut |_, batch| {
                 let vetoed = self.vetoed(batch)?;
-                let columns: Vec<Float64Array> =
-                    studied.iter().map(|measure| values(batch, measure)).collect::<Result<_>>()?;
+                let columns: Vec<Float64Array> = studied
+                    .iter()
+                    .map(|measure| values(batch, measure))
+                    .collect::<Result<_>>()?;
                 let tokens = column(batch, "tokens")?.as_primitive::<UInt64Type>();
                 let mut origin = Origin::of(batch)?;
-                for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row) && vetoed[row].is_none()) {
+                for row in (0..batch.num_rows())
+                    .filter(|&row| is_reached(batch, row) && vetoed[row].is_none())
+                {
                     let name = origin.name(row);
                     if !own.contains_key(name) {
                         own.insert(name.to_owned(), none());
                     }
                     let counts = own.get_mut(name).expect("it was put there");
-                    for (counts, values) in counts.iter_mut().zip(&columns).filter(|(_, values)| values.is_valid(row)) {
+                    for (counts, values) in counts
+                        .iter_mut()
+                        .zip(&columns)
+                        .filter(|(_, values)| values.is_valid(row))
+                    {
                         counts.add(values.value(row), tokens.value(row));
                     }
-                    let thirds_of = self.thirds_of.as_ref().and_then(|of| studied.iter().position(|it| *it == of));
+                    let thirds_of = self
+                        .thirds_of
+                        .as_ref()
+                        .and_then(|of| studied.iter().position(|it| *it == of));
                     if let Some(at) = thirds_of.filter(|at| columns[*at].is_valid(row)) {
                         let whole = own.entry(origin.language().to_owned()).or_insert_with(none);
                         whole[at].add(columns[at].value(row), tokens.value(row));
@@ -141,7 +194,9 @@ impl QualityStage {
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
             for (origin, counts) in own {
                 let into = all.entry(origin).or_insert_with(none);
-                into.iter_mut().zip(&counts).for_each(|(into, counts)| into.merge(counts));
+                into.iter_mut()
+                    .zip(&counts)
+                    .for_each(|(into, counts)| into.merge(counts));
             }
             Ok::<(), DataFusionError>(())
         })?;
@@ -153,41 +208,72 @@ impl QualityStage {
             studied.iter().zip(counts).map(of).collect()
         };
         let counted = all.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let groups = counted.into_iter().map(|(origin, counts)| (of_group(&origin, counts), origin));
+        let groups = counted
+            .into_iter()
+            .map(|(origin, counts)| (of_group(&origin, counts), origin));
         let groups = groups.map(|(group, origin)| (origin, group)).collect();
-        Ok(Groups { studied: studied.into_iter().cloned().collect(), groups })
+        Ok(Groups {
+            studied: studied.into_iter().cloned().collect(),
+            groups,
+        })
     }
 
     fn distribution(&self, measure: &Measure, counts: &Counts) -> Distribution {
-        let band = self.bands.iter().find(|band| band.columns.contains(measure)).map(|band| band.band);
-        let is_term = self.terms.iter().any(|(term, calibration)| term == measure && calibration.is_relative());
+        let band = self
+            .bands
+            .iter()
+            .find(|band| band.columns.contains(measure))
+            .map(|band| band.band);
+        let is_term = self
+            .terms
+            .iter()
+            .any(|(term, calibration)| term == measure && calibration.is_relative());
         Distribution {
             documents: counts.documents(),
-            percentiles: if is_term { counts.percentiles() } else { Knots::default() },
+            percentiles: if is_term {
+                counts.percentiles()
+            } else {
+                Knots::default()
+            },
             low: band.and_then(|band| Some((band.below, counts.low_cut(band.below)?))),
             high: band.and_then(|band| Some((band.above, counts.high_cut(band.above)?))),
         }
     }
 
     /// Second pass: the rows of a shard that arrive, with what becomes of them.
-    fn annotations(&self, corpus: &dyn Corpus, groups: &Groups, shard: usize) -> Result<RecordBatch> {
+    fn annotations(
+        &self,
+        corpus: &dyn Corpus,
+        groups: &Groups,
+        shard: usize,
+    ) -> Result<RecordBatch> {
         let schema = annotation_schema();
         let mut batches = Vec::new();
         let weights: Vec<f64> = self.quality.term.iter().map(|term| term.weight).collect();
         corpus.shard(shard, &self.reads(), &mut |first, batch| {
             let vetoed = self.vetoed(batch)?;
             let of = |measure: &Measure| values(batch, measure);
-            let values: Vec<Float64Array> = self.terms.iter().map(|(measure, _)| of(measure)).collect::<Result<_>>()?;
-            let studied: Vec<Float64Array> = groups.studied.iter().map(of).collect::<Result<_>>()?;
+            let values: Vec<Float64Array> = self
+                .terms
+                .iter()
+                .map(|(measure, _)| of(measure))
+                .collect::<Result<_>>()?;
+            let studied: Vec<Float64Array> =
+                groups.studied.iter().map(of).collect::<Result<_>>()?;
             let mut origin = Origin::of(batch)?;
-            let (mut docs, mut removed, mut q) = (Vec::new(), StringBuilder::new(), Float64Builder::new());
+            let (mut docs, mut removed, mut q) =
+                (Vec::new(), StringBuilder::new(), Float64Builder::new());
             let mut terms = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
             let mut thirds = StringBuilder::new();
             for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
                 docs.push(first + row as u64);
                 origin.name(row);
                 thirds.append_option(self.third(groups, origin.language(), &studied, row));
-                let group = if vetoed[row].is_none() { groups.groups.get(origin.name(row)) } else { None };
+                let group = if vetoed[row].is_none() {
+                    groups.groups.get(origin.name(row))
+                } else {
+                    None
+                };
                 let reason = match vetoed[row] {
                     Some(veto) => Some(format!("veto.{}", self.quality.veto[veto].column)),
                     None => self.tail(groups, group, &studied, row),
@@ -199,9 +285,12 @@ impl QualityStage {
                     continue;
                 }
                 let mut found = Vec::with_capacity(self.terms.len());
-                for (((measure, calibration), column), term) in self.terms.iter().zip(&values).zip(&self.quality.term) {
+                for (((measure, calibration), column), term) in
+                    self.terms.iter().zip(&values).zip(&self.quality.term)
+                {
                     let value = column.is_valid(row).then(|| column.value(row));
-                    let percentiles = group.and_then(|group| Some(&group[groups.place(measure)?].percentiles));
+                    let percentiles =
+                        group.and_then(|group| Some(&group[groups.place(measure)?].percentiles));
                     let calibrated = match (self.quality.combine, calibration) {
                         // A feature of a regression is what it is.
                         (Combine::Logistic, Calibration::Identity) => value.unwrap_or(0.0),
@@ -212,10 +301,18 @@ impl QualityStage {
                     found.push(calibrated);
                 }
                 terms.append(true)?;
-                q.append_value(combine(self.quality.combine, self.quality.intercept, &found, &weights));
+                q.append_value(combine(
+                    self.quality.combine,
+                    self.quality.intercept,
+                    &found,
+                    &weights,
+                ));
             }
-            let terms =
-                RecordBatch::try_from_iter_with_nullable([("terms", Arc::new(terms.finish()) as ArrayRef, true)])?;
+            let terms = RecordBatch::try_from_iter_with_nullable([(
+                "terms",
+                Arc::new(terms.finish()) as ArrayRef,
+                true,
+            )])?;
             let terms = cast(terms.column(0), schema.field(3).data_type())?;
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(UInt64Array::from(docs)),
@@ -231,7 +328,13 @@ impl QualityStage {
     }
 
     /// CCNet's third of a language that a document is in.
-    fn third(&self, groups: &Groups, language: &str, studied: &[Float64Array], row: usize) -> Option<&'static str> {
+    fn third(
+        &self,
+        groups: &Groups,
+        language: &str,
+        studied: &[Float64Array],
+        row: usize,
+    ) -> Option<&'static str> {
         let at = groups.place(self.thirds_of.as_ref()?)?;
         let group = &groups.groups.get(language)?[at];
         let value = studied[at].is_valid(row).then(|| studied[at].value(row))?;
@@ -252,14 +355,23 @@ impl QualityStage {
     ) -> Option<String> {
         let group = group?;
         let is_in = |band: &TwoTails, tail: &dyn Fn(&Distribution, f64) -> bool| {
-            let places = band.columns.iter().filter_map(|measure| groups.place(measure));
-            places.into_iter().any(|at| studied[at].is_valid(row) && tail(&group[at], studied[at].value(row)))
+            let places = band
+                .columns
+                .iter()
+                .filter_map(|measure| groups.place(measure));
+            places
+                .into_iter()
+                .any(|at| studied[at].is_valid(row) && tail(&group[at], studied[at].value(row)))
         };
         self.bands.iter().find_map(|band| {
-            if is_in(band, &|found, value| found.low.is_some_and(|(_, cut)| value < cut)) {
+            if is_in(band, &|found, value| {
+                found.low.is_some_and(|(_, cut)| value < cut)
+            }) {
                 return Some(format!("{}.low", band.family));
             }
-            let is_high = is_in(band, &|found, value| found.high.is_some_and(|(_, cut)| value >= cut));
+            let is_high = is_in(band, &|found, value| {
+                found.high.is_some_and(|(_, cut)| value >= cut)
+            });
             is_high.then(|| format!("{}.high", band.family))
         })
     }
@@ -275,7 +387,11 @@ struct Origin<'b> {
 impl<'b> Origin<'b> {
     fn of(batch: &'b RecordBatch) -> Result<Origin<'b>> {
         let text = |name: &str| Ok::<_, DataFusionError>(column(batch, name)?.as_string::<i32>());
-        Ok(Origin { languages: text("language")?, domains: text("domain")?, name: String::new() })
+        Ok(Origin {
+            languages: text("language")?,
+            domains: text("domain")?,
+            name: String::new(),
+        })
     }
 
     fn name(&mut self, row: usize) -> &str {
@@ -294,7 +410,8 @@ impl<'b> Origin<'b> {
     }
 }
 
-/// Between language and domain, and behind a language that is meant as a whole; no control character is in either.
+/// Between language and domain, and behind a language that is meant as a whole; no control
+/// character is in either.
 const SEPARATOR: char = '\0';
 
 /// What the values of a column mean in a group.
@@ -308,7 +425,8 @@ struct Distribution {
 }
 
 impl Distribution {
-    /// The thirds of CCNet (Wenzek et al. 2020): head below the 30th percentile of documents, tail from the 60th on.
+    /// The thirds of CCNet (Wenzek et al. 2020): head below the 30th percentile of documents, tail
+    /// from the 60th on.
     fn thirds(counts: &Counts) -> Distribution {
         Distribution {
             documents: counts.documents(),
@@ -338,15 +456,26 @@ impl Groups {
             for (origin, group) in &self.groups {
                 let (language, domain) = origin.split_once(SEPARATOR).unwrap_or_default();
                 let found = &group[at];
-                let knots = found.percentiles.points().iter().map(|&(value, share)| ("percentile", value, share));
+                let knots = found
+                    .percentiles
+                    .points()
+                    .iter()
+                    .map(|&(value, share)| ("percentile", value, share));
                 let is_language = origin.ends_with(SEPARATOR);
-                let (below, above) =
-                    if is_language { ("head_below", "tail_above") } else { ("drop_below", "drop_above") };
+                let (below, above) = if is_language {
+                    ("head_below", "tail_above")
+                } else {
+                    ("drop_below", "drop_above")
+                };
                 let low = found.low.map(|(share, value)| (below, value, share));
                 let high = found.high.map(|(share, value)| (above, value, share));
                 for (kind, value, share) in knots.chain(low).chain(high) {
                     let name = measure.name();
-                    for (column, text) in texts.iter_mut().zip([name.as_str(), kind, language, domain]) {
+                    for (column, text) in
+                        texts
+                            .iter_mut()
+                            .zip([name.as_str(), kind, language, domain])
+                    {
                         column.append_value(text);
                     }
                     documents.push(found.documents);
@@ -355,19 +484,33 @@ impl Groups {
                 }
             }
         }
-        let mut columns: Vec<ArrayRef> = texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
+        let mut columns: Vec<ArrayRef> = texts
+            .iter_mut()
+            .map(|column| Arc::new(column.finish()) as ArrayRef)
+            .collect();
         columns.push(Arc::new(UInt64Array::from(documents)));
         columns.extend(numbers.map(|column| Arc::new(Float64Array::from(column)) as ArrayRef));
-        Ok(RecordBatch::try_new(tables::schema("quality_calibration"), columns)?)
+        Ok(RecordBatch::try_new(
+            tables::schema("quality_calibration"),
+            columns,
+        )?)
     }
 }
 
 fn calibration(term: &Term, lists: &Lists) -> Calibration {
     match term.calibration {
         Calibrated::Identity => Calibration::Identity,
-        Calibrated::Logistic => Calibration::Logistic { midpoint: term.midpoint, slope: term.slope },
-        Calibrated::Percentile => Calibration::Percentile { low_is_better: term.prefer == PreferEnd::Low },
-        Calibrated::TwoSided => Calibration::TwoSided { low: term.low, high: term.high },
+        Calibrated::Logistic => Calibration::Logistic {
+            midpoint: term.midpoint,
+            slope: term.slope,
+        },
+        Calibrated::Percentile => Calibration::Percentile {
+            low_is_better: term.prefer == PreferEnd::Low,
+        },
+        Calibrated::TwoSided => Calibration::TwoSided {
+            low: term.low,
+            high: term.high,
+        },
         Calibrated::Isotonic => {
             let file = term.file.as_ref().and_then(|file| lists.isotonic.get(file));
             Calibration::Isotonic(file.expect("the manifest was checked").0.clone())
@@ -378,7 +521,11 @@ fn calibration(term: &Term, lists: &Lists) -> Calibration {
 /// `doc`, and the columns of `quality` that are its own.
 fn annotation_schema() -> SchemaRef {
     let mut fields = vec![Field::new("doc", DataType::UInt64, false)];
-    fields.extend(tables::schema("quality").fields()[2..].iter().map(|field| Field::clone(field)));
+    fields.extend(
+        tables::schema("quality").fields()[2..]
+            .iter()
+            .map(|field| Field::clone(field)),
+    );
     Arc::new(Schema::new(fields))
 }
 
@@ -392,7 +539,11 @@ impl Stage for QualityStage {
     }
 
     fn config(&self) -> Value {
-        let bands: BTreeMap<&str, Band> = self.bands.iter().map(|band| (band.family, band.band)).collect();
+        let bands: BTreeMap<&str, Band> = self
+            .bands
+            .iter()
+            .map(|band| (band.family, band.band))
+            .collect();
         json!({ "quality": self.quality, "drop": bands, "thirds": self.thirds_of.is_some() })
     }
 
@@ -405,9 +556,20 @@ impl Stage for QualityStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        let mut reads = vec![read("language", "language"), read("documents", "domain"), read("tokens", "tokens")];
-        let terms = self.terms.iter().map(|(measure, _)| measure).chain(&self.thirds_of);
-        for measure in terms.chain(&self.vetoes).chain(self.bands.iter().flat_map(|band| &band.columns)) {
+        let mut reads = vec![
+            read("language", "language"),
+            read("documents", "domain"),
+            read("tokens", "tokens"),
+        ];
+        let terms = self
+            .terms
+            .iter()
+            .map(|(measure, _)| measure)
+            .chain(&self.thirds_of);
+        for measure in terms
+            .chain(&self.vetoes)
+            .chain(self.bands.iter().flat_map(|band| &band.columns))
+        {
             let read = read_of(measure);
             if !reads.contains(&read) {
                 reads.push(read);
@@ -426,7 +588,13 @@ impl CorpusStage for QualityStage {
         let groups = Arc::new(self.study(corpus)?);
         let rows = groups.rows()?;
         // The table is no shard's: all of it goes with the first.
-        let calibration: Rows<'a> = Box::new(move |shard| Ok(if shard == 0 { rows.clone() } else { rows.slice(0, 0) }));
+        let calibration: Rows<'a> = Box::new(move |shard| {
+            Ok(if shard == 0 {
+                rows.clone()
+            } else {
+                rows.slice(0, 0)
+            })
+        });
         Ok(Decision {
             annotations: Box::new(move |shard| self.annotations(corpus, &groups, shard)),
             tables: [("quality_calibration", calibration)].into(),

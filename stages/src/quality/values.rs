@@ -1,4 +1,5 @@
-//! Numbers out of columns: of any table before `quality`, and of the fields that records brought along.
+//! Numbers out of columns: of any table before `quality`, and of the fields that records brought
+//! along.
 
 use curate_schemas::tables::Measure;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
@@ -12,7 +13,11 @@ use crate::{Read, column};
 /// The column that a measure is in, under a name of its own.
 pub fn read_of(measure: &Measure) -> Read {
     let name = format!("{}.{}", measure.table, measure.column);
-    Read { table: measure.table, column: measure.column, name: name.into() }
+    Read {
+        table: measure.table,
+        column: measure.column,
+        name: name.into(),
+    }
 }
 
 /// A measure of each row, null where there is none; yes is 1, no is 0.
@@ -23,17 +28,26 @@ pub fn values(batch: &RecordBatch, measure: &Measure) -> Result<Float64Array> {
         (Some(field), DataType::Struct(_)) => {
             let fields = whole.as_struct();
             let inner = fields.column_by_name(field);
-            let inner = inner.ok_or_else(|| DataFusionError::Internal(format!("{measure:?} is not there")))?;
+            let inner = inner
+                .ok_or_else(|| DataFusionError::Internal(format!("{measure:?} is not there")))?;
             // A field of a struct that is null is null.
             let nulls = datafusion::arrow::buffer::NullBuffer::union(fields.nulls(), inner.nulls());
-            inner.to_data().into_builder().nulls(nulls).build().map(datafusion::arrow::array::make_array)?
+            inner
+                .to_data()
+                .into_builder()
+                .nulls(nulls)
+                .build()
+                .map(datafusion::arrow::array::make_array)?
         }
         (Some(field), _) => return Ok(of_records(whole.as_string::<i32>(), field)),
     };
-    Ok(cast(&found, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+    Ok(cast(&found, &DataType::Float64)?
+        .as_primitive::<Float64Type>()
+        .clone())
 }
 
-/// A field of records that are JSON objects; dots go into nested ones. What is neither number nor yes or no is no value.
+/// A field of records that are JSON objects; dots go into nested ones. What is neither number nor
+/// yes or no is no value.
 fn of_records(records: &StringArray, field: &str) -> Float64Array {
     let value = |record: Option<&str>| {
         let record: Value = serde_json::from_str(record?).ok()?;
@@ -85,16 +99,33 @@ mod tests {
         let nulls = vec![true, false, true].into();
         let ratios: ArrayRef = Arc::new(StructArray::new(fields, vec![inner], Some(nulls)));
         let mixed: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]));
-        let columns = [("signals.gopher_quality", ratios), ("language.mixed", mixed)];
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)));
+        let columns = [
+            ("signals.gopher_quality", ratios),
+            ("language.mixed", mixed),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.map(|(name, array)| (name, array, true)),
+        );
         let batch = batch.expect("a batch");
         let of = |name: &str| {
             let measure = measure(name).expect("a measure");
-            values(&batch, &measure).expect("numbers").iter().collect::<Vec<_>>()
+            values(&batch, &measure)
+                .expect("numbers")
+                .iter()
+                .collect::<Vec<_>>()
         };
-        assert_eq!(of("signals.gopher_quality.alpha_word_ratio"), [Some(0.5), None, None]);
+        assert_eq!(
+            of("signals.gopher_quality.alpha_word_ratio"),
+            [Some(0.5), None, None]
+        );
         assert_eq!(of("language.mixed"), [Some(1.0), Some(0.0), None]);
-        for unknown in ["signals", "signals.words", "signals.gopher_quality", "nothing.at_all", "mix.draws"] {
+        for unknown in [
+            "signals",
+            "signals.words",
+            "signals.gopher_quality",
+            "nothing.at_all",
+            "mix.draws",
+        ] {
             assert_eq!(measure(unknown), None, "{unknown}");
         }
     }

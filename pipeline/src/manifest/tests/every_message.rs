@@ -1,4 +1,5 @@
-//! What is said of every key when it has the wrong type, a value out of range or a misspelt name, as `every_message.txt` has it.
+//! What is said of every key when it has the wrong type, a value out of range or a misspelt name,
+//! as `every_message.txt` has it.
 //!
 //! `CURATE_PIN=1 cargo test -p curate every_message` writes the file anew.
 
@@ -13,7 +14,10 @@ use super::bad;
 /// A manifest whose table `of` has `line` in place of the key `but`.
 fn manifest(of: &Table, but: &Key, line: &str) -> String {
     let mut text = String::new();
-    for table in TABLES.iter().filter(|table| ["run", "source"].contains(&table.path) || *table == of) {
+    for table in TABLES
+        .iter()
+        .filter(|table| ["run", "source"].contains(&table.path) || *table == of)
+    {
         writeln!(text, "{}", header(table)).expect("a string");
         for key in keys(table).filter(|key| *key != but) {
             if let Absent::Refused(example) = key.absent {
@@ -31,11 +35,18 @@ fn manifest(of: &Table, but: &Key, line: &str) -> String {
 fn out_of_range(kind: Kind) -> Vec<String> {
     match kind {
         Kind::Bool => Vec::new(),
-        Kind::Integer { min, max } => vec![(i128::from(min) - 1).to_string(), (u128::from(max) + 1).to_string()],
+        Kind::Integer { min, max } => vec![
+            (i128::from(min) - 1).to_string(),
+            (u128::from(max) + 1).to_string(),
+        ],
         Kind::Count => vec!["0".to_owned(), "1.5".to_owned()],
         Kind::Number { .. } => vec!["-1e300".to_owned(), "1e300".to_owned(), "nan".to_owned()],
         Kind::Positive { .. } => vec!["0".to_owned(), "1e300".to_owned()],
-        Kind::Size { min, .. } => vec![format!("\"{}B\"", min - 1), "\"999999999GiB\"".to_owned(), "\"1 zb\"".to_owned()],
+        Kind::Size { min, .. } => vec![
+            format!("\"{}B\"", min - 1),
+            "\"999999999GiB\"".to_owned(),
+            "\"1 zb\"".to_owned(),
+        ],
         Kind::Name | Kind::Label | Kind::Path => vec!["\"\"".to_owned()],
         Kind::Field => vec!["\"a..b\"".to_owned()],
         Kind::Paths => vec!["[]".to_owned(), "[\"\"]".to_owned(), "\"[\"".to_owned()],
@@ -48,14 +59,27 @@ fn out_of_range(kind: Kind) -> Vec<String> {
 fn every_message() {
     let mut found = String::new();
     for key in KEYS {
-        let table = TABLES.iter().find(|table| keys(table).any(|own| own == key)).expect("a table");
+        let table = TABLES
+            .iter()
+            .find(|table| keys(table).any(|own| own == key))
+            .expect("a table");
         let name = last(key.path);
         let mut lines = vec![format!("{name} = 1979-05-27"), format!("{name}x = 1")];
-        lines.extend(out_of_range(key.kind).into_iter().map(|value| format!("{name} = {value}")));
+        lines.extend(
+            out_of_range(key.kind)
+                .into_iter()
+                .map(|value| format!("{name} = {value}")),
+        );
         for line in lines {
             // A value that is in its range after all is no mistake.
             if super::load_text(&manifest(table, key, &line), &[]).is_err() {
-                writeln!(found, "{} {line}\n{}", header(table), bad(&manifest(table, key, &line), &[])).expect("a string");
+                writeln!(
+                    found,
+                    "{} {line}\n{}",
+                    header(table),
+                    bad(&manifest(table, key, &line), &[])
+                )
+                .expect("a string");
             }
         }
     }

@@ -106,13 +106,19 @@ fn unknown_words_get_a_hint() {
         assert_eq!(fault(table, line), message, "{line}");
     }
     let report = bad(&format!("seed = 7\n{SMALL}"), &[]);
-    assert_eq!(report, "manifest.toml:1:1: unknown key \"seed\" at the top level\n  hint: \"seed\" is a key of [run]");
+    assert_eq!(
+        report,
+        "manifest.toml:1:1: unknown key \"seed\" at the top level\n  hint: \"seed\" is a key of [run]"
+    );
 }
 
 #[test]
 fn source_paths_are_one_or_several() {
     let with = |path: &str| SMALL.replace("\"web/*.jsonl\"", path);
-    assert_eq!(good(&with("[\"a\", \"b/**/*.txt\"]"), &[]).source[0].path, ["a", "b/**/*.txt"]);
+    assert_eq!(
+        good(&with("[\"a\", \"b/**/*.txt\"]"), &[]).source[0].path,
+        ["a", "b/**/*.txt"]
+    );
     #[rustfmt::skip] // One line per case reads as a table.
     let faults = [
         ("[]", "source.path: expected at least one path, found an empty list"),
@@ -122,7 +128,11 @@ fn source_paths_are_one_or_several() {
         ("\"a[\"", "source.path: \"a[\" is not a glob: invalid range pattern\n  hint: write [[] for a bracket and [*] for a star that the file name holds"),
     ];
     for (path, message) in faults {
-        assert!(bad(&with(path), &[]).ends_with(&format!(": {message}")), "{}", bad(&with(path), &[]));
+        assert!(
+            bad(&with(path), &[]).ends_with(&format!(": {message}")),
+            "{}",
+            bad(&with(path), &[])
+        );
     }
 }
 
@@ -139,9 +149,15 @@ manifest.toml:2:1: missing key \"name\" in [run]
   hint: for example name = \"quickstart\"
 manifest.toml:4:1: missing key \"path\" in [[source]]
   hint: for example path = \"docs/web-*.jsonl.zst\"";
-    assert_eq!(bad("\n[run]\nseed = 1\n[[source]]\nname = \"web\"\n", &[]), expected);
+    assert_eq!(
+        bad("\n[run]\nseed = 1\n[[source]]\nname = \"web\"\n", &[]),
+        expected
+    );
     let report = bad("run = { name = \"a\" }\nsource = []\n", &[]);
-    assert_eq!(report, "manifest.toml:2:10: expected at least one [[source]], found an empty list");
+    assert_eq!(
+        report,
+        "manifest.toml:2:10: expected at least one [[source]], found an empty list"
+    );
 }
 
 #[test]
@@ -150,13 +166,18 @@ fn names_are_short_plain_and_unique() {
     for name in ["", ".a", "a/b", "..", "a b", "é", &"a".repeat(65)] {
         let report = bad(&SMALL.replace("\"a\"", &format!("\"{name}\"")), &[]);
         assert!(
-            report
-                .starts_with(&format!("manifest.toml:2:8: run.name: {range}, found \"{}", &name[..name.len().min(60)])),
+            report.starts_with(&format!(
+                "manifest.toml:2:8: run.name: {range}, found \"{}",
+                &name[..name.len().min(60)]
+            )),
             "{report}"
         );
     }
     let twice = format!("{SMALL}[[source]]\npath = \"b\"\nname = \"web\"\n");
-    assert_eq!(bad(&twice, &[]), "manifest.toml:8:8: [[source]]: the name \"web\" is taken on line 4");
+    assert_eq!(
+        bad(&twice, &[]),
+        "manifest.toml:8:8: [[source]]: the name \"web\" is taken on line 4"
+    );
 }
 
 #[test]
@@ -174,14 +195,25 @@ fn syntax_errors_have_a_position_and_stand_alone() {
     }
     assert!(bad("a = \"\0\"", &[]).starts_with("manifest.toml:1:6: invalid basic string"));
     let deep = 100_000;
-    let nested = [format!("a = {}", "[".repeat(deep)), format!("a = {}", "{a=".repeat(deep))];
-    let dotted = [format!("{}b = 1", "a.".repeat(deep)), format!("[{}b]", "a.".repeat(deep))];
+    let nested = [
+        format!("a = {}", "[".repeat(deep)),
+        format!("a = {}", "{a=".repeat(deep)),
+    ];
+    let dotted = [
+        format!("{}b = 1", "a.".repeat(deep)),
+        format!("[{}b]", "a.".repeat(deep)),
+    ];
     for text in nested.into_iter().chain(dotted) {
         assert!(bad(&text, &[]).len() < 200);
     }
     let bytes = [b"a = 1\nb = \"".as_slice(), b"\xff\""].concat();
-    let error = from_bytes(Path::new("manifest.toml"), &bytes, &[]).expect_err("not UTF-8").to_string();
-    assert_eq!(error, "manifest.toml:2:6: expected UTF-8, found the byte 0xff");
+    let error = from_bytes(Path::new("manifest.toml"), &bytes, &[])
+        .expect_err("not UTF-8")
+        .to_string();
+    assert_eq!(
+        error,
+        "manifest.toml:2:6: expected UTF-8, found the byte 0xff"
+    );
 }
 
 #[test]
@@ -205,13 +237,23 @@ fn mistakes_in_overrides_quote_them() {
     }
     let deep = format!("{}b=1", "a.".repeat(100_000));
     assert!(bad(SMALL, &[&deep]).contains(": unknown key \"a.a."));
-    let both = bad(&format!("{SMALL}txt = 1\n"), &["run.seed=1", "run.sed=1", "run.dri=x"]);
+    let both = bad(
+        &format!("{SMALL}txt = 1\n"),
+        &["run.seed=1", "run.sed=1", "run.dri=x"],
+    );
     let places: Vec<_> = both
         .lines()
         .filter(|line| !line.starts_with("  "))
         .map(|line| line.split_once(": ").map(|parts| parts.0))
         .collect();
-    assert_eq!(places, [Some("manifest.toml:6:1"), Some("--set run.sed=1"), Some("--set run.dri=x")]);
+    assert_eq!(
+        places,
+        [
+            Some("manifest.toml:6:1"),
+            Some("--set run.sed=1"),
+            Some("--set run.dri=x")
+        ]
+    );
 }
 
 #[test]
@@ -219,17 +261,29 @@ fn files_that_cannot_be_read_say_why() {
     let directory = std::env::temp_dir();
     let shown = directory.display();
     let error = |path: &Path| load(path, &[]).expect_err("no manifest").to_string();
-    assert_eq!(error(&directory), format!("{shown}: expected a manifest, found a directory"));
-    assert_eq!(error(Path::new("no/manifest.toml")), "no/manifest.toml: no such file");
-    assert_eq!(error(Path::new("/dev/zero")), "/dev/zero: expected a manifest, found more than 1MiB");
+    assert_eq!(
+        error(&directory),
+        format!("{shown}: expected a manifest, found a directory")
+    );
+    assert_eq!(
+        error(Path::new("no/manifest.toml")),
+        "no/manifest.toml: no such file"
+    );
+    assert_eq!(
+        error(Path::new("/dev/zero")),
+        "/dev/zero: expected a manifest, found more than 1MiB"
+    );
 }
 
 #[test]
 fn a_file_of_constants_is_read_and_its_mistakes_are_placed() {
     let directory = tempfile::tempdir().expect("a directory");
     let manifest = directory.path().join("m.toml");
-    std::fs::write(&manifest, format!("{SMALL}[budget]\nparams = 7e9\nconstants = \"own.json\"\nrepresnts = 2\n"))
-        .expect("a file");
+    std::fs::write(
+        &manifest,
+        format!("{SMALL}[budget]\nparams = 7e9\nconstants = \"own.json\"\nrepresnts = 2\n"),
+    )
+    .expect("a file");
     let error = |json: &str| {
         std::fs::write(directory.path().join("own.json"), json).expect("a file");
         load(&manifest, &[]).expect_err("mistakes").to_string()
@@ -243,14 +297,30 @@ fn a_file_of_constants_is_read_and_its_mistakes_are_placed() {
     assert_eq!(error(own), unknown);
     let wrong = error(&own.replace("406.4", "-1"));
     let (first, rest) = wrong.split_once('\n').expect("a hint");
-    let place = format!("{}:8:13: budget.constants: \"own.json\": the loss's constant a is -1, ", manifest.display());
+    let place = format!(
+        "{}:8:13: budget.constants: \"own.json\": the loss's constant a is -1, ",
+        manifest.display()
+    );
     assert!(first.starts_with(&place), "{wrong}");
-    assert!(rest.starts_with("  hint: for example {\"e\": ") && rest.ends_with(&unknown), "{wrong}");
+    assert!(
+        rest.starts_with("  hint: for example {\"e\": ") && rest.ends_with(&unknown),
+        "{wrong}"
+    );
     let set = ["budget.constants=other.json".to_owned()];
     let error = load(&manifest, &set).expect_err("mistakes").to_string();
     assert!(error.ends_with("--set budget.constants=other.json: budget.constants: \"other.json\": no such file\n  hint: a path is relative to the manifest"), "{error}");
-    std::fs::write(&manifest, format!("{SMALL}[budget]\nparams = 7e9\nconstants = \"own.json\"\n")).expect("a file");
+    std::fs::write(
+        &manifest,
+        format!("{SMALL}[budget]\nparams = 7e9\nconstants = \"own.json\"\n"),
+    )
+    .expect("a file");
     std::fs::write(directory.path().join("own.json"), own).expect("a file");
-    let budget = load(&manifest, &[]).expect("a manifest").budget.expect("it was given");
-    assert_eq!((budget.constants.as_str(), budget.constants_json.as_deref()), ("own.json", Some(own)));
+    let budget = load(&manifest, &[])
+        .expect("a manifest")
+        .budget
+        .expect("it was given");
+    assert_eq!(
+        (budget.constants.as_str(), budget.constants_json.as_deref()),
+        ("own.json", Some(own))
+    );
 }

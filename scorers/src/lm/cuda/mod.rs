@@ -1,13 +1,17 @@
-//! The decoder's operations on CUDA: matrix products by cuBLAS, and between them one kernel of `kernels.cu` where the tensor
-//! library takes a pass over memory for each step.
+//! The decoder's operations on CUDA: matrix products by cuBLAS, and between them one kernel of
+//! `kernels.cu` where the tensor library takes a pass over memory for each step.
 //!
-//! Scores of attention and logits leave cuBLAS in f32 whatever the dtype of the weights, so that bf16 costs precision in
-//! weights and activations only. The kernels are compiled to PTX when curate is built (`build.rs`); the driver compiles them
-//! for the card at hand.
-//! Cost beside the products, in bf16: a token and layer moves 14 hidden widths and 3 inner widths, each head 8 bytes for each
-//! position that is computed, of which half and half a chunk are; a logit is 8 bytes.
+//! Scores of attention and logits leave cuBLAS in f32 whatever the dtype of the weights, so that
+//! bf16 costs precision in weights and activations only. The kernels are compiled to PTX when
+//! curate is built (`build.rs`); the driver compiles them for the card at hand. Cost beside the
+//! products, in bf16: a token and layer moves 14 hidden widths and 3 inner widths, each head 8
+//! bytes for each position that is computed, of which half and half a chunk are; a logit is 8
+//! bytes.
 
-#![expect(unsafe_code, reason = "a kernel and cuBLAS are handed addresses of memory on the device")]
+#![expect(
+    unsafe_code,
+    reason = "a kernel and cuBLAS are handed addresses of memory on the device"
+)]
 
 use candle_core::cuda_backend::cudarc::cublas::{result, sys};
 use candle_core::cuda_backend::cudarc::driver::{
@@ -43,15 +47,18 @@ fn kernel<T: Element>(name: &str, width: usize) -> String {
     format!("{name}_{}_{}", T::NAME, if width % 8 == 0 { 8 } else { 1 })
 }
 
-/// A device with one stream of its own, whatever thread uses it, which keeps memory that is given back for the next batch.
+/// A device with one stream of its own, whatever thread uses it, which keeps memory that is given
+/// back for the next batch.
 pub(in crate::lm) fn open(ordinal: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(ordinal)?;
     let cuda = device.as_cuda_device()?;
     let mut keep = u64::MAX;
-    // SAFETY: one stream orders all work, so no event has to; the pool is the device's own, and its attribute is a u64.
+    // SAFETY: one stream orders all work, so no event has to; the pool is the device's own, and its
+    // attribute is a u64.
     unsafe {
         cuda.disable_event_tracking();
-        let pool = driver::device::get_default_mem_pool(cuda.cuda_stream().context().cu_device()).w()?;
+        let pool =
+            driver::device::get_default_mem_pool(cuda.cuda_stream().context().cu_device()).w()?;
         let threshold = driver_sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
         driver::mem_pool::set_attribute(pool, threshold, (&raw mut keep).cast()).w()?;
     }
@@ -68,10 +75,12 @@ pub(in crate::lm) fn serves(device: &Device, dtype: DType) -> bool {
     device.is_cuda() && matches!(dtype, DType::F32 | DType::BF16)
 }
 
-/// Rows of scores at a time: of fewer, products are small; of more, half of what is computed is not seen.
+/// Rows of scores at a time: of fewer, products are small; of more, half of what is computed is not
+/// seen.
 const CHUNK_ROWS: usize = 128;
 
-/// What lengths of windows and chunks are rounded up to, for the tensor cores and for reading four values at a time.
+/// What lengths of windows and chunks are rounded up to, for the tensor cores and for reading four
+/// values at a time.
 const ALIGNED: usize = 16;
 
 /// Windows that lie one after the other, for attention: where each begins, and the table of angles.
@@ -88,7 +97,8 @@ pub(in crate::lm) struct Windows {
 }
 
 impl Windows {
-    /// `cos` and `sin` are `[positions, dim / 2]`; `chunk_bytes` bounds the scores of a chunk of rows.
+    /// `cos` and `sin` are `[positions, dim / 2]`; `chunk_bytes` bounds the scores of a chunk of
+    /// rows.
     pub(in crate::lm) fn new(
         lens: &[usize],
         [cos, sin]: &[Tensor; 2],
@@ -101,9 +111,19 @@ impl Windows {
             (tokens - len) as u32
         };
         let firsts: Vec<u32> = lens.iter().map(first).collect();
-        let longest = lens.iter().copied().max().unwrap_or(0).next_multiple_of(ALIGNED);
+        let longest = lens
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(0)
+            .next_multiple_of(ALIGNED);
         let rows = (chunk_bytes / (4 * lens.len() * heads * longest).max(1)).min(CHUNK_ROWS);
-        let chunk_rows = if rows >= ALIGNED { rows / ALIGNED * ALIGNED } else { rows.max(1) }.min(longest);
+        let chunk_rows = if rows >= ALIGNED {
+            rows / ALIGNED * ALIGNED
+        } else {
+            rows.max(1)
+        }
+        .min(longest);
         let lens: Vec<u32> = lens.iter().map(|&len| len as u32).collect();
         Ok(Windows {
             batch: lens.len(),
@@ -118,21 +138,36 @@ impl Windows {
     }
 }
 
-/// Causal attention over `qkv`, `[tokens, (query + 2 kv) · dim]`, with biases and rotation: `[tokens, query · dim]`.
-pub(in crate::lm) fn attention(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, windows: &Windows) -> Result<Tensor> {
+/// Causal attention over `qkv`, `[tokens, (query + 2 kv) · dim]`, with biases and rotation:
+/// `[tokens, query · dim]`.
+pub(in crate::lm) fn attention(
+    qkv: &Tensor,
+    bias: Option<&Tensor>,
+    heads: Heads,
+    windows: &Windows,
+) -> Result<Tensor> {
     match qkv.dtype() {
         DType::BF16 => attention_in::<half::bf16>(qkv, bias, heads, windows),
         _ => attention_in::<f32>(qkv, bias, heads, windows),
     }
 }
 
-fn attention_in<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, windows: &Windows) -> Result<Tensor> {
+fn attention_in<T: Element>(
+    qkv: &Tensor,
+    bias: Option<&Tensor>,
+    heads: Heads,
+    windows: &Windows,
+) -> Result<Tensor> {
     let Heads { query, kv, dim } = heads;
     let Windows { batch, longest, .. } = *windows;
     let split = split_heads::<T>(qkv, bias, heads, windows)?;
     let block = batch * longest * dim;
-    let k = split.narrow(0, query * block, kv * block)?.reshape((kv * batch, longest, dim))?;
-    let v = split.narrow(0, (query + kv) * block, kv * block)?.reshape((kv * batch, longest, dim))?;
+    let k = split
+        .narrow(0, query * block, kv * block)?
+        .reshape((kv * batch, longest, dim))?;
+    let v = split
+        .narrow(0, (query + kv) * block, kv * block)?
+        .reshape((kv * batch, longest, dim))?;
     // Every row of every window is written, and windows are all there is.
     let out = uninitialised::<T>(qkv, &[windows.tokens, query * dim])?;
     for start in (0..longest).step_by(windows.chunk_rows) {
@@ -150,11 +185,22 @@ fn attention_in<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, w
 }
 
 /// As the kernel says: q in chunks of rows, then k and v, as one run of values.
-fn split_heads<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, windows: &Windows) -> Result<Tensor> {
+fn split_heads<T: Element>(
+    qkv: &Tensor,
+    bias: Option<&Tensor>,
+    heads: Heads,
+    windows: &Windows,
+) -> Result<Tensor> {
     let Heads { query, kv, dim } = heads;
-    let Windows { batch, longest, chunk_rows, .. } = *windows;
+    let Windows {
+        batch,
+        longest,
+        chunk_rows,
+        ..
+    } = *windows;
     let out = uninitialised::<T>(qkv, &[(query + 2 * kv) * dim * batch * longest])?;
-    let counts = [batch, longest, chunk_rows, query, kv, dim].map(|count| Argument::Count(count as u32));
+    let counts =
+        [batch, longest, chunk_rows, query, kv, dim].map(|count| Argument::Count(count as u32));
     let mut arguments = vec![
         address::<T>(qkv)?,
         bias.map_or(Ok(Argument::Address(0)), address::<T>)?,
@@ -168,22 +214,41 @@ fn split_heads<T: Element>(qkv: &Tensor, bias: Option<&Tensor>, heads: Heads, wi
     arguments.push(address::<T>(&out)?);
     let name = kernel::<T>("split_heads", dim / 2);
     let items = (query + 2 * kv) * dim / 2 / if name.ends_with('8') { 8 } else { 1 };
-    launch(&device(qkv)?, &name, shares(batch * longest, items), &arguments)?;
+    launch(
+        &device(qkv)?,
+        &name,
+        shares(batch * longest, items),
+        &arguments,
+    )?;
     Ok(out)
 }
 
 /// Scores `[batch, heads · rows, seen]` to weights of the same shape; `seen` is aligned.
-fn causal_softmax<T: Element>(scores: &Tensor, scale: f32, rows: usize, start: usize) -> Result<Tensor> {
+fn causal_softmax<T: Element>(
+    scores: &Tensor,
+    scale: f32,
+    rows: usize,
+    start: usize,
+) -> Result<Tensor> {
     const WARPS: usize = 8;
     let (batch, in_batch, seen) = scores.dims3()?;
     let lines = batch * in_batch;
     let out = uninitialised::<T>(scores, &[batch, in_batch, seen])?;
     let counts = [rows, start, seen].map(|count| Argument::Count(count as u32));
-    let mut arguments = vec![address::<f32>(scores)?, Argument::Factor(scale), Argument::Many(lines as u64)];
+    let mut arguments = vec![
+        address::<f32>(scores)?,
+        Argument::Factor(scale),
+        Argument::Many(lines as u64),
+    ];
     arguments.extend(counts);
     arguments.push(address::<T>(&out)?);
     let name = format!("causal_softmax_{}", T::NAME);
-    launch(&device(scores)?, &name, (lines.div_ceil(WARPS), 32 * WARPS), &arguments)?;
+    launch(
+        &device(scores)?,
+        &name,
+        (lines.div_ceil(WARPS), 32 * WARPS),
+        &arguments,
+    )?;
     Ok(out)
 }
 
@@ -196,12 +261,21 @@ fn merge_heads<T: Element>(
     out: &Tensor,
 ) -> Result<()> {
     let counts = [windows.batch, rows, start, heads.query, heads.kv, heads.dim];
-    let mut arguments = vec![address::<T>(mixed)?, address::<u32>(&windows.firsts)?, address::<u32>(&windows.lens)?];
+    let mut arguments = vec![
+        address::<T>(mixed)?,
+        address::<u32>(&windows.firsts)?,
+        address::<u32>(&windows.lens)?,
+    ];
     arguments.extend(counts.map(|count| Argument::Count(count as u32)));
     arguments.push(address::<T>(out)?);
     let name = kernel::<T>("merge_heads", heads.dim);
     let items = heads.query * heads.dim / if name.ends_with('8') { 8 } else { 1 };
-    launch(&device(out)?, &name, shares(windows.batch * rows, items), &arguments)
+    launch(
+        &device(out)?,
+        &name,
+        shares(windows.batch * rows, items),
+        &arguments,
+    )
 }
 
 /// Blocks and threads for places of some items each, see `Share` in the kernels.
@@ -211,14 +285,24 @@ fn shares(places: usize, items: usize) -> (usize, usize) {
 }
 
 /// x += y, in place, and the RMS norm of x: x, y `[rows, width]`. Without y, x stays as it is.
-pub(in crate::lm) fn add_norm(x: &Tensor, y: Option<&Tensor>, weight: &Tensor, eps: f64) -> Result<Tensor> {
+pub(in crate::lm) fn add_norm(
+    x: &Tensor,
+    y: Option<&Tensor>,
+    weight: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
     match x.dtype() {
         DType::BF16 => add_norm_in::<half::bf16>(x, y, weight, eps),
         _ => add_norm_in::<f32>(x, y, weight, eps),
     }
 }
 
-fn add_norm_in<T: Element>(x: &Tensor, y: Option<&Tensor>, weight: &Tensor, eps: f64) -> Result<Tensor> {
+fn add_norm_in<T: Element>(
+    x: &Tensor,
+    y: Option<&Tensor>,
+    weight: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
     const WARPS: usize = 8;
     let (rows, width) = x.dims2()?;
     let out = uninitialised::<T>(x, &[rows, width])?;
@@ -232,11 +316,17 @@ fn add_norm_in<T: Element>(x: &Tensor, y: Option<&Tensor>, weight: &Tensor, eps:
         Argument::Factor(eps as f32),
         address::<T>(&out)?,
     ];
-    launch(&device(x)?, &kernel::<T>("add_norm", width), (rows.div_ceil(WARPS), 32 * WARPS), &arguments)?;
+    launch(
+        &device(x)?,
+        &kernel::<T>("add_norm", width),
+        (rows.div_ceil(WARPS), 32 * WARPS),
+        &arguments,
+    )?;
     Ok(out)
 }
 
-/// silu(gate) · up of `[tokens, 2 · width]`, where a row is its gates and then its ups: `[tokens, width]`.
+/// silu(gate) · up of `[tokens, 2 · width]`, where a row is its gates and then its ups:
+/// `[tokens, width]`.
 pub(in crate::lm) fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     match gate_up.dtype() {
         DType::BF16 => swiglu_in::<half::bf16>(gate_up),
@@ -247,13 +337,23 @@ pub(in crate::lm) fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
 fn swiglu_in<T: Element>(gate_up: &Tensor) -> Result<Tensor> {
     let (tokens, width) = (gate_up.dim(0)?, gate_up.dim(1)? / 2);
     let out = uninitialised::<T>(gate_up, &[tokens, width])?;
-    let arguments = [address::<T>(gate_up)?, Argument::Count(width as u32), address::<T>(&out)?];
+    let arguments = [
+        address::<T>(gate_up)?,
+        Argument::Count(width as u32),
+        address::<T>(&out)?,
+    ];
     let threads = (width / 8).next_multiple_of(32).clamp(32, 1024);
-    launch(&device(gate_up)?, &kernel::<T>("swiglu", width), (tokens, threads), &arguments)?;
+    launch(
+        &device(gate_up)?,
+        &kernel::<T>("swiglu", width),
+        (tokens, threads),
+        &arguments,
+    )?;
     Ok(out)
 }
 
-/// `ln p` of each row's target under a softmax over the vocabulary: hidden `[rows, hidden]`, head `[vocab, hidden]`.
+/// `ln p` of each row's target under a softmax over the vocabulary: hidden `[rows, hidden]`, head
+/// `[vocab, hidden]`.
 pub(in crate::lm) fn log_probs(hidden: &Tensor, head: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let (hidden, head) = (hidden.unsqueeze(0)?, head.unsqueeze(0)?);
     let logits = match hidden.dtype() {
@@ -262,26 +362,43 @@ pub(in crate::lm) fn log_probs(hidden: &Tensor, head: &Tensor, targets: &Tensor)
     };
     let (_, rows, vocab) = logits.dims3()?;
     let out = uninitialised::<f32>(&logits, &[rows])?;
-    let name = if vocab % 8 == 0 { "log_probs_8" } else { "log_probs_1" };
+    let name = if vocab % 8 == 0 {
+        "log_probs_8"
+    } else {
+        "log_probs_1"
+    };
     let vocab = Argument::Count(vocab as u32);
-    let arguments = [address::<f32>(&logits)?, address::<u32>(targets)?, vocab, address::<f32>(&out)?];
+    let arguments = [
+        address::<f32>(&logits)?,
+        address::<u32>(targets)?,
+        vocab,
+        address::<f32>(&out)?,
+    ];
     launch(&device(&logits)?, name, (rows, 512), &arguments)?;
     Ok(out)
 }
 
-/// a · bᵀ in f32, of `[batch, m, k]` and `[batch, n, k]`: `[batch, m, n]`. Matrices are contiguous; those of b may lie apart.
+/// a · bᵀ in f32, of `[batch, m, k]` and `[batch, n, k]`: `[batch, m, n]`. Matrices are contiguous;
+/// those of b may lie apart.
 fn product_f32<T: Element>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((batch, m, k), (_, n, _)) = (a.dims3()?, b.dims3()?);
     let out = uninitialised::<f32>(a, &[batch, m, n])?;
     let device = device(a)?;
-    let [Argument::Address(to), Argument::Address(from_a), Argument::Address(from_b)] =
-        [address::<f32>(&out)?, address::<T>(a)?, address_of_parts::<T>(b)?]
+    let [
+        Argument::Address(to),
+        Argument::Address(from_a),
+        Argument::Address(from_b),
+    ] = [
+        address::<f32>(&out)?,
+        address::<T>(a)?,
+        address_of_parts::<T>(b)?,
+    ]
     else {
         bail!("addresses are addresses");
     };
     let (alpha, beta) = (1f32, 0f32);
-    // cuBLAS counts columns first: it computes the transpose, b · aᵀ.
-    // SAFETY: the tensors are alive until the work is queued, have the sizes given, and `out` is nobody else's.
+    // cuBLAS counts columns first: it computes the transpose, b · aᵀ. SAFETY: the tensors are alive
+    // until the work is queued, have the sizes given, and `out` is nobody else's.
     unsafe {
         result::gemm_strided_batched_ex(
             *device.cublas_handle().handle(),
@@ -322,9 +439,14 @@ enum Argument {
     Factor(f32),
 }
 
-/// Queues a kernel. Everything on a device is queued on one stream, so what it reads is written before, and memory that is
-/// given back is reused after.
-fn launch(device: &CudaDevice, name: &str, (blocks, threads): (usize, usize), arguments: &[Argument]) -> Result<()> {
+/// Queues a kernel. Everything on a device is queued on one stream, so what it reads is written
+/// before, and memory that is given back is reused after.
+fn launch(
+    device: &CudaDevice,
+    name: &str,
+    (blocks, threads): (usize, usize),
+    arguments: &[Argument],
+) -> Result<()> {
     let function = device.get_or_load_custom_func(name, MODULE, PTX)?;
     let mut launch = function.builder();
     for argument in arguments {
@@ -334,12 +456,19 @@ fn launch(device: &CudaDevice, name: &str, (blocks, threads): (usize, usize), ar
             Argument::Factor(value) => launch.arg(value),
         };
     }
-    let Some(blocks) = u32::try_from(blocks).ok().filter(|blocks| *blocks <= i32::MAX as u32) else {
+    let Some(blocks) = u32::try_from(blocks)
+        .ok()
+        .filter(|blocks| *blocks <= i32::MAX as u32)
+    else {
         bail!("{name}: {blocks} blocks are more than a grid has");
     };
-    let grid = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (threads as u32, 1, 1), shared_mem_bytes: 0 };
-    // SAFETY: each caller hands over what the kernel of that name takes, in its order, with tensors of the sizes that the counts
-    // say; token ids were checked to be in the vocabulary.
+    let grid = LaunchConfig {
+        grid_dim: (blocks, 1, 1),
+        block_dim: (threads as u32, 1, 1),
+        shared_mem_bytes: 0,
+    };
+    // SAFETY: each caller hands over what the kernel of that name takes, in its order, with tensors
+    // of the sizes that the counts say; token ids were checked to be in the vocabulary.
     unsafe { launch.launch(grid) }.w()?;
     Ok(())
 }
@@ -354,13 +483,21 @@ fn uninitialised<T: Element>(like: &Tensor, shape: &[usize]) -> Result<Tensor> {
     // SAFETY: all bit patterns are numbers, and a kernel writes them before one reads them.
     let slice = unsafe { device.alloc::<T>(shape.iter().product())? };
     let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, device));
-    Ok(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
+    Ok(Tensor::from_storage(
+        storage,
+        shape,
+        BackpropOp::none(),
+        false,
+    ))
 }
 
 /// Where a contiguous tensor's values begin.
 fn address<T: CudaDType + DeviceRepr>(tensor: &Tensor) -> Result<Argument> {
     if !tensor.is_contiguous() {
-        bail!("a kernel reads contiguous tensors, this one has strides {:?}", tensor.stride());
+        bail!(
+            "a kernel reads contiguous tensors, this one has strides {:?}",
+            tensor.stride()
+        );
     }
     address_of_parts::<T>(tensor)
 }

@@ -17,17 +17,40 @@ fn scores_that_are_no_numbers_are_an_error() {
         }
     }
     let config = tiny_config("tied", "config.json");
-    let decoder = Decoder::load(config.clone(), &mut Huge(Random(config)), Options::cpu(8)).expect("a model");
-    let error = decoder.log_probs(&[Input { tokens: vec![1, 2, 3], first_scored: 1 }]).expect_err("infinite");
+    let decoder =
+        Decoder::load(config.clone(), &mut Huge(Random(config)), Options::cpu(8)).expect("a model");
+    let error = decoder
+        .log_probs(&[Input {
+            tokens: vec![1, 2, 3],
+            first_scored: 1,
+        }])
+        .expect_err("infinite");
     assert!(matches!(error, LmError::NotFinite { .. }), "{error}");
 }
 
 #[test]
 fn inputs_that_are_not_the_models() {
     let decoder = tiny("tied");
-    let run = |tokens: Vec<u32>| decoder.log_probs(&[Input { tokens, first_scored: 1 }]);
-    assert!(matches!(run(vec![0, 1024]), Err(LmError::TokenId { id: 1024, vocab: 1024 })));
-    assert!(matches!(run(vec![0; 513]), Err(LmError::TooLong { tokens: 513, positions: 512 })));
+    let run = |tokens: Vec<u32>| {
+        decoder.log_probs(&[Input {
+            tokens,
+            first_scored: 1,
+        }])
+    };
+    assert!(matches!(
+        run(vec![0, 1024]),
+        Err(LmError::TokenId {
+            id: 1024,
+            vocab: 1024
+        })
+    ));
+    assert!(matches!(
+        run(vec![0; 513]),
+        Err(LmError::TooLong {
+            tokens: 513,
+            positions: 512
+        })
+    ));
     for tokens in [vec![], vec![5]] {
         assert!(run(tokens).expect("nothing to score").concat().is_empty());
     }
@@ -37,7 +60,11 @@ fn inputs_that_are_not_the_models() {
 fn directory(form: &str, name: &str, content: Option<&[u8]>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {
-        std::fs::write(dir.path().join(file), read(&format!("tiny_qwen2/{form}/{file}"))).expect("written");
+        std::fs::write(
+            dir.path().join(file),
+            read(&format!("tiny_qwen2/{form}/{file}")),
+        )
+        .expect("written");
     }
     match content {
         Some(content) => std::fs::write(dir.path().join(name), content).expect("written"),
@@ -51,7 +78,10 @@ fn open(dir: &tempfile::TempDir) -> Result<Decoder, LmError> {
 }
 
 fn refused(form: &str, name: &str, content: Option<&[u8]>) -> String {
-    open(&directory(form, name, content)).err().expect("refused").to_string()
+    open(&directory(form, name, content))
+        .err()
+        .expect("refused")
+        .to_string()
 }
 
 #[test]
@@ -63,7 +93,10 @@ fn directories_that_do_not_fit() {
     }
     let weights = read("tiny_qwen2/tied/model.safetensors");
     for len in [0, 7, 8, 100, weights.len() / 2, weights.len() - 1] {
-        assert!(refused("tied", "model.safetensors", Some(&weights[..len])).contains("bytes"), "{len}");
+        assert!(
+            refused("tied", "model.safetensors", Some(&weights[..len])).contains("bytes"),
+            "{len}"
+        );
     }
     let config = String::from_utf8(read("tiny_qwen2/tied/config.json")).expect("text");
     for (from, to, error) in [
@@ -92,7 +125,11 @@ fn directories_that_do_not_fit() {
             r#""num_key_value_heads": 4"#,
             "tensor model.layers.0.self_attn.k_proj.weight has shape [32, 64], expected [64, 64]",
         ),
-        (r#""tie_word_embeddings": true"#, r#""tie_word_embeddings": false"#, "tensor lm_head.weight is missing"),
+        (
+            r#""tie_word_embeddings": true"#,
+            r#""tie_word_embeddings": false"#,
+            "tensor lm_head.weight is missing",
+        ),
         (
             r#""model_type": "qwen2""#,
             r#""model_type": "qwen3""#,
@@ -115,13 +152,22 @@ fn directories_that_do_not_fit() {
         ),
     ] {
         assert!(config.contains(from));
-        assert_eq!(refused("tied", "config.json", Some(config.replace(from, to).as_bytes())), error);
+        assert_eq!(
+            refused(
+                "tied",
+                "config.json",
+                Some(config.replace(from, to).as_bytes())
+            ),
+            error
+        );
     }
-    // A tied model may carry a copy of its output layer, which is not read; a silent configuration goes by the tensors.
+    // A tied model may carry a copy of its output layer, which is not read; a silent configuration
+    // goes by the tensors.
     assert!(open(&directory("untied", "config.json", Some(config.as_bytes()))).is_ok());
     let silent = config.replace(r#""tie_word_embeddings": true,"#, "");
     for form in ["tied", "untied"] {
-        let decoder = open(&directory(form, "config.json", Some(silent.as_bytes()))).expect("a model");
+        let decoder =
+            open(&directory(form, "config.json", Some(silent.as_bytes()))).expect("a model");
         assert_eq!(decoder.config().tie_word_embeddings, Some(form == "tied"));
     }
     let mut infinite = weights.clone();
@@ -135,11 +181,17 @@ fn shards_by_an_index() {
     let dir = directory("tied", "model.safetensors", None);
     let mut source = SafeTensors::from_dir(&fixtures().join("tiny_qwen2/tied")).expect("weights");
     let mut map = serde_json::Map::new();
-    let mut files = [std::collections::HashMap::new(), std::collections::HashMap::new()];
+    let mut files = [
+        std::collections::HashMap::new(),
+        std::collections::HashMap::new(),
+    ];
     for (i, name) in source.names().into_iter().enumerate() {
         let shape = source.shape(&name).expect("there");
         let values = source.read(&name).expect("values");
-        files[i % 2].insert(name.clone(), Tensor::from_vec(values, shape, &Device::Cpu).expect("a tensor"));
+        files[i % 2].insert(
+            name.clone(),
+            Tensor::from_vec(values, shape, &Device::Cpu).expect("a tensor"),
+        );
         map.insert(name, format!("model-{}.safetensors", i % 2).into());
     }
     for (i, tensors) in files.iter().enumerate() {
@@ -149,18 +201,41 @@ fn shards_by_an_index() {
     let index = serde_json::json!({"weight_map": map}).to_string();
     std::fs::write(dir.path().join("model.safetensors.index.json"), index).expect("written");
     let cases = cases("tiny_qwen2/tied/expected.json");
-    let found = open(&dir).expect("a model").log_probs(&inputs(&cases)).expect("scores");
+    let found = open(&dir)
+        .expect("a model")
+        .log_probs(&inputs(&cases))
+        .expect("scores");
     assert!(difference(&found, &cases) <= 1e-4);
     std::fs::remove_file(dir.path().join("model-1.safetensors")).expect("removed");
-    assert!(open(&dir).err().expect("a shard is missing").to_string().starts_with("cannot read"));
+    assert!(
+        open(&dir)
+            .err()
+            .expect("a shard is missing")
+            .to_string()
+            .starts_with("cannot read")
+    );
 }
 
 #[test]
 fn damaged_gguf() {
     let whole = embedded_gguf(GgmlDType::Q8_0, &[]);
-    for len in [0, 3, 4, 8, 24, 100, 5000, 200_000, whole.len() / 2, whole.len() - 4096] {
+    for len in [
+        0,
+        3,
+        4,
+        8,
+        24,
+        100,
+        5000,
+        200_000,
+        whole.len() / 2,
+        whole.len() - 4096,
+    ] {
         let error = open_gguf(whole[..len].to_vec()).err().expect("cut");
-        assert!(matches!(error, LmError::Malformed { .. } | LmError::Io { .. }), "{len}: {error}");
+        assert!(
+            matches!(error, LmError::Malformed { .. } | LmError::Io { .. }),
+            "{len}: {error}"
+        );
     }
     // Counts and lengths that would take all memory: tensors, pairs, the first key.
     for at in [8, 16, 24] {
@@ -172,7 +247,11 @@ fn damaged_gguf() {
     }
     // Absurd dimensions of the first tensor: its name is followed by their number and values.
     let name = b"blk.0.attn_k.bias";
-    let at = whole.windows(name.len()).position(|window| window == name).expect("there") + name.len();
+    let at = whole
+        .windows(name.len())
+        .position(|window| window == name)
+        .expect("there")
+        + name.len();
     for (offset, huge) in [(0, 1 << 30), (4, 1 << 40), (4, u64::MAX), (4, 63)] {
         let mut bytes = whole.clone();
         bytes[at + offset..at + offset + 4].copy_from_slice(&(huge as u32).to_le_bytes());
@@ -183,21 +262,60 @@ fn damaged_gguf() {
             Ok(model) => model.load(Options::cpu(256)).err().expect("refused"),
             Err(error) => error,
         };
-        assert!(matches!(error, LmError::Malformed { .. } | LmError::Shape { .. }), "{huge}: {error}");
+        assert!(
+            matches!(error, LmError::Malformed { .. } | LmError::Shape { .. }),
+            "{huge}: {error}"
+        );
     }
     for (key, value, word) in [
-        ("general.architecture", Meta::String("gemma".into()), "gemma"),
+        (
+            "general.architecture",
+            Meta::String("gemma".into()),
+            "gemma",
+        ),
         ("general.alignment", Meta::U32(0), "alignment"),
-        ("qwen2.rope.scaling.type", Meta::String("yarn".into()), "yarn"),
+        (
+            "qwen2.rope.scaling.type",
+            Meta::String("yarn".into()),
+            "yarn",
+        ),
         ("qwen2.expert_count", Meta::U32(8), "expert_count"),
         ("qwen2.embedding_length", Meta::U32(u32::MAX), "hidden_size"),
-        ("qwen2.block_count", Meta::U32(5), "model.layers.4.input_layernorm.weight is missing"),
-        ("qwen2.attention.head_count", Meta::U32(0), "num_attention_heads"),
-        ("qwen2.feed_forward_length", Meta::Array(vec![Meta::U32(640)]), "feed_forward_length"),
-        ("tokenizer.ggml.model", Meta::String("llama".into()), "kind llama"),
-        ("tokenizer.ggml.pre", Meta::String("deepseek-llm".into()), "deepseek-llm"),
-        ("tokenizer.ggml.tokens", Meta::Array(vec![Meta::String("a".into())]), "tokenizer"),
-        ("tokenizer.ggml.merges", Meta::Bool(true), "merges is missing"),
+        (
+            "qwen2.block_count",
+            Meta::U32(5),
+            "model.layers.4.input_layernorm.weight is missing",
+        ),
+        (
+            "qwen2.attention.head_count",
+            Meta::U32(0),
+            "num_attention_heads",
+        ),
+        (
+            "qwen2.feed_forward_length",
+            Meta::Array(vec![Meta::U32(640)]),
+            "feed_forward_length",
+        ),
+        (
+            "tokenizer.ggml.model",
+            Meta::String("llama".into()),
+            "kind llama",
+        ),
+        (
+            "tokenizer.ggml.pre",
+            Meta::String("deepseek-llm".into()),
+            "deepseek-llm",
+        ),
+        (
+            "tokenizer.ggml.tokens",
+            Meta::Array(vec![Meta::String("a".into())]),
+            "tokenizer",
+        ),
+        (
+            "tokenizer.ggml.merges",
+            Meta::Bool(true),
+            "merges is missing",
+        ),
     ] {
         let error = match open_gguf(embedded_gguf(GgmlDType::Q8_0, &[(key, value)])) {
             Ok(model) => model.load(Options::cpu(256)).err().expect(key),
@@ -210,14 +328,16 @@ fn damaged_gguf() {
 
 #[test]
 fn flipped_bytes_never_panic() {
-    // A header has no checksum, so a file with a flipped byte may load; it must not bring the process down, nor take memory
-    // that the file does not account for.
+    // A header has no checksum, so a file with a flipped byte may load; it must not bring the
+    // process down, nor take memory that the file does not account for.
     let tensors = read("tiny_qwen2/tied/model.safetensors");
     let gguf = embedded_gguf(GgmlDType::Q8_0, &[]);
     let config = tiny_config("tied", "config.json");
     let mut state = 1u64;
     let mut random = move |n: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 33) as usize % n
     };
     for _ in 0..300 {

@@ -42,16 +42,35 @@ fn cases(path: &str) -> Vec<Case> {
     let json: Value = serde_json::from_slice(&read(path)).expect("JSON");
     let case = |case: &Value| Case {
         text: case["text"].as_str().expect("a text").to_owned(),
-        ids: case["ids"].as_array().expect("ids").iter().map(|id| id.as_u64().expect("an id") as u32).collect(),
-        log_probs: (case["logprobs"].as_array().expect("log-probabilities").iter())
-            .map(|p| p.as_f64().expect("a number") as f32)
+        ids: case["ids"]
+            .as_array()
+            .expect("ids")
+            .iter()
+            .map(|id| id.as_u64().expect("an id") as u32)
             .collect(),
+        log_probs: (case["logprobs"]
+            .as_array()
+            .expect("log-probabilities")
+            .iter())
+        .map(|p| p.as_f64().expect("a number") as f32)
+        .collect(),
     };
-    json["cases"].as_array().expect("cases").iter().map(case).collect()
+    json["cases"]
+        .as_array()
+        .expect("cases")
+        .iter()
+        .map(case)
+        .collect()
 }
 
 fn inputs(cases: &[Case]) -> Vec<Input> {
-    cases.iter().map(|case| Input { tokens: case.ids.clone(), first_scored: 1 }).collect()
+    cases
+        .iter()
+        .map(|case| Input {
+            tokens: case.ids.clone(),
+            first_scored: 1,
+        })
+        .collect()
 }
 
 /// The largest difference of any token.
@@ -73,12 +92,21 @@ fn tiny_config(form: &str, config: &str) -> Config {
 }
 
 fn tiny(form: &str) -> Decoder {
-    let mut source = SafeTensors::from_dir(&fixtures().join("tiny_qwen2").join(form)).expect("weights");
-    Decoder::load(tiny_config(form, "config.json"), &mut source, Options::cpu(512)).expect("a model")
+    let mut source =
+        SafeTensors::from_dir(&fixtures().join("tiny_qwen2").join(form)).expect("weights");
+    Decoder::load(
+        tiny_config(form, "config.json"),
+        &mut source,
+        Options::cpu(512),
+    )
+    .expect("a model")
 }
 
 fn embedded() -> (Description, Decoder) {
-    Model::embedded().expect("the embedded model").load(Options::cpu(256)).expect("its weights")
+    Model::embedded()
+        .expect("the embedded model")
+        .load(Options::cpu(256))
+        .expect("its weights")
 }
 
 /// A GGUF file of a model, written by candle: matrices in `dtype`, norms and biases in f32.
@@ -92,39 +120,89 @@ fn gguf(
     let architecture = config.architecture.name();
     let json: Value = serde_json::from_slice(tokenizer).expect("a tokenizer");
     let added = json["added_tokens"].as_array().expect("added tokens");
-    let mut tokens: Vec<(u64, String)> = (json["model"]["vocab"].as_object().expect("a vocabulary").iter())
-        .map(|(token, id)| (id.as_u64().expect("an id"), token.clone()))
+    let mut tokens: Vec<(u64, String)> = (json["model"]["vocab"]
+        .as_object()
+        .expect("a vocabulary")
+        .iter())
+    .map(|(token, id)| (id.as_u64().expect("an id"), token.clone()))
+    .collect();
+    let special: Vec<u64> = added
+        .iter()
+        .filter_map(|token| token["id"].as_u64())
         .collect();
-    let special: Vec<u64> = added.iter().filter_map(|token| token["id"].as_u64()).collect();
     for token in added {
-        let entry = (token["id"].as_u64().expect("an id"), token["content"].as_str().expect("text").to_owned());
+        let entry = (
+            token["id"].as_u64().expect("an id"),
+            token["content"].as_str().expect("text").to_owned(),
+        );
         if !tokens.contains(&entry) {
             tokens.push(entry);
         }
     }
     tokens.sort();
-    let kinds = tokens.iter().map(|(id, _)| Meta::I32(if special.contains(id) { 3 } else { 1 })).collect();
+    let kinds = tokens
+        .iter()
+        .map(|(id, _)| Meta::I32(if special.contains(id) { 3 } else { 1 }))
+        .collect();
     let merge = |merge: &Value| match merge {
         Value::String(merge) => Meta::String(merge.clone()),
-        pair => Meta::String(format!("{} {}", pair[0].as_str().expect("text"), pair[1].as_str().expect("text"))),
+        pair => Meta::String(format!(
+            "{} {}",
+            pair[0].as_str().expect("text"),
+            pair[1].as_str().expect("text")
+        )),
     };
-    let merges = json["model"]["merges"].as_array().expect("merges").iter().map(merge).collect();
+    let merges = json["model"]["merges"]
+        .as_array()
+        .expect("merges")
+        .iter()
+        .map(merge)
+        .collect();
     let n = |n: usize| Meta::U32(n as u32);
     let mut metadata: Vec<(String, Meta)> = vec![
-        ("general.architecture".into(), Meta::String(architecture.into())),
-        (format!("{architecture}.embedding_length"), n(config.hidden_size)),
-        (format!("{architecture}.feed_forward_length"), n(config.intermediate_size)),
+        (
+            "general.architecture".into(),
+            Meta::String(architecture.into()),
+        ),
+        (
+            format!("{architecture}.embedding_length"),
+            n(config.hidden_size),
+        ),
+        (
+            format!("{architecture}.feed_forward_length"),
+            n(config.intermediate_size),
+        ),
         (format!("{architecture}.block_count"), n(config.num_layers)),
-        (format!("{architecture}.attention.head_count"), n(config.num_heads)),
-        (format!("{architecture}.attention.head_count_kv"), n(config.num_kv_heads)),
-        (format!("{architecture}.context_length"), n(config.max_positions)),
-        (format!("{architecture}.rope.freq_base"), Meta::F32(config.rope_theta as f32)),
-        (format!("{architecture}.attention.layer_norm_rms_epsilon"), Meta::F32(config.rms_norm_eps as f32)),
+        (
+            format!("{architecture}.attention.head_count"),
+            n(config.num_heads),
+        ),
+        (
+            format!("{architecture}.attention.head_count_kv"),
+            n(config.num_kv_heads),
+        ),
+        (
+            format!("{architecture}.context_length"),
+            n(config.max_positions),
+        ),
+        (
+            format!("{architecture}.rope.freq_base"),
+            Meta::F32(config.rope_theta as f32),
+        ),
+        (
+            format!("{architecture}.attention.layer_norm_rms_epsilon"),
+            Meta::F32(config.rms_norm_eps as f32),
+        ),
         ("tokenizer.ggml.model".into(), Meta::String("gpt2".into())),
         ("tokenizer.ggml.pre".into(), Meta::String("qwen2".into())),
         (
             "tokenizer.ggml.tokens".into(),
-            Meta::Array(tokens.into_iter().map(|(_, token)| Meta::String(token)).collect()),
+            Meta::Array(
+                tokens
+                    .into_iter()
+                    .map(|(_, token)| Meta::String(token))
+                    .collect(),
+            ),
         ),
         ("tokenizer.ggml.token_type".into(), Meta::Array(kinds)),
         ("tokenizer.ggml.merges".into(), Meta::Array(merges)),
@@ -139,15 +217,30 @@ fn gguf(
     for name in source.names() {
         let shape = source.shape(&name).expect("there");
         let mut values = source.read(&name).expect("values");
-        if architecture == "llama" && (name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight")) {
+        if architecture == "llama"
+            && (name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight"))
+        {
             values = permuted(&values, shape[1], config.head_dim);
         }
         let tensor = Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).expect("a tensor");
-        let dtype = if shape.len() == 2 { dtype } else { GgmlDType::F32 };
-        tensors.push((ggml_name(&name), QTensor::quantize(&tensor, dtype).expect("quantised")));
+        let dtype = if shape.len() == 2 {
+            dtype
+        } else {
+            GgmlDType::F32
+        };
+        tensors.push((
+            ggml_name(&name),
+            QTensor::quantize(&tensor, dtype).expect("quantised"),
+        ));
     }
-    let metadata: Vec<(&str, &Meta)> = metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let metadata: Vec<(&str, &Meta)> = metadata
+        .iter()
+        .map(|(key, value)| (key.as_str(), value))
+        .collect();
+    let tensors: Vec<(&str, &QTensor)> = tensors
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor))
+        .collect();
     let mut file = Cursor::new(Vec::new());
     gguf_file::write(&mut file, &metadata, &tensors).expect("written");
     file.into_inner()
@@ -190,7 +283,8 @@ fn embedded_gguf(dtype: GgmlDType, more: &[(&str, Meta)]) -> Vec<u8> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
     let mut source = SafeTensors::from_dir(&data.join("embedded_lm")).expect("weights");
     let config =
-        Config::from_json(&std::fs::read(data.join("embedded_lm/config.json")).expect("a file")).expect("valid");
+        Config::from_json(&std::fs::read(data.join("embedded_lm/config.json")).expect("a file"))
+            .expect("valid");
     let tokenizer = std::fs::read(data.join("embedded_tokenizer.json")).expect("a file");
     gguf(&mut source, &config, dtype, &tokenizer, more)
 }
@@ -211,8 +305,15 @@ impl TensorSource for Random {
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        let (hidden, ffn, vocab) = (self.0.hidden_size, self.0.intermediate_size, self.0.vocab_size);
-        let (q, kv) = (self.0.num_heads * self.0.head_dim, self.0.num_kv_heads * self.0.head_dim);
+        let (hidden, ffn, vocab) = (
+            self.0.hidden_size,
+            self.0.intermediate_size,
+            self.0.vocab_size,
+        );
+        let (q, kv) = (
+            self.0.num_heads * self.0.head_dim,
+            self.0.num_kv_heads * self.0.head_dim,
+        );
         let (rows, columns) = match name.rsplit('.').nth(1)? {
             "embed_tokens" => (vocab, hidden),
             "q_proj" => (q, hidden),
@@ -223,16 +324,25 @@ impl TensorSource for Random {
             "lm_head" => return None,
             _ => return Some(vec![hidden]),
         };
-        Some(if name.ends_with("bias") { vec![rows] } else { vec![rows, columns] })
+        Some(if name.ends_with("bias") {
+            vec![rows]
+        } else {
+            vec![rows, columns]
+        })
     }
 
     fn read(&mut self, name: &str) -> Result<Vec<f32>, LmError> {
         let len = self.shape(name).iter().flatten().product();
-        let mut state = name.bytes().fold(1u32, |state, byte| state.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        let mut state = name.bytes().fold(1u32, |state, byte| {
+            state.wrapping_mul(31).wrapping_add(u32::from(byte))
+        });
         let random = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         };
-        Ok(std::iter::repeat_with(random).take(len).map(|x| 0.3 * x).collect())
+        Ok(std::iter::repeat_with(random)
+            .take(len)
+            .map(|x| 0.3 * x)
+            .collect())
     }
 }

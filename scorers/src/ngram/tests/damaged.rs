@@ -5,7 +5,9 @@ use crate::ngram::format::{HEADER_BYTES, Header};
 use crate::ngram::read_arpa;
 
 fn message(bytes: Vec<u8>) -> String {
-    Model::from_bytes("m", bytes).err().map_or("none".to_owned(), |error| error.to_string())
+    Model::from_bytes("m", bytes)
+        .err()
+        .map_or("none".to_owned(), |error| error.to_string())
 }
 
 #[test]
@@ -18,11 +20,24 @@ fn a_damaged_model_is_refused() {
         assert!(message(bytes).starts_with("n-gram model m: "), "byte {at}");
     }
     for len in [0, 1, HEADER_BYTES - 1, HEADER_BYTES, whole.len() - 1] {
-        assert!(message(whole[..len].to_vec()).contains(" bytes, "), "{len} bytes");
+        assert!(
+            message(whole[..len].to_vec()).contains(" bytes, "),
+            "{len} bytes"
+        );
     }
     let longer = message([whole, b"x"].concat());
-    assert_eq!(longer, format!("n-gram model m: {} bytes, the header says {}", whole.len() + 1, whole.len()));
-    assert_eq!(message(vec![b'x'; 600]), "n-gram model m: it does not begin as a model file does");
+    assert_eq!(
+        longer,
+        format!(
+            "n-gram model m: {} bytes, the header says {}",
+            whole.len() + 1,
+            whole.len()
+        )
+    );
+    assert_eq!(
+        message(vec![b'x'; 600]),
+        "n-gram model m: it does not begin as a model file does"
+    );
 }
 
 #[test]
@@ -34,10 +49,20 @@ fn a_damaged_payload_is_found_and_harmless() {
         bytes[at] ^= 1 << random.below(8);
         let damaged = Model::from_bytes("m", bytes).expect("the header is whole");
         let error = damaged.verify().expect_err("a bit differs");
-        assert_eq!(error.to_string(), "n-gram model m: the file is damaged: its digest differs");
+        assert_eq!(
+            error.to_string(),
+            "n-gram model m: the file is damaged: its digest differs"
+        );
         damaged.score_pieces("a b c b b a x");
         damaged.score_line(&[0, 1, 2, 3, u32::MAX]);
-        (0..5).for_each(|id| assert!(damaged.vocabulary().piece(id).is_none_or(|piece| piece.len() < 9)));
+        (0..5).for_each(|id| {
+            assert!(
+                damaged
+                    .vocabulary()
+                    .piece(id)
+                    .is_none_or(|piece| piece.len() < 9)
+            )
+        });
     }
     // Nothing but ones: every number is as large as can be, and no slot of the vocabulary is free.
     let mut bytes = model.as_bytes().to_vec();
@@ -103,13 +128,28 @@ fn an_arpa_file_of_another_hand() {
     // After `<s> a` and `a`, neither of which `c` follows, their backoffs count.
     assert!((p(&model, &[bos(3), 0], 2).log10() - (-0.4 - 0.2 - 0.625)).abs() < 1e-6);
     // `a b c </s>`: nothing goes on after c.
-    assert!((model.score_pieces("a b c").log10_sum - (-0.3 - 0.4 - 0.2 - 0.0625 - 1.0)).abs() < 1e-6);
+    assert!(
+        (model.score_pieces("a b c").log10_sum - (-0.3 - 0.4 - 0.2 - 0.0625 - 1.0)).abs() < 1e-6
+    );
     // No `<unk>`: 10^-100, as in KenLM; the upper case name is the same word.
     assert!((model.score_pieces("x").log10_sum - (-0.1 - 100.0 - 1.0)).abs() < 1e-5);
-    let named = ARPA.replace("1=5", "1=6").replace("-0.625 c", "-0.625 c\n-7 <UNK>");
-    assert!((read(&named).expect("it can be read").score_pieces("x").log10_sum - -8.1).abs() < 1e-5);
+    let named = ARPA
+        .replace("1=5", "1=6")
+        .replace("-0.625 c", "-0.625 c\n-7 <UNK>");
+    assert!(
+        (read(&named)
+            .expect("it can be read")
+            .score_pieces("x")
+            .log10_sum
+            - -8.1)
+            .abs()
+            < 1e-5
+    );
     // Line ends of Windows, tabs, and a backoff of 0 where there can be none.
-    let other = ARPA.replace('\n', "\r\n").replace("-0.2 a b -0.125", "-0.2\ta b\t-0.125").replace("a b c", "a b c 0");
+    let other = ARPA
+        .replace('\n', "\r\n")
+        .replace("-0.2 a b -0.125", "-0.2\ta b\t-0.125")
+        .replace("a b c", "a b c 0");
     assert!(read(&other).expect("it can be read").as_bytes() == model.as_bytes());
 }
 
@@ -117,36 +157,110 @@ fn an_arpa_file_of_another_hand() {
 fn each_fault_of_an_arpa_file_has_its_line() {
     for (from, to, line, reason) in [
         ("\\data\\", "data", 1, "found \"data\", expected \\data\\"),
-        ("ngram 2=2", "ngram 3=2", 3, "found \"ngram 3=2\", expected ngram 2=COUNT"),
-        ("ngram 2=2", "ngram 2=-1", 3, "found \"-1\", expected a count of at most 4294967295"),
-        ("ngram 2=2", "ngram 2=3", 17, "found \"\\\\3-grams:\", expected one of 3 2-grams"),
-        ("ngram 2=2", "ngram 2=1", 15, "found \"-0.2 a b -0.125\", expected \\3-grams:"),
-        ("ngram 3=1", "ngram 3=4294967295", 20, "expected one of 4294967295 3-grams: a probability and words"),
-        ("-0.5 a -0.2", "-0.5 a -0.2 0", 9, "expected one of 5 1-grams: a probability, words and perhaps a backoff"),
-        ("-0.5 a -0.2", "0.5 a -0.2", 9, "a log-probability of 0.5, expected at most 0"),
+        (
+            "ngram 2=2",
+            "ngram 3=2",
+            3,
+            "found \"ngram 3=2\", expected ngram 2=COUNT",
+        ),
+        (
+            "ngram 2=2",
+            "ngram 2=-1",
+            3,
+            "found \"-1\", expected a count of at most 4294967295",
+        ),
+        (
+            "ngram 2=2",
+            "ngram 2=3",
+            17,
+            "found \"\\\\3-grams:\", expected one of 3 2-grams",
+        ),
+        (
+            "ngram 2=2",
+            "ngram 2=1",
+            15,
+            "found \"-0.2 a b -0.125\", expected \\3-grams:",
+        ),
+        (
+            "ngram 3=1",
+            "ngram 3=4294967295",
+            20,
+            "expected one of 4294967295 3-grams: a probability and words",
+        ),
+        (
+            "-0.5 a -0.2",
+            "-0.5 a -0.2 0",
+            9,
+            "expected one of 5 1-grams: a probability, words and perhaps a backoff",
+        ),
+        (
+            "-0.5 a -0.2",
+            "0.5 a -0.2",
+            9,
+            "a log-probability of 0.5, expected at most 0",
+        ),
         ("-0.5 a -0.2", "nan a -0.2", 9, "expected one of 5 1-grams"),
         ("-0.5 a -0.2", "-0.5 a -inf", 9, "expected one of 5 1-grams"),
         ("-0.5 a -0.2", "-0.5", 9, "expected one of 5 1-grams"),
-        ("-0.75 b", "-0.75 a", 10, "found \"a\", which is there twice"),
+        (
+            "-0.75 b",
+            "-0.75 a",
+            10,
+            "found \"a\", which is there twice",
+        ),
         ("-9 <s>", "-9 s", 11, "<s> is not among the unigrams"),
         ("-1 </s>", "-1 s", 11, "</s> is not among the unigrams"),
-        ("-0.2 a b", "-0.2 a d", 15, "found \"d\", which is not among the unigrams"),
-        ("-0.0625 a b c", "-0.0625 a b c -0.5", 18, "expected one of 1 3-grams: a probability and words"),
+        (
+            "-0.2 a b",
+            "-0.2 a d",
+            15,
+            "found \"d\", which is not among the unigrams",
+        ),
+        (
+            "-0.0625 a b c",
+            "-0.0625 a b c -0.5",
+            18,
+            "expected one of 1 3-grams: a probability and words",
+        ),
         ("\\end\\", "", 21, "the file ends, expected \\end\\"),
     ] {
         assert!(ARPA.contains(from));
-        let error = read(&ARPA.replace(from, to)).err().expect(reason).to_string();
-        assert!(error.starts_with(&format!("ARPA file, line {line}: ")) && error.contains(reason), "{error}");
+        let error = read(&ARPA.replace(from, to))
+            .err()
+            .expect(reason)
+            .to_string();
+        assert!(
+            error.starts_with(&format!("ARPA file, line {line}: ")) && error.contains(reason),
+            "{error}"
+        );
     }
     let twice = ARPA.replace("-0.3 <s> a -0.4", "-0.2 a b");
-    let error = read(&twice).err().expect("a bigram is there twice").to_string();
-    assert_eq!(error, "n-gram model in memory: the 2-gram of tokens 0 1 is there twice");
+    let error = read(&twice)
+        .err()
+        .expect("a bigram is there twice")
+        .to_string();
+    assert_eq!(
+        error,
+        "n-gram model in memory: the 2-gram of tokens 0 1 is there twice"
+    );
     let orders: String = (1..8).map(|n| format!("ngram {n}=1\n")).collect();
-    let error = read(&format!("\\data\\\n{orders}")).err().expect("7 orders").to_string();
-    assert_eq!(error, "ARPA file, line 8: 7-grams, at most 6-grams can be read");
-    let error = read_arpa(&b"\\data\\\nngram 1=\xff"[..], "words").err().expect("no UTF-8").to_string();
+    let error = read(&format!("\\data\\\n{orders}"))
+        .err()
+        .expect("7 orders")
+        .to_string();
+    assert_eq!(
+        error,
+        "ARPA file, line 8: 7-grams, at most 6-grams can be read"
+    );
+    let error = read_arpa(&b"\\data\\\nngram 1=\xff"[..], "words")
+        .err()
+        .expect("no UTF-8")
+        .to_string();
     assert_eq!(error, "ARPA file, line 2: it is not UTF-8");
-    let error = read_arpa(std::io::BufReader::new(std::io::repeat(b'x')), "words").err().expect("no end").to_string();
+    let error = read_arpa(std::io::BufReader::new(std::io::repeat(b'x')), "words")
+        .err()
+        .expect("no end")
+        .to_string();
     assert_eq!(error, "ARPA file, line 1: more than 1048576 bytes");
 }
 
@@ -170,13 +284,26 @@ fn names_that_cannot_be_kept() {
     let line = [Ok::<_, NgramError>([0, 1])];
     let dir = tempfile::tempdir().expect("a directory");
     let config = TrainConfig::new("words", dir.path().to_owned());
-    let error = train(line, &["a", "a"], &config).err().expect("a name is there twice").to_string();
+    let error = train(line, &["a", "a"], &config)
+        .err()
+        .expect("a name is there twice")
+        .to_string();
     assert_eq!(error, "vocabulary: token 1, \"a\", is there twice");
     for name in ["a b", "a\u{b}", "", "<s>", "<UNK>"] {
-        let (model, _) = train([Ok::<_, NgramError>([0, 1])], &["a", name], &config).expect("a model may have it");
-        let error = crate::ngram::write_arpa(&model, &dir.path().join("m.arpa")).expect_err("an ARPA file may not");
-        assert!(error.to_string().ends_with("cannot be a word of an ARPA file"), "{error}");
+        let (model, _) = train([Ok::<_, NgramError>([0, 1])], &["a", name], &config)
+            .expect("a model may have it");
+        let error = crate::ngram::write_arpa(&model, &dir.path().join("m.arpa"))
+            .expect_err("an ARPA file may not");
+        assert!(
+            error
+                .to_string()
+                .ends_with("cannot be a word of an ARPA file"),
+            "{error}"
+        );
     }
     let long = TrainConfig::new(&"x".repeat(400), dir.path().to_owned());
-    assert!(matches!(train([Ok([0])], &["a"], &long), Err(NgramError::TooLarge { most: 336, .. })));
+    assert!(matches!(
+        train([Ok([0])], &["a"], &long),
+        Err(NgramError::TooLarge { most: 336, .. })
+    ));
 }

@@ -4,17 +4,21 @@ use super::*;
 use crate::ngram::{read_arpa, write_arpa};
 
 fn assert_near(found: f64, expected: f64) {
-    assert!((found - expected).abs() < 1e-6, "{found}, expected {expected}");
+    assert!(
+        (found - expected).abs() < 1e-6,
+        "{found}, expected {expected}"
+    );
 }
 
 /// Two lines, `a b` and `a c`, as bigrams: no count of counts suffices, so D1, D2 = 0.5, 1.
 ///
-/// Unigrams count the different words before them: a 1 (`<s>`), b 1 (a), c 1 (a), `</s>` 2 (b, c); 5 in all. Taken from them
-/// is 3 · 0.5 + 1 · 1 = 2.5, or γ = 2.5 / 5, shared by the 4 and `<unk>`: 0.5 / 5 = 0.1 each.
-/// p(a) = p(b) = p(c) = (1 − 0.5) / 5 + 0.1 = 0.2; p(`</s>`) = (2 − 1) / 5 + 0.1 = 0.3; p(`<unk>`) = 0.1.
+/// Unigrams count the different words before them: a 1 (`<s>`), b 1 (a), c 1 (a), `</s>` 2 (b, c);
+/// 5 in all. Taken from them is 3 · 0.5 + 1 · 1 = 2.5, or γ = 2.5 / 5, shared by the 4 and `<unk>`:
+/// 0.5 / 5 = 0.1 each. p(a) = p(b) = p(c) = (1 − 0.5) / 5 + 0.1 = 0.2; p(`</s>`) = (2 − 1) / 5 +
+/// 0.1 = 0.3; p(`<unk>`) = 0.1.
 ///
-/// Bigrams count occurrences. `<s>` a: 2, so γ(`<s>`) = 1 / 2. a b and a c: 1 each, γ(a) = (0.5 + 0.5) / 2.
-/// b `</s>`: 1, γ(b) = 0.5 / 1; c the same.
+/// Bigrams count occurrences. `<s>` a: 2, so γ(`<s>`) = 1 / 2. a b and a c: 1 each, γ(a) = (0.5 +
+/// 0.5) / 2. b `</s>`: 1, γ(b) = 0.5 / 1; c the same.
 #[test]
 fn worked_by_hand() {
     let (model, summary) = learn("a b\na c\n", 2, &[]);
@@ -31,8 +35,18 @@ fn worked_by_hand() {
     assert_near(p(&model, &[unk(3)], c), 0.2);
     // 0.6 · 0.35 · 0.65.
     assert_near(10f64.powf(model.score_pieces("a b").log10_sum), 0.1365);
-    assert_eq!(summary.orders.iter().map(|order| order.seen).collect::<Vec<_>>(), [4, 5]);
-    assert_eq!(summary.orders[0].fell_back.as_deref(), Some("no n-gram has a count of 3"));
+    assert_eq!(
+        summary
+            .orders
+            .iter()
+            .map(|order| order.seen)
+            .collect::<Vec<_>>(),
+        [4, 5]
+    );
+    assert_eq!(
+        summary.orders[0].fell_back.as_deref(),
+        Some("no n-gram has a count of 3")
+    );
 }
 
 const TEXT: &str = "\
@@ -44,7 +58,8 @@ the dog ate the hat
 the cat ate
 ";
 
-/// What `lmplz -o 3 --prune 0 0 1 --discount_fallback` of KenLM (in the sdist of kenlm 0.3.0) makes of [`TEXT`].
+/// What `lmplz -o 3 --prune 0 0 1 --discount_fallback` of KenLM (in the sdist of kenlm 0.3.0) makes
+/// of [`TEXT`].
 const LMPLZ: &str = "\
 \\data\\
 ngram 1=12
@@ -109,21 +124,50 @@ fn the_numbers_are_those_of_lmplz() {
     let (model, summary) = learn(TEXT, 3, &[0, 0, 1]);
     let table = |arpa: &str| -> HashMap<String, (f64, f64)> {
         let number = |field: &str| field.parse().expect("it is a number");
-        let rows = arpa.lines().map(|line| line.split('\t').collect::<Vec<_>>()).filter(|row| row.len() > 1);
-        rows.map(|row| (row[1].to_owned(), (number(row[0]), row.get(2).map_or(0.0, |field| number(field))))).collect()
+        let rows = arpa
+            .lines()
+            .map(|line| line.split('\t').collect::<Vec<_>>())
+            .filter(|row| row.len() > 1);
+        rows.map(|row| {
+            (
+                row[1].to_owned(),
+                (
+                    number(row[0]),
+                    row.get(2).map_or(0.0, |field| number(field)),
+                ),
+            )
+        })
+        .collect()
     };
     let (ours, theirs) = (table(&arpa(&model)), table(LMPLZ));
     assert_eq!((ours.len(), theirs.len()), (37, 37));
     for (words, (prob, backoff)) in theirs {
-        let (our_prob, our_backoff) = ours.get(&words).unwrap_or_else(|| panic!("{words} is missing"));
-        assert!((prob - our_prob).abs() < 1e-6 && (backoff - our_backoff).abs() < 1e-6, "{words}");
+        let (our_prob, our_backoff) = ours
+            .get(&words)
+            .unwrap_or_else(|| panic!("{words} is missing"));
+        assert!(
+            (prob - our_prob).abs() < 1e-6 && (backoff - our_backoff).abs() < 1e-6,
+            "{words}"
+        );
     }
-    let kept: Vec<(u64, u64)> = summary.orders.iter().map(|order| (order.seen, order.kept)).collect();
+    let kept: Vec<(u64, u64)> = summary
+        .orders
+        .iter()
+        .map(|order| (order.seen, order.kept))
+        .collect();
     // `lmplz` counts `<unk>` and `<s>` among the unigrams.
     assert_eq!(kept, [(10, 10), (18, 18), (17, 7)]);
-    let discounts = [[0.454_545, 1.545_455, 1.181_818], [0.5, 1.0, 1.5], [0.5, 1.4, 3.0]];
+    let discounts = [
+        [0.454_545, 1.545_455, 1.181_818],
+        [0.5, 1.0, 1.5],
+        [0.5, 1.4, 3.0],
+    ];
     for (order, expected) in summary.orders.iter().zip(discounts) {
-        order.discounts.iter().zip(expected).for_each(|(&found, expected)| assert_near(found, expected));
+        order
+            .discounts
+            .iter()
+            .zip(expected)
+            .for_each(|(&found, expected)| assert_near(found, expected));
     }
 }
 
@@ -135,12 +179,23 @@ fn pruning_moves_what_it_drops_to_shorter_contexts() {
     // The discounts are those of the whole text.
     assert_eq!(all.orders[2].discounts, some.orders[2].discounts);
     assert_eq!((all.orders[1].kept, some.orders[1].kept), (18, 9));
-    // `on the hat` occurs once of three times: (1 − D1) / 3 + γ · p(hat | the), and with pruning p(hat | the) gets that third.
+    // `on the hat` occurs once of three times: (1 − D1) / 3 + γ · p(hat | the), and with pruning
+    // p(hat | the) gets that third.
     let hat = 5;
-    assert_near(p(&whole, &[on, the], hat), 0.5 / 3.0 + (0.5 + 1.4) / 3.0 * p(&whole, &[the], hat));
-    assert_near(p(&pruned, &[on, the], hat), (1.0 + 1.4) / 3.0 * p(&pruned, &[the], hat));
-    // Of what follows `cat`, `cat ate` goes; its count of 1 is half of what there is, and from `cat sat` D1 is taken.
-    assert_near(p(&pruned, &[cat], sat), 0.5 / 2.0 + (0.5 + 1.0) / 2.0 * p(&pruned, &[], sat));
+    assert_near(
+        p(&whole, &[on, the], hat),
+        0.5 / 3.0 + (0.5 + 1.4) / 3.0 * p(&whole, &[the], hat),
+    );
+    assert_near(
+        p(&pruned, &[on, the], hat),
+        (1.0 + 1.4) / 3.0 * p(&pruned, &[the], hat),
+    );
+    // Of what follows `cat`, `cat ate` goes; its count of 1 is half of what there is, and from
+    // `cat sat` D1 is taken.
+    assert_near(
+        p(&pruned, &[cat], sat),
+        0.5 / 2.0 + (0.5 + 1.0) / 2.0 * p(&pruned, &[], sat),
+    );
 }
 
 #[test]
@@ -150,13 +205,30 @@ fn probabilities_sum_to_one() {
         for prune in [&[][..], &[0, 0, 1], &[0, 1, 1, 2], &[0, 3]] {
             let lines = random.lines(300, 30);
             let (model, _) = learn_ids(&lines, &named(33), order, prune, 1 << 20);
-            let mut contexts = vec![vec![], vec![bos(33)], vec![unk(33)], vec![eos(33)], vec![bos(33), 1, 0]];
+            let mut contexts = vec![
+                vec![],
+                vec![bos(33)],
+                vec![unk(33)],
+                vec![eos(33)],
+                vec![bos(33), 1, 0],
+            ];
             // Seen ones, and ones that are most likely not.
-            contexts.extend(lines.iter().filter(|line| line.len() > 5).take(40).map(|line| line[..5].to_vec()));
-            contexts.extend((0..40).map(|_| (0..5).map(|_| random.below(30) as u32).collect::<Vec<_>>()));
+            contexts.extend(
+                lines
+                    .iter()
+                    .filter(|line| line.len() > 5)
+                    .take(40)
+                    .map(|line| line[..5].to_vec()),
+            );
+            contexts.extend(
+                (0..40).map(|_| (0..5).map(|_| random.below(30) as u32).collect::<Vec<_>>()),
+            );
             for context in contexts {
                 let total = total(&model, &context);
-                assert!((total - 1.0).abs() < 2e-6, "order {order}, {prune:?}, after {context:?}: {total}");
+                assert!(
+                    (total - 1.0).abs() < 2e-6,
+                    "order {order}, {prune:?}, after {context:?}: {total}"
+                );
             }
         }
     }
@@ -175,8 +247,14 @@ fn an_arpa_file_holds_the_model() {
     // A token that the model lacks has no line.
     let (model, _) = learn_ids(&[vec![0, 2]], &named(3), 2, &[], 1 << 20);
     let read = read_arpa(arpa(&model).as_bytes(), "words").expect("it can be read");
-    assert_eq!((read.vocabulary().len(), read.vocabulary().id("t1")), (2, None));
-    assert_eq!(read.score_pieces("t0 t1 t2"), model.score_pieces("t0 t1 t2"));
+    assert_eq!(
+        (read.vocabulary().len(), read.vocabulary().id("t1")),
+        (2, None)
+    );
+    assert_eq!(
+        read.score_pieces("t0 t1 t2"),
+        model.score_pieces("t0 t1 t2")
+    );
 }
 
 #[test]
@@ -194,7 +272,10 @@ fn memory_and_threads_change_nothing() {
             summary.spills
         );
     }
-    let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("three threads");
+    let three = rayon::ThreadPoolBuilder::new()
+        .num_threads(3)
+        .build()
+        .expect("three threads");
     let (threaded, _) = three.install(|| learn_ids(&lines, &pieces, 4, &[0, 0, 1], 1 << 30));
     assert!(threaded.as_bytes() == model.as_bytes());
 }
@@ -204,10 +285,25 @@ fn texts_with_next_to_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = TrainConfig::new("words", dir.path().to_owned());
     let none: [Result<Vec<u32>, NgramError>; 0] = [];
-    assert!(matches!(train(none, &["a"], &config), Err(NgramError::Empty)));
-    for (text, seen) in [("\n", [1, 1, 0, 0, 0]), ("a\n", [2, 2, 1, 0, 0]), ("a a\n", [2, 3, 2, 1, 0])] {
+    assert!(matches!(
+        train(none, &["a"], &config),
+        Err(NgramError::Empty)
+    ));
+    for (text, seen) in [
+        ("\n", [1, 1, 0, 0, 0]),
+        ("a\n", [2, 2, 1, 0, 0]),
+        ("a a\n", [2, 3, 2, 1, 0]),
+    ] {
         let (model, summary) = learn(text, 5, &[]);
-        assert_eq!(summary.orders.iter().map(|order| order.seen).collect::<Vec<_>>(), seen, "{text:?}");
+        assert_eq!(
+            summary
+                .orders
+                .iter()
+                .map(|order| order.seen)
+                .collect::<Vec<_>>(),
+            seen,
+            "{text:?}"
+        );
         let vocabulary = model.vocabulary().len();
         for context in [&[][..], &[bos(vocabulary)], &[0, 0]] {
             assert_near(total(&model, context), 1.0);
@@ -226,20 +322,48 @@ fn what_cannot_be_learnt() {
         error.map_or("none".to_owned(), |error| error.to_string())
     };
     assert_eq!(with(&|_| {}, &[0, 1]), "none");
-    assert_eq!(with(&|_| {}, &[0, 2]), "token id 2 is not in a vocabulary of 2");
-    assert_eq!(with(&|c| c.order = 7, &[0]), "n-gram training: order is 7, expected 1 to 6");
+    assert_eq!(
+        with(&|_| {}, &[0, 2]),
+        "token id 2 is not in a vocabulary of 2"
+    );
+    assert_eq!(
+        with(&|c| c.order = 7, &[0]),
+        "n-gram training: order is 7, expected 1 to 6"
+    );
     for prune in [vec![1], vec![0, 2, 1]] {
-        assert!(with(&|c| c.prune = prune.clone(), &[0]).starts_with("n-gram training: prune is ["));
+        assert!(
+            with(&|c| c.prune = prune.clone(), &[0]).starts_with("n-gram training: prune is [")
+        );
     }
-    assert!(with(&|c| c.discount_fallback = Some([0.5, 0.0, 1.0]), &[0]).contains("discount_fallback"));
-    assert!(with(&|c| c.discount_fallback = Some([0.5, f64::NAN, 1.0]), &[0]).contains("discount_fallback"));
+    assert!(
+        with(&|c| c.discount_fallback = Some([0.5, 0.0, 1.0]), &[0]).contains("discount_fallback")
+    );
+    assert!(
+        with(&|c| c.discount_fallback = Some([0.5, f64::NAN, 1.0]), &[0])
+            .contains("discount_fallback")
+    );
     let none = with(&|c| c.discount_fallback = None, &[0]);
-    assert_eq!(none, "n-gram training: no discounts for order 1: no n-gram has a count of 2; a fallback would do");
+    assert_eq!(
+        none,
+        "n-gram training: no discounts for order 1: no n-gram has a count of 2; a fallback would do"
+    );
     // The caller's own errors come back as they are.
-    let lines = [Ok(vec![0]), Err(NgramError::TokenId { id: 5, vocabulary: 0 })];
+    let lines = [
+        Ok(vec![0]),
+        Err(NgramError::TokenId {
+            id: 5,
+            vocabulary: 0,
+        }),
+    ];
     let config = TrainConfig::new("words", dir.path().to_owned());
-    assert!(matches!(train(lines, &["a"], &config), Err(NgramError::TokenId { id: 5, .. })));
+    assert!(matches!(
+        train(lines, &["a"], &config),
+        Err(NgramError::TokenId { id: 5, .. })
+    ));
     let mut config = TrainConfig::new("words", dir.path().join("none"));
     config.memory_bytes = 1;
-    assert!(matches!(train([Ok([0, 0])], &["a"], &config), Err(NgramError::Io { verb: "create", .. })));
+    assert!(matches!(
+        train([Ok([0, 0])], &["a"], &config),
+        Err(NgramError::Io { verb: "create", .. })
+    ));
 }

@@ -1,4 +1,5 @@
-//! Tests of the whole: a model worked out by hand, `lmplz`'s numbers, probabilities that sum to 1, damaged files.
+//! Tests of the whole: a model worked out by hand, `lmplz`'s numbers, probabilities that sum to 1,
+//! damaged files.
 
 mod damaged;
 mod kneser_ney;
@@ -18,7 +19,10 @@ fn numbered(text: &str) -> (Vec<String>, Vec<Vec<u32>>) {
             pieces.len() as u32 - 1
         })
     };
-    let lines = text.lines().map(|line| line.split_whitespace().map(&mut number).collect()).collect();
+    let lines = text
+        .lines()
+        .map(|line| line.split_whitespace().map(&mut number).collect())
+        .collect();
     (pieces, lines)
 }
 
@@ -38,8 +42,15 @@ fn learn_ids(
     let dir = tempfile::tempdir().expect("a directory for runs");
     let mut config = TrainConfig::new("words", dir.path().to_owned());
     (config.order, config.prune, config.memory_bytes) = (order, prune.to_vec(), memory);
-    let learnt = train(lines.iter().map(Ok::<_, NgramError>), pieces, &config).expect("it can be learnt");
-    assert_eq!(std::fs::read_dir(dir.path()).expect("it is a directory").count(), 0, "runs are left");
+    let learnt =
+        train(lines.iter().map(Ok::<_, NgramError>), pieces, &config).expect("it can be learnt");
+    assert_eq!(
+        std::fs::read_dir(dir.path())
+            .expect("it is a directory")
+            .count(),
+        0,
+        "runs are left"
+    );
     learnt
 }
 
@@ -57,7 +68,10 @@ fn p(model: &Model, context: &[u32], token: u32) -> f64 {
 fn total(model: &Model, context: &[u32]) -> f64 {
     let vocabulary = model.vocabulary().len();
     let tokens = (0..vocabulary as u32).filter(|&id| model.trie().knows(id));
-    tokens.chain([unk(vocabulary), eos(vocabulary)]).map(|token| p(model, context, token)).sum()
+    tokens
+        .chain([unk(vocabulary), eos(vocabulary)])
+        .map(|token| p(model, context, token))
+        .sum()
 }
 
 /// Numbers that look random: Knuth's generator (MMIX).
@@ -65,7 +79,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % n
     }
 
@@ -75,7 +92,9 @@ impl Random {
             let most = self.below(vocabulary) + 1;
             self.below(most) as u32
         };
-        (0..lines).map(|line| (0..line % 13).map(&mut token).collect()).collect()
+        (0..lines)
+            .map(|line| (0..line % 13).map(&mut token).collect())
+            .collect()
     }
 }
 
@@ -92,8 +111,15 @@ fn tokens_by_name_and_number() {
         ["b", "a", "c", "d", "", "<s>"].map(|word| vocabulary.id(word)),
         [Some(0), Some(1), Some(2), None, None, None]
     );
-    assert_eq!([0, 1, 2, 3, u32::MAX].map(|id| vocabulary.piece(id)), [Some("b"), Some("a"), Some("c"), None, None]);
-    assert!(vocabulary.is(&["b", "a", "c"]) && !vocabulary.is(&["a", "b", "c"]) && !vocabulary.is(&["b", "ac", ""]));
+    assert_eq!(
+        [0, 1, 2, 3, u32::MAX].map(|id| vocabulary.piece(id)),
+        [Some("b"), Some("a"), Some("c"), None, None]
+    );
+    assert!(
+        vocabulary.is(&["b", "a", "c"])
+            && !vocabulary.is(&["a", "b", "c"])
+            && !vocabulary.is(&["b", "ac", ""])
+    );
     assert_eq!(vocabulary.digest().len(), 64);
     assert_eq!((model.order(), model.tokenizer()), (2, "words"));
 }
@@ -108,7 +134,10 @@ fn lines_of_names_and_of_numbers_agree() {
     let empty = model.score_pieces("");
     assert_eq!((empty.tokens, empty.oov), (0, 0));
     assert!((10f64.powf(empty.log10_sum) - p(&model, &[bos(3)], eos(3))).abs() < 1e-12);
-    let sum: f64 = [(&[bos(3)][..], 1), (&[1], 2), (&[2], eos(3))].map(|(c, w)| p(&model, c, w).log10()).iter().sum();
+    let sum: f64 = [(&[bos(3)][..], 1), (&[1], 2), (&[2], eos(3))]
+        .map(|(c, w)| p(&model, c, w).log10())
+        .iter()
+        .sum();
     assert!((model.score_line(&[1, 2]).log10_sum - sum).abs() < 1e-6);
 }
 
@@ -116,7 +145,10 @@ fn lines_of_names_and_of_numbers_agree() {
 fn a_token_that_no_line_has_is_unknown() {
     let pieces = named(4);
     let (model, summary) = learn_ids(&[vec![0, 2], vec![2, 0]], &pieces, 3, &[], 1 << 20);
-    assert_eq!((summary.sentences, summary.tokens, summary.orders[0].seen), (2, 4, 3));
+    assert_eq!(
+        (summary.sentences, summary.tokens, summary.orders[0].seen),
+        (2, 4, 3)
+    );
     for id in [1, 3, 4, 99] {
         assert_eq!(model.score_line(&[0, id]), model.score_line(&[0, 1]));
         assert_eq!(model.score_line(&[id]).oov, 1);
@@ -133,6 +165,12 @@ fn a_file_is_what_was_written() {
     let mapped = Model::open(&path).expect("it opens");
     mapped.verify().expect("it is whole");
     assert_eq!(mapped.digest(), model.digest());
-    assert_eq!(mapped.score_pieces("a b c c x"), model.score_pieces("a b c c x"));
-    assert!(matches!(Model::open(&dir.path().join("none")), Err(NgramError::Io { verb: "read", .. })));
+    assert_eq!(
+        mapped.score_pieces("a b c c x"),
+        model.score_pieces("a b c c x")
+    );
+    assert!(matches!(
+        Model::open(&dir.path().join("none")),
+        Err(NgramError::Io { verb: "read", .. })
+    ));
 }

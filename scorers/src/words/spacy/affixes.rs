@@ -23,7 +23,8 @@ fn alpha_or_digit(c: Option<char>) -> bool {
     is(c, ALPHA) || is_ascii_digit(c)
 }
 
-/// How many bytes the prefix of `text` has, 0 if there is none. Patterns are tried in order, so `……` is never one prefix.
+/// How many bytes the prefix of `text` has, 0 if there is none. Patterns are tried in order, so
+/// `……` is never one prefix.
 pub(super) fn prefix_len(text: &str) -> usize {
     let bytes = text.as_bytes();
     let Some(c) = first(text) else { return 0 };
@@ -74,12 +75,22 @@ fn unit_len(text: &str) -> usize {
     const LONGEST: usize = 10;
     let bytes = text.as_bytes();
     let window = &bytes[bytes.len().saturating_sub(LONGEST + 1)..];
-    let Some(digit) = window.iter().rposition(u8::is_ascii_digit) else { return 0 };
+    let Some(digit) = window.iter().rposition(u8::is_ascii_digit) else {
+        return 0;
+    };
     let unit = &window[digit + 1..];
-    if UNITS.binary_search_by(|known| known.as_bytes().cmp(unit)).is_ok() { unit.len() } else { 0 }
+    if UNITS
+        .binary_search_by(|known| known.as_bytes().cmp(unit))
+        .is_ok()
+    {
+        unit.len()
+    } else {
+        0
+    }
 }
 
-/// Appends the pieces of `text`, which has no affixes left, around its infixes and the infixes themselves.
+/// Appends the pieces of `text`, which has no affixes left, around its infixes and the infixes
+/// themselves.
 pub(super) fn split_infixes<'a>(text: &'a str, out: &mut Vec<&'a str>) {
     let bytes = text.as_bytes();
     let (mut start, mut at) = (0, 0);
@@ -134,7 +145,10 @@ fn infix_len(text: &str, at: usize) -> usize {
         ',' => usize::from(is(before, ALPHA) && is(after(1), ALPHA)),
         ':' | '<' | '>' | '=' | '/' => usize::from(alpha_or_digit(before) && is(after(1), ALPHA)),
         '+' | '-' | '*' | '^'
-            if is_ascii_digit(before) && bytes.get(1).is_some_and(|&b| b.is_ascii_digit() || b == b'-') =>
+            if is_ascii_digit(before)
+                && bytes
+                    .get(1)
+                    .is_some_and(|&b| b.is_ascii_digit() || b == b'-') =>
         {
             1
         }
@@ -146,9 +160,19 @@ fn infix_len(text: &str, at: usize) -> usize {
     }
 }
 
-/// The length of the run of at most `longest` of the first character of `text` between letters or a digit and a letter.
+/// The length of the run of at most `longest` of the first character of `text` between letters or a
+/// digit and a letter.
 fn hyphens_len(text: &str, before: Option<char>, longest: usize) -> usize {
     let hyphen = first(text);
-    let len = text.chars().take(longest).take_while(|&c| Some(c) == hyphen).map(char::len_utf8).sum();
-    if alpha_or_digit(before) && is(first(&text[len..]), ALPHA) { len } else { 0 }
+    let len = text
+        .chars()
+        .take(longest)
+        .take_while(|&c| Some(c) == hyphen)
+        .map(char::len_utf8)
+        .sum();
+    if alpha_or_digit(before) && is(first(&text[len..]), ALPHA) {
+        len
+    } else {
+        0
+    }
 }

@@ -1,7 +1,9 @@
-//! English words as spaCy 3.8's rule tokenizer gives them, `spacy.blank("en")`, which is what datatrove 0.10 splits by.
+//! English words as spaCy 3.8's rule tokenizer gives them, `spacy.blank("en")`, which is what
+//! datatrove 0.10 splits by.
 //!
-//! Tokens of white space are left out, as in datatrove. The method is that of spaCy's `tokenizer.pyx`; patterns and special
-//! cases are those of its `lang/en`, `lang/punctuation.py` and `lang/tokenizer_exceptions.py`:
+//! Tokens of white space are left out, as in datatrove. The method is that of spaCy's
+//! `tokenizer.pyx`; patterns and special cases are those of its `lang/en`, `lang/punctuation.py`
+//! and `lang/tokenizer_exceptions.py`:
 //!
 //! | where | what |
 //! |---|---|
@@ -11,11 +13,12 @@
 //! | `url` | what is left whole as a host, an address or a URL |
 //! | `classes`, `tables` | character classes and special cases, generated from the package |
 //!
-//! The words and the sentences of [`crate::rules::sentences`] are the same as datatrove 0.10.1 with spaCy 3.8.18 gives on 5,000
-//! technical documents, on 4,446 in 45 languages and on 900,000 strings put together at random from pieces of the patterns.
-//! Departs in one point: from the second time on that a process meets the word `IS_ALPHA`, spaCy fails and datatrove tries
-//! again with the word taken out of the text; here it is a word like others.
-//! Cost: one pass, linear in any input, as nothing backtracks; 215 MB/s on English technical prose.
+//! The words and the sentences of [`crate::rules::sentences`] are the same as datatrove 0.10.1 with
+//! spaCy 3.8.18 gives on 5,000 technical documents, on 4,446 in 45 languages and on 900,000 strings
+//! put together at random from pieces of the patterns. Departs in one point: from the second time
+//! on that a process meets the word `IS_ALPHA`, spaCy fails and datatrove tries again with the word
+//! taken out of the text; here it is a word like others. Cost: one pass, linear in any input, as
+//! nothing backtracks; 215 MB/s on English technical prose.
 
 mod affixes;
 mod classes;
@@ -29,7 +32,8 @@ pub(crate) use classes::{PUNCT, SENTENCE_END, is};
 /// The name of this segmentation in stage keys.
 pub const WORDS: &str = "spacy-en-3.8";
 
-/// Replaces `out` by the words of `text`, in order: spaCy's tokens except those of white space only.
+/// Replaces `out` by the words of `text`, in order: spaCy's tokens except those of white space
+/// only.
 ///
 /// ```
 /// let mut words = Vec::new();
@@ -97,9 +101,17 @@ mod tests {
             sentences: u32,
         }
         let golden = include_str!("../../../../fixtures/golden/spacy_words.jsonl");
-        let cases: Vec<Case> = golden.lines().map(|line| serde_json::from_str(line).expect("golden case")).collect();
+        let cases: Vec<Case> = golden
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("golden case"))
+            .collect();
         assert!(cases.len() > 300);
-        for Case { text, words, sentences } in &cases {
+        for Case {
+            text,
+            words,
+            sentences,
+        } in &cases
+        {
             let found = split(text);
             assert_eq!(&found, words, "{text:?}");
             assert_eq!(count_sentences(text, &found), *sentences, "{text:?}");
@@ -116,34 +128,61 @@ mod tests {
 
     #[test]
     fn prefixes_and_suffixes() {
-        check("(\"Yes!\") [no?]; +x +1 x+ 1+", "( \" Yes ! \" ) [ no ? ] ; + x +1 x+ 1 +");
+        check(
+            "(\"Yes!\") [no?]; +x +1 x+ 1+",
+            "( \" Yes ! \" ) [ no ? ] ; + x +1 x+ 1 +",
+        );
         check("US$5 A$5 AU$5 5US$ 5$ x$", "US$ 5 A$ 5 AU$5 5 US$ 5 $ x$");
-        check("5km 5km/h 5kmx xkm 5,5m² ٣km 5кг", "5 km 5 km/h 5kmx xkm 5,5 m² ٣km 5 кг");
+        check(
+            "5km 5km/h 5kmx xkm 5,5m² ٣km 5кг",
+            "5 km 5 km/h 5kmx xkm 5,5 m² ٣km 5 кг",
+        );
         check("dog's DOG'S dog’s dog's'", "dog 's DOG 'S dog ’s dog 's '");
         check("... a... …… ………a", "... a ... … … … … … a");
     }
 
     #[test]
     fn full_stops_end_small_letters_digits_and_two_capitals() {
-        check("end. A. AB. aB. 5. é. É. 語. ). °C.", "end . A. AB . aB. 5 . é . É. 語 . ) . ° C .");
+        check(
+            "end. A. AB. aB. 5. é. É. 語. ). °C.",
+            "end . A. AB . aB. 5 . é . É. 語 . ) . ° C .",
+        );
     }
 
     #[test]
     fn infixes() {
-        check("a-b a--b a---b a----b a—b a——b", "a - b a -- b a --- b a----b a — b a —— b");
+        check(
+            "a-b a--b a---b a----b a—b a——b",
+            "a - b a -- b a --- b a----b a — b a —— b",
+        );
         check("1-a a-1 1-2 1--2 -a", "1 - a a-1 1 - 2 1 - -2 -a");
-        check("a,b 1,2 a:b a=1 a/b a.B a.b.c. A.b", "a , b 1,2 a : b a=1 a / b a. B a.b.c . A.b");
-        check("x…y x..y 2+3 2*3 2^3 2/3 2+a 👍👍", "x … y x .. y 2 + 3 2 * 3 2 ^ 3 2/3 2+a 👍 👍");
+        check(
+            "a,b 1,2 a:b a=1 a/b a.B a.b.c. A.b",
+            "a , b 1,2 a : b a=1 a / b a. B a.b.c . A.b",
+        );
+        check(
+            "x…y x..y 2+3 2*3 2^3 2/3 2+a 👍👍",
+            "x … y x .. y 2 + 3 2 * 3 2 ^ 3 2/3 2+a 👍 👍",
+        );
     }
 
     #[test]
     fn urls_are_whole() {
-        check("http://a.bc/d-e?f=g, (www.x-y.com).", "http://a.bc/d-e?f=g , ( www.x-y.com ) .");
-        check("me@x.org:80/a-b a-b@c-d.ef mailto:a@b.co", "me@x.org:80/a-b a-b@c-d.ef mailto:a@b.co");
+        check(
+            "http://a.bc/d-e?f=g, (www.x-y.com).",
+            "http://a.bc/d-e?f=g , ( www.x-y.com ) .",
+        );
+        check(
+            "me@x.org:80/a-b a-b@c-d.ef mailto:a@b.co",
+            "me@x.org:80/a-b a-b@c-d.ef mailto:a@b.co",
+        );
         // A top-level domain has two small letters or more.
         check("a-b.com a-b.Com a-b.c", "a-b.com a - b. Com a - b.c");
         // Addresses of local networks are left out.
-        check("8.8.8.8/a-b 10.8.8.8/a-b 192.168.8.8/a-b", "8.8.8.8/a-b 10.8.8.8 / a - b 192.168.8.8 / a - b");
+        check(
+            "8.8.8.8/a-b 10.8.8.8/a-b 192.168.8.8/a-b",
+            "8.8.8.8/a-b 10.8.8.8 / a - b 192.168.8.8 / a - b",
+        );
         // A label has 64 characters at most.
         let label = "x".repeat(64);
         assert_eq!(split(&format!("a@{label}.com/b-c")).len(), 1);
@@ -156,7 +195,10 @@ mod tests {
             "can't CAN'T Can’t cannot dont its im 9am 9a.m.",
             "ca n't CAN'T Ca n’t can not do nt its i m 9 am 9 a.m.",
         );
-        check("(can't) \"Mr.\" e.g., vs.) w/o and/or", "( ca n't ) \" Mr. \" e.g. , vs. ) w/o and/or");
+        check(
+            "(can't) \"Mr.\" e.g., vs.) w/o and/or",
+            "( ca n't ) \" Mr. \" e.g. , vs. ) w/o and/or",
+        );
     }
 
     #[test]

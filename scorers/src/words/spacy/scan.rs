@@ -1,15 +1,21 @@
 //! The scan over the text: where white space cuts it, and what is taken off the stretches between.
 //!
-//! `Tokenizer._tokenize_affixes`, `_split_affixes` and `_attach_tokens`. Most stretches of English are letters, or letters
-//! and one mark; for these, and others in which the kinds of bytes leave nothing to split, a look for special cases is all.
+//! `Tokenizer._tokenize_affixes`, `_split_affixes` and `_attach_tokens`. Most stretches of English
+//! are letters, or letters and one mark; for these, and others in which the kinds of bytes leave
+//! nothing to split, a look for special cases is all.
 
 use super::{affixes, classes, specials, url};
 use crate::python;
 
-/// Appends spaCy's tokens before its last step. Gives where tokens start that together are a special case, in order.
+/// Appends spaCy's tokens before its last step. Gives where tokens start that together are a
+/// special case, in order.
 pub(super) fn tokens<'a>(text: &'a str, out: &mut Vec<&'a str>) -> Vec<usize> {
     let bytes = text.as_bytes();
-    let mut scanner = Scanner { text, suffixes: Vec::new(), marked: Vec::new() };
+    let mut scanner = Scanner {
+        text,
+        suffixes: Vec::new(),
+        marked: Vec::new(),
+    };
     let mut at = 0;
     while at < bytes.len() {
         let (eight, end) = letters(bytes, at);
@@ -100,10 +106,13 @@ fn kind_at(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at).map_or(SPACE, |&b| KIND[b as usize])
 }
 
-/// The eight bytes from `at` on, less at the end of the text, and the end of the ASCII letters that start at `at`.
+/// The eight bytes from `at` on, less at the end of the text, and the end of the ASCII letters that
+/// start at `at`.
 #[inline]
 fn letters(bytes: &[u8], at: usize) -> (u64, usize) {
-    let Some(eight) = bytes[at..].first_chunk() else { return last_letters(&bytes[at..], at) };
+    let Some(eight) = bytes[at..].first_chunk() else {
+        return last_letters(&bytes[at..], at);
+    };
     let eight = u64::from_le_bytes(*eight);
     let others = not_letters(eight);
     if others != 0 {
@@ -125,7 +134,10 @@ fn letters(bytes: &[u8], at: usize) -> (u64, usize) {
 fn last_letters(bytes: &[u8], at: usize) -> (u64, usize) {
     let mut eight = [0; 8];
     eight[..bytes.len()].copy_from_slice(bytes);
-    (u64::from_le_bytes(eight), at + bytes.iter().take_while(|b| b.is_ascii_alphabetic()).count())
+    (
+        u64::from_le_bytes(eight),
+        at + bytes.iter().take_while(|b| b.is_ascii_alphabetic()).count(),
+    )
 }
 
 /// The top bit of each of eight bytes that is no ASCII letter.
@@ -147,7 +159,8 @@ fn push_letters<'a>(word: &'a str, first_eight: u64, out: &mut Vec<&'a str>) {
     }
 }
 
-/// The end of the stretch without white space that `at` is in, and the kinds of its bytes from `at` on.
+/// The end of the stretch without white space that `at` is in, and the kinds of its bytes from `at`
+/// on.
 fn stretch_end(text: &str, mut at: usize) -> (usize, u16) {
     let bytes = text.as_bytes();
     let mut kinds = 0;
@@ -157,7 +170,9 @@ fn stretch_end(text: &str, mut at: usize) -> (usize, u16) {
             break;
         }
         if kind & NOT_ASCII != 0 {
-            let Some(c) = text[at..].chars().next().filter(|&c| !python::is_space(c)) else { break };
+            let Some(c) = text[at..].chars().next().filter(|&c| !python::is_space(c)) else {
+                break;
+            };
             at += c.len_utf8();
         } else {
             at += 1;
@@ -194,7 +209,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Appends the tokens of the stretch that starts at `start`, with letters up to `letters_end`, and gives its end.
+    /// Appends the tokens of the stretch that starts at `start`, with letters up to `letters_end`,
+    /// and gives its end.
     fn stretch(&mut self, start: usize, letters_end: usize, out: &mut Vec<&'a str>) -> usize {
         let (end, kinds) = stretch_end(self.text, letters_end);
         if start == end {
@@ -209,8 +225,12 @@ impl<'a> Scanner<'a> {
         }
         let (first, last) = (bytes[0], bytes[bytes.len() - 1]);
         // A unit ends in a letter, and comes after a digit.
-        let may_have_suffix = KIND[last as usize] & CLOSES != 0 || kinds & DIGIT != 0 && !last.is_ascii_digit();
-        if kinds & (JOINS | BINDS | NOT_ASCII) != 0 || KIND[first as usize] & OPENS != 0 || may_have_suffix {
+        let may_have_suffix =
+            KIND[last as usize] & CLOSES != 0 || kinds & DIGIT != 0 && !last.is_ascii_digit();
+        if kinds & (JOINS | BINDS | NOT_ASCII) != 0
+            || KIND[first as usize] & OPENS != 0
+            || may_have_suffix
+        {
             self.tokens(stretch, kinds, out);
         } else if let Some(cuts) = specials::find(stretch) {
             specials::push_pieces(stretch, cuts, out);
@@ -231,7 +251,8 @@ impl<'a> Scanner<'a> {
                 out.push(rest);
             }
         } else if kinds & DOT != 0
-            && (url::starts_with_host(rest) || kinds & BEFORE_HOST != 0 && url::has_host_after(rest))
+            && (url::starts_with_host(rest)
+                || kinds & BEFORE_HOST != 0 && url::has_host_after(rest))
         {
             out.push(rest);
         } else {
@@ -243,8 +264,13 @@ impl<'a> Scanner<'a> {
         specials::mark_phrases(self.text, out, first, &mut self.marked);
     }
 
-    /// Appends the prefixes of `rest`, keeps its suffixes, and gives what is left and its pieces if it is a special case.
-    fn split_affixes(&mut self, mut rest: &'a str, out: &mut Vec<&'a str>) -> (&'a str, Option<u32>) {
+    /// Appends the prefixes of `rest`, keeps its suffixes, and gives what is left and its pieces if
+    /// it is a special case.
+    fn split_affixes(
+        &mut self,
+        mut rest: &'a str,
+        out: &mut Vec<&'a str>,
+    ) -> (&'a str, Option<u32>) {
         let mut special = specials::find(rest);
         while special.is_none() {
             let prefix = affixes::prefix_len(rest);
@@ -290,7 +316,9 @@ mod tests {
             .collect();
         let mut state = 1u64;
         let mut next = |n: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
         for _ in 0..60_000 {
@@ -303,7 +331,11 @@ mod tests {
             let mut fast = Vec::new();
             let marked = tokens(&stretch, &mut fast);
             let mut plain = Vec::new();
-            let mut scanner = Scanner { text: &stretch, suffixes: Vec::new(), marked: Vec::new() };
+            let mut scanner = Scanner {
+                text: &stretch,
+                suffixes: Vec::new(),
+                marked: Vec::new(),
+            };
             scanner.tokens(&stretch, u16::MAX, &mut plain);
             assert_eq!((fast, marked), (plain, scanner.marked), "{stretch:?}");
         }

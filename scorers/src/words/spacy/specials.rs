@@ -1,8 +1,9 @@
 //! spaCy's special cases: looked up whole, and found again among the finished tokens.
 //!
-//! The second is what `Tokenizer._apply_special_cases` does. A case that its own affixes would take apart (`:)`, `Mr.`) is
-//! kept as a phrase of tokens and searched for in the document. Phrases also match across single spaces; such a match
-//! changes nothing, but it stands in the way of the matches it overlaps.
+//! The second is what `Tokenizer._apply_special_cases` does. A case that its own affixes would take
+//! apart (`:)`, `Mr.`) is kept as a phrase of tokens and searched for in the document. Phrases also
+//! match across single spaces; such a match changes nothing, but it stands in the way of the
+//! matches it overlaps.
 
 use super::tables::SPECIALS;
 
@@ -55,7 +56,8 @@ static KNOWN: Filter = {
     filter
 };
 
-/// Hashes a text by its length and its first eight bytes, read as little-endian and filled up with zeros.
+/// Hashes a text by its length and its first eight bytes, read as little-endian and filled up with
+/// zeros.
 #[inline]
 const fn hash(first_eight: u64, len: usize) -> u64 {
     (first_eight ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -69,7 +71,9 @@ const fn hash_of(bytes: &[u8]) -> u64 {
     } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << (8 * (n - 4))
     } else if n > 0 {
-        bytes[0] as u64 | (bytes[n / 2] as u64) << (8 * (n / 2)) | (bytes[n - 1] as u64) << (8 * (n - 1))
+        bytes[0] as u64
+            | (bytes[n / 2] as u64) << (8 * (n / 2))
+            | (bytes[n - 1] as u64) << (8 * (n - 1))
     } else {
         0
     };
@@ -80,7 +84,11 @@ const fn hash_of(bytes: &[u8]) -> u64 {
 #[inline]
 pub(super) fn find(text: &str) -> Option<u32> {
     let hash = hash_of(text.as_bytes());
-    if KNOWN.may_hold(hash) { find_hashed(text.as_bytes(), hash).map(|(cuts, _)| cuts) } else { None }
+    if KNOWN.may_hold(hash) {
+        find_hashed(text.as_bytes(), hash).map(|(cuts, _)| cuts)
+    } else {
+        None
+    }
 }
 
 /// The same, with the first eight bytes from where `text` starts, be they all its own or not.
@@ -88,7 +96,11 @@ pub(super) fn find(text: &str) -> Option<u32> {
 pub(super) fn find_with(text: &str, first_eight: u64) -> Option<u32> {
     let own = u64::MAX >> (64 - 8 * text.len().min(8));
     let hash = hash(first_eight & own, text.len());
-    if KNOWN.may_hold(hash) { find_hashed(text.as_bytes(), hash).map(|(cuts, _)| cuts) } else { None }
+    if KNOWN.may_hold(hash) {
+        find_hashed(text.as_bytes(), hash).map(|(cuts, _)| cuts)
+    } else {
+        None
+    }
 }
 
 /// The masks of the special case `text`.
@@ -115,7 +127,8 @@ pub(super) fn push_pieces<'a>(text: &'a str, mut cuts: u32, out: &mut Vec<&'a st
     out.push(&text[start..]);
 }
 
-/// The first bytes of tokens that stand side by side: by the first, bit n for byte n, bit 127 for all beyond ASCII.
+/// The first bytes of tokens that stand side by side: by the first, bit n for byte n, bit 127 for
+/// all beyond ASCII.
 struct Pairs([u128; 256]);
 
 impl Pairs {
@@ -171,7 +184,8 @@ fn may_start_phrase(token: &str, next: &str) -> bool {
 struct Match {
     first: usize,
     end: usize,
-    /// The special case's pieces, if they replace the tokens: they differ from those, and nothing stands between these.
+    /// The special case's pieces, if they replace the tokens: they differ from those, and nothing
+    /// stands between these.
     cuts: Option<u32>,
 }
 
@@ -180,16 +194,20 @@ struct Match {
 pub(super) fn mark_phrases(text: &str, tokens: &[&str], first: usize, marked: &mut Vec<usize>) {
     for i in first + 1..tokens.len() {
         if may_start_phrase(tokens[i - 1], tokens[i]) {
-            find_phrases(text, tokens, i - 1, |found| marked.extend(found.cuts.map(|_| i - 1)));
+            find_phrases(text, tokens, i - 1, |found| {
+                marked.extend(found.cuts.map(|_| i - 1))
+            });
         }
     }
 }
 
-/// Replaces the tokens in `out`, subslices of `text`, that spaCy's matcher finds to be special cases. Those are near the
-/// tokens `marked`, which are in order.
+/// Replaces the tokens in `out`, subslices of `text`, that spaCy's matcher finds to be special
+/// cases. Those are near the tokens `marked`, which are in order.
 pub(super) fn respan<'a>(text: &'a str, marked: &[usize], out: &mut Vec<&'a str>) {
-    let links =
-        |i: usize| PAIRS.may_hold(out[i - 1], out[i]) && super::gap(text, out[i - 1], out[i]) != super::Gap::Token;
+    let links = |i: usize| {
+        PAIRS.may_hold(out[i - 1], out[i])
+            && super::gap(text, out[i - 1], out[i]) != super::Gap::Token
+    };
     let mut kept = Vec::new();
     let mut matches = Vec::new();
     let mut end = 0;
@@ -199,7 +217,9 @@ pub(super) fn respan<'a>(text: &'a str, marked: &[usize], out: &mut Vec<&'a str>
         }
         // No match crosses the borders of what is linked.
         let start = (1..=mark).rev().find(|&i| !links(i)).unwrap_or(0);
-        end = (mark + 1..out.len()).find(|&i| !links(i)).unwrap_or(out.len());
+        end = (mark + 1..out.len())
+            .find(|&i| !links(i))
+            .unwrap_or(out.len());
         matches.clear();
         for i in start + 1..end {
             if may_start_phrase(out[i - 1], out[i]) {
@@ -208,14 +228,20 @@ pub(super) fn respan<'a>(text: &'a str, marked: &[usize], out: &mut Vec<&'a str>
         }
         without_overlaps(&mut matches, &mut kept);
     }
-    let Some(&(start, ..)) = kept.first() else { return };
+    let Some(&(start, ..)) = kept.first() else {
+        return;
+    };
     let old = out.split_off(start);
     let mut at = start;
     for (first, end, cuts) in kept {
         out.extend_from_slice(&old[at - start..first - start]);
         let span_start = super::offset(text, old[first - start]);
         let last = old[end - 1 - start];
-        push_pieces(&text[span_start..super::offset(text, last) + last.len()], cuts, out);
+        push_pieces(
+            &text[span_start..super::offset(text, last) + last.len()],
+            cuts,
+            out,
+        );
         at = end;
     }
     out.extend_from_slice(&old[at - start..]);
@@ -234,7 +260,9 @@ fn find_phrases(text: &str, tokens: &[&str], first: usize, mut found: impl FnMut
             touching &= gap == super::Gap::None;
             starts |= 1 << len;
         }
-        let Some(free) = joined[len..].get_mut(..token.len()) else { return };
+        let Some(free) = joined[len..].get_mut(..token.len()) else {
+            return;
+        };
         free.copy_from_slice(token.as_bytes());
         len += token.len();
         let hash = hash_of(&joined[..len]);
@@ -243,7 +271,11 @@ fn find_phrases(text: &str, tokens: &[&str], first: usize, mut found: impl FnMut
             && let Some((cuts, phrase)) = find_hashed(&joined[..len], hash)
             && phrase == starts
         {
-            found(Match { first, end: i + 1, cuts: (touching && cuts != starts).then_some(cuts) });
+            found(Match {
+                first,
+                end: i + 1,
+                cuts: (touching && cuts != starts).then_some(cuts),
+            });
         }
         if !BEGINNINGS.may_hold(hash) {
             return;
@@ -251,8 +283,8 @@ fn find_phrases(text: &str, tokens: &[&str], first: usize, mut found: impl FnMut
     }
 }
 
-/// Appends, of matches in the order of their starts, those that change something once longer ones, then earlier ones have
-/// taken their tokens. A match takes its tokens even if it loses to another.
+/// Appends, of matches in the order of their starts, those that change something once longer ones,
+/// then earlier ones have taken their tokens. A match takes its tokens even if it loses to another.
 fn without_overlaps(matches: &mut [Match], kept: &mut Vec<(usize, usize, u32)>) {
     let mut rest = matches;
     while let Some(cluster_len) = cluster_len(rest) {

@@ -1,15 +1,23 @@
 //! What spaCy's `URL_MATCH` matches, without backtracking.
 //!
-//! The pattern is `^(scheme://)?(\S+@)?(address|host)(:port)?([/?#]\S*)?$`: a host may start at the text's start, after the
-//! scheme or after any `@` but a leading one, and nothing in a host is an `@`. So one pass over the text tries all.
+//! The pattern is `^(scheme://)?(\S+@)?(address|host)(:port)?([/?#]\S*)?$`: a host may start at the
+//! text's start, after the scheme or after any `@` but a leading one, and nothing in a host is an
+//! `@`. So one pass over the text tries all.
 
 use super::classes::{self, DIGIT, LOWER};
 use crate::python;
 
-/// Whether `text`, which has no white space, is a host at the end of a scheme or an account, with an optional path.
+/// Whether `text`, which has no white space, is a host at the end of a scheme or an account, with
+/// an optional path.
 pub(super) fn has_host_after(text: &str) -> bool {
-    let after_ats = text.match_indices('@').filter(|&(i, _)| i > 0).map(|(i, _)| &text[i + 1..]);
-    after_scheme(text).into_iter().chain(after_ats).any(starts_with_host)
+    let after_ats = text
+        .match_indices('@')
+        .filter(|&(i, _)| i > 0)
+        .map(|(i, _)| &text[i + 1..]);
+    after_scheme(text)
+        .into_iter()
+        .chain(after_ats)
+        .any(starts_with_host)
 }
 
 /// What comes after `scheme://`.
@@ -23,7 +31,9 @@ fn after_scheme(text: &str) -> Option<&str> {
 /// Whether `text` is a host or an address, then maybe a port, then maybe a path.
 pub(super) fn starts_with_host(text: &str) -> bool {
     // The first byte that is in no host: characters beyond ASCII are left to the labels.
-    let end = text.bytes().position(|b| b.is_ascii() && !b.is_ascii_alphanumeric() && !matches!(b, b'_' | b'-' | b'.'));
+    let end = text.bytes().position(|b| {
+        b.is_ascii() && !b.is_ascii_alphanumeric() && !matches!(b, b'_' | b'-' | b'.')
+    });
     let (name, rest) = text.split_at(end.unwrap_or(text.len()));
     is_end(rest) && (is_host(name) || is_address(name))
 }
@@ -48,11 +58,20 @@ fn is_host_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || ('\u{a1}'..='\u{ffff}').contains(&c)
 }
 
-/// One or more labels of 1 to 64 characters with a full stop after each, then 2 to 63 lower-case letters.
+/// One or more labels of 1 to 64 characters with a full stop after each, then 2 to 63 lower-case
+/// letters.
 fn is_host(name: &str) -> bool {
-    let Some((labels, top)) = name.rsplit_once('.') else { return false };
-    let top_len = top.chars().take(64).take_while(|&c| classes::is(c, LOWER)).count();
-    (2..=63).contains(&top_len) && top.chars().nth(top_len).is_none() && labels.split('.').all(is_label)
+    let Some((labels, top)) = name.rsplit_once('.') else {
+        return false;
+    };
+    let top_len = top
+        .chars()
+        .take(64)
+        .take_while(|&c| classes::is(c, LOWER))
+        .count();
+    (2..=63).contains(&top_len)
+        && top.chars().nth(top_len).is_none()
+        && labels.split('.').all(is_label)
 }
 
 fn is_label(label: &str) -> bool {
@@ -61,24 +80,32 @@ fn is_label(label: &str) -> bool {
         && label
             .chars()
             .take(65)
-            .try_fold(0, |n, c| (is_host_char(c) || matches!(c, '_' | '-')).then_some(n + 1))
+            .try_fold(0, |n, c| {
+                (is_host_char(c) || matches!(c, '_' | '-')).then_some(n + 1)
+            })
             .is_some_and(|n| n <= 64)
 }
 
 /// Four octets that are not those of a local or private network.
 fn is_address(name: &str) -> bool {
     let mut octets = name.splitn(5, '.');
-    let (Some(a), Some(b), Some(c), Some(d), None) =
-        (octets.next(), octets.next(), octets.next(), octets.next(), octets.next())
-    else {
+    let (Some(a), Some(b), Some(c), Some(d), None) = (
+        octets.next(),
+        octets.next(),
+        octets.next(),
+        octets.next(),
+        octets.next(),
+    ) else {
         return false;
     };
-    let is_local =
-        matches!(a, "10" | "127") || matches!((a, b), ("169", "254") | ("192", "168")) || a == "172" && is_172(b);
+    let is_local = matches!(a, "10" | "127")
+        || matches!((a, b), ("169", "254") | ("192", "168"))
+        || a == "172" && is_172(b);
     is_first(a) && is_middle(b) && is_middle(c) && is_last(d) && !is_local
 }
 
-/// The characters of an octet, `\d` as itself for ASCII and as `d` for any other digit; at most four are looked at.
+/// The characters of an octet, `\d` as itself for ASCII and as `d` for any other digit; at most
+/// four are looked at.
 fn digits(octet: &str) -> ([u8; 4], usize) {
     let mut out = [0; 4];
     let mut len = 0;
@@ -138,7 +165,9 @@ fn is_last(octet: &str) -> bool {
 
 /// `2[0-4]\d`, or 250 up to 25 and `most`.
 fn is_200(d: [u8; 4], most: u8) -> bool {
-    d[0] == b'2' && (matches!(d[1], b'0'..=b'4') && is_any(d[2]) || d[1] == b'5' && (b'0'..=most).contains(&d[2]))
+    d[0] == b'2'
+        && (matches!(d[1], b'0'..=b'4') && is_any(d[2])
+            || d[1] == b'5' && (b'0'..=most).contains(&d[2]))
 }
 
 /// `1[6-9]|2\d|3[0-1]`

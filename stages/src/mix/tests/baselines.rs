@@ -7,11 +7,20 @@ use super::*;
 fn the_curve_has_its_published_values() {
     let at = |mean: f64| Curve::new(&[100; 20], mean, 0.4, 7.0);
     for (mean, power) in [(1.0, 4.9509), (1.5, 3.0537), (2.5, 1.7334)] {
-        assert!((at(mean).power - power).abs() < 5e-5, "{mean}: {}", at(mean).power);
+        assert!(
+            (at(mean).power - power).abs() < 5e-5,
+            "{mean}: {}",
+            at(mean).power
+        );
     }
     let tails = [
         (1.5, vec![4.730, 5.808, 7.0]),
-        (2.5, vec![0.674, 1.566, 2.283, 2.924, 3.517, 4.075, 4.606, 5.116, 5.608, 6.085, 6.548, 7.0]),
+        (
+            2.5,
+            vec![
+                0.674, 1.566, 2.283, 2.924, 3.517, 4.075, 4.606, 5.116, 5.608, 6.085, 6.548, 7.0,
+            ],
+        ),
     ];
     for (mean, tail) in tails {
         let factors = at(mean).factors();
@@ -33,17 +42,34 @@ fn the_curve_rises_to_the_cap_and_keeps_its_mean() {
         let curve = Curve::new(&widths, mean, 0.9 * numbers.uniform(), cap);
         let factors = curve.factors();
         let total: u64 = widths.iter().sum();
-        let tokens: f64 = widths.iter().zip(&factors).map(|(&width, factor)| width as f64 * factor).sum();
-        assert!((tokens / (mean * total as f64) - 1.0).abs() < 1e-9, "{curve:?}");
-        assert!(factors.windows(2).all(|pair| pair[0] <= pair[1] + 1e-9), "{factors:?}");
-        assert!(factors[n - 1] <= cap * (1.0 + 1e-9), "{factors:?} above {cap}");
+        let tokens: f64 = widths
+            .iter()
+            .zip(&factors)
+            .map(|(&width, factor)| width as f64 * factor)
+            .sum();
+        assert!(
+            (tokens / (mean * total as f64) - 1.0).abs() < 1e-9,
+            "{curve:?}"
+        );
+        assert!(
+            factors.windows(2).all(|pair| pair[0] <= pair[1] + 1e-9),
+            "{factors:?}"
+        );
+        assert!(
+            factors[n - 1] <= cap * (1.0 + 1e-9),
+            "{factors:?} above {cap}"
+        );
         // Either the best bin is at the cap or nothing but it is drawn from.
         let rest: f64 = factors[..n - 1].iter().sum();
-        assert!((factors[n - 1] / cap - 1.0).abs() < 1e-6 || rest < 1e-9, "{factors:?} below {cap}");
+        assert!(
+            (factors[n - 1] / cap - 1.0).abs() < 1e-6 || rest < 1e-9,
+            "{factors:?} below {cap}"
+        );
     }
 }
 
-/// UniMax as its paper has it: ascending by size, each takes its part of what is left, or all it has.
+/// UniMax as its paper has it: ascending by size, each takes its part of what is left, or all it
+/// has.
 fn unimax(capacities: &[f64], budget: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..capacities.len()).collect();
     order.sort_by(|&a, &b| capacities[a].total_cmp(&capacities[b]));
@@ -60,17 +86,27 @@ fn unimax_is_that_of_its_paper() {
     let mut numbers = Numbers(7);
     for _ in 0..200 {
         let sources = 1 + numbers.below(8);
-        let buckets: Vec<Bucket> =
-            (0..sources).map(|at| bucket(at as u32, 0, 0.5, 1 + numbers.below(1000) as u64)).collect();
+        let buckets: Vec<Bucket> = (0..sources)
+            .map(|at| bucket(at as u32, 0, 0.5, 1 + numbers.below(1000) as u64))
+            .collect();
         let unique: u64 = buckets.iter().map(|bucket| bucket.tokens).sum();
         let mut request = Request::new(1 + numbers.below(4 * unique as usize) as u64, 4.0);
         request.source_of = (0..sources as u32).collect();
         let epochs = baseline(&Method::Unimax, &buckets, &request).expect("the cap allows it");
-        let capacities: Vec<f64> = buckets.iter().map(|bucket| bucket.tokens as f64 * 4.0).collect();
-        for ((bucket, epochs), expected) in buckets.iter().zip(&epochs).zip(unimax(&capacities, request.tokens as f64))
+        let capacities: Vec<f64> = buckets
+            .iter()
+            .map(|bucket| bucket.tokens as f64 * 4.0)
+            .collect();
+        for ((bucket, epochs), expected) in buckets
+            .iter()
+            .zip(&epochs)
+            .zip(unimax(&capacities, request.tokens as f64))
         {
             let tokens = bucket.tokens as f64 * epochs;
-            assert!((tokens / expected - 1.0).abs() < 1e-9, "{tokens} is not {expected}");
+            assert!(
+                (tokens / expected - 1.0).abs() < 1e-9,
+                "{tokens} is not {expected}"
+            );
         }
     }
 }
@@ -78,7 +114,10 @@ fn unimax_is_that_of_its_paper() {
 #[test]
 fn weights_are_what_they_are_called() {
     let buckets = [bucket(0, 0, 0.5, 1000), bucket(1, 0, 0.9, 9000)];
-    let request = Request { source_of: vec![0, 1], ..Request::new(4000, 4.0) };
+    let request = Request {
+        source_of: vec![0, 1],
+        ..Request::new(4000, 4.0)
+    };
     let tokens = |method: Method| {
         let epochs = baseline(&method, &buckets, &request).expect("feasible");
         [epochs[0] * 1000.0, epochs[1] * 9000.0]
@@ -94,7 +133,13 @@ fn weights_are_what_they_are_called() {
     for (method, expected) in expected {
         let name = method.name();
         let tokens = tokens(method);
-        assert!(tokens.iter().zip(expected).all(|(t, e)| (t / e - 1.0).abs() < 1e-9), "{name}: {tokens:?}");
+        assert!(
+            tokens
+                .iter()
+                .zip(expected)
+                .all(|(t, e)| (t / e - 1.0).abs() < 1e-9),
+            "{name}: {tokens:?}"
+        );
     }
 }
 
@@ -124,12 +169,19 @@ fn all_keep_to_the_request_and_none_is_worth_more_than_the_solved_one() {
         };
         met += 1;
         for (method, compared) in methods().iter().zip(&compared) {
-            let epochs = baseline(method, &buckets, &request).expect("as feasible as the solved one");
+            let epochs =
+                baseline(method, &buckets, &request).expect("as feasible as the solved one");
             assert_feasible(&buckets, &request, &epochs);
             let worth = compared.worth.as_ref().expect("feasible");
-            assert!(worth.d_eff <= solved.d_eff * (1.0 + 1e-12), "{}: {worth:?} {solved:?}", compared.name);
+            assert!(
+                worth.d_eff <= solved.d_eff * (1.0 + 1e-12),
+                "{}: {worth:?} {solved:?}",
+                compared.name
+            );
             better += usize::from(worth.d_eff < 0.99 * solved.d_eff);
-            assert!(worth.d_eff <= worth.d_repeat && worth.d_repeat <= worth.tokens * (1.0 + 1e-12));
+            assert!(
+                worth.d_eff <= worth.d_repeat && worth.d_repeat <= worth.tokens * (1.0 + 1e-12)
+            );
             assert!(worth.unique <= worth.tokens && worth.unique <= worth.d_repeat * (1.0 + 1e-12));
             assert!((worth.epochs - worth.tokens / worth.unique).abs() < 1e-12);
         }
@@ -140,11 +192,19 @@ fn all_keep_to_the_request_and_none_is_worth_more_than_the_solved_one() {
 #[test]
 fn fixed_shares_are_kept_or_refused() {
     let buckets = [bucket(0, 0, 0.5, 1000), bucket(1, 0, 0.9, 9000)];
-    let request = Request { source_of: vec![0, 1], ..Request::new(8000, 4.0) };
-    let refused = |shares: &[f64]| {
-        baseline(&Method::Fixed(shares.to_vec()), &buckets, &request).expect_err("not to be had").to_string()
+    let request = Request {
+        source_of: vec![0, 1],
+        ..Request::new(8000, 4.0)
     };
-    assert!(refused(&[0.6, 0.4]).contains("has to give 4800 tokens, 1000 tokens and its cap of 4 epochs give 4000"));
+    let refused = |shares: &[f64]| {
+        baseline(&Method::Fixed(shares.to_vec()), &buckets, &request)
+            .expect_err("not to be had")
+            .to_string()
+    };
+    assert!(
+        refused(&[0.6, 0.4])
+            .contains("has to give 4800 tokens, 1000 tokens and its cap of 4 epochs give 4000")
+    );
     assert!(refused(&[0.6, 0.6]).contains("sum to 1.2000, more than 1"));
     assert!(refused(&[0.6, 0.3]).contains("less than 1"));
     assert!(refused(&[]).contains("less than 1"));
@@ -154,17 +214,30 @@ fn fixed_shares_are_kept_or_refused() {
 #[test]
 fn settings_of_methods_are_checked() {
     let buckets = [bucket(0, 0, 0.5, 1000)];
-    for method in [Method::Temperature(0.0), Method::Temperature(f64::NAN), Method::QualityCurve { discard: 1.5 }] {
+    for method in [
+        Method::Temperature(0.0),
+        Method::Temperature(f64::NAN),
+        Method::QualityCurve { discard: 1.5 },
+    ] {
         let error = baseline(&method, &buckets, &Request::new(100, 4.0)).expect_err("out of range");
-        assert!(matches!(error.constraint, Constraint::Setting { .. }), "{error}");
+        assert!(
+            matches!(error.constraint, Constraint::Setting { .. }),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn worth_is_the_worked_value() {
     // (U = 2e12, q = 1, T = 3e12) and (U = 5e12, q = .6, T = 5e12).
-    let buckets = [bucket(0, 0, 1.0, 2_000_000_000_000), bucket(0, 0, 0.6, 5_000_000_000_000)];
+    let buckets = [
+        bucket(0, 0, 1.0, 2_000_000_000_000),
+        bucket(0, 0, 0.6, 5_000_000_000_000),
+    ];
     let worth = worth(&buckets, &[1.5, 1.0]);
-    assert!((worth.d_eff / 5.983927866e12 - 1.0).abs() < 1e-9, "{worth:?}");
+    assert!(
+        (worth.d_eff / 5.983927866e12 - 1.0).abs() < 1e-9,
+        "{worth:?}"
+    );
     assert_eq!([worth.tokens, worth.unique], [8e12, 7e12]);
 }

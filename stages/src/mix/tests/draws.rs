@@ -19,13 +19,23 @@ pub(super) fn pool(n: usize) -> Vec<Document> {
 }
 
 fn drawn(pool: &[Document], draws: &[u32]) -> u64 {
-    pool.iter().zip(draws).map(|(d, n)| d.tokens * u64::from(*n)).sum()
+    pool.iter()
+        .zip(draws)
+        .map(|(d, n)| d.tokens * u64::from(*n))
+        .sum()
 }
 
 fn solved_draws(pool: &[Document], request: &Request) -> Vec<u32> {
     let buckets = buckets(pool);
     let epochs = solve(&buckets, request).expect("feasible").epochs;
-    draws(pool, &buckets, &epochs, &request.caps(&buckets), 7, "general")
+    draws(
+        pool,
+        &buckets,
+        &epochs,
+        &request.caps(&buckets),
+        7,
+        "general",
+    )
 }
 
 #[test]
@@ -52,30 +62,71 @@ fn no_document_is_drawn_more_often_than_the_cap() {
 fn sources_have_their_own_caps_and_shares() {
     let pool = pool(2000);
     let by_source = |draws: &[u32], source: u32| -> u64 {
-        let of = pool.iter().zip(draws).filter(|(document, _)| document.origin == source);
-        of.map(|(document, n)| document.tokens * u64::from(*n)).sum()
+        let of = pool
+            .iter()
+            .zip(draws)
+            .filter(|(document, _)| document.origin == source);
+        of.map(|(document, n)| document.tokens * u64::from(*n))
+            .sum()
     };
-    let first: u64 = pool.iter().filter(|document| document.origin == 0).map(|document| document.tokens).sum();
+    let first: u64 = pool
+        .iter()
+        .filter(|document| document.origin == 0)
+        .map(|document| document.tokens)
+        .sum();
     let mut sources = vec![SourceBounds::free("first"), SourceBounds::free("second")];
     // A cap between two passes is met by a part of the bucket.
     (sources[0].max_epochs, sources[0].min_share) = (Some(1.5), 0.3);
     let budget = first * 5;
-    let request = Request { tokens: budget, max_epochs: 4.0, sources, source_of: vec![0, 1] };
+    let request = Request {
+        tokens: budget,
+        max_epochs: 4.0,
+        sources,
+        source_of: vec![0, 1],
+    };
     let draws = solved_draws(&pool, &request);
     assert!(drawn(&pool, &draws).abs_diff(budget) <= 150);
-    assert!(by_source(&draws, 0).abs_diff(first * 3 / 2) <= 150, "{} of {first}", by_source(&draws, 0));
-    assert!(pool.iter().zip(&draws).all(|(document, n)| *n <= if document.origin == 0 { 2 } else { 4 }));
+    assert!(
+        by_source(&draws, 0).abs_diff(first * 3 / 2) <= 150,
+        "{} of {first}",
+        by_source(&draws, 0)
+    );
+    assert!(
+        pool.iter()
+            .zip(&draws)
+            .all(|(document, n)| *n <= if document.origin == 0 { 2 } else { 4 })
+    );
 }
 
 #[test]
 fn a_fraction_is_the_head_of_the_keyed_order() {
     let pool = pool(400);
     let buckets = buckets(&pool);
-    let draws = draws(&pool, &buckets, &vec![0.3; buckets.len()], &vec![4.0; buckets.len()], 7, "general");
-    let key = |document: &Document| xxh3_64_with_seed(format!("general\0{:032x}", document.doc_id).as_bytes(), 7);
+    let draws = draws(
+        &pool,
+        &buckets,
+        &vec![0.3; buckets.len()],
+        &vec![4.0; buckets.len()],
+        7,
+        "general",
+    );
+    let key = |document: &Document| {
+        xxh3_64_with_seed(format!("general\0{:032x}", document.doc_id).as_bytes(), 7)
+    };
     for bucket in &buckets {
-        let with = |n: u32| bucket.documents.iter().filter(|at| draws[**at as usize] == n).collect::<Vec<_>>();
-        let keys = |n: u32| with(n).into_iter().map(|&at| key(&pool[at as usize])).collect::<Vec<_>>();
+        let with = |n: u32| {
+            bucket
+                .documents
+                .iter()
+                .filter(|at| draws[**at as usize] == n)
+                .collect::<Vec<_>>()
+        };
+        let keys = |n: u32| {
+            with(n)
+                .into_iter()
+                .map(|&at| key(&pool[at as usize]))
+                .collect::<Vec<_>>()
+        };
         assert!(!keys(1).is_empty() && keys(1).iter().max() < keys(0).iter().min());
     }
 }
@@ -84,10 +135,24 @@ fn a_fraction_is_the_head_of_the_keyed_order() {
 fn adding_a_source_does_not_reshuffle_the_others() {
     let mut pool = pool(200);
     let own = buckets(&pool);
-    let drawn = |pool: &[Document]| draws(pool, &own, &vec![0.5; own.len()], &vec![4.0; own.len()], 7, "general");
+    let drawn = |pool: &[Document]| {
+        draws(
+            pool,
+            &own,
+            &vec![0.5; own.len()],
+            &vec![4.0; own.len()],
+            7,
+            "general",
+        )
+    };
     let first = drawn(&pool);
     for i in 0..50 {
-        pool.push(Document { origin: 9, doc_id: (15 << 124) + i as u128, q: 0.05, ..pool[i].clone() });
+        pool.push(Document {
+            origin: 9,
+            doc_id: (15 << 124) + i as u128,
+            q: 0.05,
+            ..pool[i].clone()
+        });
     }
     assert_eq!(first, drawn(&pool)[..200]);
 }
@@ -97,7 +162,14 @@ fn draws_are_worth_what_their_epochs_are() {
     let pool = pool(3000);
     let buckets = buckets(&pool);
     let epochs = epochs(&buckets, 500_000, 4.0).expect("feasible");
-    let draws = draws(&pool, &buckets, &epochs, &vec![4.0; buckets.len()], 7, "general");
+    let draws = draws(
+        &pool,
+        &buckets,
+        &epochs,
+        &vec![4.0; buckets.len()],
+        7,
+        "general",
+    );
     let (d_eff, d_repeat) = effective_tokens(&pool, &buckets, &draws);
     let planned = worth(&buckets, &epochs);
     // Apart by less than a document a bucket.

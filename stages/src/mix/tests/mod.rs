@@ -12,7 +12,10 @@ pub(super) struct Numbers(u64);
 
 impl Numbers {
     pub(super) fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -28,14 +31,27 @@ impl Numbers {
 }
 
 pub(super) fn bucket(origin: u32, bin: u32, q: f64, tokens: u64) -> Bucket {
-    Bucket { origin, bin, q_from: 0.0, tokens, q, bytes: 0, documents: Vec::new() }
+    Bucket {
+        origin,
+        bin,
+        q_from: 0.0,
+        tokens,
+        q,
+        bytes: 0,
+        documents: Vec::new(),
+    }
 }
 
 /// `n` buckets of `sources` sources; some share a q, as buckets do that hold a floor or a ceiling.
 pub(super) fn some_buckets(numbers: &mut Numbers, n: usize, sources: usize) -> Vec<Bucket> {
     let one = |_| {
         let q = [0.05 + 0.95 * numbers.uniform(), 0.5, 1.0][numbers.below(4).saturating_sub(1)];
-        bucket(numbers.below(sources) as u32, numbers.below(BINS) as u32, q, 1 + numbers.below(100_000) as u64)
+        bucket(
+            numbers.below(sources) as u32,
+            numbers.below(BINS) as u32,
+            q,
+            1 + numbers.below(100_000) as u64,
+        )
     };
     (0..n).map(one).collect()
 }
@@ -44,8 +60,16 @@ pub(super) fn some_buckets(numbers: &mut Numbers, n: usize, sources: usize) -> V
 pub(super) fn some_request(numbers: &mut Numbers, buckets: &[Bucket], sources: usize) -> Request {
     let bounds = |source: usize| {
         let mut bounds = SourceBounds::free(format!("source {source}"));
-        bounds.min_share = if numbers.below(3) == 0 { 0.5 * numbers.uniform() } else { 0.0 };
-        bounds.max_share = if numbers.below(3) == 0 { bounds.min_share + 0.5 * numbers.uniform() } else { 1.0 };
+        bounds.min_share = if numbers.below(3) == 0 {
+            0.5 * numbers.uniform()
+        } else {
+            0.0
+        };
+        bounds.max_share = if numbers.below(3) == 0 {
+            bounds.min_share + 0.5 * numbers.uniform()
+        } else {
+            1.0
+        };
         bounds.max_epochs = (numbers.below(3) == 0).then_some(0.5 + 8.0 * numbers.uniform());
         bounds
     };
@@ -53,7 +77,12 @@ pub(super) fn some_request(numbers: &mut Numbers, buckets: &[Bucket], sources: u
     let unique: u64 = buckets.iter().map(|bucket| bucket.tokens).sum();
     let tokens = 1 + (unique as f64 * 4.0 * numbers.uniform().powi(2)) as u64;
     let source_of = (0..sources.len() as u32).collect();
-    Request { tokens, max_epochs: 1.0 + 6.0 * numbers.uniform(), sources, source_of }
+    Request {
+        tokens,
+        max_epochs: 1.0 + 6.0 * numbers.uniform(),
+        sources,
+        source_of,
+    }
 }
 
 pub(super) fn tokens_by_source(buckets: &[Bucket], request: &Request, epochs: &[f64]) -> Vec<f64> {
@@ -69,12 +98,21 @@ pub(super) fn assert_feasible(buckets: &[Bucket], request: &Request, epochs: &[f
     let budget = request.tokens as f64;
     let by_source = tokens_by_source(buckets, request, epochs);
     let total: f64 = by_source.iter().sum();
-    assert!((total / budget - 1.0).abs() < 1e-9, "{total} tokens for {budget}");
+    assert!(
+        (total / budget - 1.0).abs() < 1e-9,
+        "{total} tokens for {budget}"
+    );
     for (tokens, bounds) in by_source.iter().zip(&request.sources) {
         let share = tokens / budget;
-        assert!(share >= bounds.min_share - 1e-9 && share <= bounds.max_share + 1e-9, "{share}: {bounds:?}");
+        assert!(
+            share >= bounds.min_share - 1e-9 && share <= bounds.max_share + 1e-9,
+            "{share}: {bounds:?}"
+        );
     }
     for (epochs, cap) in epochs.iter().zip(request.caps(buckets)) {
-        assert!((0.0..=cap).contains(epochs), "{epochs} epochs, {cap} allowed");
+        assert!(
+            (0.0..=cap).contains(epochs),
+            "{epochs} epochs, {cap} allowed"
+        );
     }
 }

@@ -10,7 +10,11 @@ fn bins_do_not_depend_on_the_documents_order() {
     let mut shuffled = pool(997);
     let bins = |pool: &[Document]| -> BTreeMap<u128, u32> {
         let bin = |bucket: &Bucket| {
-            bucket.documents.iter().map(|&at| (pool[at as usize].doc_id, bucket.bin)).collect::<Vec<_>>()
+            bucket
+                .documents
+                .iter()
+                .map(|&at| (pool[at as usize].doc_id, bucket.bin))
+                .collect::<Vec<_>>()
         };
         buckets(pool).iter().flat_map(bin).collect()
     };
@@ -24,7 +28,10 @@ fn bins_hold_about_equal_tokens_and_equal_q_shares_a_bin() {
     let pool = pool(5000);
     let buckets = buckets(&pool);
     let total: u64 = buckets.iter().map(|bucket| bucket.tokens).sum();
-    assert_eq!(total, pool.iter().map(|document| document.tokens).sum::<u64>());
+    assert_eq!(
+        total,
+        pool.iter().map(|document| document.tokens).sum::<u64>()
+    );
     for bucket in &buckets {
         let q = pool[bucket.documents[0] as usize].q;
         assert!(bucket.documents.iter().all(|&at| pool[at as usize].q == q));
@@ -35,7 +42,12 @@ fn bins_hold_about_equal_tokens_and_equal_q_shares_a_bin() {
     }
     // Ten values of q, each a tenth of the tokens.
     assert_eq!(by_bin.len(), 10);
-    assert!(by_bin.values().all(|&tokens| tokens.abs_diff(total / 10) < total / 100), "{by_bin:?}");
+    assert!(
+        by_bin
+            .values()
+            .all(|&tokens| tokens.abs_diff(total / 10) < total / 100),
+        "{by_bin:?}"
+    );
 }
 
 #[test]
@@ -43,12 +55,24 @@ fn buckets_have_the_sums_of_their_documents() {
     let pool = pool(1234);
     let buckets = buckets(&pool);
     assert!(buckets.is_sorted_by_key(|bucket| (bucket.origin, bucket.bin)));
-    assert_eq!(buckets.iter().map(|bucket| bucket.documents.len()).sum::<usize>(), 1234);
+    assert_eq!(
+        buckets
+            .iter()
+            .map(|bucket| bucket.documents.len())
+            .sum::<usize>(),
+        1234
+    );
     for bucket in &buckets {
         let documents = || bucket.documents.iter().map(|&at| &pool[at as usize]);
         assert!(documents().all(|document| document.origin == bucket.origin));
-        assert_eq!(bucket.tokens, documents().map(|document| document.tokens).sum::<u64>());
-        assert_eq!(bucket.bytes, documents().map(|document| document.bytes).sum::<u64>());
+        assert_eq!(
+            bucket.tokens,
+            documents().map(|document| document.tokens).sum::<u64>()
+        );
+        assert_eq!(
+            bucket.bytes,
+            documents().map(|document| document.bytes).sum::<u64>()
+        );
         assert_eq!(bucket.q, mean_q(documents().map(|document| (document, 1))));
     }
     assert!(super::buckets(&[]).is_empty());
@@ -59,7 +83,14 @@ fn ids_are_the_numbers_of_their_digits() {
     for id in [0, 1, u128::MAX, 0x0123_4567_89ab_cdef_0011_2233_4455_6677] {
         assert_eq!(parse_doc_id(&format!("{id:032x}")), Some(id));
     }
-    for bad in ["", "12", &"g".repeat(32), &"A".repeat(32), &format!("+{}", "1".repeat(31)), &"1".repeat(33)] {
+    for bad in [
+        "",
+        "12",
+        &"g".repeat(32),
+        &"A".repeat(32),
+        &format!("+{}", "1".repeat(31)),
+        &"1".repeat(33),
+    ] {
         assert_eq!(parse_doc_id(bad), None, "{bad}");
     }
 }

@@ -5,24 +5,45 @@ use curate_scorers::loss::unique_equivalent;
 use super::*;
 
 fn value(buckets: &[Bucket], epochs: &[f64]) -> f64 {
-    buckets.iter().zip(epochs).map(|(b, e)| b.q * unique_equivalent(b.tokens as f64, *e)).sum()
+    buckets
+        .iter()
+        .zip(epochs)
+        .map(|(b, e)| b.q * unique_equivalent(b.tokens as f64, *e))
+        .sum()
 }
 
 fn bounds(min_share: f64, max_share: f64) -> SourceBounds {
-    SourceBounds { min_share, max_share, ..SourceBounds::free("a source") }
+    SourceBounds {
+        min_share,
+        max_share,
+        ..SourceBounds::free("a source")
+    }
 }
 
 /// A request in which an origin is a source.
 fn request(tokens: u64, max_epochs: f64, sources: Vec<SourceBounds>) -> Request {
     let source_of = (0..sources.len() as u32).collect();
-    Request { tokens, max_epochs, sources, source_of }
+    Request {
+        tokens,
+        max_epochs,
+        sources,
+        source_of,
+    }
 }
 
 #[test]
 fn the_budget_is_met_and_better_buckets_are_repeated_more() {
-    let buckets = [bucket(0, 0, 1.0, 1000), bucket(0, 0, 0.5, 2000), bucket(0, 0, 0.1, 4000)];
+    let buckets = [
+        bucket(0, 0, 1.0, 1000),
+        bucket(0, 0, 0.5, 2000),
+        bucket(0, 0, 0.1, 4000),
+    ];
     let epochs = epochs(&buckets, 5000, 4.0).expect("feasible");
-    let total: f64 = buckets.iter().zip(&epochs).map(|(b, e)| b.tokens as f64 * e).sum();
+    let total: f64 = buckets
+        .iter()
+        .zip(&epochs)
+        .map(|(b, e)| b.tokens as f64 * e)
+        .sum();
     assert!((total - 5000.0).abs() < 1e-6, "{total}");
     assert!(epochs[0] > epochs[1] && epochs[1] > epochs[2], "{epochs:?}");
 }
@@ -31,7 +52,10 @@ fn the_budget_is_met_and_better_buckets_are_repeated_more() {
 fn repeats_go_before_fresh_tokens_up_to_the_ratio_of_quality() {
     // Repeat i before taking fresh j until R = R*·ln(q_i / q_j): 10.67, 24.77 and 7.86 repeats.
     for (ratio, repeats) in [(2.0, 10.665978), (5.0, 24.765634), (1.667, 7.863)] {
-        let buckets = [bucket(0, 0, 1.0, 1000), bucket(0, 0, 1.0 / ratio, 1_000_000)];
+        let buckets = [
+            bucket(0, 0, 1.0, 1000),
+            bucket(0, 0, 1.0 / ratio, 1_000_000),
+        ];
         let epochs = epochs(&buckets, 500_000, 1000.0).expect("feasible");
         assert!((epochs[0] - 1.0 - repeats).abs() < 1e-3, "{epochs:?}");
     }
@@ -41,12 +65,19 @@ fn repeats_go_before_fresh_tokens_up_to_the_ratio_of_quality() {
 fn a_small_budget_takes_a_part_of_the_best_bucket() {
     let buckets = [bucket(0, 0, 0.9, 1000), bucket(0, 0, 0.5, 2000)];
     let epochs = epochs(&buckets, 400, 4.0).expect("feasible");
-    assert!((epochs[0] - 0.4).abs() < 1e-9 && epochs[1] == 0.0, "{epochs:?}");
+    assert!(
+        (epochs[0] - 0.4).abs() < 1e-9 && epochs[1] == 0.0,
+        "{epochs:?}"
+    );
 }
 
 #[test]
 fn shares_hold_sources_up_and_down() {
-    let buckets = [bucket(0, 0, 1.0, 1000), bucket(1, 0, 0.9, 1000), bucket(2, 0, 0.2, 1000)];
+    let buckets = [
+        bucket(0, 0, 1.0, 1000),
+        bucket(1, 0, 0.9, 1000),
+        bucket(2, 0, 0.2, 1000),
+    ];
     let free = solve(&buckets, &request(1000, 4.0, vec![bounds(0.0, 1.0); 3])).expect("feasible");
     assert_eq!((free.epochs[2], &free.active[..]), (0.0, &[][..]));
     let sources = vec![bounds(0.0, 0.25), bounds(0.0, 1.0), bounds(0.3, 1.0)];
@@ -54,7 +85,13 @@ fn shares_hold_sources_up_and_down() {
     for (epochs, expected) in bound.epochs.iter().zip([0.25, 0.45, 0.3]) {
         assert!((epochs - expected).abs() < 1e-12, "{bound:?}");
     }
-    assert_eq!(bound.active, [Active::MaxShare { source: 0 }, Active::MinShare { source: 2 }]);
+    assert_eq!(
+        bound.active,
+        [
+            Active::MaxShare { source: 0 },
+            Active::MinShare { source: 2 }
+        ]
+    );
     // A token more of each, by a difference of one part in 1e12 at most: no repeats here.
     let marginals: Vec<f64> = bound.sources.iter().map(|source| source.marginal).collect();
     for (marginal, expected) in marginals.iter().zip([1.0, 0.9, 0.2]) {
@@ -67,15 +104,31 @@ fn shares_hold_sources_up_and_down() {
 fn fixed_shares_say_which_source_they_hold_up() {
     let buckets = [bucket(0, 0, 1.0, 1000), bucket(1, 0, 0.5, 1000)];
     let half = solve(&buckets, &request(1000, 4.0, vec![bounds(0.5, 0.5); 2])).expect("feasible");
-    assert_eq!(half.active, [Active::MaxShare { source: 0 }, Active::MinShare { source: 1 }]);
-    assert_eq!(half.sources.iter().map(|source| source.share).collect::<Vec<_>>(), [0.5, 0.5]);
+    assert_eq!(
+        half.active,
+        [
+            Active::MaxShare { source: 0 },
+            Active::MinShare { source: 1 }
+        ]
+    );
+    assert_eq!(
+        half.sources
+            .iter()
+            .map(|source| source.share)
+            .collect::<Vec<_>>(),
+        [0.5, 0.5]
+    );
 }
 
 #[test]
 fn a_source_has_its_own_cap() {
     let buckets = [bucket(0, 0, 1.0, 1000), bucket(1, 0, 0.9, 1000)];
-    let own = SourceBounds { max_epochs: Some(1.5), ..bounds(0.0, 1.0) };
-    let capped = solve(&buckets, &request(4000, 4.0, vec![own, bounds(0.0, 1.0)])).expect("feasible");
+    let own = SourceBounds {
+        max_epochs: Some(1.5),
+        ..bounds(0.0, 1.0)
+    };
+    let capped =
+        solve(&buckets, &request(4000, 4.0, vec![own, bounds(0.0, 1.0)])).expect("feasible");
     assert_eq!(capped.epochs[0], 1.5);
     assert!((capped.epochs[1] - 2.5).abs() < 1e-12);
     assert_eq!(capped.active, [Active::MaxEpochs { bucket: 0 }]);
@@ -104,7 +157,9 @@ fn no_mixture_on_a_grid_is_better() {
         let n = 2 + numbers.below(3);
         // Whole steps of 100 tokens, so that the grid has mixtures on the bounds.
         let mut buckets = some_buckets(&mut numbers, n, 2);
-        buckets.iter_mut().for_each(|bucket| bucket.tokens = 100 * (1 + bucket.tokens % 9));
+        buckets
+            .iter_mut()
+            .for_each(|bucket| bucket.tokens = 100 * (1 + bucket.tokens % 9));
         let mut request = some_request(&mut numbers, &buckets, 2);
         let steps = 2 + numbers.below(24);
         request.tokens = 100 * steps as u64;
@@ -113,17 +168,26 @@ fn no_mixture_on_a_grid_is_better() {
             bounds.max_share = (bounds.max_share * steps as f64).ceil() / steps as f64;
         }
         let caps = request.caps(&buckets);
-        let most: Vec<usize> =
-            buckets.iter().zip(&caps).map(|(b, cap)| (b.tokens as f64 * cap / 100.0) as usize).collect();
+        let most: Vec<usize> = buckets
+            .iter()
+            .zip(&caps)
+            .map(|(b, cap)| (b.tokens as f64 * cap / 100.0) as usize)
+            .collect();
         let mut best = f64::NEG_INFINITY;
         grid(&most, steps, &mut Vec::new(), &mut |chosen| {
-            let epochs: Vec<f64> =
-                chosen.iter().zip(&buckets).map(|(&steps, b)| 100.0 * steps as f64 / b.tokens as f64).collect();
+            let epochs: Vec<f64> = chosen
+                .iter()
+                .zip(&buckets)
+                .map(|(&steps, b)| 100.0 * steps as f64 / b.tokens as f64)
+                .collect();
             let by_source = tokens_by_source(&buckets, &request, &epochs);
-            let within = by_source.iter().zip(&request.sources).all(|(tokens, bounds)| {
-                let share = tokens / request.tokens as f64;
-                share >= bounds.min_share - 1e-9 && share <= bounds.max_share + 1e-9
-            });
+            let within = by_source
+                .iter()
+                .zip(&request.sources)
+                .all(|(tokens, bounds)| {
+                    let share = tokens / request.tokens as f64;
+                    share >= bounds.min_share - 1e-9 && share <= bounds.max_share + 1e-9
+                });
             if within {
                 best = best.max(value(&buckets, &epochs));
                 visited += 1;
@@ -133,17 +197,27 @@ fn no_mixture_on_a_grid_is_better() {
             Ok(solution) => {
                 assert_feasible(&buckets, &request, &solution.epochs);
                 let reached = value(&buckets, &solution.epochs);
-                assert!(reached >= best - 1e-9 * request.tokens as f64, "{reached} < {best}: {buckets:?} {request:?}");
-                // Near enough that a mixture outside the bounds would show: the grid is one step off per bucket.
+                assert!(
+                    reached >= best - 1e-9 * request.tokens as f64,
+                    "{reached} < {best}: {buckets:?} {request:?}"
+                );
+                // Near enough that a mixture outside the bounds would show: the grid is one step
+                // off per bucket.
                 if best.is_finite() {
-                    assert!(reached - best <= 100.0 * n as f64, "{reached} > {best}: {buckets:?} {request:?}");
+                    assert!(
+                        reached - best <= 100.0 * n as f64,
+                        "{reached} > {best}: {buckets:?} {request:?}"
+                    );
                     solved += 1;
                 }
             }
             Err(error) => assert_eq!(best, f64::NEG_INFINITY, "{error}: {buckets:?} {request:?}"),
         }
     }
-    assert!(solved > 100 && visited > 10_000, "{solved} solved, {visited} visited");
+    assert!(
+        solved > 100 && visited > 10_000,
+        "{solved} solved, {visited} visited"
+    );
 }
 
 #[test]
@@ -155,7 +229,9 @@ fn no_shift_between_two_buckets_is_better() {
         let n = 2 + numbers.below(30);
         let buckets = some_buckets(&mut numbers, n, sources);
         let request = some_request(&mut numbers, &buckets, sources);
-        let Ok(solution) = solve(&buckets, &request) else { continue };
+        let Ok(solution) = solve(&buckets, &request) else {
+            continue;
+        };
         assert_feasible(&buckets, &request, &solution.epochs);
         solved += 1;
         let (caps, best) = (request.caps(&buckets), value(&buckets, &solution.epochs));
@@ -166,21 +242,30 @@ fn no_shift_between_two_buckets_is_better() {
                     let mut shifted = solution.epochs.clone();
                     shifted[from] -= step / buckets[from].tokens as f64;
                     shifted[to] += step / buckets[to].tokens as f64;
-                    let (source, target) = (request.source(&buckets[from]), request.source(&buckets[to]));
-                    let share = |source: usize, change: f64| (by_source[source] + change) / request.tokens as f64;
+                    let (source, target) =
+                        (request.source(&buckets[from]), request.source(&buckets[to]));
+                    let share = |source: usize, change: f64| {
+                        (by_source[source] + change) / request.tokens as f64
+                    };
                     let shares_hold = source == target
                         || share(source, -step) >= request.sources[source].min_share
                             && share(target, step) <= request.sources[target].max_share;
                     if shares_hold && shifted[from] >= 0.0 && shifted[to] <= caps[to] {
                         tried += 1;
                         let other = value(&buckets, &shifted);
-                        assert!(other <= best * (1.0 + 1e-12), "{from} to {to}: {other} > {best}");
+                        assert!(
+                            other <= best * (1.0 + 1e-12),
+                            "{from} to {to}: {other} > {best}"
+                        );
                     }
                 }
             }
         }
     }
-    assert!(solved > 150 && tried > 20_000, "{solved} solved, {tried} tried");
+    assert!(
+        solved > 150 && tried > 20_000,
+        "{solved} solved, {tried} tried"
+    );
 }
 
 #[test]
@@ -192,7 +277,9 @@ fn order_and_numbers_of_buckets_and_sources_change_nothing() {
         let n = 1 + numbers.below(60);
         let buckets = some_buckets(&mut numbers, n, sources);
         let request = some_request(&mut numbers, &buckets, sources);
-        let Ok(solution) = solve(&buckets, &request) else { continue };
+        let Ok(solution) = solve(&buckets, &request) else {
+            continue;
+        };
         solved += 1;
         let mut order: Vec<usize> = (0..n).collect();
         let mut renamed: Vec<usize> = (0..sources).collect();
@@ -223,11 +310,22 @@ fn marginals_are_what_a_token_more_brings() {
     for _ in 0..50 {
         let buckets = some_buckets(&mut numbers, 12, 1);
         let request = Request::new(200_000 + numbers.below(500_000) as u64, 6.0);
-        let Ok(one) = solve(&buckets, &request) else { continue };
-        let more = Request { tokens: request.tokens + 10, ..request.clone() };
-        let Ok(two) = solve(&buckets, &more) else { continue };
+        let Ok(one) = solve(&buckets, &request) else {
+            continue;
+        };
+        let more = Request {
+            tokens: request.tokens + 10,
+            ..request.clone()
+        };
+        let Ok(two) = solve(&buckets, &more) else {
+            continue;
+        };
         let gained = (value(&buckets, &two.epochs) - value(&buckets, &one.epochs)) / 10.0;
-        assert!((gained / one.marginal - 1.0).abs() < 1e-3, "{gained} for {}", one.marginal);
+        assert!(
+            (gained / one.marginal - 1.0).abs() < 1e-3,
+            "{gained} for {}",
+            one.marginal
+        );
     }
 }
 
@@ -241,7 +339,9 @@ fn what_cannot_be_had_says_what_could() {
         let buckets = some_buckets(&mut numbers, n, sources);
         let mut request = some_request(&mut numbers, &buckets, sources);
         request.tokens *= 3;
-        let Err(error) = solve(&buckets, &request) else { continue };
+        let Err(error) = solve(&buckets, &request) else {
+            continue;
+        };
         match error.constraint {
             Constraint::MinShare { .. } => refused[0] += 1,
             Constraint::Tokens { .. } => refused[1] += 1,
@@ -260,7 +360,8 @@ fn what_cannot_be_had_says_what_could() {
 fn too_much_is_an_error_that_says_what_would_do() {
     let error = epochs(&[bucket(0, 0, 1.0, 100)], 500, 4.0).expect_err("infeasible");
     assert_eq!(error.feasible, 400);
-    let message = "500 tokens are asked for, 100 unique tokens under the caps on epochs and shares give 400";
+    let message =
+        "500 tokens are asked for, 100 unique tokens under the caps on epochs and shares give 400";
     assert_eq!(error.to_string(), message);
     assert_eq!(epochs(&[bucket(0, 0, 1.0, 100)], 400, 4.0), Ok(vec![4.0]));
     assert!(epochs(&[], 1, 4.0).is_err());
@@ -270,16 +371,32 @@ fn too_much_is_an_error_that_says_what_would_do() {
 #[test]
 fn bounds_that_contradict_each_other_are_named() {
     let buckets = [bucket(0, 0, 1.0, 100), bucket(1, 0, 0.5, 100)];
-    let says =
-        |sources: Vec<SourceBounds>| solve(&buckets, &request(150, 4.0, sources)).expect_err("infeasible").to_string();
-    assert_eq!(says(vec![bounds(0.7, 1.0); 2]), "the least shares of the sources sum to 1.4000, more than 1");
-    assert_eq!(says(vec![bounds(0.0, 0.25); 2]), "the greatest shares of the sources sum to 0.5000, less than 1");
+    let says = |sources: Vec<SourceBounds>| {
+        solve(&buckets, &request(150, 4.0, sources))
+            .expect_err("infeasible")
+            .to_string()
+    };
+    assert_eq!(
+        says(vec![bounds(0.7, 1.0); 2]),
+        "the least shares of the sources sum to 1.4000, more than 1"
+    );
+    assert_eq!(
+        says(vec![bounds(0.0, 0.25); 2]),
+        "the greatest shares of the sources sum to 0.5000, less than 1"
+    );
     assert!(says(vec![bounds(0.5, 0.25)]).starts_with("max_share of source \"a source\" is 0.25"));
     assert!(says(vec![bounds(f64::NAN, 1.0)]).contains("min_share"));
-    let capped = SourceBounds { max_epochs: Some(0.5), ..bounds(0.8, 1.0) };
-    let expected = "source \"a source\" has to give 120 tokens, 100 tokens and its cap of 0.5 epochs give 50";
+    let capped = SourceBounds {
+        max_epochs: Some(0.5),
+        ..bounds(0.8, 1.0)
+    };
+    let expected =
+        "source \"a source\" has to give 120 tokens, 100 tokens and its cap of 0.5 epochs give 50";
     assert_eq!(says(vec![capped, bounds(0.0, 1.0)]), expected);
-    let never = SourceBounds { max_epochs: Some(0.0), ..bounds(0.0, 1.0) };
+    let never = SourceBounds {
+        max_epochs: Some(0.0),
+        ..bounds(0.0, 1.0)
+    };
     assert!(says(vec![never]).contains("max_epochs of source"));
     assert!(epochs(&buckets, 1, f64::INFINITY).is_err());
 }
