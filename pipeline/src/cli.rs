@@ -7,16 +7,16 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::datatypes::DataType;
 use clap::{Args, Parser, Subcommand};
-use curate_schemas::manifest::Manifest;
-use curate_schemas::tables;
-use curate_stages::STAGES;
+use curate_schemas::Manifest;
+use curate_schemas::{stages, tables};
 
 use crate::driver::Driver;
 use crate::error::{Exit, Failure, printable};
 use crate::run_dir::RunDir;
+use crate::zip::Reading;
 use crate::{
     budget, drift, formats, interrupt, manifest, plan, progress, report, rules, space, trace,
-    train, verify, views, zip,
+    train, verify, views,
 };
 
 const EXIT_CODES: &str = "Exit codes:
@@ -347,24 +347,19 @@ fn load(args: &ManifestArgs) -> Result<Manifest> {
 
 fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     let manifest = load(&args.manifest)?;
-    if let Some(stage) = args
-        .until
-        .as_deref()
-        .filter(|stage| !STAGES.contains(stage))
-    {
-        let message = format!("there is no stage \"{stage}\"");
-        return Err(Failure::new(Exit::Usage, message)
-            .hint(format!("one of: {}", STAGES.join(", ")))
-            .into());
+    if let Some(until) = &args.until {
+        let names: Vec<&str> = stages::aligned().map(|stage| stage.name).collect();
+        if !names.contains(&until.as_str()) {
+            let failure = Failure::new(Exit::Usage, format!("there is no stage \"{until}\""));
+            let hint = format!("one of: {}", names.join(", "));
+            return Err(failure.hint(hint).into());
+        }
     }
     let threads = args.threads.map_or_else(default_threads, usize::from);
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
         .context("cannot start threads")?;
-    if let Some(rows) = args.batch_rows {
-        zip::limit_batches(rows as usize);
-    }
     interrupt::install()?;
     // Inputs are looked for before the run directory is made: a typing error leaves nothing behind.
     let units = crate::ingest::inputs::units(&manifest)?;
@@ -374,7 +369,8 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
 }
 
 fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Result<ExitCode> {
-    let run = RunDir::create(&manifest.run.dir, &manifest.run.name, args.repair)?;
+    let reading = Reading::new(args.batch_rows.map(|rows| rows as usize));
+    let run = RunDir::create(&manifest.run.dir, &manifest.run.name, args.repair, reading)?;
     if args.repair {
         verify::clear(&run)?;
     }

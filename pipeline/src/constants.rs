@@ -2,7 +2,7 @@
 //! their own.
 
 use anyhow::{Result, anyhow};
-use curate_schemas::manifest::Budget;
+use curate_schemas::stages::mixtures::Budget;
 use curate_scorers::loss::{LossLaw, UserConstants, law};
 use serde_json::Value;
 

@@ -12,13 +12,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use curate_schemas::manifest::Mixture;
+use curate_schemas::DocId;
+use curate_schemas::stages::mixtures::Mixture;
 use curate_schemas::tables;
-use curate_stages::edits::TextColumns;
+use curate_stages::text::TextSource;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::driver::Pooled;
-use crate::engine::{edited_texts, parts};
+use crate::engine::{of_stage, parts};
 use crate::interrupt;
 use crate::run_dir::ShardFiles;
 use crate::writer::{Staged, TableWriter};
@@ -65,9 +66,9 @@ impl<'a> Plan<'a> {
     }
 
     /// The place of a draw in the global order.
-    fn order(&self, doc_id: u128, draw: u32) -> u128 {
+    fn order(&self, doc_id: DocId, draw: u32) -> u128 {
         xxh3_128_with_seed(
-            format!("{}\0{doc_id:032x}\0{draw}", self.name).as_bytes(),
+            format!("{}\0{doc_id}\0{draw}", self.name).as_bytes(),
             self.seed,
         )
     }
@@ -87,7 +88,7 @@ impl<'a> Plan<'a> {
 pub fn spill(
     plan: &Plan,
     shards: &[ShardFiles],
-    text: TextColumns,
+    text: &TextSource,
     folder: &Path,
     memory: u64,
     missing: &dyn Fn(usize) -> bool,
@@ -108,7 +109,7 @@ pub fn spill(
         let mut doc = (shard as u64) << 32;
         for batch in Zip::open(&parts(files, &text.reads())?)? {
             interrupt::check()?;
-            for text in &edited_texts(&batch?)? {
+            for text in &text.texts(&batch?).map_err(of_stage)? {
                 doc += 1;
                 let Some((at, draws)) = plan.drawn.get(&(doc - 1)) else {
                     continue;
@@ -201,7 +202,7 @@ fn batch(plan: &Plan, rows: &[Drawn]) -> Result<RecordBatch> {
     let origins = || documents().map(|document| &plan.pool.origins[document.origin as usize]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(
-            documents().map(|document| format!("{:032x}", document.doc_id)),
+            documents().map(|document| document.doc_id.to_string()),
         )),
         Arc::new(UInt32Array::from_iter_values(
             rows.iter().map(|row| row.draw),

@@ -5,9 +5,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use curate_schemas::Manifest;
 use curate_schemas::commit::FileEntry;
-use curate_schemas::manifest::Manifest;
-use curate_stages::{AnyStage, STAGES};
+use curate_schemas::stages::documents::DOCUMENTS;
+use curate_stages::AnyStage;
 use serde_json::Value;
 
 use crate::driver::{
@@ -97,17 +98,16 @@ fn stages(
     out: &mut impl Write,
 ) -> Result<()> {
     let mut keys: Keys = [(
-        STAGES[0].to_owned(),
+        DOCUMENTS.name.to_owned(),
         documents.iter().map(|file| file.key.clone()).collect(),
     )]
     .into();
     for stage in loaded {
         let name = stage.stage().name();
         // What the stages before keep is known from the last run, until they have run again.
-        if let Some(commit) = run.commit(stage.stage().follows())? {
-            stage.stage().arrive(commit.counts.docs.kept);
-        }
-        let wanted = expected(stage, documents, &keys)?;
+        let followed = run.commit(stage.stage().follows())?;
+        let arriving = followed.map_or(0, |commit| commit.counts.docs.kept);
+        let wanted = expected(stage, arriving, documents, &keys)?;
         let own = wanted.iter().filter(|file| file.table == name);
         keys.insert(name.to_owned(), own.map(|file| file.key.clone()).collect());
         let corpus = matches!(stage, AnyStage::Corpus(_));

@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, UInt32Type};
-use curate_schemas::manifest::{
-    Absent, C4, C4Paragraphs, Filter, FineWeb, GopherQuality, GopherRepetition, KEYS, Profile,
+use curate_schemas::rules::{
+    C4Rules, FAMILIES, Fails, Family, FineWebRules, GopherQualityRules, GopherRepetitionRules,
+    Judged, ParagraphRules, Rule, Signal, V1, rules,
 };
-use curate_stages::rules::{
-    FAMILIES, Fails, Judged, OTHER_REMOVALS, RULES, Rule, Signal, Threshold, V1,
-};
+use curate_schemas::spec::Removal;
+use curate_schemas::stages::filter::{Filter, Profile};
+use curate_schemas::stages::{STAGES, filter::FILTER};
 
 use crate::error::{Exit, Failure};
 use crate::manifest::closest;
@@ -26,26 +27,16 @@ use crate::zip::{Zip, part};
 /// If `out` cannot be written.
 pub fn list(out: &mut impl Write) -> Result<ExitCode> {
     writeln!(out, "{:<40}{:<12}{:<18}datatrove", "rule", "fails", "unit")?;
-    let (before, after): (Vec<_>, Vec<_>) = OTHER_REMOVALS
-        .iter()
-        .partition(|(name, _)| name.starts_with("language."));
-    other(&before, out)?;
-    for rule in RULES {
-        let fails = format!(
-            "{} {}",
-            rule.fails.symbol(),
-            default_of(rule).unwrap_or_default()
-        );
-        let line = format!(
-            "{:<40}{:<12}{:<18}{}",
-            rule.full_name(),
-            fails.trim_end(),
-            rule.unit,
-            rule.datatrove
-        );
-        writeln!(out, "{}", line.trim_end())?;
+    for stage in STAGES {
+        for Removal { name, doc } in stage.removals {
+            writeln!(out, "{name:<40}{doc}")?;
+        }
+        if stage.name == FILTER.name {
+            for rule in rules() {
+                writeln!(out, "{}", line(rule))?;
+            }
+        }
     }
-    other(&after, out)?;
     writeln!(
         out,
         "\ncurate rules NAME explains one; values are columns of the table signals, verdicts of filter"
@@ -53,10 +44,54 @@ pub fn list(out: &mut impl Write) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn other(removals: &[&(&str, &str)], out: &mut impl Write) -> std::io::Result<()> {
-    removals
+/// A rule on a line: side and threshold, unit, datatrove's name.
+fn line(rule: &Rule) -> String {
+    let line = format!(
+        "{:<40}{:<12}{:<18}{}",
+        rule.full_name(),
+        fails_where(rule),
+        unit(rule),
+        rule.datatrove
+    );
+    line.trim_end().to_owned()
+}
+
+/// The side that fails, with the threshold that the rule has without another in the manifest.
+fn fails_where(rule: &Rule) -> String {
+    let threshold = threshold(rule).unwrap_or_default();
+    format!("{} {threshold}", rule.fails.symbol())
+        .trim_end()
+        .to_owned()
+}
+
+/// The unit of the value that a rule looks at.
+fn unit(rule: &Rule) -> &'static str {
+    let column = rule.column();
+    match column.unit {
+        "" if column.data_type == DataType::Float64 => "share",
+        unit => unit,
+    }
+}
+
+/// The threshold of a rule without a manifest; `None` if the rule has no number.
+fn threshold(rule: &Rule) -> Option<String> {
+    match (rule.fails, rule.key) {
+        (Fails::Set | Fails::Listed, _) => None,
+        // A rule that no key sets is on where its family is.
+        (_, None) => Some(
+            rule.judged(&every_family(Profile::Datatrove010))?
+                .threshold
+                .to_string(),
+        ),
+        (_, Some(key)) => Some(family(rule)?.section.key(key)?.default()?.to_string()),
+    }
+}
+
+fn family(rule: &Rule) -> Option<&'static Family> {
+    FAMILIES
         .iter()
-        .try_for_each(|(name, doc)| writeln!(out, "{name:<40}{doc}"))
+        .copied()
+        .find(|family| family.name == rule.family)
 }
 
 /// Prints all there is to know of one rule.
@@ -64,87 +99,61 @@ fn other(removals: &[&(&str, &str)], out: &mut impl Write) -> std::io::Result<()
 /// # Errors
 /// Exit 2 if there is no such rule.
 pub fn explain(name: &str, out: &mut impl Write) -> Result<ExitCode> {
-    if let Some((name, doc)) = OTHER_REMOVALS.iter().find(|(other, _)| *other == name) {
+    let mut removals = STAGES.iter().flat_map(|stage| stage.removals);
+    if let Some(Removal { name, doc }) = removals.find(|removal| removal.name == name) {
         writeln!(out, "{name}: {doc}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(rule) = RULES.iter().find(|rule| rule.full_name() == name) else {
-        let mut names: Vec<String> = RULES.iter().map(Rule::full_name).collect();
-        names.extend(OTHER_REMOVALS.iter().map(|(name, _)| (*name).to_owned()));
-        let near = closest(name, names.iter().map(String::as_str))
-            .map(|near| format!("did you mean {near}?"));
-        let hint = near.unwrap_or_else(|| "curate rules lists them".to_owned());
-        return Err(
-            Failure::new(Exit::Usage, format!("there is no rule \"{name}\""))
-                .hint(hint)
-                .into(),
-        );
+    let Some(rule) = rules().find(|rule| rule.full_name() == name) else {
+        return Err(unknown(name).into());
     };
-    let family = FAMILIES
-        .iter()
-        .find(|family| family.name == rule.family)
-        .context("a rule has a family")?;
-    writeln!(out, "{}", rule.full_name())?;
-    let mut line = |title: &str, text: &str| match text.is_empty() {
-        true => Ok(()),
-        false => writeln!(out, "  {title:<12}{text}"),
+    let family = family(rule).context("a rule has a family")?;
+
+    let key = rule.key.map(|key| format!("filter.{}.{key}", rule.family));
+    let is_switch = matches!(rule.fails, Fails::Set | Fails::Listed);
+    let key = match key {
+        Some(key) if is_switch => format!("{key} switches it on"),
+        key => key.unwrap_or_default(),
     };
-    line("paper", family.paper)?;
-    line("value", rule.formula)?;
-    line("unit", rule.unit)?;
-    line("column", &column(rule))?;
-    let default = default_of(rule).unwrap_or_default();
-    line(
-        "fails",
-        format!("{} {default}", rule.fails.symbol()).trim_end(),
-    )?;
-    match rule.threshold {
-        Threshold::Key(key) => line("key", &format!("filter.{}.{key}", rule.family))?,
-        Threshold::Switch(key) => line(
-            "key",
-            &format!("filter.{}.{key} switches it on", rule.family),
-        )?,
-        Threshold::Fixed(_) => {}
-    }
-    line("datatrove", rule.datatrove)?;
-    line("departs", family.departs)?;
-    match rule.v1 {
-        V1::Same => {}
+    let profile = match rule.v1 {
+        V1::Same => String::new(),
         V1::Other(field, fails) => {
-            let was = format!(
-                "fineweb-v1-lines: fails where signals.{}.{field} {} it",
-                rule.family,
-                fails.symbol()
-            );
-            line("profile", &was)?;
+            let path = rule.path(Signal::Field(field));
+            format!("fineweb-v1-lines: fails where {path} {} it", fails.symbol())
         }
-        V1::None => line("profile", "fineweb-v1-lines: there was no such rule")?,
+        V1::None => "fineweb-v1-lines: there was no such rule".to_owned(),
+    };
+    let lines = [
+        ("paper", family.paper.to_owned()),
+        ("value", rule.column().doc.to_owned()),
+        ("unit", unit(rule).to_owned()),
+        ("column", rule.path(rule.value)),
+        ("fails", fails_where(rule)),
+        ("key", key),
+        ("datatrove", rule.datatrove.to_owned()),
+        ("departs", family.departs.to_owned()),
+        ("profile", profile),
+    ];
+
+    writeln!(out, "{}", rule.full_name())?;
+    for (title, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
+        writeln!(out, "  {title:<12}{text}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn column(rule: &Rule) -> String {
-    match rule.signal {
-        Signal::Field(field) => format!("signals.{}.{field}", rule.family),
-        Signal::Of(family, field) => format!("signals.{family}.{field}"),
-        Signal::Column(column) => format!("signals.{column}"),
-        Signal::Own(column) => format!("filter.{column}"),
-    }
-}
+/// The failure for a name that no rule has.
+fn unknown(name: &str) -> Failure {
+    let mut names: Vec<String> = rules().map(Rule::full_name).collect();
+    let removals = STAGES.iter().flat_map(|stage| stage.removals);
+    names.extend(removals.map(|removal| removal.name.to_owned()));
 
-/// The rule's threshold where the manifest has no other.
-fn default_of(rule: &Rule) -> Option<String> {
-    match rule.threshold {
-        Threshold::Fixed(threshold) => Some(threshold.to_string()),
-        Threshold::Switch(_) => None,
-        Threshold::Key(key) => {
-            let path = format!("filter.{}.{key}", rule.family);
-            match KEYS.iter().find(|key| key.path == path)?.absent {
-                Absent::Default(default) => Some(default.to_owned()),
-                Absent::Refused(_) | Absent::Nothing(_) | Absent::OneOf(_) => None,
-            }
-        }
-    }
+    let near = closest(name, names.iter().map(String::as_str));
+    let hint = near.map_or_else(
+        || "curate rules lists them".to_owned(),
+        |near| format!("did you mean {near}?"),
+    );
+    Failure::new(Exit::Usage, format!("there is no rule \"{name}\"")).hint(hint)
 }
 
 /// The profiles, by name.
@@ -180,7 +189,7 @@ pub fn agreement(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
         .into());
     }
     let c4 = run.manifest()?.filter.c4.unwrap_or_default();
-    let lines = C4 {
+    let lines = C4Rules {
         min_sentences: 0,
         lorem_ipsum: true,
         curly_bracket: true,
@@ -188,9 +197,9 @@ pub fn agreement(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     };
     if run.manifest()?.filter.rewrites()
         || lines
-            != (C4 {
+            != (C4Rules {
                 min_sentences: 0,
-                ..C4::default()
+                ..C4Rules::default()
             })
     {
         let hint = "run it without rewrite and with C4's line settings as they come";
@@ -274,17 +283,9 @@ impl Agreement {
 
 /// For each family of [`COMPARED`], which rows fail one of its rules.
 fn failed_families(batch: &RecordBatch, profile: Profile) -> Result<[Vec<bool>; COMPARED.len()]> {
-    let filter = Filter {
-        profile,
-        gopher_repetition: Some(GopherRepetition::default()),
-        gopher_quality: Some(GopherQuality::default()),
-        c4: Some(C4::default()),
-        c4_paragraphs: Some(C4Paragraphs { min_line_len: 200 }),
-        fineweb: Some(FineWeb::default()),
-        ..Filter::default()
-    };
+    let filter = every_family(profile);
     let mut failed = [(); COMPARED.len()].map(|()| vec![false; batch.num_rows()]);
-    for rule in RULES {
+    for rule in rules() {
         let (Some(family), Some(judged)) = (
             COMPARED.iter().position(|name| *name == rule.family),
             rule.judged(&filter),
@@ -299,8 +300,21 @@ fn failed_families(batch: &RecordBatch, profile: Profile) -> Result<[Vec<bool>; 
     Ok(failed)
 }
 
+/// Every family that is compared, with its defaults.
+fn every_family(profile: Profile) -> Filter {
+    Filter {
+        profile,
+        gopher_repetition: Some(GopherRepetitionRules::default()),
+        gopher_quality: Some(GopherQualityRules::default()),
+        c4: Some(C4Rules::default()),
+        c4_paragraphs: Some(ParagraphRules::default()),
+        fineweb: Some(FineWebRules::default()),
+        ..Filter::default()
+    }
+}
+
 fn values(batch: &RecordBatch, rule: &Rule, judged: Judged) -> Result<ArrayRef> {
-    let (family, field) = match judged.signal {
+    let (family, field) = match judged.value {
         Signal::Of(family, field) => (family, field),
         signal => (rule.family, signal.name()),
     };

@@ -8,17 +8,22 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, FORMAT, FileEntry};
-use curate_schemas::manifest::Manifest;
+use curate_schemas::spec::{Scope, StageSpec};
+use curate_schemas::stages::documents::DOCUMENTS;
+use curate_schemas::stages::mixtures::BUCKETS;
+use curate_schemas::stages::{STAGES, aligned};
 use curate_schemas::tables;
-use curate_stages::STAGES;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::error::{Exit, Failure};
 use crate::progress;
+use crate::zip::Reading;
 
 /// Name of a stage's commit.
 pub const COMMIT: &str = "_commit.json";
@@ -28,19 +33,25 @@ pub const STALE: &str = "_stale.json";
 /// The files of one shard, by table.
 pub type ShardFiles = BTreeMap<String, Stored>;
 
-/// A committed file: where it lies, and the blake3 that it was committed with.
+/// A file of a run directory, and how it is read.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// Its path.
+    /// Path of the file.
     pub path: PathBuf,
-    /// 64 hex digits.
-    pub digest: String,
+    /// The blake3 that the file was committed with, 64 hex digits; `None`: the reader checks the
+    /// file by other means.
+    pub digest: Option<String>,
+    /// True if the digest is checked only where text is read.
+    pub is_checked_with_text: bool,
+    /// How files of the run directory are read.
+    pub reading: Arc<Reading>,
 }
 
 /// A run directory, opened.
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
+    reading: Arc<Reading>,
     /// Held until the process ends; readers hold none.
     _lock: Option<File>,
 }
@@ -59,7 +70,7 @@ impl RunDir {
     /// # Errors
     /// Exit 2 if it belongs to another run, is no run directory or cannot be written; 11 if another
     /// process holds it.
-    pub fn create(root: &Path, name: &str, repair: bool) -> Result<RunDir> {
+    pub fn create(root: &Path, name: &str, repair: bool, reading: Reading) -> Result<RunDir> {
         Self::check_owner(root, name, repair)?;
         let hidden = root.join(".curate");
         let unwritable = || format!("cannot write the run directory {}", root.display());
@@ -68,6 +79,7 @@ impl RunDir {
         let lock = take_lock(&hidden.join("lock"))?;
         let run = RunDir {
             root: root.to_path_buf(),
+            reading: Arc::new(reading),
             _lock: Some(lock),
         };
         durable::create_dir_all(&run.receipts()).with_context(unwritable)?;
@@ -88,6 +100,7 @@ impl RunDir {
         match read_owner(root)? {
             Some(_) => Ok(RunDir {
                 root: root.to_path_buf(),
+                reading: Arc::new(Reading::new(None)),
                 _lock: None,
             }),
             None => Err(Failure::new(
@@ -280,26 +293,62 @@ impl RunDir {
     pub fn stored(&self, table: &str, file: &FileEntry) -> Stored {
         Stored {
             path: self.table(table).join(&file.path),
-            digest: file.digest.clone(),
+            digest: Some(file.digest.clone()),
+            is_checked_with_text: table == DOCUMENTS.name,
+            reading: Arc::clone(&self.reading),
         }
+    }
+
+    /// A file whose digest the reader checks by other means, or not at all.
+    pub fn unchecked(&self, table: &str, file: &str) -> Stored {
+        Stored {
+            path: self.table(table).join(file),
+            digest: None,
+            is_checked_with_text: false,
+            reading: Arc::clone(&self.reading),
+        }
+    }
+
+    /// How files of this run directory are read.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// The files of each shard, by table, for the row-aligned stages that are committed.
     pub fn shard_files(&self) -> Result<Vec<ShardFiles>> {
         let mut shards: Vec<ShardFiles> = Vec::new();
-        for stage in STAGES {
-            let Some(commit) = self.commit(stage)? else {
+        for stage in aligned() {
+            let Some(commit) = self.commit(stage.name)? else {
                 continue;
             };
             shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
             for (shard, file) in shards.iter_mut().zip(&commit.files) {
-                shard.insert((*stage).to_owned(), self.stored(stage, file));
+                shard.insert(stage.name.to_owned(), self.stored(stage.name, file));
             }
         }
         Ok(shards)
     }
 
+    /// The folders of all stages, in the order they run: `score`, `buckets`, `mix/general`. Folders
+    /// of mixtures are named only if they have a commit, sorted.
+    ///
+    /// # Errors
+    /// If a folder cannot be listed.
+    pub fn folders(&self) -> Result<Vec<String>> {
+        let mut folders = Vec::new();
+        for stage in STAGES {
+            match has_subfolders(stage) {
+                true => folders.extend(self.subfolders(stage.name)?),
+                false => folders.push(stage.name.to_owned()),
+            }
+        }
+        Ok(folders)
+    }
+
     /// `folder/name` for each subfolder with a commit, sorted.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
     pub fn subfolders(&self, folder: &str) -> Result<Vec<String>> {
         let path = self.table(folder);
         let Ok(entries) = fs::read_dir(&path) else {
@@ -354,12 +403,7 @@ impl RunDir {
     /// Deletes what an interrupted run left and no commit names. Folders without a commit keep
     /// theirs for the next run.
     pub fn sweep(&self) -> Result<()> {
-        let mut stages: Vec<String> = STAGES.iter().map(|stage| (*stage).to_owned()).collect();
-        stages.push("buckets".to_owned());
-        for folder in ["mix", "mixture"] {
-            stages.extend(self.subfolders(folder)?);
-        }
-        for stage in stages {
+        for stage in self.folders()? {
             if let Some(commit) = self.commit(&stage)? {
                 self.sweep_stage(&commit)?;
             }
@@ -560,10 +604,17 @@ fn remove(path: &Path) -> Result<()> {
     durable::remove(path).with_context(|| format!("cannot delete {}", path.display()))
 }
 
+/// True if a stage has a folder for each mixture.
+fn has_subfolders(stage: &StageSpec) -> bool {
+    stage.scope == Scope::Pool && stage.name != BUCKETS.name
+}
+
 /// What is written into a run directory stays in it: links in place of its folders and files are
 /// refused.
 fn refuse_links(root: &Path) -> Result<()> {
-    for folder in ["", ".curate", "mix", "mixture"] {
+    let with_subfolders = STAGES.iter().filter(|stage| has_subfolders(stage));
+    let with_subfolders = with_subfolders.map(|stage| stage.name);
+    for folder in ["", ".curate"].into_iter().chain(with_subfolders) {
         let Ok(entries) = fs::read_dir(root.join(folder)) else {
             continue;
         };

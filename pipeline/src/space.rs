@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Error;
-use curate_schemas::manifest::{Format, Manifest};
+use curate_schemas::Manifest;
+use curate_schemas::stages::documents::Format;
 
 use crate::error::{Exit, Failure};
 use crate::ingest::inputs::{Compression, Unit};

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::json::LineDelimitedWriter;
-use curate_schemas::tables;
-use curate_stages::STAGES;
+use curate_schemas::{stages, tables};
 
 use crate::error::{Exit, Failure, printable};
 use crate::run_dir::RunDir;
@@ -23,22 +22,16 @@ const TEXT_SHOWN: usize = 400;
 /// Exit 1 if there is no such document, 2 if the directory is no run directory.
 pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
-    let mut folders: Vec<(String, String)> = Vec::new();
-    for stage in STAGES {
-        folders.push(((*stage).to_owned(), (*stage).to_owned()));
-        if *stage == "near_dedup" {
-            folders.push(("near_dedup_evidence".to_owned(), "near_dedup".to_owned()));
-        }
-    }
-    for folder in ["mix", "mixture"] {
-        folders.extend(
-            run.subfolders(folder)?
-                .into_iter()
-                .map(|name| (name.clone(), name)),
-        );
+    let mut tables: Vec<(String, String)> = Vec::new();
+    for folder in run.folders()? {
+        let stage = stages::stage_of_folder(&folder).context("a folder belongs to a stage")?;
+        let mut names = vec![folder.as_str()];
+        names.extend(stage.further_tables());
+        names.retain(|table| has_documents(table));
+        tables.extend(names.into_iter().map(|table| (table.to_owned(), folder.clone())));
     }
     let mut found = false;
-    for (table, stage) in folders {
+    for (table, stage) in tables {
         let Some(commit) = run.commit(&stage)? else {
             continue;
         };
@@ -63,18 +56,15 @@ pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// True if a table has rows of documents.
+fn has_documents(table: &str) -> bool {
+    tables::table(table).is_some_and(|table| table.has("doc_id"))
+}
+
 /// The rows of a file that are the document's: ids are looked for first, the rest is read only
 /// where one is found.
 fn rows(run: &RunDir, folder: &str, file: &str, doc_id: &str) -> Result<Vec<RecordBatch>> {
-    let path = run.table(folder).join(file);
-    let part = |columns: &[&str]| Part {
-        path: path.clone(),
-        digest: None,
-        columns: columns
-            .iter()
-            .map(|name| ((*name).to_owned(), (*name).to_owned()))
-            .collect(),
-    };
+    let part = |columns: &[&str]| Part::of(run.unchecked(folder, file), columns);
     let mut has = false;
     for batch in Zip::open(&[part(&["doc_id"])])? {
         has = has

@@ -6,15 +6,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray};
-use curate_schemas::tables;
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::{self, documents::DOCUMENTS, quality::QUALITY};
 use curate_scorers::ngram::{NgramError, TrainConfig, TrainSummary, train, write_arpa};
 use curate_scorers::tokenizer::Tokenizer;
-use curate_stages::edits::TextColumns;
 use curate_stages::ngram::learnt_with;
-use curate_stages::{STAGES, read};
+use curate_stages::read;
+use curate_stages::text::TextSource;
 
 use crate::durable;
-use crate::engine::{edited_texts, parts};
+use crate::engine::{of_stage, parts};
 use crate::error::{Exit, Failure, printable};
 use crate::interrupt;
 use crate::progress;
@@ -118,29 +119,33 @@ fn print(path: &Path, digest: &str, summary: &TrainSummary, out: &mut impl Write
 
 /// Which columns say what is kept, and hold its text.
 struct Reads {
-    last: &'static str,
-    removes: bool,
-    text: TextColumns,
+    /// The last stage that ran.
+    last: &'static StageSpec,
+    text: TextSource,
 }
 
 impl Reads {
     fn of(run: &RunDir) -> Result<Reads> {
         let mut last = None;
-        for stage in STAGES {
-            if run.commit(stage)?.is_some() {
-                last = Some(*stage);
+        for stage in stages::aligned() {
+            if run.commit(stage.name)?.is_some() {
+                last = Some(stage);
             }
         }
         let last =
             last.ok_or_else(|| Failure::new(Exit::Usage, "the run has no documents".to_owned()))?;
-        let removes = tables::schema(last).field_with_name("removed_by").is_ok();
-        let text = TextColumns::last(&run.manifest()?);
-        // Edits are made in a stage that may not have run yet.
-        let has_edits = matches!(text, TextColumns::Edited(table) if run.commit(table)?.is_some());
+
+        // A stage that makes edits may not have run yet.
+        let source = TextSource::before(QUALITY.name, &run.manifest()?);
+        let mut edits = Vec::new();
+        for table in source.tables() {
+            if run.commit(table)?.is_some() {
+                edits.push(*table);
+            }
+        }
         Ok(Reads {
             last,
-            removes,
-            text: if has_edits { text } else { TextColumns::Plain },
+            text: TextSource::edited_by(edits),
         })
     }
 }
@@ -174,21 +179,18 @@ impl Lines<'_> {
 
     /// The texts that are kept, in the documents' order.
     fn texts(&self) -> Result<impl Iterator<Item = Result<String>> + '_> {
-        let Reads {
-            last,
-            removes,
-            text,
-        } = self.reads;
+        let Reads { last, text } = &self.reads;
         let mut reads = text.reads();
-        if last != "documents" {
-            reads.push(read(last, "reached"));
+        if last.name != DOCUMENTS.name {
+            reads.push(read(last.name, "reached"));
         }
-        if removes && last != "documents" {
-            reads.push(read(last, "removed_by"));
+        if last.may_remove() {
+            reads.push(read(last.name, "removed_by"));
         }
         let shards = self.run.shard_files()?;
         progress::say(&format!(
-            "learning from what {last} kept in {} shards",
+            "learning from what {} kept in {} shards",
+            last.name,
             shards.len()
         ));
         let of_shard = move |files: crate::run_dir::ShardFiles| -> Result<Vec<String>> {
@@ -196,7 +198,7 @@ impl Lines<'_> {
             for batch in Zip::open(&parts(&files, &reads)?)? {
                 interrupt::check()?;
                 let batch = batch?;
-                let texts = edited_texts(&batch)?;
+                let texts = text.texts(&batch).map_err(of_stage)?;
                 let reached = batch
                     .column_by_name("reached")
                     .map(|column| column.as_boolean());

@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use curate_schemas::commit::{Commit, Counts, FileEntry};
+use curate_schemas::spec::Removes;
+use curate_schemas::stages::{self, documents::DOCUMENTS};
 use curate_schemas::tables::{self, Shape};
-use curate_stages::{STAGES, bytes_read};
+use curate_stages::bytes_read;
 
 use crate::driver::{count, edit, edited_bytes};
 use crate::durable;
@@ -22,7 +24,7 @@ use crate::report;
 use crate::run_dir::{COMMIT, RunDir};
 use crate::views;
 use crate::writer::content_digest;
-use crate::zip::{Part, Zip, open_parquet};
+use crate::zip::{Part, Zip, file_digest, open_parquet};
 
 /// The files of the same shard that a row-aligned file is checked against.
 #[derive(Clone, Copy, Default)]
@@ -129,13 +131,8 @@ impl<'a> Check<'a> {
     }
 
     fn stages(&mut self) -> Result<()> {
-        let mut names: Vec<String> = STAGES.iter().map(|stage| (*stage).to_owned()).collect();
-        names.push("buckets".to_owned());
-        for folder in ["mix", "mixture"] {
-            names.extend(self.run.subfolders(folder)?);
-        }
         let mut commits: Vec<Commit> = Vec::new();
-        for name in names {
+        for name in self.run.folders()? {
             match self.run.commit(&name) {
                 Ok(Some(commit)) if commit.stage == name => {
                     self.commit(&commit, &commits);
@@ -164,7 +161,7 @@ impl<'a> Check<'a> {
 
     fn commit(&mut self, commit: &Commit, before: &[Commit]) {
         let stage = &commit.stage;
-        let documents = before.iter().find(|commit| commit.stage == STAGES[0]);
+        let documents = before.iter().find(|commit| commit.stage == DOCUMENTS.name);
         let mut counts = Counts::default();
         for (shard, file) in commit.files.iter().enumerate() {
             let of = |stage: &str| {
@@ -196,7 +193,8 @@ impl<'a> Check<'a> {
         if !commit.counts.is_conserved() {
             self.damage(stage, COMMIT, "documents or bytes are lost or doubled");
         }
-        let is_aligned = STAGES.contains(&stage.as_str()) && stage != STAGES[0];
+        let mut aligned = stages::aligned().skip(1);
+        let is_aligned = aligned.any(|spec| spec.name == stage);
         if is_aligned
             && documents.is_some_and(|documents| documents.files.len() != commit.files.len())
         {
@@ -207,10 +205,9 @@ impl<'a> Check<'a> {
             );
         }
         // The one before may be what is damaged.
-        let place = STAGES.iter().position(|name| name == stage).unwrap_or(0);
-        let previous = before
-            .last()
-            .filter(|last| place > 0 && last.stage == STAGES[place - 1]);
+        let earlier = stages::aligned().take_while(|spec| spec.name != stage);
+        let before_it = earlier.last().map(|spec| spec.name);
+        let previous = before.last().filter(|last| before_it == Some(&last.stage));
         if is_aligned
             && previous
                 .is_some_and(|previous| previous.counts.docs.kept != commit.counts.docs.arrived)
@@ -257,9 +254,7 @@ impl<'a> Check<'a> {
             "it has {size} bytes, {} were committed",
             file.size
         );
-        let mut digest = blake3::Hasher::new();
-        digest.update_reader(handle)?;
-        let digest = digest.finalize().to_hex().to_string();
+        let digest = file_digest(path)?;
         ensure!(
             digest == file.digest,
             "its digest is {digest}, {} was committed",
@@ -272,16 +267,12 @@ impl<'a> Check<'a> {
             found.schema().fields() == schema.fields(),
             "its columns are not those of {table}"
         );
-        let columns: Vec<(String, String)> = schema
+        let columns: Vec<&str> = schema
             .fields()
             .iter()
-            .map(|field| (field.name().clone(), field.name().clone()))
+            .map(|field| field.name().as_str())
             .collect();
-        let mut parts = vec![Part {
-            path: path.to_path_buf(),
-            digest: None,
-            columns,
-        }];
+        let mut parts = vec![Part::of(self.run.unchecked(folder, &file.path), &columns)];
         let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned)
             && table != "documents";
         // A file is not to blame for another that it cannot be compared with.
@@ -299,8 +290,7 @@ impl<'a> Check<'a> {
         if let Some(documents) = beside.documents.filter(|_| aligned && !has_damage) {
             let columns = vec![("doc_id".to_owned(), "documents.doc_id".to_owned())];
             parts.push(Part {
-                path: self.run.table("documents").join(&documents.path),
-                digest: None,
+                file: self.run.unchecked(DOCUMENTS.name, &documents.path),
                 columns,
             });
             let of = beside
@@ -308,12 +298,12 @@ impl<'a> Check<'a> {
                 .with_context(|| format!("{}, which it rests on, is not committed", read.table))?;
             let columns = vec![(read.column.to_owned(), "seen.bytes".to_owned())];
             parts.push(Part {
-                path: self.run.table(read.table).join(&of.path),
-                digest: None,
+                file: self.run.unchecked(read.table, &of.path),
                 columns,
             });
         }
-        check_rows(parts, file)
+        let removes = stages::stage(table).map_or(Removes::Documents, |stage| stage.removes);
+        check_rows(parts, removes, file)
     }
 
     /// `run.json` and `views.sql` are made from commits, so they must be what those give. A run
@@ -355,7 +345,7 @@ fn is_of_the_system(error: &anyhow::Error) -> bool {
 }
 
 /// Rows, their digest, their alignment and where they went, against what was committed.
-fn check_rows(parts: Vec<Part>, file: &FileEntry) -> Result<()> {
+fn check_rows(parts: Vec<Part>, removes: Removes, file: &FileEntry) -> Result<()> {
     let own: Vec<usize> = (0..parts[0].columns.len()).collect();
     let aligned = parts.len() > 1;
     let (mut rows, mut content, mut counts) = (0u64, 0u128, Counts::default());
@@ -385,8 +375,8 @@ fn check_rows(parts: Vec<Part>, file: &FileEntry) -> Result<()> {
             let reason = removed
                 .filter(|removed| removed.is_valid(row))
                 .map(|removed| removed.value(row));
-            count(&mut counts.docs, reason, 1);
-            count(&mut counts.bytes, reason, bytes.value(row));
+            count(&mut counts.docs, removes, reason, 1);
+            count(&mut counts.bytes, removes, reason, bytes.value(row));
             if let Some(after) = edited_bytes(&batch) {
                 edit(&mut counts.bytes, bytes.value(row), after.value(row));
             }
@@ -416,6 +406,7 @@ mod tests {
 
     use super::*;
     use crate::driver::Driver;
+    use crate::zip::Reading;
 
     const MANIFEST: &str = r#"
         [run]
@@ -441,7 +432,8 @@ mod tests {
         let mut manifest =
             crate::manifest::load(&folder.join("manifest.toml"), &[]).expect("a manifest");
         manifest.run.dir = folder.join("run");
-        let run = RunDir::create(&manifest.run.dir, "small", false).expect("a run directory");
+        let run = RunDir::create(&manifest.run.dir, "small", false, Reading::new(None))
+            .expect("a run directory");
         let driver = Driver::new(manifest, run, 1).expect("a driver");
         driver.run(None).expect("a run");
         driver
@@ -485,11 +477,8 @@ mod tests {
         let damages: Vec<&String> = check.damages.iter().map(|damage| &damage.what).collect();
         assert!(damages.is_empty(), "{damages:?}");
         let (mut files, mut flipped) = (0, 0);
-        let stages = STAGES
-            .iter()
-            .copied()
-            .chain(["buckets", "mix/m", "mixture/m"]);
-        for stage in stages {
+        let stages = run.folders().expect("folders");
+        for stage in stages.iter().map(String::as_str) {
             let commit = run.commit(stage).expect("a commit").expect("it is there");
             let own = commit.files.iter().map(|file| (stage, file));
             let others = commit

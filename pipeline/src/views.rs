@@ -3,11 +3,13 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use arrow::datatypes::{DataType, FieldRef};
 use curate_schemas::commit::FileEntry;
+use curate_schemas::spec::Scope;
+use curate_schemas::stages;
 use curate_schemas::tables;
-use curate_stages::{STAGES, bytes_read};
+use curate_stages::bytes_read;
 
 use crate::run_dir::RunDir;
 
@@ -28,24 +30,18 @@ pub fn sql(run: &RunDir) -> Result<String> {
         "-- cd into this folder, then: duckdb -init views.sql\n-- or in Python: duckdb.execute(open('views.sql').read())\n",
     );
     let mut committed = Vec::new();
-    for stage in STAGES.iter().chain(&["buckets"]) {
-        let Some(commit) = run.commit(stage)? else {
+    for folder in run.folders()? {
+        let Some(commit) = run.commit(&folder)? else {
             continue;
         };
-        view(&mut sql, stage, stage, stage, &commit.files);
+        let stage = stages::stage_of_folder(&folder).context("a folder belongs to a stage")?;
+        let name = folder.replacen('/', "_", 1);
+        view(&mut sql, &name, stage.name, &folder, &commit.files);
         for (table, files) in &commit.tables {
             view(&mut sql, table, table, table, files);
         }
-        if *stage != "buckets" {
-            committed.push(*stage);
-        }
-    }
-    for table in ["mix", "mixture"] {
-        for folder in run.subfolders(table)? {
-            if let Some(commit) = run.commit(&folder)? {
-                let name = folder.replacen('/', "_", 1);
-                view(&mut sql, &name, table, &folder, &commit.files);
-            }
+        if stage.scope != Scope::Pool {
+            committed.push(stage.name);
         }
     }
     funnel(&mut sql, &committed);

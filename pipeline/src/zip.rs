@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, RecordBatch};
@@ -16,101 +15,104 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use crate::error::{Exit, Failure};
 use crate::run_dir::{ShardFiles, Stored};
 
-/// Most rows of a batch, where [`limit_batches`] says no other number.
+/// Most rows of a batch of narrow columns, unless a run sets another number.
 const NARROW_BATCH_ROWS: usize = 8192;
 const TEXT_BATCH_ROWS: usize = 1024;
 const TEXT_BATCH_BYTES: usize = 2 << 20;
 
-static MOST_ROWS: AtomicUsize = AtomicUsize::new(NARROW_BATCH_ROWS);
-
-/// Sets the most rows of a batch, for this process. Only the rounding of model scores may depend on
-/// it, since it decides what is scored together.
-pub fn limit_batches(rows: usize) {
-    MOST_ROWS.store(rows.max(1), Ordering::Relaxed);
+/// How committed files are read: in batches of how many rows, and which files need no check of
+/// their digest any more.
+#[derive(Debug)]
+pub struct Reading {
+    /// Most rows of a batch. Only the rounding of model scores may depend on it, because it decides
+    /// which documents are scored together.
+    most_rows: usize,
+    /// Files whose bytes this process has written or checked.
+    checked: Mutex<BTreeSet<PathBuf>>,
 }
 
-/// The most rows of a batch.
-pub fn most_rows() -> usize {
-    MOST_ROWS.load(Ordering::Relaxed)
-}
-
-/// Columns of one file to read, and the names they get: a name the column has in its table, and its
-/// name in the zip.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// The Parquet file.
-    pub path: PathBuf,
-    /// The digest that it was committed with, to be checked before it is read; none: whoever reads
-    /// checks by other means.
-    pub digest: Option<String>,
-    /// (column in the file, name in the zip).
-    pub columns: Vec<(String, String)>,
-}
-
-impl Part {
-    /// Columns of a committed file.
-    pub fn of(stored: &Stored, columns: Vec<(String, String)>) -> Part {
-        Part {
-            path: stored.path.clone(),
-            digest: Some(stored.digest.clone()),
-            columns,
+impl Reading {
+    /// Reads in batches of at most this many rows; `None`: as many as are fast.
+    pub fn new(most_rows: Option<usize>) -> Reading {
+        Reading {
+            most_rows: most_rows.unwrap_or(NARROW_BATCH_ROWS).max(1),
+            checked: Mutex::default(),
         }
     }
 
-    /// Damage must not spread into what is computed from a file. Of `documents` the narrow columns
-    /// are read alone for questions that shall not read text, so there the digest is checked where
-    /// text is read.
-    fn check(&self) -> Result<()> {
-        let Some(digest) = &self.digest else {
-            return Ok(());
-        };
-        let of_documents = self
-            .path
-            .parent()
-            .and_then(Path::file_name)
-            .is_some_and(|folder| folder == "documents");
-        if of_documents && !self.columns.iter().any(|(column, _)| column == "text") {
+    /// Notes that this process wrote a file, so that the file need not be checked.
+    pub fn trust(&self, path: &Path) {
+        self.checked().insert(path.to_owned());
+    }
+
+    /// Compares a committed file with its digest, once in a process.
+    ///
+    /// # Errors
+    /// Exit 70 if the file was changed.
+    pub fn check_digest(&self, path: &Path, digest: &str) -> Result<()> {
+        if self.checked().contains(path) {
             return Ok(());
         }
-        check_digest(&self.path, digest)
+        if file_digest(path)? != digest {
+            let message = format!("{} was changed since it was committed", path.display());
+            let hint = "`curate verify` names all that is damaged, and `curate run` with --repair \
+                        makes it again";
+            return Err(Failure::new(Exit::Broken, message).hint(hint).into());
+        }
+        self.trust(path);
+        Ok(())
+    }
+
+    fn checked(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Files whose bytes this process has written or checked.
-static CHECKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-/// Notes that this process wrote a file, so that it need not be checked.
-pub fn trust(path: &Path) {
-    CHECKED
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(path.to_owned());
-}
-
-/// Compares a committed file with its digest, once in a process.
+/// The blake3 of a file, 64 hex digits.
 ///
 /// # Errors
-/// Exit 70 if it was changed.
-pub fn check_digest(path: &Path, digest: &str) -> Result<()> {
-    if CHECKED
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .contains(path)
-    {
-        return Ok(());
-    }
+/// If the file cannot be read.
+pub fn file_digest(path: &Path) -> Result<String> {
     let place = || format!("cannot read {}", path.display());
     let mut hasher = blake3::Hasher::new();
     hasher
         .update_reader(File::open(path).with_context(place)?)
         .with_context(place)?;
-    if hasher.finalize().to_hex().as_str() != digest {
-        let message = format!("{} was changed since it was committed", path.display());
-        let hint = "`curate verify` names all that is damaged, and `curate run` with --repair makes it again";
-        return Err(Failure::new(Exit::Broken, message).hint(hint).into());
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Columns of one file to read, and the names they get in the zip.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The file.
+    pub file: Stored,
+    /// (column in the file, name in the zip).
+    pub columns: Vec<(String, String)>,
+}
+
+impl Part {
+    /// Columns of a file under their own names.
+    pub fn of(file: Stored, columns: &[&str]) -> Part {
+        let same = |name: &&str| ((*name).to_owned(), (*name).to_owned());
+        Part {
+            file,
+            columns: columns.iter().map(same).collect(),
+        }
     }
-    trust(path);
-    Ok(())
+
+    /// Damage must not spread into what is computed from a file. The narrow columns of `documents`
+    /// are read alone for questions that shall not read text, so that file is checked only if its
+    /// text is read.
+    fn check(&self) -> Result<()> {
+        let Some(digest) = &self.file.digest else {
+            return Ok(());
+        };
+        let has_text = self.columns.iter().any(|(column, _)| column == "text");
+        if self.file.is_checked_with_text && !has_text {
+            return Ok(());
+        }
+        self.file.reading.check_digest(&self.file.path, digest)
+    }
 }
 
 /// Some columns of a table's file, each named `table.column` in the zip.
@@ -125,7 +127,10 @@ pub fn part(files: &ShardFiles, table: &str, columns: &[&str]) -> Result<Part> {
         .iter()
         .map(|column| ((*column).to_owned(), format!("{table}.{column}")))
         .collect();
-    Ok(Part::of(stored, columns))
+    Ok(Part {
+        file: stored.clone(),
+        columns,
+    })
 }
 
 /// An iterator over batches of the zipped columns of row-aligned files.
@@ -157,11 +162,11 @@ impl Zip {
             ensure!(
                 *rows.get_or_insert(file_rows) == file_rows,
                 "{} has {file_rows} rows, {} has another number",
-                part.path.display(),
-                parts[0].path.display()
+                part.file.path.display(),
+                parts[0].file.path.display()
             );
             open.push(Open {
-                path: part.path.clone(),
+                path: part.file.path.clone(),
                 reader,
                 pending: None,
                 order,
@@ -254,9 +259,9 @@ fn open_part(
     fields: &mut Vec<Field>,
 ) -> Result<(ParquetRecordBatchReader, i64, Vec<usize>)> {
     part.check()?;
-    let builder = open_parquet(&part.path)?;
+    let builder = open_parquet(&part.file.path)?;
     let schema = Arc::clone(builder.schema());
-    let place = || format!("cannot read {}", part.path.display());
+    let place = || format!("cannot read {}", part.file.path.display());
     let mut indices = Vec::new();
     for (column, name) in &part.columns {
         let index = schema.index_of(column).with_context(place)?;
@@ -277,8 +282,8 @@ fn open_part(
         .iter()
         .any(|(column, _)| column == "text" || column == "raw")
     {
-        true => text_batch_rows(&builder).min(most_rows()),
-        false => most_rows(),
+        true => text_batch_rows(&builder).min(part.file.reading.most_rows),
+        false => part.file.reading.most_rows,
     };
     let reader = builder
         .with_projection(mask)

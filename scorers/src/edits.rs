@@ -5,6 +5,7 @@
 //! one copy of the text, none without edits.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 /// Replaces the bytes `start..end` of a text, which begin and end at characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +94,157 @@ pub fn apply<'a>(text: &'a str, edits: &[Edit]) -> Result<Cow<'a, str>, EditErro
     }
     out.push_str(&text[at as usize..]);
     Ok(Cow::Owned(out))
+}
+
+/// Two steps as one: the edits of a text that give what `second` makes of the text that `first`
+/// makes of it. Both are in order and do not overlap.
+///
+/// Spans of the result are of the text before both. Each edit keeps its reason, except for edits of
+/// `first` in text that `second` replaces.
+pub fn compose(first: &[Edit], second: &[Edit]) -> Vec<Edit> {
+    let mut between = Between::new(first);
+    for edit in second {
+        between.keep_to(edit.start);
+        between.replace(edit);
+    }
+    between.keep_to(u32::MAX);
+    between.out
+}
+
+/// The text between two steps, piece by piece from its start.
+struct Between {
+    /// The pieces from `at` on.
+    pieces: VecDeque<Piece>,
+    /// Place in the text between, bytes.
+    at: u32,
+    /// Edits of the text before both steps, up to `at`.
+    out: Vec<Edit>,
+}
+
+/// A piece of the text between: text that the first step kept, or an edit of it.
+enum Piece {
+    /// A span of the text before.
+    Kept {
+        start: u32,
+        end: u32,
+    },
+    Put(Edit),
+}
+
+impl Between {
+    fn new(first: &[Edit]) -> Between {
+        let mut pieces = VecDeque::new();
+        let mut at = 0;
+        for edit in first {
+            pieces.push_back(Piece::Kept {
+                start: at,
+                end: edit.start,
+            });
+            pieces.push_back(Piece::Put(edit.clone()));
+            at = edit.end;
+        }
+        // The length of the text does not matter: no edit lies behind its end.
+        pieces.push_back(Piece::Kept {
+            start: at,
+            end: u32::MAX,
+        });
+        Between {
+            pieces,
+            at: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes over all edits before `place`, and cuts at `place` that leave no text.
+    fn keep_to(&mut self, place: u32) {
+        while let Some(piece) = self.take(place) {
+            if let Piece::Put(edit) = piece {
+                self.out.push(edit);
+            }
+        }
+    }
+
+    /// Takes over an edit of the second step, which begins here.
+    fn replace(&mut self, edit: &Edit) {
+        let start = self.pieces.front().map_or(0, Piece::start);
+        let mut end = start;
+        while self.at < edit.end {
+            let Some(piece) = self.take(edit.end) else {
+                break;
+            };
+            end = piece.end();
+        }
+        self.out.push(Edit {
+            start,
+            end,
+            ..edit.clone()
+        });
+    }
+
+    /// The next piece, at most up to `place`; `None` at `place`.
+    fn take(&mut self, place: u32) -> Option<Piece> {
+        let room = place - self.at;
+        let piece = self.pieces.pop_front()?;
+        if piece.len() <= room {
+            self.at += piece.len();
+            return Some(piece);
+        }
+        let (taken, rest) = piece.split(room);
+        self.pieces.push_front(rest);
+        self.at = place;
+        (room > 0).then_some(taken)
+    }
+}
+
+impl Piece {
+    /// Bytes in the text between.
+    fn len(&self) -> u32 {
+        match self {
+            Piece::Kept { start, end } => end - start,
+            Piece::Put(edit) => edit.replacement.len() as u32,
+        }
+    }
+
+    /// Start of the piece in the text before.
+    fn start(&self) -> u32 {
+        match self {
+            Piece::Kept { start, .. } => *start,
+            Piece::Put(edit) => edit.start,
+        }
+    }
+
+    /// End of the piece in the text before.
+    fn end(&self) -> u32 {
+        match self {
+            Piece::Kept { end, .. } => *end,
+            Piece::Put(edit) => edit.end,
+        }
+    }
+
+    /// The first `n` bytes and the rest. The first part of an edit has all of its span.
+    fn split(self, n: u32) -> (Piece, Piece) {
+        match self {
+            Piece::Kept { start, end } => {
+                let middle = start + n;
+                let kept = |start, end| Piece::Kept { start, end };
+                (kept(start, middle), kept(middle, end))
+            }
+            Piece::Put(edit) => {
+                let (left, right) = edit.replacement.split_at(n as usize);
+                let rest = Edit {
+                    start: edit.end,
+                    replacement: Cow::Owned(right.to_owned()),
+                    ..edit
+                };
+                let first = Edit {
+                    start: edit.start,
+                    replacement: Cow::Owned(left.to_owned()),
+                    ..edit
+                };
+                (Piece::Put(first), Piece::Put(rest))
+            }
+        }
+    }
 }
 
 /// Collects edits in order; those that touch and remove for the same reason become one.
@@ -261,5 +413,54 @@ mod tests {
                 (10, 12, "", "c")
             ]
         );
+    }
+
+    /// Edits of a text of `len` letters, drawn at random; replacements may be longer than spans.
+    fn drawn(len: u32, below: &mut dyn FnMut(u32) -> u32) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        let mut at = below(4);
+        while at < len {
+            let end = (at + below(4)).min(len);
+            let letters: String = (0..below(4))
+                .map(|_| ['x', 'y', 'z'][below(3) as usize])
+                .collect();
+            if end > at {
+                edits.push(Edit {
+                    start: at,
+                    end,
+                    replacement: Cow::Owned(letters),
+                    reason: "a.b",
+                });
+            }
+            at = end + below(5);
+        }
+        edits
+    }
+
+    #[test]
+    fn two_steps_composed_give_the_text_of_both() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut below = |bound: u32| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as u32 % bound
+        };
+        for _ in 0..20_000 {
+            let text: String = "abcdefghijklmnopqrstuvwxyz"[..below(27) as usize].to_owned();
+            let first = drawn(text.len() as u32, &mut below);
+            let between = apply(&text, &first).expect("edits fit").into_owned();
+            let second = drawn(between.len() as u32, &mut below);
+            let after = apply(&between, &second).expect("edits fit");
+
+            let composed = compose(&first, &second);
+            assert_eq!(
+                apply(&text, &composed).expect("edits fit"),
+                after,
+                "{text} {first:?} {second:?}"
+            );
+            assert_eq!(compose(&first, &[]), first);
+            assert_eq!(compose(&[], &first), first);
+        }
     }
 }

@@ -1,27 +1,32 @@
-//! 64-bit hashes of words in registers, and two reusable tables of hashes: which are equal, and how
-//! many differ.
+//! 64-bit hashes of words in registers, and two reusable tables of hashes: [`HashIndex`] tells
+//! which hashes are equal, and [`HashSet`] counts the different ones.
 //!
-//! [`mix`] is the folded multiplication of wyhash (Wang Yi 2019): two words of input, 128 bits of
-//! product, one word of output. Two different words agree with a probability of about 2⁻⁶⁴ if the
-//! text does not know the constants. The tables are open addressing with linear probing over a
-//! power of two of slots, at most half of them full, so that a document costs what its own items
-//! cost, whatever came before it.
+//! [`mix`] is the folded multiplication of wyhash (Wang Yi 2019), with two words of input, 128 bits
+//! of product and one word of output. Two different inputs agree with a probability of about 2⁻⁶⁴,
+//! unless a text is made with knowledge of the constants.
+//!
+//! The tables use open addressing with linear probing. The number of slots is a power of two, and
+//! at most half of the slots are full. The cost of a document depends on its own items alone, not
+//! on the documents before it.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Two hashes, or sixteen bytes, to one hash.
+/// One hash of two hashes, or of sixteen bytes.
 #[inline]
 pub(crate) fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0xa076_1d64_78bd_642f) * u128::from(b ^ 0xe703_7ed1_a0b4_28db);
     product as u64 ^ (product >> 64) as u64
 }
 
-/// One in each byte.
+/// The lowest bit of each byte.
 pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
-/// The bits that are set in bytes which are not ASCII.
+/// The highest bit of each byte, which is set in bytes beyond ASCII.
 pub(crate) const HIGH_BITS: u64 = ONES << 7;
 
-/// The eight bytes from `at` on.
+/// The eight bytes from `at` on, in little-endian order.
+///
+/// # Panics
+/// If fewer than eight bytes follow.
 #[inline]
 pub(crate) fn load(bytes: &[u8], at: usize) -> u64 {
     let mut block = [0; 8];
@@ -29,8 +34,9 @@ pub(crate) fn load(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(block)
 }
 
-/// `KEEP[n]` has the lowest `n` bytes set.
+/// Masks of a block: `KEEP[n]` has the lowest `n` bytes set.
 const KEEP: [u64; 9] = {
+    // A shift by 64 bits would overflow, so the last mask stays as it is.
     let mut masks = [u64::MAX; 9];
     let mut n = 0;
     while n < 8 {
@@ -40,16 +46,21 @@ const KEEP: [u64; 9] = {
     masks
 };
 
-/// The first `len_bytes` bytes of a block of eight, the others 0.
+/// The first `len_bytes` bytes of a block of eight. The other bytes become 0.
 #[inline]
 pub(crate) fn keep(block: u64, len_bytes: usize) -> u64 {
     block & KEEP[len_bytes.min(8)]
 }
 
-/// The first eight bytes of `word`, and of what is behind it if that is within `text`; 0 otherwise.
+/// The first eight bytes of `word` and of the text behind it, in little-endian order.
+///
+/// If fewer than eight bytes are left in `text`, or `word` is no subslice of it, zeros follow the
+/// word instead.
 #[inline]
 pub(crate) fn first_block(text: &str, word: &[u8]) -> u64 {
+    // Outside `text` the difference is larger than its length, and the lookup fails.
     let from = word.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+
     match text
         .as_bytes()
         .get(from..)
@@ -64,7 +75,7 @@ pub(crate) fn first_block(text: &str, word: &[u8]) -> u64 {
     }
 }
 
-/// The longest word that a [`Word`] can hold.
+/// The length of the longest word that a [`Word`] can hold, in bytes.
 pub(crate) const SHORT: usize = 16;
 
 /// A word of at most [`SHORT`] bytes, in registers.
@@ -76,7 +87,7 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    /// The first `len_bytes` bytes of a block of [`SHORT`] bytes.
+    /// The word in the first `len_bytes` bytes of a block of [`SHORT`] bytes.
     #[inline]
     pub(crate) fn new(block: &[u8], len_bytes: usize) -> Word {
         let low = keep(load(block, 0), len_bytes);
@@ -87,15 +98,16 @@ impl Word {
         }
     }
 
+    /// True if all bytes of the word are ASCII.
     #[inline]
     pub(crate) fn is_ascii(self) -> bool {
         (self.low | self.high) & HIGH_BITS == 0
     }
 
-    /// What [`hash_word`] gives.
+    /// The hash of the word. [`hash_word`] gives the same.
     #[inline]
     pub(crate) fn hash(self) -> u64 {
-        // Without its length, a word would equal one with NULs behind it.
+        // Without the length, a word and the same word with NULs behind it would have one hash.
         mix(
             self.low,
             self.high ^ (self.len_bytes as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -108,6 +120,7 @@ pub(crate) fn hash_word(word: &[u8]) -> u64 {
     if word.len() > SHORT {
         return xxh3_64(word);
     }
+
     let mut block = [0; SHORT];
     block[..word.len()].copy_from_slice(word);
     Word::new(&block, word.len()).hash()
@@ -120,9 +133,10 @@ struct Slot {
     id: u32,
 }
 
-/// Gives equal hashes equal ids: 0, 1, 2 … by first appearance since [`HashIndex::start`].
+/// A map from hashes to ids. Equal hashes have equal ids, and ids are numbered 0, 1, 2 … by first
+/// appearance since [`HashIndex::start`].
 ///
-/// Emptying it is one increment: slots carry the generation that wrote them.
+/// Slots carry the generation that wrote them, so one increment empties the index.
 #[derive(Default)]
 pub(crate) struct HashIndex {
     slots: Vec<Slot>,
@@ -132,24 +146,30 @@ pub(crate) struct HashIndex {
 }
 
 impl HashIndex {
-    /// Empties the index and makes room for `items` hashes; inserting more is a bug.
+    /// Empties the index and makes room for `items` hashes. More than that must not be inserted.
     pub(crate) fn start(&mut self, items: usize) {
         let slots = (items * 2).next_power_of_two().max(64);
+
+        // Generation 0 marks slots that were never written. The numbers start again only in a table
+        // without older ones.
         if slots > self.slots.len() || self.generation == u32::MAX {
             self.slots.clear();
             self.slots.resize(slots, Slot::default());
             self.generation = 0;
         }
+
+        // A small document uses only the first slots of a large table.
         self.mask = slots - 1;
         self.generation += 1;
         self.len = 0;
     }
 
-    /// The id of `hash`, and whether it is new.
+    /// The id of `hash`, and true if the hash is new.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64) -> (u32, bool) {
-        // A hash need not be uniform in its low bits.
+        // The low bits of a hash need not be uniform, so the slot comes from a product.
         let mut at = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & self.mask;
+
         loop {
             let slot = &mut self.slots[at];
             if slot.generation != self.generation {
@@ -168,26 +188,27 @@ impl HashIndex {
         }
     }
 
-    /// How many different hashes there are.
+    /// The number of different hashes since [`HashIndex::start`].
     pub(crate) fn len(&self) -> u32 {
         self.len
     }
 }
 
-/// A set of hashes that are uniform in their high bits, which choose the slot. It grows with what
-/// is in it.
+/// A set of hashes, which grows with the number of hashes in it.
+///
+/// The high bits of a hash choose its slot and should be uniform.
 #[derive(Default)]
 pub(crate) struct HashSet {
-    /// 0 is a free slot.
+    /// The hashes. 0 marks a free slot.
     slots: Vec<u64>,
-    /// What the slots were before they grew, kept for its memory.
+    /// The slots before the last growth, kept so that their memory is used again.
     former: Vec<u64>,
     shift: u32,
     len: usize,
 }
 
 impl HashSet {
-    /// Empties the set; it will not grow before it has more than `items` hashes.
+    /// Empties the set and makes room for `items` hashes. With more hashes the set grows.
     pub(crate) fn start(&mut self, items: usize) {
         self.resize((items * 2).next_power_of_two().max(64));
     }
@@ -199,12 +220,14 @@ impl HashSet {
         self.len = 0;
     }
 
-    /// Whether `hash` is new.
+    /// Adds `hash`. Returns true if it is new. 0 and 1 count as the same hash.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64) -> bool {
         let hash = hash.max(1);
         let mask = self.slots.len() - 1;
         let mut at = (hash >> self.shift) as usize;
+
+        // At most half of the slots are full, so the search ends.
         loop {
             let slot = &mut self.slots[at & mask];
             if *slot == hash {
@@ -226,6 +249,7 @@ impl HashSet {
     fn grow(&mut self) {
         std::mem::swap(&mut self.slots, &mut self.former);
         self.resize(self.former.len() * 4);
+
         for i in 0..self.former.len() {
             if self.former[i] != 0 {
                 self.insert(self.former[i]);
@@ -233,7 +257,7 @@ impl HashSet {
         }
     }
 
-    /// How many different hashes there are.
+    /// The number of different hashes since [`HashSet::start`].
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -277,6 +301,7 @@ mod tests {
         let mut set = HashSet::default();
         set.start(0);
         let mut words = std::collections::HashSet::new();
+
         for from in 0..text.len() - SHORT {
             for len in 0..=SHORT {
                 let word = &text[from..from + len];

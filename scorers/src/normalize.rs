@@ -1,12 +1,12 @@
-//! What two texts or two URLs have in common that mean the same: hashes for exact deduplication
-//! that look past case, punctuation and spacing.
+//! Hashes of texts and URLs for exact deduplication. They ignore differences that do not change the
+//! meaning: case, punctuation and spacing of a text, and fragment and case of the host of a URL.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::python;
 
-/// xxh3-128 of the lower-cased `\w+` words of a text, as Python has both, joined by spaces; of a
-/// text without words, of the text itself.
+/// xxh3-128 of the lower-cased `\w+` words of a text, joined by spaces. Lower case and words are
+/// Python's. A text without words is hashed as it is.
 ///
 /// ```
 /// use curate_scorers::normalize::text_hash;
@@ -16,6 +16,7 @@ use crate::python;
 /// assert_ne!(text_hash("…"), text_hash("!"));
 /// ```
 pub fn text_hash(text: &str) -> u128 {
+    // The words are hashed one by one, so that the joined string is never in memory.
     let mut hash = Xxh3::new();
     let mut any = false;
     for word in python::word_runs(&python::lower(text)) {
@@ -25,6 +26,8 @@ pub fn text_hash(text: &str) -> u128 {
         hash.update(word.as_bytes());
         any = true;
     }
+
+    // Without words all texts would have one hash, and `…` would be a duplicate of `!`.
     if any {
         hash.digest128()
     } else {
@@ -32,8 +35,8 @@ pub fn text_hash(text: &str) -> u128 {
     }
 }
 
-/// xxh3-128 of a URL without its fragment, scheme and host in lower case (RFC 3986, section
-/// 6.2.2.1); `None` of an empty one.
+/// xxh3-128 of a URL without its fragment, with scheme and host in lower case (RFC 3986, section
+/// 6.2.2.1). `None` if nothing is left of the URL.
 ///
 /// ```
 /// use curate_scorers::normalize::url_hash;
@@ -45,11 +48,14 @@ pub fn text_hash(text: &str) -> u128 {
 pub fn url_hash(url: &str) -> Option<u128> {
     let url = url.trim();
     let url = url.split_once('#').map_or(url, |(before, _)| before);
+
+    // Without a scheme, the URL starts with its host.
     let host = url.find("://").map_or(0, |scheme| scheme + 3);
     let path = url[host..]
         .find(['/', '?'])
         .map_or(url.len(), |end| host + end);
     let (authority, rest) = url.split_at(path);
+
     (!url.is_empty())
         .then(|| xxh3_128(format!("{}{rest}", authority.to_ascii_lowercase()).as_bytes()))
 }

@@ -1,34 +1,36 @@
-//! The paragraphs or lines of a text, as spans that can be cut out of it, and a hash of what stands
-//! in each.
+//! The paragraphs or lines of a text, as spans that can be cut out of it, each with a hash of its
+//! content.
 //!
-//! A line ends with its line feed. A paragraph is a run of lines that are not blank, with the blank
-//! lines behind it. White space at the ends does not count for what a unit holds.
+//! A line ends with its line feed. A paragraph is a run of lines that are not blank, together with
+//! the blank lines behind it. White space at the ends of a unit is no part of its content.
 
 use std::ops::Range;
 
 use memchr::memchr;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What a text is cut into.
+/// The kind of units that a text is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Lines between blank ones.
+    /// Runs of lines between blank lines.
     Paragraph,
     /// Single lines.
     Line,
 }
 
-/// A paragraph or line.
+/// A paragraph or line of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Its bytes, what separates it from the next one included.
+    /// The bytes of the unit, with the line feeds and blank lines that separate it from the next
+    /// unit.
     pub range: Range<usize>,
-    /// xxh3-64 of its text without white space at the ends: two of 10^8 different ones share it
-    /// with probability 3e-4.
+    /// xxh3-64 of the unit without white space at its ends. Among 10^8 different units, the
+    /// probability that any two share a hash is 3e-4.
     pub hash: u64,
 }
 
-/// The units of `text` that have at least `min_len` code points, in order.
+/// The units of `text` that have at least `min_len` code points, in order. White space at the ends
+/// of a unit is not counted.
 ///
 /// ```
 /// use curate_scorers::paragraphs::{Unit, spans};
@@ -41,14 +43,17 @@ pub struct Span {
 pub fn spans(text: &str, unit: Unit, min_len: usize) -> impl Iterator<Item = Span> {
     let mut at = 0;
     let units = std::iter::from_fn(move || {
-        // Blank lines before the first unit belong to none.
+        // Blank lines here belong to no unit: all of them if units are lines, and only those at the
+        // start of the text if units are paragraphs.
         while at < text.len() && is_blank(&text[at..line_end(text, at)]) {
             at = line_end(text, at);
         }
+
         let start = at;
         if start == text.len() {
             return None;
         }
+
         at = line_end(text, at);
         if unit == Unit::Paragraph {
             while at < text.len() && !is_blank(&text[at..line_end(text, at)]) {
@@ -60,8 +65,10 @@ pub fn spans(text: &str, unit: Unit, min_len: usize) -> impl Iterator<Item = Spa
         }
         Some(start..at)
     });
+
     units.filter_map(move |range| {
         let held = text[range.clone()].trim();
+        // Counting stops at `min_len`, so the rest of a long unit is not decoded.
         (held.chars().take(min_len).count() == min_len).then(|| Span {
             range,
             hash: xxh3_64(held.as_bytes()),
@@ -69,6 +76,7 @@ pub fn spans(text: &str, unit: Unit, min_len: usize) -> impl Iterator<Item = Spa
     })
 }
 
+/// The end of the line that starts at `at`, behind its line feed.
 fn line_end(text: &str, at: usize) -> usize {
     memchr(b'\n', &text.as_bytes()[at..]).map_or(text.len(), |line| at + line + 1)
 }
@@ -98,6 +106,7 @@ mod tests {
             units(text, Unit::Line, 1),
             ["A first\r\n", "paragraph.\n", "A second.\n"]
         );
+
         for empty in ["", "\n", " \n\u{3000}\n"] {
             assert_eq!(units(empty, Unit::Line, 0), [""; 0]);
             assert_eq!(units(empty, Unit::Paragraph, 0), [""; 0]);
@@ -112,6 +121,7 @@ mod tests {
                 .map(|span| span.hash)
                 .collect::<Vec<_>>()
         };
+
         assert_eq!(hashes("  same text \r\n\n"), hashes("same text"));
         assert_ne!(hashes("same text"), hashes("same  text"));
     }
@@ -126,6 +136,7 @@ mod tests {
             } else {
                 text.replace("\n\n\n", "\n").replace("\n\n", "\n")
             };
+
             assert_eq!(whole, expected);
         }
     }

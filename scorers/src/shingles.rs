@@ -1,18 +1,18 @@
 //! Shingles for near-duplicate detection: hashed word n-grams, and the exact Jaccard similarity of
 //! their sets.
 //!
-//! Broder 1997; word 5-grams as in Lee et al. 2022 (arXiv:2107.06499), over the `\w+` words of the
-//! lower-cased text, both as Python has them. Departs in one point: n-grams are compared by a
-//! 64-bit hash, combined of the hashes of their words; two of 10⁶ different n-grams share one with
-//! a probability of 3e-8. Cost: each word is hashed once; then n multiplications a shingle, and 8
-//! bytes.
+//! Broder 1997, with word 5-grams as in Lee et al. 2022 (arXiv:2107.06499). Words are the `\w+`
+//! words of the lower-cased text, both as in Python. Departs in one point: n-grams are compared by
+//! a 64-bit hash, which combines the hashes of their words. Among 10⁶ different n-grams, the
+//! probability that any two share a hash is 3e-8. Cost: each word is hashed once, and each shingle
+//! takes n multiplications and 8 bytes.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::python;
 
-/// Replaces `out` by one hash for each n-gram of `text`, in order, with repeats; none if it has
-/// fewer than `ngram` words.
+/// Replaces `out` by one hash for each n-gram of `text`, in order, with repeats. `out` is empty if
+/// `text` has fewer than `ngram` words.
 ///
 /// # Panics
 /// If `ngram` is 0.
@@ -29,38 +29,48 @@ pub fn shingles(text: &str, ngram: usize, out: &mut Vec<u64>) {
     assert!(ngram > 0, "a shingle has at least one word");
     out.clear();
     out.extend(python::word_runs(&python::lower(text)).map(|word| xxh3_64(word.as_bytes())));
+
+    // A shingle takes the place of its first word, which no later shingle needs.
     let shingles = (out.len() + 1).saturating_sub(ngram);
     for at in 0..shingles {
-        // Words before `at` are not needed any more, so a shingle takes the place of its first
-        // word.
         out[at] = combine(&out[at..at + ngram]);
     }
     out.truncate(shingles);
 }
 
-/// Replaces `out` by the set of the n-grams of `text`: sorted, each once.
+/// Replaces `out` by the set of the n-grams of `text`: their hashes, sorted and without repeats.
+///
+/// # Panics
+/// If `ngram` is 0.
 pub fn shingle_set(text: &str, ngram: usize, out: &mut Vec<u64>) {
     shingles(text, ngram, out);
     out.sort_unstable();
     out.dedup();
 }
 
-/// One hash of the hashes of words in order. Each step is a bijection, so n-grams that differ in
-/// one word never collide.
+/// One hash for the hashes of the words of an n-gram, in order.
 fn combine(words: &[u64]) -> u64 {
+    // Each step is a bijection, of the hash so far as well as of the word. So two n-grams that
+    // differ in one word collide only if the hashes of the two words do.
     let mixed = words.iter().fold(0u64, |hash, word| {
         (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     });
+
+    // A product carries no high bit down, so the finish folds the high bits into the low ones.
     let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed ^ mixed >> 31
 }
 
 /// The Jaccard similarity `|a∩b| / |a∪b|` and the containment `|a∩b| / min(|a|, |b|)` of two sets,
-/// sorted and each once; both 0 if either is empty.
+/// each in \[0, 1\]. Both are 0 if either set is empty.
+///
+/// The sets must be sorted and without repeats, as [`shingle_set`] gives them.
 pub fn jaccard(a: &[u64], b: &[u64]) -> (f64, f64) {
     if a.is_empty() || b.is_empty() {
         return (0.0, 0.0);
     }
+
+    // The merge has no branch on the order of the two heads, which cannot be predicted.
     let (mut i, mut j, mut both) = (0, 0, 0);
     while i < a.len() && j < b.len() {
         both += usize::from(a[i] == b[j]);
@@ -68,6 +78,7 @@ pub fn jaccard(a: &[u64], b: &[u64]) -> (f64, f64) {
         i += usize::from(a_first);
         j += usize::from(b_first);
     }
+
     (
         both as f64 / (a.len() + b.len() - both) as f64,
         both as f64 / a.len().min(b.len()) as f64,
@@ -137,6 +148,7 @@ mod tests {
         assert_eq!(jaccard(&[1], &[]), (0.0, 0.0));
         assert_eq!(jaccard(&[1, 2, 3, 9], &[2, 3, 4]), (2.0 / 5.0, 2.0 / 3.0));
         assert_eq!(jaccard(&[7, 8], &[7, 8]), (1.0, 1.0));
+
         let (a, b) = (
             set("the cat sat on the mat today", 5),
             set("The cat sat on the mat, again", 5),

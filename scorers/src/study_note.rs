@@ -1,12 +1,14 @@
-//! The heuristic quality score of the study note: lexical variety, length and repeated lines, in
-//! one number.
+//! The heuristic quality score of the study note: lexical variety, length and repeated lines in one
+//! number.
 //!
-//! With the `\w+` words and the non-blank lines of the trimmed, lower-cased text,
-//! `0.4·(distinct words / words) + 0.3·min(words / 500, 1) + 0.3·(1 − dup)`,
+//! Words are the `\w+` words of the trimmed, lower-cased text, and lines are its non-blank lines.
+//! The score is `0.4·(distinct words / words) + 0.3·min(words / 500, 1) + 0.3·(1 − dup)` with
 //! `dup = 1 − distinct lines / lines`, clamped to \[0, 1\]. Characters, words, lines and the order
-//! of the sum are Python's, so the score is Python's to the bit. Departs in one point: words and
-//! lines are compared by 64-bit hash. Cost: one lower-cased copy of the text and two passes over
-//! it, in blocks of 64 bytes; what is not ASCII goes through [`python`], word by word.
+//! of the sum are Python's, so the score equals Python's to the bit. Departs in one point: words
+//! and lines are compared by 64-bit hash.
+//!
+//! Cost: one lower-cased copy of the text and two passes over the copy. Words are found in blocks
+//! of 64 bytes. Stretches beyond ASCII go through [`python`], word by word.
 
 use memchr::memchr_iter;
 use xxhash_rust::xxh3::xxh3_64;
@@ -14,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::hash_index::{HashSet, SHORT, Word, hash_word, load};
 use crate::python::{self, lines};
 
-/// The score of what is too short to judge: fewer than 20 characters, or no word.
+/// The score of a text that is too short to judge: fewer than 20 characters, or no word.
 pub const TOO_SHORT: f64 = 0.1;
 
 /// The score of `text`, in \[0, 1\].
@@ -30,8 +32,10 @@ pub fn study_note(text: &str) -> f64 {
     if trimmed.chars().nth(19).is_none() {
         return TOO_SHORT;
     }
+
     let mut text = lower(trimmed);
     let (mut seen, mut words, mut lines) = (HashSet::default(), 0, 0);
+
     seen.start(text.len() / 32);
     for_each_word_hash(&mut text, |hash| {
         words += 1;
@@ -41,8 +45,10 @@ pub fn study_note(text: &str) -> f64 {
         return TOO_SHORT;
     }
     let (words, distinct_words) = (f64::from(words), seen.len() as f64);
+
     seen.start(0);
     lines::for_each_line(&text, |line| {
+        // A visible ASCII byte proves that a line is not blank, without a look at Python's tables.
         if line.bytes().any(|b| b.is_ascii_graphic()) || !python::strip(line).is_empty() {
             lines += 1;
             seen.insert(xxh3_64(line.as_bytes()));
@@ -50,17 +56,20 @@ pub fn study_note(text: &str) -> f64 {
     });
     let (lines, distinct_lines) = (f64::from(lines), seen.len() as f64);
 
+    // As in Python, step by step: another form of the sum could differ in the last bit.
     let dup = 1.0 - distinct_lines / lines;
     let score = 0.4 * (distinct_words / words) + 0.3 * (words / 500.0).min(1.0) + 0.3 * (1.0 - dup);
     score.clamp(0.0, 1.0)
 }
 
-/// `str.lower()`. Lines are independent: a line feed neither is a letter nor lets a sigma look past
-/// it.
+/// `str.lower()`, line by line. Lines are independent because a line feed is no letter, and a sigma
+/// does not look past it.
 fn lower(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
+
+    // Room for the padding of `for_each_word_hash`, and for a few letters that grow.
     let mut out = String::with_capacity(text.len() + 2 * SHORT);
     let mut start = 0;
     for end in memchr_iter(b'\n', text.as_bytes())
@@ -70,28 +79,35 @@ fn lower(text: &str) -> String {
         push_lower(&text[start..end], &mut out);
         start = end;
     }
+
     out
 }
 
+/// Appends `str.lower()` of one line. Most lines are ASCII, even in texts that are not.
 fn push_lower(line: &str, out: &mut String) {
     if !line.is_ascii() {
         return out.push_str(&python::lower(line));
     }
+
     let start = out.len();
     out.push_str(line);
     out[start..].make_ascii_lowercase();
 }
 
-/// Calls `action` with the hash of each `\w+` word of `text`, which is lower-cased.
+/// Calls `action` with the hash of each `\w+` word of `text`, which must be in lower case. `text`
+/// is padded for a while and has its old length at the end.
 fn for_each_word_hash(text: &mut String, mut action: impl FnMut(u64)) {
     let text_bytes = text.len();
-    // So that the last word has an end, and a block can be read from where it starts.
+    // The padding ends the last word, and lets a block of `SHORT` bytes be read at its start.
     text.push_str(&" ".repeat(SHORT));
+
     let (mut from, mut is_open) = (0, false);
     for (block, offset) in text.as_bytes().chunks(64).zip((0..).step_by(64)) {
         let bits = word_bits(block);
-        // Where a word starts, and where what is behind one starts.
+        // A set bit is the first byte of a word, or the first byte behind a word. A word that is
+        // open at the end of a block goes on in the next block.
         let mut edges = bits ^ (bits << 1 | u64::from(is_open));
+
         loop {
             if !is_open {
                 let Some(at) = pop_lowest(&mut edges) else {
@@ -106,18 +122,21 @@ fn for_each_word_hash(text: &mut String, mut action: impl FnMut(u64)) {
             is_open = false;
         }
     }
+
     text.truncate(text_bytes);
 }
 
-/// Clears the lowest bit that is set and says which.
+/// Clears the lowest set bit and returns its number, 0 to 63. `None` if no bit is set.
 #[inline]
 fn pop_lowest(bits: &mut u64) -> Option<usize> {
     let lowest = bits.trailing_zeros() as usize;
+    // The subtraction wraps for 0, which stays 0.
     *bits &= bits.wrapping_sub(1);
     (lowest < 64).then_some(lowest)
 }
 
-/// The hash of the word from one place to another, or of those in it if it is not ASCII.
+/// Calls `action` with the hash of the word at `from..to`. A stretch that is not ASCII may hold
+/// several words, or none.
 #[inline]
 fn hash_words(text: &str, from: usize, to: usize, action: &mut impl FnMut(u64)) {
     let bytes = text.as_bytes();
@@ -129,23 +148,28 @@ fn hash_words(text: &str, from: usize, to: usize, action: &mut impl FnMut(u64)) 
     } else if bytes[from..to].is_ascii() {
         return action(hash_word(&bytes[from..to]));
     }
+
     python::word_runs(&text[from..to]).for_each(|word| action(hash_word(word.as_bytes())));
 }
 
-/// One bit for each of at most 64 bytes, the first lowest: whether it may belong to a lower-case
-/// word. Whatever is not ASCII may.
+/// One bit for each of at most 64 bytes, with the first byte at the lowest bit. A bit is set if the
+/// byte may belong to a lower-case word, which is true for all bytes beyond ASCII.
 fn word_bits(block: &[u8]) -> u64 {
     let Some(block) = block.first_chunk::<64>() else {
         let mut padded = [b' '; 64];
         padded[..block.len()].copy_from_slice(block);
         return word_bits(&padded);
     };
-    let is_wordy =
-        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || !b.is_ascii();
-    let flags = block.map(|b| u8::from(is_wordy(b)));
-    // Eight flags to eight bits: the product's highest byte has each of them at another place.
-    let eight = |i: usize| load(&flags, 8 * i).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    (0..8).fold(0, |bits, i| bits | eight(i) << (8 * i))
+
+    let flags = block.map(|b| {
+        u8::from(b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || !b.is_ascii())
+    });
+
+    // The product gathers the lowest bits of eight flags in its highest byte.
+    (0..8).fold(0, |bits, i| {
+        let eight = load(&flags, 8 * i).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        bits | eight << (8 * i)
+    })
 }
 
 #[cfg(test)]
@@ -166,11 +190,13 @@ mod tests {
             "/../fixtures/golden/study_note.jsonl"
         );
         let file = std::fs::read_to_string(path).expect("the golden file is in the repository");
+
         let rows: Vec<Golden> = file
             .lines()
             .map(|line| serde_json::from_str(line).expect("a line is one object"))
             .collect();
         assert!(rows.len() >= 60, "{} rows", rows.len());
+
         for Golden { name, text, score } in rows {
             // serde_json's own numbers may be off by one unit in the last place.
             let score: f64 = score.get().parse().expect("the score is a number");
@@ -195,6 +221,7 @@ mod tests {
         ] {
             assert_eq!(study_note(text), TOO_SHORT, "{text}");
         }
+
         // 20 characters, not bytes, after trimming.
         assert_eq!(study_note(&format!("  {}  ", "é".repeat(19))), TOO_SHORT);
         assert_eq!(study_note(&"é".repeat(20)), 0.4 + 0.3 * (1.0 / 500.0) + 0.3);
@@ -204,6 +231,7 @@ mod tests {
     fn words_and_lines_are_compared_in_lower_case() {
         // Two words of four differ, one line of two.
         let expected = 0.4 * (2.0 / 4.0) + 0.3 * (4.0 / 500.0) + 0.3 * (1.0 - (1.0 - 1.0 / 2.0));
+
         for text in [
             "ΚΌΣΜΟΣ Καλημέρα\r\nκόσμος καλημέρα",
             "Shalom (שלום)\u{2028}SHALOM (שלום)\n \n",
@@ -214,8 +242,7 @@ mod tests {
 
     #[test]
     fn words_may_stand_across_blocks() {
-        // Every place of a word of every length among blocks of 64 bytes, and at the end of the
-        // text.
+        // Words of every length at every place in blocks of 64 bytes, and at the end of the text.
         for len in 1..80 {
             for before in 0..70 {
                 let text = format!(
@@ -225,6 +252,7 @@ mod tests {
                     "Y".repeat(len),
                     "Z".repeat(len)
                 );
+
                 let expected = 0.4 * (4.0 / 4.0) + 0.3 * (4.0 / 500.0) + 0.3;
                 assert_eq!(study_note(&text), expected, "{text}");
             }

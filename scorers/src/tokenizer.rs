@@ -1,35 +1,38 @@
 //! Token counts, with the embedded tokenizer or any other `tokenizer.json`.
 //!
-//! The `tokenizers` crate does the work; a count is the number of tokens of the text alone, without
-//! those that a template adds. The name of a special token in a text, `<|endoftext|>` say, is text:
-//! it is counted as its characters are, so no document can smuggle in a token that ends a document.
-//! Truncation and padding of the file are switched off.
+//! The `tokenizers` crate does the work. A count is the number of tokens of the text alone, without
+//! the tokens that a template adds. If a text contains the name of a special token, such as
+//! `<|endoftext|>`, the name is counted as plain text, so no document can smuggle in a token that
+//! ends a document. Truncation and padding of the file are switched off.
 //!
-//! A long text is counted in pieces of some 64 KiB, which bounds memory, wherever pieces are sure
-//! to have as many tokens as the whole: see `is_cut`. The embedded tokenizer and those of the Qwen2
-//! and Llama 3 families are such. A stretch of 1 MiB in which nothing is sure (one letter a million
-//! times), and each MiB of a text with any other tokenizer, is cut all the same: it costs up to 150
-//! bytes of memory a byte, so a limit has to be; the count may be off by a token or so a cut. Cost:
-//! about 3 MB/s with the embedded vocabulary, linear in any text.
+//! To bound memory, a long text is counted in pieces of some 64 KiB. It is cut only where the
+//! pieces are sure to have as many tokens as the whole (see `is_cut`). Such places are known for
+//! the embedded tokenizer and for those of the Qwen2 and Llama 3 families. A stretch of 1 MiB
+//! without such a place (one letter a million times) is cut all the same, and so is each MiB of a
+//! text with any other tokenizer. The count may then be off by a token or so for each cut. Without
+//! this limit, a stretch would take up to 150 bytes of memory for each of its bytes.
+//!
+//! Cost: linear for any text, about 3 MB/s with the embedded vocabulary.
 
 use serde_json::Value;
 
-/// The tokenizer that is compiled in: byte-level BPE of 4,096 entries with the pre-tokenizer of
-/// Qwen2.
+/// The `tokenizer.json` that is compiled in: byte-level BPE with 4,096 entries and the
+/// pre-tokenizer of Qwen2.
 static EMBEDDED: &[u8] = include_bytes!("../data/embedded_tokenizer.json");
 
 /// The name of the embedded tokenizer.
 pub const EMBEDDED_NAME: &str = "embedded";
 
-/// What can go wrong with a tokenizer.
+/// Errors of a tokenizer.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// The file is no `tokenizer.json` that the `tokenizers` crate can read.
+    /// The file is not a `tokenizer.json` that the `tokenizers` crate can read, or its tokenizer
+    /// does not know every text.
     #[error("tokenizer {name} cannot be read: {reason}")]
     Unreadable {
         /// The tokenizer's name.
         name: String,
-        /// What the `tokenizers` crate says.
+        /// The message of the `tokenizers` crate or of the JSON parser.
         reason: String,
     },
     /// The tokenizer fails on a text, for instance because its vocabulary lacks a character and it
@@ -38,16 +41,18 @@ pub enum TokenizerError {
     Failed {
         /// The tokenizer's name.
         name: String,
-        /// What the `tokenizers` crate says.
+        /// The message of the `tokenizers` crate.
         reason: String,
     },
 }
 
-/// Counts tokens. The count of a text depends on nothing but the text and the file.
+/// A tokenizer that counts and encodes. A result depends on the text and the file alone.
 pub struct Tokenizer {
     name: String,
     digest: String,
+    /// True if texts may be cut wherever [`is_cut`] holds.
     is_cuttable: bool,
+    /// True if a token is spelt with one character for each of its bytes.
     is_byte_level: bool,
     inner: tokenizers::Tokenizer,
 }
@@ -56,34 +61,40 @@ impl Tokenizer {
     /// The tokenizer that is compiled in.
     ///
     /// # Errors
-    /// None in practice: a test loads it.
+    /// [`TokenizerError::Unreadable`], which does not occur in practice: a test loads the file.
     pub fn embedded() -> Result<Tokenizer, TokenizerError> {
         Tokenizer::from_bytes(EMBEDDED_NAME, EMBEDDED)
     }
 
-    /// A tokenizer from the bytes of its `tokenizer.json`; `name` is for messages.
+    /// A tokenizer from the bytes of its `tokenizer.json`. `name` is used in messages.
     ///
     /// # Errors
-    /// [`TokenizerError::Unreadable`].
+    /// [`TokenizerError::Unreadable`] if the bytes are not a tokenizer that knows every text.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
         let unreadable = |reason: String| TokenizerError::Unreadable {
             name: name.to_owned(),
             reason,
         };
+
         let json: Value = serde_json::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| unreadable(e.to_string()))?;
+
+        // Names of special tokens are read as text.
         inner.set_encode_special_tokens(true);
         inner.with_padding(None);
         inner
             .with_truncation(None)
             .map_err(|e| unreadable(e.to_string()))?;
         let digest = blake3::hash(bytes).to_hex().to_string();
-        // A model without an answer to unknown text would stop a run at the first document that has
-        // such.
+
+        // A model that fails on unknown characters would stop a run at the first document with one.
+        // The probe shows such a model before the run.
         inner
             .encode_fast(PROBE, false)
             .map_err(|e| unreadable(format!("it does not know every text: {e}")))?;
+
+        // `ByteLevel` may be the pre-tokenizer itself or one of a sequence.
         let is_byte_level = json["pre_tokenizer"].to_string().contains("\"ByteLevel\"");
         Ok(Tokenizer {
             name: name.to_owned(),
@@ -94,12 +105,12 @@ impl Tokenizer {
         })
     }
 
-    /// The BLAKE3 of the file, in hex: it names what a count was made with.
+    /// The BLAKE3 of the file in hex. It identifies the tokenizer behind a count.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// How many tokens `text` has.
+    /// The number of tokens of `text`.
     ///
     /// ```
     /// let tokenizer = curate_scorers::tokenizer::Tokenizer::embedded()?;
@@ -109,41 +120,44 @@ impl Tokenizer {
     /// ```
     ///
     /// # Errors
-    /// [`TokenizerError::Failed`]; never with the embedded tokenizer.
+    /// [`TokenizerError::Failed`], but never with the embedded tokenizer.
     pub fn count(&self, text: &str) -> Result<u64, TokenizerError> {
         let mut rest = text;
         let mut tokens = 0;
+
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(self.cut(rest, PIECE_BYTES));
             tokens += self.encode_piece(piece)?.len() as u64;
             rest = after;
         }
+
         Ok(tokens)
     }
 
-    /// The ids of the first `most` tokens of `text`, or of all of them: those that
-    /// [`Tokenizer::count`] counts.
+    /// The ids of the tokens that [`Tokenizer::count`] counts. With `most`, only the first `most`
+    /// ids.
     ///
-    /// With a tokenizer of a known family little more of the text is read than the tokens asked
-    /// for.
+    /// With a tokenizer of a known family, little more of the text is read than these tokens need.
     ///
     /// # Errors
-    /// [`TokenizerError::Failed`]; never with the embedded tokenizer.
+    /// [`TokenizerError::Failed`], but never with the embedded tokenizer.
     pub fn encode(&self, text: &str, most: Option<usize>) -> Result<Vec<u32>, TokenizerError> {
         let most = most.unwrap_or(usize::MAX);
-        // Some four bytes a token: one piece in most cases.
+        // A token has some four bytes, so six a token make one piece enough in most cases.
         let piece_bytes = most.saturating_mul(6).clamp(1 << 10, PIECE_BYTES);
+
         let (mut rest, mut ids) = (text, Vec::new());
         while !rest.is_empty() && ids.len() < most {
             let (piece, after) = rest.split_at(self.cut(rest, piece_bytes));
             ids.extend_from_slice(self.encode_piece(piece)?.get_ids());
             rest = after;
         }
+
         ids.truncate(most);
         Ok(ids)
     }
 
-    /// One more than the largest id.
+    /// One more than the largest token id. 0 for an empty vocabulary.
     pub fn ids(&self) -> usize {
         self.inner
             .get_vocab(true)
@@ -152,45 +166,52 @@ impl Tokenizer {
             .map_or(0, |id| id as usize + 1)
     }
 
-    /// The name of each token, by id; an id that no token has is called `<nothing N>` without the
-    /// space.
+    /// The name of each token, indexed by id. An id without a token, 17 for instance, is called
+    /// `<nothing17>`.
     pub fn pieces(&self) -> Vec<String> {
-        let name = |id: u32| {
-            self.inner
-                .id_to_token(id)
-                .unwrap_or_else(|| format!("<nothing{id}>"))
-        };
-        (0..self.ids() as u32).map(name).collect()
+        (0..self.ids() as u32)
+            .map(|id| {
+                self.inner
+                    .id_to_token(id)
+                    .unwrap_or_else(|| format!("<nothing{id}>"))
+            })
+            .collect()
     }
 
-    /// The id of a token, special ones included.
+    /// The id of the token with this name, special tokens included. `None` if there is no such
+    /// token.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
-    /// How many bytes of text each token stands for, by id; 0 for ids that no token has.
+    /// The number of bytes of text that each token stands for, indexed by id. 0 for an id without a
+    /// token.
     pub fn token_bytes(&self) -> Vec<u16> {
         let mut bytes = vec![0; self.ids()];
         let added = self.inner.get_added_tokens_decoder();
+
         for (token, id) in self.inner.get_vocab(true) {
-            // A byte-level token is spelt with a character for each byte; others with one of their
-            // own for a space.
+            // A byte-level token is spelt with one character for each byte. Other tokens are spelt
+            // as they are, but for U+2581 in place of a space.
             let len = match self.is_byte_level && !added.contains_key(&id) {
                 true => token.chars().count(),
                 false => token.replace('\u{2581}', " ").len(),
             };
             bytes[id as usize] = u16::try_from(len).unwrap_or(u16::MAX);
         }
+
         bytes
     }
 
-    /// Where the first piece of `text` ends: at the first place after `piece_bytes` where
-    /// [`is_cut`] holds; without one at `PIECE_BYTES_MAX`.
+    /// The end of the first piece of `text`: the first place after `piece_bytes` where [`is_cut`]
+    /// holds, or else `PIECE_BYTES_MAX`, but not beyond the end of `text`.
     fn cut(&self, text: &str, piece_bytes: usize) -> usize {
         let (from, most) = (
             text.floor_char_boundary(piece_bytes),
             text.floor_char_boundary(PIECE_BYTES_MAX),
         );
+
+        // For a tokenizer without known places the loop ends at once.
         let mut before = None;
         for (i, after) in text[from..most]
             .char_indices()
@@ -201,28 +222,34 @@ impl Tokenizer {
             }
             before = Some(after);
         }
+
         most
     }
 
+    /// The tokens of one piece, without the special tokens of a template.
     fn encode_piece(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
-        let failed = |e: tokenizers::Error| TokenizerError::Failed {
-            name: self.name.clone(),
-            reason: e.to_string(),
-        };
-        self.inner.encode_fast(text, false).map_err(failed)
+        self.inner
+            .encode_fast(text, false)
+            .map_err(|e| TokenizerError::Failed {
+                name: self.name.clone(),
+                reason: e.to_string(),
+            })
     }
 }
 
-/// Text of many scripts, and of none.
+/// Characters of many scripts, control characters and a private one. A tokenizer that encodes this
+/// is taken to encode any text.
 const PROBE: &str = "zqxj ΩЖ אש ไท 字 \u{1F600}\u{0}\u{7}\u{10FFFD}";
 
+/// The least size of a piece that is counted, in bytes. Only the last piece of a text is shorter.
 const PIECE_BYTES: usize = 64 << 10;
+/// The greatest size of a piece in bytes.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 
-/// Whether a part of the text that any of `PATTERNS` makes surely ends between the two characters.
+/// True if each of `PATTERNS` surely ends a part of the text between the two characters.
 ///
-/// A space begins a part unless white space is before it; a line feed ends one unless white space
-/// follows; no part has a letter and a digit next to each other, nor a mark after a letter.
+/// A space begins a part unless white space precedes it. A line feed ends a part unless white space
+/// follows. No part has a letter next to a digit, nor a punctuation mark after a letter.
 fn is_cut(before: char, after: char) -> bool {
     match (before, after) {
         ('\n', _) => !after.is_whitespace(),
@@ -233,19 +260,21 @@ fn is_cut(before: char, after: char) -> bool {
     }
 }
 
-/// The patterns of Qwen2 and Llama 3. Each part that they make depends on the text from its start
-/// on, and on no more.
+/// The patterns of Qwen2 and Llama 3. Each part that they make depends only on the text from the
+/// start of the part on.
 pub(crate) const PATTERNS: [&str; 2] = [
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
 
-/// Whether a text may be cut wherever [`is_cut`] holds, with equal counts: nothing before the model
-/// looks across such a place (a known pattern; no normalizer or NFC, which joins nothing there),
-/// nor does an added token.
+/// True if a text may be cut wherever [`is_cut`] holds without a change of the count.
+///
+/// Nothing before the model may look across such a place. The pattern must be a known one. A
+/// normalizer must be absent or NFC, which joins nothing there. No added token may reach across.
 fn is_cuttable(json: &Value) -> bool {
     let normalizer = &json["normalizer"];
     let plain = normalizer.is_null() || normalizer["type"] == "NFC";
+
     let splits = json["pre_tokenizer"]["pretokenizers"]
         .as_array()
         .is_some_and(|parts| match parts.as_slice() {
@@ -260,23 +289,29 @@ fn is_cuttable(json: &Value) -> bool {
             }
             _ => false,
         });
-    let crosses = |token: &Value| {
-        let strips = ["lstrip", "rstrip", "single_word"]
-            .iter()
-            .any(|flag| token[flag] == true);
-        let has_cut = |content: &str| {
-            content
-                .chars()
-                .zip(content.chars().skip(1))
-                .any(|(a, b)| is_cut(a, b))
-        };
-        strips && token["special"] != true || token["content"].as_str().is_none_or(has_cut)
-    };
+
     plain
         && splits
         && !json["added_tokens"]
             .as_array()
-            .is_some_and(|tokens| tokens.iter().any(crosses))
+            .is_some_and(|tokens| tokens.iter().any(crosses_cut))
+}
+
+/// True if an added token may reach across a place where [`is_cut`] holds.
+fn crosses_cut(token: &Value) -> bool {
+    let strips = ["lstrip", "rstrip", "single_word"]
+        .iter()
+        .any(|flag| token[flag] == true);
+
+    // These flags look at the text around a token. The name of a special token is plain text here,
+    // so its flags have no effect.
+    strips && token["special"] != true
+        || token["content"].as_str().is_none_or(|content| {
+            content
+                .chars()
+                .zip(content.chars().skip(1))
+                .any(|(a, b)| is_cut(a, b))
+        })
 }
 
 #[cfg(test)]
@@ -313,6 +348,7 @@ mod tests {
                 "{text:?}: {tokens}"
             );
         }
+
         // The text is normalized first.
         assert_eq!(count("cafe\u{301}"), count("café"));
     }
@@ -321,8 +357,10 @@ mod tests {
     fn the_name_of_a_special_token_is_text() {
         let names = embedded().inner.get_added_tokens_decoder();
         assert_eq!(names.len(), 3);
+
         for name in names.values().map(|token| &token.content) {
             assert!(count(name) > 1, "{name}");
+
             let text = format!("a{name}b");
             let tokens = embedded()
                 .inner
@@ -336,7 +374,7 @@ mod tests {
         }
     }
 
-    /// The embedded tokenizer with one of `PATTERNS`.
+    /// The embedded tokenizer with another pattern.
     fn with_pattern(pattern: &str) -> Tokenizer {
         let mut json: Value = serde_json::from_slice(EMBEDDED).expect("the file is JSON");
         json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = pattern.into();
@@ -372,6 +410,7 @@ mod tests {
             "😀",
             "²",
         ];
+
         let mut state = 9u64;
         let mut next = |n: usize| {
             state = state
@@ -381,6 +420,7 @@ mod tests {
         };
         let text: String = (0..90_000).map(|_| parts[next(parts.len())]).collect();
         assert!(text.len() > 3 * PIECE_BYTES);
+
         for tokenizer in PATTERNS.map(with_pattern) {
             let count = |text: &str| {
                 tokenizer
@@ -390,6 +430,7 @@ mod tests {
             };
             assert!(tokenizer.is_cuttable);
             assert_eq!(tokenizer.count(&text).expect("as above"), count(&text));
+
             // Every single place where a cut may be.
             let small = &text[..text.floor_char_boundary(3_000)];
             let whole = count(small);
@@ -414,6 +455,7 @@ mod tests {
             *json.pointer_mut(pointer).expect("the field is there") = value;
             is_cuttable(&json)
         };
+
         assert!(changed("/normalizer", Value::Null));
         assert!(!changed("/normalizer/type", "NFKC".into()));
         assert!(!changed(
@@ -451,6 +493,7 @@ mod tests {
                 "{error}"
             );
         }
+
         assert_eq!(
             embedded().digest(),
             blake3::hash(EMBEDDED).to_hex().as_str()

@@ -8,20 +8,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use curate_schemas::manifest::{ExactDedup, ExactText, Manifest};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
-use datafusion::error::Result;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
+use curate_schemas::DocId;
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::exact_dedup::{EXACT_DEDUP, ExactDedup, ExactText};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::bits::Bits;
-use crate::sketch::Sketch;
-use crate::spill::{Spill, records, records_mut};
-use crate::survivor::{self, Preference, id_of, id_text};
-use crate::{
-    Corpus, CorpusStage, Decision, Earlier, Read, Stage, column, documents, is_reached,
-    own_documents, read, run_of, shard_of,
+use crate::corpus::{
+    Corpus, CorpusStage, Decision, Earlier, documents, own_documents, run_of, shard_of,
 };
+use crate::error::Result;
+use crate::record::{record, sorted};
+use crate::resources::Opening;
+use crate::sketch::Sketch;
+use crate::spill::Spill;
+use crate::survivor::{self, Preference, Rank, id_of};
+use crate::{Read, Stage, column, is_reached, read};
 
 /// The stage `exact_dedup`.
 pub struct ExactDedupStage {
@@ -31,13 +35,12 @@ pub struct ExactDedupStage {
 }
 
 impl ExactDedupStage {
-    /// The stage as the manifest sets it; without `[dedup.exact]` nothing is removed. `against` is
-    /// the digest of earlier runs.
-    pub fn new(manifest: &Manifest, against: Option<String>) -> Self {
+    /// The stage as the manifest sets it; without `[dedup.exact]` nothing is removed.
+    pub fn open(opening: &Opening) -> Self {
         ExactDedupStage {
-            exact: manifest.dedup.exact.clone(),
-            preference: Preference::new(manifest),
-            against,
+            exact: opening.manifest.dedup.exact.clone(),
+            preference: Preference::new(opening.manifest),
+            against: opening.against.clone(),
         }
     }
 
@@ -62,12 +65,8 @@ impl ExactDedupStage {
 const REASONS: [&str; 2] = ["exact_dedup.document", "exact_dedup.url"];
 
 impl Stage for ExactDedupStage {
-    fn name(&self) -> &'static str {
-        "exact_dedup"
-    }
-
-    fn version(&self) -> u32 {
-        1
+    fn spec(&self) -> &'static StageSpec {
+        &EXACT_DEDUP
     }
 
     fn config(&self) -> Value {
@@ -75,15 +74,11 @@ impl Stage for ExactDedupStage {
         json!({ "exact": self.exact, "preference": preference })
     }
 
-    fn resources(&self) -> BTreeMap<&'static str, String> {
+    fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
         self.against
             .iter()
             .map(|digest| ("against", digest.clone()))
             .collect()
-    }
-
-    fn follows(&self) -> &'static str {
-        "filter"
     }
 
     fn reads(&self) -> Vec<Read> {
@@ -115,40 +110,54 @@ impl CorpusStage for ExactDedupStage {
             self.equal(corpus, key, at as u64, &removed)?;
         }
         let earlier = corpus.earlier().to_vec();
+
         let annotations = move |shard| {
-            let mut words = removed.rows.read(shard)?;
+            let mut removals: Vec<Removal> = sorted(removed.rows.read(shard)?);
             let moved = removed.moved.lock().unwrap_or_else(PoisonError::into_inner);
-            for row in records_mut::<5>(&mut words) {
-                // One step: what a URL removed is no target of a text.
-                if let Some(kept) = moved.get(&row[4]) {
-                    row[2..].copy_from_slice(kept);
+            for removal in &mut removals {
+                // One step is enough: no document that a URL removed is kept for an equal text.
+                if let Some(kept) = moved.get(&removal.kept_doc) {
+                    (removal.kept, removal.kept_doc) = *kept;
                 }
             }
-            annotations(words, &earlier)
+            annotations(&removals, &earlier)
         };
-        Ok(Decision {
-            annotations: Box::new(annotations),
-            tables: [].into(),
-            notes: Vec::new(),
-            refused: None,
-        })
+        Ok(Decision::of(Box::new(annotations)))
     }
 }
 
-/// Who goes, and for whom.
+/// The documents that are removed, and the documents that are kept for them.
 struct Removed {
     docs: Bits,
-    /// Documents that are kept for another so far.
+    /// Documents that are kept for another one so far.
     targets: Bits,
-    /// Of those the ones that went later, with the `doc_id` and the number of the one that is kept
-    /// for them.
-    moved: Mutex<HashMap<u64, [u64; 3]>>,
-    /// By shard: the document, its reason, the `doc_id` of the one that is kept, its number.
+    /// Targets that were removed later, with the document that is kept for them.
+    moved: Mutex<HashMap<u64, (DocId, u64)>>,
+    /// By shard: [`Removal`].
     rows: Spill,
 }
 
-/// The key of a document, its rank, the document.
-type Row = [u64; 3 + survivor::WORDS];
+record! {
+    /// A document that is removed.
+    struct Removal {
+        doc: u64,
+        /// Place of the reason in [`REASONS`].
+        reason: u64,
+        /// The document that is kept for it, by identity and by number.
+        kept: DocId,
+        kept_doc: u64,
+    }
+}
+
+record! {
+    /// A document whose key occurs more than once, in the order of keys and then of preference.
+    struct Keyed {
+        /// Hash of the text or of the URL.
+        key: [u64; 2],
+        rank: Rank,
+        doc: u64,
+    }
+}
 
 impl ExactDedupStage {
     /// Of the documents that share a key, removes all but the preferred one.
@@ -185,7 +194,7 @@ impl ExactDedupStage {
                 Ok(())
             })
         })?;
-        let bytes = documents * size_of::<Row>() as u64;
+        let bytes = documents * size_of::<Keyed>() as u64;
         let share = corpus.memory() / (8 * rayon::current_num_threads() as u64);
         let partitions = bytes.div_ceil(share).clamp(1, 4096) as usize;
         let repeated = Spill::new(corpus.spill(), partitions, corpus.memory() / 4);
@@ -197,43 +206,43 @@ impl ExactDedupStage {
                 if !sketch.is_repeated(key[1]) {
                     return Ok(());
                 }
-                let mut record: Row = [0; 3 + survivor::WORDS];
-                record[..2].copy_from_slice(&key);
-                record[2..2 + survivor::WORDS].copy_from_slice(&rank(row)?);
-                record[2 + survivor::WORDS] = first + row as u64;
-                repeated
-                    .push(repeated.partition_of(key[1]), &record)
-                    .map(|_| ())
+                let keyed = Keyed {
+                    key,
+                    rank: rank(row)?,
+                    doc: first + row as u64,
+                };
+                repeated.push_record(repeated.partition_of(key[1]), &keyed)
             })
         })?;
         drop(sketch);
         let (firsts, own) = (corpus.firsts(), own_documents(corpus));
-        let doc = |row: &Row| row[2 + survivor::WORDS];
+
         (0..repeated.partitions())
             .into_par_iter()
             .try_for_each(|partition| {
-                let mut words = repeated.take(partition)?;
-                let rows: &mut [Row] = records_mut(&mut words);
-                rows.sort_unstable();
+                let rows: Vec<Keyed> = sorted(repeated.take(partition)?);
                 corpus.check()?;
-                for equal in rows.chunk_by(|a, b| a[..2] == b[..2]) {
-                    if equal.len() > 1 {
-                        removed.targets.insert(doc(&equal[0]));
+
+                for equal in rows.chunk_by(|a, b| a.key == b.key) {
+                    let (kept, rest) = (&equal[0], &equal[1..]);
+                    if !rest.is_empty() {
+                        removed.targets.insert(kept.doc);
                     }
-                    let kept = id_of(
-                        equal[0][2..2 + survivor::WORDS]
-                            .try_into()
-                            .expect("cut to a rank"),
-                    );
-                    for row in equal[1..].iter().filter(|row| doc(row) < own) {
-                        if removed.targets.contains(doc(row)) {
+                    // Documents of earlier runs stay.
+                    for Keyed { doc, .. } in rest.iter().filter(|row| row.doc < own) {
+                        let removal = Removal {
+                            doc: *doc,
+                            reason,
+                            kept: id_of(&kept.rank),
+                            kept_doc: kept.doc,
+                        };
+                        if removed.targets.contains(*doc) {
                             let mut moved =
                                 removed.moved.lock().unwrap_or_else(PoisonError::into_inner);
-                            moved.insert(doc(row), [kept[0], kept[1], doc(&equal[0])]);
+                            moved.insert(*doc, (removal.kept, removal.kept_doc));
                         }
-                        removed.docs.insert(doc(row));
-                        let record = [doc(row), reason, kept[0], kept[1], doc(&equal[0])];
-                        removed.rows.push(shard_of(firsts, doc(row)), &record)?;
+                        removed.docs.insert(*doc);
+                        removed.rows.push_record(shard_of(firsts, *doc), &removal)?;
                     }
                 }
                 Ok(())
@@ -241,18 +250,29 @@ impl ExactDedupStage {
     }
 }
 
-/// Of a shard: who went, why, and for whom.
-fn annotations(mut words: Vec<u64>, earlier: &[Earlier]) -> Result<RecordBatch> {
-    records_mut::<5>(&mut words).sort_unstable();
-    let rows = records::<5>(&words);
-    let docs = UInt64Array::from_iter_values(rows.iter().map(|row| row[0]));
-    let reasons = StringArray::from_iter_values(rows.iter().map(|row| REASONS[row[1] as usize]));
-    let kept = StringArray::from_iter_values(rows.iter().map(|row| id_text([row[2], row[3]])));
-    let kept_in = StringArray::from_iter(rows.iter().map(|row| run_of(earlier, row[4])));
+/// The rows of a shard that are removed, with reason and survivor.
+fn annotations(removals: &[Removal], earlier: &[Earlier]) -> Result<RecordBatch> {
+    let docs = UInt64Array::from_iter_values(removals.iter().map(|removal| removal.doc));
+    let reasons = removals
+        .iter()
+        .map(|removal| REASONS[removal.reason as usize]);
+    let kept = removals.iter().map(|removal| removal.kept.to_string());
+    let kept_in = removals
+        .iter()
+        .map(|removal| run_of(earlier, removal.kept_doc));
+
     Ok(RecordBatch::try_from_iter_with_nullable([
         ("doc", Arc::new(docs) as ArrayRef, false),
-        ("removed_by", Arc::new(reasons), true),
-        ("kept_id", Arc::new(kept), true),
-        ("kept_in", Arc::new(kept_in), true),
+        (
+            "removed_by",
+            Arc::new(StringArray::from_iter_values(reasons)),
+            true,
+        ),
+        (
+            "kept_id",
+            Arc::new(StringArray::from_iter_values(kept)),
+            true,
+        ),
+        ("kept_in", Arc::new(StringArray::from_iter(kept_in)), true),
     ])?)
 }

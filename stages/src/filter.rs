@@ -1,59 +1,78 @@
 //! Verdicts: every rule that the manifest switches on, as an expression over the values in
-//! `signals`. Reads no text; the lists of unwanted addresses are looked up in `documents.url`.
+//! `signals`. Reads no text. The lists of unwanted addresses are looked up in `documents.url`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use curate_schemas::manifest::{Filter, Manifest};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder, new_null_array,
+};
+use arrow::datatypes::{DataType, Field};
+use curate_schemas::rules::{FAMILIES, Fails, Rule, Signal, rules};
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::filter::{FILTER, Filter};
 use curate_schemas::tables;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder};
-use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::error::Result;
-use datafusion::functions::core::expr_fn::get_field;
-use datafusion::functions_nested::extract::array_element;
-use datafusion::logical_expr::{Expr, col, lit};
-use datafusion::prelude::DataFrame;
-use datafusion::scalar::ScalarValue;
+use curate_scorers::rules::url_rules::Blocklist;
+use datafusion_expr::{Expr, cast, col, lit};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
-use crate::function::{Function, text};
-use crate::lists::{List, Lists};
-use crate::rules::{Fails, RULES, Rule, Signal};
-use crate::{Read, ShardStage, Stage, if_reached, read, select_table};
+use crate::error::{Result, StageError};
+use crate::function::{Function, field, text};
+use crate::plan::{Plan, if_reached, null_of};
+use crate::resources::{Digested, Opening};
+use crate::{Read, ShardStage, Stage, read};
 
 /// The stage `filter`.
 pub struct FilterStage {
     filter: Filter,
-    lists: Lists,
+    domains: Option<Digested<Blocklist>>,
+    substrings: Option<Digested<Blocklist>>,
 }
 
 impl FilterStage {
-    /// The stage as the manifest sets it.
-    pub fn new(manifest: &Manifest, lists: Lists) -> Self {
-        FilterStage {
-            filter: manifest.filter.clone(),
-            lists,
-        }
+    /// The stage as the manifest sets it, with its lists of addresses.
+    ///
+    /// # Errors
+    /// If a list cannot be used.
+    pub fn open(opening: &Opening) -> Result<Self> {
+        let filter = opening.manifest.filter.clone();
+        let url = filter.url.clone().unwrap_or_default();
+
+        let domains = url.domains.as_ref().map(|name| {
+            let file = opening.text("filter.url.domains", name)?;
+            Ok::<_, StageError>(Digested {
+                value: Arc::new(Blocklist::domains(&file.text)),
+                digest: file.digest,
+            })
+        });
+        let substrings = url.substrings.as_ref().map(|name| {
+            let file = opening.text("filter.url.substrings", name)?;
+            let list = Blocklist::substrings(&file.text);
+            let list = list.map_err(|error| StageError::manifest(format!("{name}: {error}")))?;
+            Ok::<_, StageError>(Digested {
+                value: Arc::new(list),
+                digest: file.digest,
+            })
+        });
+        Ok(FilterStage {
+            domains: domains.transpose()?,
+            substrings: substrings.transpose()?,
+            filter,
+        })
     }
 }
 
 impl Stage for FilterStage {
-    fn name(&self) -> &'static str {
-        "filter"
-    }
-
-    fn version(&self) -> u32 {
-        2
+    fn spec(&self) -> &'static StageSpec {
+        &FILTER
     }
 
     fn config(&self) -> Value {
         // Files are named by their digests, see `resources`.
-        let mut config =
-            serde_json::to_value(&self.filter).expect("settings are numbers, words and paths");
+        let mut config = serde_json::to_value(&self.filter).expect("settings are plain data");
         if let Some(url) = config["url"].as_object_mut() {
-            url.values_mut()
-                .filter(|path| !path.is_null())
-                .for_each(|path| *path = true.into());
+            let paths = url.values_mut().filter(|path| !path.is_null());
+            paths.for_each(|path| *path = true.into());
         }
         if let Some(words) = config["c4_bad_words"].as_object_mut() {
             words.remove("file");
@@ -61,34 +80,22 @@ impl Stage for FilterStage {
         config
     }
 
-    fn resources(&self) -> BTreeMap<&'static str, String> {
-        let lists = [
-            ("domains", &self.lists.domains),
-            ("substrings", &self.lists.substrings),
-        ];
-        lists
+    fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
+        let lists = [("domains", &self.domains), ("substrings", &self.substrings)];
+        let digests = lists
             .into_iter()
-            .filter_map(|(name, list)| Some((name, list.as_ref()?.digest.clone())))
-            .collect()
-    }
-
-    fn follows(&self) -> &'static str {
-        "signals"
+            .filter_map(|(name, list)| Some((name, list.as_ref()?.digest.clone())));
+        digests.collect()
     }
 
     fn reads(&self) -> Vec<Read> {
-        let columns = [
-            "gopher_repetition",
-            "gopher_quality",
-            "c4",
-            "bad_words",
-            "fineweb",
-            "lines",
-        ];
-        let mut reads: Vec<Read> = columns
+        let families = FAMILIES
             .iter()
-            .map(|column| read("signals", column))
+            .filter(|family| !family.values_doc.is_empty());
+        let mut reads: Vec<Read> = families
+            .map(|family| read("signals", family.name))
             .collect();
+        reads.push(read("signals", "bad_words"));
         if self.filter.url.is_some() {
             reads.push(read("documents", "url"));
         }
@@ -97,37 +104,46 @@ impl Stage for FilterStage {
 }
 
 impl ShardStage for FilterStage {
-    fn plan(&self, input: DataFrame) -> Result<DataFrame> {
+    fn plan(&self, input: Plan, _: u64) -> Result<Plan> {
+        let lists = [
+            ("url_domain", &self.domains),
+            ("url_substring", &self.substrings),
+        ];
         let mut plan = input;
-        for (column, list) in [
-            ("url_domain", &self.lists.domains),
-            ("url_substring", &self.lists.substrings),
-        ] {
+        for (column, list) in lists {
             let entry = match list {
                 Some(list) => if_reached(listed(col("url"), list))?,
-                None => lit(ScalarValue::Utf8(None)),
+                None => null_of(FILTER.name, column)?,
             };
             plan = plan.with_column(column, entry)?;
         }
-        let on = RULES
-            .iter()
-            .filter_map(|rule| Some((rule.full_name(), failed(rule, &self.filter)?)));
-        let judged = plan.with_column("failing", if_reached(failing(on.collect()))?)?;
-        select_table(
-            judged.with_column("removed_by", array_element(col("failing"), lit(1i64)))?,
-            "filter",
-        )
+
+        let judging =
+            rules().filter_map(|rule| Some((rule.full_name(), failed(rule, &self.filter)?)));
+        let plan = plan.with_column("failing", if_reached(failing(judging.collect()))?)?;
+        plan.with_column("removed_by", first_of(col("failing")))
     }
 }
 
-/// Whether a document fails the rule, if the rule judges.
+/// True if a document fails the rule; `None` if the rule does not judge.
 fn failed(rule: &Rule, filter: &Filter) -> Option<Expr> {
     let judged = rule.judged(filter)?;
-    let value = match judged.signal {
-        Signal::Field(field) => get_field(col(rule.family), field),
-        Signal::Of(family, field) => get_field(col(family), field),
-        Signal::Column(column) | Signal::Own(column) => col(column),
+    let number = |family: &str, name: &str| {
+        let data_type = value_type(family, name);
+        let value = field(col(family), name, data_type.clone());
+        // Thresholds are floats; whole numbers up to 2^32 are exact in a float.
+        match data_type {
+            DataType::UInt32 => cast(value, DataType::Float64),
+            _ => value,
+        }
     };
+    let value = match judged.value {
+        Signal::Field(name) => number(rule.family, name),
+        Signal::Of(family, name) => number(family, name),
+        Signal::Column(column) => cast(col(column), DataType::Float64),
+        Signal::Own(column) => col(column),
+    };
+
     let threshold = lit(judged.threshold);
     Some(match judged.fails {
         Fails::Below => value.lt(threshold),
@@ -139,14 +155,45 @@ fn failed(rule: &Rule, filter: &Filter) -> Option<Expr> {
     })
 }
 
+/// The type of a field of a family's struct in `signals`.
+fn value_type(family: &str, name: &str) -> DataType {
+    let schema = tables::schema("signals");
+    match schema.field_with_name(family).map(Field::data_type) {
+        Ok(DataType::Struct(fields)) => match fields.find(name) {
+            Some((_, field)) => field.data_type().clone(),
+            None => unreachable!("a test walks the rules: {family}.{name}"),
+        },
+        _ => unreachable!("a test walks the rules: {family}"),
+    }
+}
+
 /// `listed(url, digest of the list) -> the entry that the url matches`, or null.
-fn listed(url: Expr, list: &List) -> Expr {
-    let blocklist = Arc::clone(&list.blocklist);
+fn listed(url: Expr, list: &Digested<Blocklist>) -> Expr {
+    let blocklist = Arc::clone(&list.value);
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let entries = text(columns, 0)?.iter().map(|url| blocklist.find(url?));
         Ok(Arc::new(entries.collect::<StringArray>()))
     };
     Function::new("listed", DataType::Utf8, kernel).call(vec![url, lit(list.digest.as_str())])
+}
+
+/// `first_of(list) -> its first entry`, null for a list without entries.
+fn first_of(list: Expr) -> Expr {
+    let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
+        let lists = columns[0].as_list::<i32>();
+        if lists.null_count() == lists.len() {
+            return Ok(new_null_array(&DataType::Utf8, lists.len()));
+        }
+        let entries = lists.values().as_string::<i32>();
+        let first = |row: usize| {
+            let has_entries = lists.is_valid(row) && lists.value_length(row) > 0;
+            has_entries.then(|| entries.value(lists.value_offsets()[row] as usize))
+        };
+        Ok(Arc::new(
+            (0..lists.len()).map(first).collect::<StringArray>(),
+        ))
+    };
+    Function::new("first_of", DataType::Utf8, kernel).call(vec![list])
 }
 
 /// `failing(name, failed, name, failed, …) -> list of the names whose condition holds`, in the
@@ -188,30 +235,28 @@ pub fn failing(rules: Vec<(String, Expr)>) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::Judged;
-    use curate_schemas::manifest::{
-        C4, C4BadWords, C4Paragraphs, FineWeb, GopherQuality, GopherRepetition, Lines, Profile,
+    use arrow::array::{BooleanArray, Float64Array, RecordBatch, StructArray, UInt32Array};
+    use arrow::datatypes::Schema;
+    use curate_schemas::rules::{
+        BadWordsRules, C4Rules, FineWebRules, GopherQualityRules, GopherRepetitionRules, Judged,
+        LineRules, ParagraphRules,
     };
-    use datafusion::arrow::array::{
-        BooleanArray, Float64Array, RecordBatch, StructArray, UInt32Array,
-    };
-    use datafusion::arrow::datatypes::Schema;
-    use datafusion::prelude::SessionContext;
+    use curate_schemas::stages::filter::Profile;
 
     fn every_family(profile: Profile) -> Filter {
         Filter {
             profile,
-            gopher_repetition: Some(GopherRepetition::default()),
-            gopher_quality: Some(GopherQuality::default()),
-            c4: Some(C4::default()),
-            c4_paragraphs: Some(C4Paragraphs { min_line_len: 200 }),
-            c4_bad_words: Some(C4BadWords {
+            gopher_repetition: Some(GopherRepetitionRules::default()),
+            gopher_quality: Some(GopherQualityRules::default()),
+            c4: Some(C4Rules::default()),
+            c4_paragraphs: Some(ParagraphRules { min_line_len: 200 }),
+            c4_bad_words: Some(BadWordsRules {
                 file: "words.txt".into(),
                 language: "en".into(),
                 max_matches: 2,
             }),
-            fineweb: Some(FineWeb::default()),
-            lines: Some(Lines {
+            fineweb: Some(FineWebRules::default()),
+            lines: Some(LineRules {
                 rewrite: false,
                 max_removed_word_ratio: 0.05,
             }),
@@ -234,7 +279,7 @@ mod tests {
                 other => panic!("{name} is {other}"),
             }
         };
-        let (family, field) = match judged.signal {
+        let (family, field) = match judged.value {
             Signal::Of(family, field) => (family, field),
             signal => (rule.family, signal.name()),
         };
@@ -271,20 +316,11 @@ mod tests {
     fn failing_of(filter: &Filter, rows: RecordBatch) -> Vec<Vec<String>> {
         let stage = FilterStage {
             filter: filter.clone(),
-            lists: Lists::default(),
+            domains: None,
+            substrings: None,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
-        let batches = runtime.block_on(async {
-            let rows = SessionContext::new().read_batch(rows).expect("a plan");
-            stage
-                .plan(rows)
-                .expect("a plan")
-                .collect()
-                .await
-                .expect("batches")
-        });
+        let plan = stage.plan(Plan::new(rows.schema()), 0).expect("a plan");
+        let judged = plan.run(rows).expect("verdicts");
         let names = |lists: &RecordBatch| -> Vec<Vec<String>> {
             let lists = lists
                 .column_by_name("failing")
@@ -304,7 +340,7 @@ mod tests {
                 })
                 .collect()
         };
-        batches.iter().flat_map(names).collect()
+        names(&judged)
     }
 
     #[test]
@@ -312,13 +348,13 @@ mod tests {
         for profile in [Profile::Datatrove010, Profile::FineWebV1Lines] {
             let filter = every_family(profile);
             let mut judging = 0;
-            for rule in RULES {
+            for rule in rules() {
                 let Some(judged) = rule.judged(&filter) else {
                     continue;
                 };
                 judging += 1;
                 let schema = signals(rule, judged, [0.0; 3]).schema();
-                let family = match judged.signal {
+                let family = match judged.value {
                     Signal::Of(family, _) => family,
                     _ => rule.family,
                 };
@@ -327,7 +363,7 @@ mod tests {
                         .field_with_name(family)
                         .is_ok_and(|group| match group.data_type() {
                             DataType::Struct(fields) => fields
-                                .find(judged.signal.name())
+                                .find(judged.value.name())
                                 .is_some_and(|(_, field)| field.data_type() == &DataType::Float64),
                             _ => false,
                         });

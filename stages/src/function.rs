@@ -1,16 +1,21 @@
-//! Scalar functions for plans: a kernel on columns. A function has no hidden state; its settings
-//! are literal arguments, so its name and arguments say all there is to know.
+//! Scalar functions for plans: a kernel on columns. Settings that people should see in a plan are
+//! literal arguments; lists and models are captured by the kernel, and their digests are literal
+//! arguments.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use datafusion::arrow::datatypes::{DataType, UInt64Type};
-use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StructArray, make_array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Fields};
+use curate_schemas::tables;
+use datafusion_common::{DataFusionError, Result as DataFusionResult};
+use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use crate::error::{Result, StageError};
 
 /// A kernel: argument columns of equal length to one column of that length.
 pub type Kernel = Arc<dyn Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync>;
@@ -74,40 +79,83 @@ impl ScalarUDFImpl for Function {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
         Ok(self.output.clone())
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let columns = ColumnarValue::values_to_arrays(&args.args)?;
-        Ok(ColumnarValue::Array((self.kernel)(&columns)?))
+        let made = (self.kernel)(&columns).map_err(DataFusionError::from)?;
+        Ok(ColumnarValue::Array(made))
     }
+}
+
+/// `field(struct, name)`: a field of a struct column; null where the struct is null.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct StructField {
+    signature: Signature,
+    name: String,
+    output: DataType,
+}
+
+impl ScalarUDFImpl for StructField {
+    fn name(&self) -> &'static str {
+        "field"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.output.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let columns = ColumnarValue::values_to_arrays(&args.args)?;
+        let field = struct_field(columns[0].as_struct(), &self.name);
+        Ok(ColumnarValue::Array(field.map_err(DataFusionError::from)?))
+    }
+}
+
+/// A field of a struct; null where the struct is null.
+pub(crate) fn struct_field(whole: &StructArray, name: &str) -> Result<ArrayRef> {
+    let field = whole
+        .column_by_name(name)
+        .ok_or_else(|| StageError::Bug(format!("there is no field {name}")))?;
+    let nulls = NullBuffer::union(whole.nulls(), field.nulls());
+    Ok(make_array(
+        field.to_data().into_builder().nulls(nulls).build()?,
+    ))
+}
+
+/// A field, of type `output`, of a struct column.
+pub(crate) fn field(whole: Expr, name: &str, output: DataType) -> Expr {
+    let field = StructField {
+        signature: Signature::any(2, Volatility::Immutable),
+        name: name.to_owned(),
+        output,
+    };
+    // The name is an argument as well, so that plans show it.
+    ScalarUDF::new_from_impl(field).call(vec![whole, datafusion_expr::lit(name)])
+}
+
+/// Columns of a table, as the fields of a struct that a kernel makes.
+pub(crate) fn fields_of(table: &str, columns: &[&str]) -> Fields {
+    let schema = tables::schema(table);
+    let field = |name: &&str| -> Field {
+        schema
+            .field_with_name(name)
+            .expect("a test walks the tables")
+            .clone()
+    };
+    columns.iter().map(field).collect()
 }
 
 /// The text column among a kernel's arguments.
 pub(crate) fn text(columns: &[ArrayRef], index: usize) -> Result<&StringArray> {
     columns[index].as_string_opt::<i32>().ok_or_else(|| {
-        DataFusionError::Internal(format!(
-            "argument {index} is {}, expected Utf8",
-            columns[index].data_type()
-        ))
-    })
-}
-
-/// A setting among a kernel's arguments: a literal, the same in every row; 0 for a batch without
-/// rows.
-pub(crate) fn setting(columns: &[ArrayRef], index: usize) -> Result<u64> {
-    let values = columns[index]
-        .as_primitive_opt::<UInt64Type>()
-        .ok_or_else(|| {
-            DataFusionError::Internal(format!(
-                "argument {index} is {}, expected UInt64",
-                columns[index].data_type()
-            ))
-        })?;
-    Ok(if values.is_empty() {
-        0
-    } else {
-        values.value(0)
+        let found = columns[index].data_type();
+        StageError::Bug(format!("argument {index} is {found}, expected Utf8"))
     })
 }

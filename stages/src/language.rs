@@ -1,24 +1,22 @@
-//! Language label of each document, and which languages are kept. Values and verdict stand in one
-//! stage, because all later work is done only for what is kept here.
+//! Language label of each document, and which languages are kept. Values and verdict are in one
+//! stage, because all later work is done only for documents that are kept here.
 
 use std::sync::Arc;
 
-use curate_schemas::manifest::{Language, LanguageEngine, Manifest};
+use arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, StringBuilder, StructArray};
+use arrow::datatypes::DataType;
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::language::{LANGUAGE, Language, LanguageEngine};
 use curate_schemas::tables;
 use curate_scorers::language::{Engine, detect};
-use datafusion::arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, StringBuilder, StructArray,
-};
-use datafusion::arrow::datatypes::{DataType, Fields};
-use datafusion::error::Result;
-use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::{Expr, col, lit, when};
-use datafusion::prelude::DataFrame;
-use datafusion::scalar::ScalarValue;
+use datafusion_expr::{Expr, col, lit, when};
 use serde_json::{Value, json};
 
-use crate::function::{Function, text};
-use crate::{Read, ShardStage, Stage, read, select_table};
+use crate::error::Result;
+use crate::function::{Function, field, fields_of, text};
+use crate::plan::{Plan, null_of};
+use crate::resources::Opening;
+use crate::{Read, ShardStage, Stage, read};
 
 const COLUMNS: [&str; 3] = ["language", "confidence", "mixed"];
 
@@ -29,9 +27,9 @@ pub struct LanguageStage {
 
 impl LanguageStage {
     /// The stage as the manifest sets it; without `[language]` every document is kept.
-    pub fn new(manifest: &Manifest) -> Self {
+    pub fn open(opening: &Opening) -> Self {
         LanguageStage {
-            config: manifest.language.clone().unwrap_or_default(),
+            config: opening.manifest.language.clone().unwrap_or_default(),
         }
     }
 
@@ -48,34 +46,23 @@ impl LanguageStage {
                 .is_null()
                 .or(col("language").in_list(keep, true)),
         };
-        when(not_kept, lit("language.not_kept"))
-            .when(
-                col("confidence").lt(lit(self.config.min_confidence)),
-                lit("language.low_confidence"),
-            )
-            .when(
-                col("mixed").and(lit(!self.config.keep_mixed)),
-                lit("language.mixed"),
-            )
-            .end()
+        let low = col("confidence").lt(lit(self.config.min_confidence));
+        let mixed = col("mixed").and(lit(!self.config.keep_mixed));
+
+        Ok(when(not_kept, lit("language.not_kept"))
+            .when(low, lit("language.low_confidence"))
+            .when(mixed, lit("language.mixed"))
+            .end()?)
     }
 }
 
 impl Stage for LanguageStage {
-    fn name(&self) -> &'static str {
-        "language"
-    }
-
-    fn version(&self) -> u32 {
-        2
+    fn spec(&self) -> &'static StageSpec {
+        &LANGUAGE
     }
 
     fn config(&self) -> Value {
         json!(self.config)
-    }
-
-    fn follows(&self) -> &'static str {
-        "documents"
     }
 
     fn reads(&self) -> Vec<Read> {
@@ -87,60 +74,55 @@ impl Stage for LanguageStage {
 }
 
 impl ShardStage for LanguageStage {
-    fn plan(&self, input: DataFrame) -> Result<DataFrame> {
+    fn plan(&self, input: Plan, _: u64) -> Result<Plan> {
         let engine = match self.config.engine {
             LanguageEngine::Whatlang => Engine::Whatlang,
             LanguageEngine::Whichlang => Engine::Whichlang,
-            LanguageEngine::None => return self.without_labels(input),
+            LanguageEngine::None => return without_labels(input),
         };
-        let mut labelled = input.with_column("detected", detect_language(col("text"), engine))?;
+        let schema = tables::schema(LANGUAGE.name);
+
+        let mut plan = input.with_column("detected", detect_language(col("text"), engine))?;
         for column in COLUMNS {
-            labelled = labelled.with_column(column, get_field(col("detected"), column))?;
+            let data_type = schema.field_with_name(column)?.data_type().clone();
+            plan = plan.with_column(column, field(col("detected"), column, data_type))?;
         }
-        select_table(
-            labelled.with_column("removed_by", self.removed_by()?)?,
-            "language",
-        )
+        plan.with_column("removed_by", self.removed_by()?)
     }
 }
 
-impl LanguageStage {
-    /// The table of documents without a language, which are all kept.
-    fn without_labels(&self, input: DataFrame) -> Result<DataFrame> {
-        let plan = input
-            .with_column("removed_by", lit(ScalarValue::Utf8(None)))?
-            .with_column("language", lit(ScalarValue::Utf8(None)))?
-            .with_column("confidence", lit(ScalarValue::Float64(None)))?
-            .with_column("mixed", lit(false))?;
-        select_table(plan, "language")
+/// The table of documents without a language, which are all kept.
+fn without_labels(input: Plan) -> Result<Plan> {
+    let mut plan = input;
+    for column in ["removed_by", "language", "confidence"] {
+        plan = plan.with_column(column, null_of(LANGUAGE.name, column)?)?;
     }
+    plan.with_column("mixed", lit(false))
 }
 
 /// `detect_language(text, engine) -> {language, confidence, mixed}`.
 fn detect_language(text_column: Expr, engine: Engine) -> Expr {
-    let schema = tables::schema("language");
-    let fields: Fields = COLUMNS
-        .iter()
-        .map(|name| schema.field_with_name(name).expect("declared").clone())
-        .collect();
-    let output = fields.clone();
+    let output = fields_of(LANGUAGE.name, &COLUMNS);
+    let fields = output.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut codes, mut confidences) = (StringBuilder::new(), Float64Builder::new());
         let mut mixed = BooleanBuilder::new();
         let mut sample = String::new();
+
         for text in text(columns, 0)? {
             let language = detect(engine, text.unwrap_or_default(), &mut sample);
             codes.append_option(language.code);
             confidences.append_option(language.confidence);
             mixed.append_value(language.mixed);
         }
+
         let columns: Vec<ArrayRef> = vec![
             Arc::new(codes.finish()),
             Arc::new(confidences.finish()),
             Arc::new(mixed.finish()),
         ];
         Ok(Arc::new(StructArray::try_new(
-            output.clone(),
+            fields.clone(),
             columns,
             None,
         )?))
@@ -149,6 +131,7 @@ fn detect_language(text_column: Expr, engine: Engine) -> Expr {
         Engine::Whatlang => "whatlang",
         Engine::Whichlang => "whichlang",
     };
-    Function::new("detect_language", DataType::Struct(fields), kernel)
+
+    Function::new("detect_language", DataType::Struct(output), kernel)
         .call(vec![text_column, lit(name)])
 }

@@ -1,37 +1,40 @@
-//! What an n-gram model says of survivors: values only, no verdict. Perplexity is CCNet's, over
+//! Surprise of an n-gram model at survivors: values only, no verdict. Perplexity is CCNet's, over
 //! tokens and ends of lines.
 //!
-//! Cost: with a tokenizer, its own (some 3 MB a CPU second); the model itself takes over two
-//! million tokens a second.
+//! Cost: with a tokenizer, the tokenizer's own (some 3 MB a CPU second). The model itself takes over
+//! two million tokens a second.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
 
-use curate_schemas::manifest::{Manifest, Ngram, Normalize};
-use curate_schemas::tables;
-use curate_scorers::ngram::{DocumentScore, LineScore, Model, NgramError, ccnet_normalize};
-use curate_scorers::tokenizer::{Tokenizer, TokenizerError};
-use datafusion::arrow::array::{
-    ArrayRef, FixedSizeBinaryBuilder, Float64Builder, RecordBatch, StringBuilder, StructArray,
-    UInt64Builder,
+use arrow::array::{
+    ArrayRef, FixedSizeBinaryBuilder, Float64Builder, StringBuilder, StructArray, UInt64Builder,
 };
-use datafusion::arrow::datatypes::{DataType, Fields};
-use datafusion::error::{DataFusionError, Result};
-use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::{Expr, col, lit, when};
-use datafusion::prelude::DataFrame;
-use datafusion::scalar::ScalarValue;
+use arrow::datatypes::DataType;
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::ngram::{NGRAM, Ngram, Normalize};
+use curate_scorers::ngram::{
+    DocumentScore, LineScore, Model, NgramError, ccnet_normalize, read_arpa,
+};
+use curate_scorers::tokenizer::{Tokenizer, TokenizerError};
+use datafusion_expr::{Expr, col, lit};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::edits::TextColumns;
-use crate::function::{Function, text};
-use crate::{Read, Reuse, ShardStage, Stage, is_reached, select_table};
+use crate::error::{Result, StageError};
+use crate::function::{Function, fields_of, text};
+use crate::plan::{Plan, null_of, without_values};
+use crate::resources::Opening;
+use crate::reuse::Reuse;
+use crate::text::TextSource;
+use crate::{Read, ShardStage, Stage};
 
 /// The stage `ngram`.
 pub struct NgramStage {
     scorer: Option<Arc<NgramScorer>>,
-    text: TextColumns,
+    text: TextSource,
 }
 
 /// A model with what makes tokens for it.
@@ -66,7 +69,7 @@ impl NgramScorer {
         tokenizer: Option<Tokenizer>,
         settings: Ngram,
     ) -> std::result::Result<Self, NgramError> {
-        let found = tokenizer.as_ref().map_or("words".to_owned(), learnt_with);
+        let found = tokenizer.as_ref().map_or(WORDS.to_owned(), learnt_with);
         if model.tokenizer().starts_with(LEARNT_WITH) && model.tokenizer() != found {
             let reason = format!(
                 "it was learnt with another tokenizer, {}, than {found}",
@@ -136,7 +139,7 @@ impl NgramScorer {
     fn tokenizer_digest(&self) -> &str {
         self.pieces
             .as_ref()
-            .map_or("words", |pieces| pieces.tokenizer.digest())
+            .map_or(WORDS, |pieces| pieces.tokenizer.digest())
     }
 }
 
@@ -150,28 +153,61 @@ const COLUMNS: [&str; 7] = [
     "perplexity",
 ];
 
+/// The value of `score.ngram.tokenizer` for the words between white space.
+const WORDS: &str = "words";
+
 impl NgramStage {
-    /// The stage as the manifest sets it, with the model that it names; without `[score.ngram]`
-    /// there are no values.
-    pub fn new(manifest: &Manifest, scorer: Option<Arc<NgramScorer>>) -> Self {
-        NgramStage {
-            scorer,
-            text: TextColumns::last(manifest),
-        }
+    /// The stage as the manifest sets it, with its model; without `[score.ngram]` there are no
+    /// values.
+    ///
+    /// # Errors
+    /// If the model or its tokenizer cannot be used.
+    pub fn open(opening: &Opening) -> Result<Self> {
+        let settings = opening.manifest.score.ngram.clone();
+        let scorer = settings
+            .map(|settings| open_scorer(opening, settings))
+            .transpose()?;
+        Ok(NgramStage {
+            scorer: scorer.map(Arc::new),
+            text: TextSource::before(NGRAM.name, opening.manifest),
+        })
     }
 }
 
-impl Stage for NgramStage {
-    fn name(&self) -> &'static str {
-        "ngram"
-    }
+/// Opens the model: a file of `curate train ngram` is mapped and its digest is checked, an ARPA
+/// file is read into memory.
+fn open_scorer(opening: &Opening, settings: Ngram) -> Result<NgramScorer> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        StageError::manifest(format!("score.ngram.model {}: {error}", settings.model))
+    };
+    let path = opening.manifest.base.join(&settings.model);
 
-    fn version(&self) -> u32 {
-        1
+    let model = match path
+        .extension()
+        .is_some_and(|extension| extension == "arpa")
+    {
+        true => {
+            let file = File::open(&path).map_err(|error| wrong(&error))?;
+            read_arpa(BufReader::new(file), &settings.tokenizer)
+        }
+        false => Model::open(&path).and_then(|model| model.verify().map(|()| model)),
+    };
+    let model = model.map_err(|error| wrong(&error))?;
+    let tokenizer = match settings.tokenizer.as_str() {
+        WORDS => None,
+        name => Some(opening.tokenizer("score.ngram.tokenizer", name)?),
+    };
+
+    NgramScorer::new(model, tokenizer, settings.clone()).map_err(|error| wrong(&error))
+}
+
+impl Stage for NgramStage {
+    fn spec(&self) -> &'static StageSpec {
+        &NGRAM
     }
 
     fn config(&self) -> Value {
-        // What goes for its score is decided in `quality`.
+        // `quality` decides which scores remove a document: a changed band scores nothing again.
         let settings = self.scorer.as_ref().map(|scorer| Ngram {
             drop: None,
             ..scorer.settings.clone()
@@ -179,18 +215,14 @@ impl Stage for NgramStage {
         json!({ "ngram": settings })
     }
 
-    fn resources(&self) -> BTreeMap<&'static str, String> {
-        let of = |scorer: &Arc<NgramScorer>| {
+    fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
+        let digests = |scorer: &Arc<NgramScorer>| {
             [
                 ("model", scorer.model.digest()),
                 ("tokenizer", scorer.tokenizer_digest().to_owned()),
             ]
         };
-        self.scorer.iter().flat_map(of).collect()
-    }
-
-    fn follows(&self) -> &'static str {
-        "paragraph_dedup"
+        self.scorer.iter().flat_map(digests).collect()
     }
 
     fn reads(&self) -> Vec<Read> {
@@ -203,78 +235,33 @@ impl Stage for NgramStage {
 }
 
 impl ShardStage for NgramStage {
-    fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let has = |name: &str| input.schema().has_column_with_unqualified_name(name);
-        let (has_known, has_text) = (has("known_text_hash"), has("text"));
-        let schema = tables::schema("ngram");
-        let mut plan = input;
-        let Some(scorer) = &self.scorer else {
-            for column in COLUMNS {
-                let none = ScalarValue::try_from(schema.field_with_name(column)?.data_type())?;
-                plan = plan.with_column(column, lit(none))?;
-            }
-            return select_table(plan, "ngram");
+    fn plan(&self, input: Plan, arriving: u64) -> Result<Plan> {
+        let (Some(scorer), Some(reuse)) = (&self.scorer, self.reuse(arriving)) else {
+            return without_values(input, NGRAM.name, &COLUMNS);
         };
-        if has_text {
-            let missing = match has_known {
-                true => col("reached").and(col("known_text_hash").is_null()),
-                false => col("reached"),
-            };
-            plan = plan.with_column(
-                "scored",
-                when(missing, ngram_score(self.text.text(), scorer)).end()?,
-            )?;
-        }
-        for column in COLUMNS {
-            let known = || col(format!("known_{column}"));
-            let scored = || get_field(col("scored"), column);
-            let value = match (has_known, has_text) {
-                (true, false) => known(),
-                (true, true) => {
-                    when(col("known_text_hash").is_not_null(), known()).otherwise(scored())?
-                }
-                (false, _) => scored(),
-            };
-            plan = plan.with_column(column, when(col("reached"), value).end()?)?;
-        }
-        select_table(plan, "ngram")
+        let scored = ngram_score(self.text.text(), scorer);
+        reuse.fill(input, scored, |column| null_of(NGRAM.name, column))
     }
 
-    fn reuses(&self) -> Option<Reuse> {
+    fn reuse(&self, _: u64) -> Option<Reuse> {
         self.scorer.as_ref()?;
-        let parts: &[&str] = match self.text {
-            TextColumns::Edited("paragraph_dedup") => &[
-                "documents",
-                "paragraph_dedup",
-                "config",
-                "model",
-                "tokenizer",
-            ],
-            _ => &["documents", "signals", "config", "model", "tokenizer"],
-        };
-        Some(Reuse {
-            columns: &COLUMNS,
-            parts,
-            spares: &["text", "edits"],
-        })
-    }
-
-    fn lacks(&self, rows: &RecordBatch) -> bool {
-        let known = rows.column_by_name("known_text_hash");
-        known.is_none_or(|known| {
-            (0..rows.num_rows()).any(|row| known.is_null(row) && is_reached(rows, row))
-        })
+        let known = col("known_text_hash").is_not_null();
+        let parts = ["config", "model", "tokenizer"];
+        Some(Reuse::of_text(
+            NGRAM.name,
+            &self.text,
+            &parts,
+            &COLUMNS,
+            col("reached"),
+            known,
+        ))
     }
 }
 
 /// `ngram_score(text, model digest, tokenizer digest) -> {text_hash, …}`.
 fn ngram_score(text_column: Expr, scorer: &Arc<NgramScorer>) -> Expr {
-    let schema = tables::schema("ngram");
-    let fields: Fields = COLUMNS
-        .iter()
-        .map(|name| schema.field_with_name(name).expect("declared").clone())
-        .collect();
-    let output = fields.clone();
+    let output = fields_of(NGRAM.name, &COLUMNS);
+    let fields = output.clone();
     let arguments = vec![
         text_column,
         lit(scorer.model.digest()),
@@ -291,9 +278,7 @@ fn ngram_score(text_column: Expr, scorer: &Arc<NgramScorer>) -> Expr {
         let digest = scorer.model.digest();
         for text in text(columns, 0)? {
             let text = text.unwrap_or_default();
-            let score = scorer
-                .score(text)
-                .map_err(|error| DataFusionError::External(error.into()))?;
+            let score = scorer.score(text).map_err(StageError::kernel)?;
             hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
             names.append_value(&scorer.settings.model);
             digests.append_value(&digest);
@@ -318,10 +303,10 @@ fn ngram_score(text_column: Expr, scorer: &Arc<NgramScorer>) -> Expr {
                 .map(|numbers| Arc::new(numbers.finish()) as ArrayRef),
         );
         Ok(Arc::new(StructArray::try_new(
-            output.clone(),
+            fields.clone(),
             columns,
             None,
         )?))
     };
-    Function::new("ngram_score", DataType::Struct(fields), kernel).call(arguments)
+    Function::new("ngram_score", DataType::Struct(output), kernel).call(arguments)
 }

@@ -13,48 +13,47 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use curate_schemas::manifest::{Manifest, ParagraphDedup, SeenSet, TextUnit};
-use curate_schemas::tables;
-use curate_scorers::paragraphs::{Span, Unit, spans};
-use datafusion::arrow::array::{
+use arrow::array::{
     ArrayRef, AsArray, ListBuilder, RecordBatch, StringBuilder, StructBuilder, UInt32Builder,
     UInt64Array, UInt64Builder,
 };
-use datafusion::arrow::datatypes::{DataType, UInt64Type};
-use datafusion::error::{DataFusionError, Result};
+use arrow::datatypes::{DataType, UInt64Type};
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::paragraph_dedup::{PARAGRAPH_DEDUP, ParagraphDedup, SeenSet, TextUnit};
+use curate_schemas::tables;
+use curate_scorers::paragraphs::{Span, Unit, spans};
 use probabilistic_collections::bloom::BloomFilter;
 use serde_json::{Value, json};
 
 use crate::bits::Bits;
-use crate::edits::TextColumns;
-use crate::spill::{Spill, records, records_mut};
-use crate::{
-    Corpus, CorpusStage, Decision, Read, Stage, column, is_reached, own_documents, read, shard_of,
-};
+use crate::corpus::{Corpus, CorpusStage, Decision, own_documents, shard_of};
+use crate::error::{Result, StageError};
+use crate::resources::Opening;
+use crate::spill::{Spill, pairs, pairs_mut};
+use crate::text::TextSource;
+use crate::{Read, Stage, bytes_read, column, is_reached};
 
 /// The stage `paragraph_dedup`.
 pub struct ParagraphDedupStage {
     paragraphs: Option<ParagraphDedup>,
     seed: u64,
+    text: TextSource,
 }
 
 impl ParagraphDedupStage {
     /// The stage as the manifest sets it; without `[dedup.paragraphs]` nothing is cut out.
-    pub fn new(manifest: &Manifest) -> Self {
+    pub fn open(opening: &Opening) -> Self {
         ParagraphDedupStage {
-            paragraphs: manifest.dedup.paragraphs.clone(),
-            seed: manifest.run.seed,
+            paragraphs: opening.manifest.dedup.paragraphs.clone(),
+            seed: opening.manifest.run.seed,
+            text: TextSource::before(PARAGRAPH_DEDUP.name, opening.manifest),
         }
     }
 }
 
 impl Stage for ParagraphDedupStage {
-    fn name(&self) -> &'static str {
-        "paragraph_dedup"
-    }
-
-    fn version(&self) -> u32 {
-        1
+    fn spec(&self) -> &'static StageSpec {
+        &PARAGRAPH_DEDUP
     }
 
     fn config(&self) -> Value {
@@ -66,14 +65,10 @@ impl Stage for ParagraphDedupStage {
         json!({ "paragraphs": self.paragraphs, "seed": seed })
     }
 
-    fn follows(&self) -> &'static str {
-        "near_dedup"
-    }
-
     fn reads(&self) -> Vec<Read> {
-        let mut reads = vec![read("signals", "bytes")];
+        let mut reads = vec![bytes_read(PARAGRAPH_DEDUP.name)];
         if self.paragraphs.is_some() {
-            reads.extend(TextColumns::Plain.reads());
+            reads.extend(self.text.reads());
         }
         reads
     }
@@ -90,7 +85,7 @@ impl CorpusStage for ParagraphDedupStage {
             )
         };
         let (lengths, reached) = (by_shard(16), Bits::new(own));
-        corpus.scan(&[read("signals", "bytes")], &|first, batch| {
+        corpus.scan(&[bytes_read(PARAGRAPH_DEDUP.name)], &|first, batch| {
             if first >= own {
                 return Ok(());
             }
@@ -115,10 +110,8 @@ impl CorpusStage for ParagraphDedupStage {
         }
         let annotations = move |shard| annotations(lengths.read(shard)?, &cuts.read(shard)?);
         Ok(Decision {
-            annotations: Box::new(annotations),
-            tables: [].into(),
             notes,
-            refused: None,
+            ..Decision::of(Box::new(annotations))
         })
     }
 }
@@ -141,7 +134,7 @@ impl ParagraphDedupStage {
         let units = Spill::new(corpus.spill(), shards, corpus.memory() / 4);
         let (own, total) = (own_documents(corpus), AtomicU64::new(0));
         corpus.texts(
-            TextColumns::Plain,
+            &self.text,
             &|doc| doc < own && reached.contains(doc),
             &|doc, text| {
                 let mut row = vec![doc, text.len() as u64, 0];
@@ -161,7 +154,7 @@ impl ParagraphDedupStage {
             let words = units.take(shard)?;
             for row in in_order(&words) {
                 let mut repeated: Vec<u64> = Vec::new();
-                for [hash, start, end] in records::<3>(&row[3..]) {
+                for [hash, start, end] in row[3..].as_chunks::<3>().0 {
                     if seen.insert(*hash) {
                         continue;
                     }
@@ -228,7 +221,7 @@ impl Seen {
                     ""
                 }
             );
-            return Err(DataFusionError::ResourcesExhausted(message));
+            return Err(StageError::manifest(message));
         }
         Ok(match paragraphs.set {
             SeenSet::Exact => Seen::Exact(HashSet::default()),
@@ -292,7 +285,7 @@ impl Hasher for Hash {
 
 /// A row for every document of a shard: `lengths` has document and bytes, `cuts` what is cut out.
 fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
-    records_mut::<2>(&mut lengths).sort_unstable();
+    pairs_mut(&mut lengths).sort_unstable();
     let (mut cut, mut at) = (Vec::new(), 0);
     while at < cuts.len() {
         let end = at + 3 + 2 * cuts[at + 2] as usize;
@@ -311,10 +304,10 @@ fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
         (Vec::new(), UInt64Builder::new(), StringBuilder::new());
     // Both are in the order of documents.
     let mut cut = cut.into_iter().peekable();
-    for [doc, length] in records::<2>(&lengths) {
+    for [doc, length] in pairs(&lengths) {
         docs.push(*doc);
         let of_doc = cut.next_if(|row| row[0] == *doc);
-        let spans = of_doc.map_or(&[][..], |row| records::<2>(&row[3..]));
+        let spans = of_doc.map_or(&[][..], |row| pairs(&row[3..]));
         let left = length - spans.iter().map(|[start, end]| end - start).sum::<u64>();
         let is_left = left > 0 || spans.is_empty();
         reasons.append_option((!is_left).then_some("paragraph_dedup.nothing_left"));

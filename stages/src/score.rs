@@ -1,17 +1,21 @@
-//! Model scores of survivors: values only, no verdict. The model is read when the first document
-//! that lacks a score comes.
+//! Model scores of survivors: values only, no verdict. The model is loaded when the first document
+//! without a score arrives.
 //!
 //! Documents of a batch of rows are sorted by length and cut into batches of a fixed budget of
-//! tokens, so what runs together follows from the shard's file, not from memory or threads. Scores
-//! of documents whose text and model are unchanged are copied.
+//! tokens. So the documents that run together follow from the shard's file, not from memory or
+//! threads. Scores of documents whose text and model are unchanged are copied.
 
 use std::collections::BTreeMap;
-use std::ops::Not;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use curate_schemas::manifest::{Manifest, Perplexity};
-use curate_schemas::tables;
+use arrow::array::{
+    ArrayRef, BooleanArray, FixedSizeBinaryBuilder, Float64Builder, StringBuilder, StructArray,
+    UInt64Builder,
+};
+use arrow::datatypes::DataType;
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::score::{EMBEDDED_MODEL, Perplexity, SCORE};
 use curate_scorers::lm::LmError;
 use curate_scorers::lm::decoder::{Decoder, Options};
 use curate_scorers::lm::device::{DeviceChoice, free_bytes, name};
@@ -19,30 +23,26 @@ use curate_scorers::lm::memory::{Demand, MemoryPlan};
 use curate_scorers::lm::model::{Description, Model};
 use curate_scorers::lm::score::{DocScore, ScoreStats, Scorer};
 use curate_scorers::lm::window::WindowKind;
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float64Builder, RecordBatch,
-    StringBuilder, StructArray, UInt64Builder,
-};
-use datafusion::arrow::datatypes::{DataType, Fields};
-use datafusion::error::{DataFusionError, Result};
-use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::{Expr, col, lit, when};
-use datafusion::prelude::DataFrame;
-use datafusion::scalar::ScalarValue;
+use datafusion_expr::{Expr, col, lit, when};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
-use crate::edits::TextColumns;
-use crate::function::{Function, text};
-use crate::{Read, Reuse, ShardStage, Stage, is_reached, select_table};
+use crate::error::{Result, StageError};
+use crate::function::{Function, fields_of, text};
+use crate::plan::{Plan, null_of, without_values};
+use crate::resources::Opening;
+use crate::reuse::Reuse;
+use crate::text::TextSource;
+use crate::{Read, ShardStage, Stage};
+
+/// Prefix of the names of models on a hub.
+pub const HUB_SCHEME: &str = "hf://";
 
 /// The stage `score`.
 pub struct ScoreStage {
     perplexity: Option<(Perplexity, Arc<LoadedModel>)>,
     seed: u64,
-    text: TextColumns,
-    /// Survivors that arrive, known once the stages before are done.
-    arrived: OnceLock<u64>,
+    text: TextSource,
 }
 
 /// A model that is opened, and loaded once it is needed.
@@ -157,8 +157,8 @@ impl LoadedModel {
         })
     }
 
-    fn score(&self, texts: &[&str]) -> Result<Vec<DocScore>, DataFusionError> {
-        let external = |error: LmError| DataFusionError::External(error.into());
+    fn score(&self, texts: &[&str]) -> Result<Vec<DocScore>> {
+        let external = |error: LmError| StageError::kernel(error);
         if texts.is_empty() {
             return Ok(Vec::new());
         }
@@ -169,7 +169,7 @@ impl LoadedModel {
             .iter()
             .map(|text| description.tokenizer.encode(text, most))
             .collect();
-        let ids = ids.map_err(|error| DataFusionError::External(error.into()))?;
+        let ids = ids.map_err(StageError::kernel)?;
         let (scores, stats) = scorer.score(&ids).map_err(external)?;
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         done.documents += texts.len() as u64;
@@ -225,11 +225,15 @@ const COLUMNS: [&str; 9] = [
 ];
 
 impl ScoreStage {
-    /// The stage as the manifest sets it, with the model that it names; without
-    /// `[score.perplexity]` there are no values.
-    pub fn new(manifest: &Manifest, model: Option<Arc<LoadedModel>>) -> Self {
-        // What goes for its score is decided in `quality`: a changed band scores nothing again.
-        let perplexity = manifest
+    /// The stage as the manifest sets it, with its model; without `[score.perplexity]` there are no
+    /// values.
+    ///
+    /// # Errors
+    /// If the model cannot be used.
+    pub fn open(opening: &Opening) -> Result<Self> {
+        let manifest = opening.manifest;
+        // `quality` decides which scores remove a document: a changed band scores nothing again.
+        let settings = manifest
             .score
             .perplexity
             .clone()
@@ -237,17 +241,20 @@ impl ScoreStage {
                 drop: None,
                 ..settings
             });
-        ScoreStage {
-            perplexity: perplexity.zip(model),
+        let model = settings
+            .as_ref()
+            .map(|settings| open_model(opening, settings))
+            .transpose()?;
+        Ok(ScoreStage {
+            perplexity: settings.zip(model.map(Arc::new)),
             seed: manifest.run.seed,
-            text: TextColumns::last(manifest),
-            arrived: OnceLock::new(),
-        }
+            text: TextSource::before(SCORE.name, manifest),
+        })
     }
 
-    /// Share of survivors that are scored: the manifest's, or less where the windows of all could
-    /// hold more tokens than it allows.
-    fn share(&self) -> f64 {
+    /// Share of survivors that are scored: the manifest's, or less if the windows of all survivors
+    /// could hold more tokens than the manifest allows.
+    fn share(&self, arriving: u64) -> f64 {
         let Some((settings, model)) = &self.perplexity else {
             return 1.0;
         };
@@ -256,34 +263,50 @@ impl ScoreStage {
         } else {
             1
         };
-        let windows = self
-            .arrived
-            .get()
-            .copied()
-            .unwrap_or(0)
-            .saturating_mul(windows * model.options.positions as u64);
+        let tokens = arriving.saturating_mul(windows * model.options.positions as u64);
         let allowed = settings
             .max_tokens
-            .map_or(1.0, |most| most as f64 / windows.max(1) as f64);
+            .map_or(1.0, |most| most as f64 / tokens.max(1) as f64);
         settings.sample.min(allowed)
-    }
-
-    fn is_sampled(&self) -> Expr {
-        sampled(self.seed, self.share())
     }
 }
 
+/// Opens the model: its weights are digested but not loaded.
+fn open_model(opening: &Opening, settings: &Perplexity) -> Result<LoadedModel> {
+    let key = format!("score.perplexity.model {}", settings.model);
+    let wrong = |error: LmError| {
+        let failure = StageError::manifest(format!("{key}: {error}"));
+        match error {
+            LmError::NoRoom { .. } => failure.hint("raise run.memory, or read shorter windows"),
+            _ => failure,
+        }
+    };
+
+    let model = match settings.model.as_str() {
+        EMBEDDED_MODEL => Model::embedded(),
+        name if name.starts_with(HUB_SCHEME) => Model::open(&(opening.fetch)(name)?),
+        name => Model::open(&opening.manifest.base.join(name)),
+    };
+    let model = model.map_err(wrong)?;
+    if let Some(digest) = settings
+        .digest
+        .as_ref()
+        .filter(|digest| **digest != model.digest)
+    {
+        let message = format!("{key}: its digest is {}, expected {digest}", model.digest);
+        return Err(StageError::manifest(message));
+    }
+
+    let room = Room {
+        memory: opening.manifest.run.memory,
+        threads: opening.threads,
+    };
+    LoadedModel::new(model, settings.clone(), room).map_err(wrong)
+}
+
 impl Stage for ScoreStage {
-    fn name(&self) -> &'static str {
-        "score"
-    }
-
-    fn version(&self) -> u32 {
-        3
-    }
-
-    fn arrive(&self, documents: u64) {
-        _ = self.arrived.set(documents);
+    fn spec(&self) -> &'static StageSpec {
+        &SCORE
     }
 
     fn config(&self) -> Value {
@@ -291,11 +314,10 @@ impl Stage for ScoreStage {
             .perplexity
             .as_ref()
             .map(|(settings, model)| Perplexity {
-                // What the device is stands beside the model's digest, whatever it was called.
+                // The class of the device is a resource, whatever the manifest calls the device.
                 device: String::new(),
                 batch_tokens: Some(model.batch_tokens()),
-                // Which documents are scored is a part of its own, so that a greater sample keeps
-                // what it has.
+                // The sample is a resource of its own, so that a greater sample keeps its scores.
                 sample: 1.0,
                 max_tokens: None,
                 ..settings.clone()
@@ -303,24 +325,18 @@ impl Stage for ScoreStage {
         json!({ "perplexity": settings })
     }
 
-    fn resources(&self) -> BTreeMap<&'static str, String> {
-        let of_model = |model: &LoadedModel| {
-            let seed = if self.share() < 1.0 { self.seed } else { 0 };
-            let sample = format!("{} {seed}", self.share().min(1.0));
-            [
-                ("model", model.digest.clone()),
-                ("device", model.arithmetic()),
-                ("sample", sample),
-            ]
+    fn resources(&self, arriving: u64) -> BTreeMap<&'static str, String> {
+        let Some((_, model)) = &self.perplexity else {
+            return BTreeMap::new();
         };
-        self.perplexity
-            .iter()
-            .flat_map(|(_, model)| of_model(model))
-            .collect()
-    }
-
-    fn follows(&self) -> &'static str {
-        "paragraph_dedup"
+        let share = self.share(arriving);
+        let seed = if share < 1.0 { self.seed } else { 0 };
+        [
+            ("model", model.digest.clone()),
+            ("device", model.arithmetic()),
+            ("sample", format!("{} {seed}", share.min(1.0))),
+        ]
+        .into()
     }
 
     fn reads(&self) -> Vec<Read> {
@@ -333,104 +349,44 @@ impl Stage for ScoreStage {
 }
 
 impl ShardStage for ScoreStage {
-    fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let has = |name: &str| input.schema().has_column_with_unqualified_name(name);
-        let (has_known, has_text) = (has("known_n_scored"), has("text"));
-        let schema = tables::schema("score");
-        let mut plan = input;
-        let Some((_, model)) = &self.perplexity else {
-            for column in COLUMNS {
-                let none = ScalarValue::try_from(schema.field_with_name(column)?.data_type())?;
-                plan = plan.with_column(column, lit(none))?;
-            }
-            return select_table(plan, "score");
+    fn plan(&self, input: Plan, arriving: u64) -> Result<Plan> {
+        let (Some((_, model)), Some(reuse)) = (&self.perplexity, self.reuse(arriving)) else {
+            return without_values(input, SCORE.name, &COLUMNS);
         };
-        if has_text {
-            let wanted = col("reached").and(self.is_sampled());
-            let missing = if has_known {
-                wanted.and(is_known().not())
-            } else {
-                wanted
-            };
-            plan = plan.with_column(
-                "scored",
-                when(missing, score(self.text.text(), model)).end()?,
-            )?;
-        }
-        for column in COLUMNS {
-            let known = || col(format!("known_{column}"));
-            let scored = || get_field(col("scored"), column);
-            let value = match (has_known, has_text) {
-                (true, false) => known(),
-                (true, true) => when(is_known(), known()).otherwise(scored())?,
-                (false, _) => scored(),
-            };
+        let scored = score(self.text.text(), model);
+        reuse.fill(input, scored, |column| {
             let unsampled = match column {
                 "model" => lit(model.settings.model.as_str()),
                 "model_digest" => lit(model.digest.as_str()),
                 "n_scored" => lit(0u64),
                 "unscored" => lit(NOT_SAMPLED),
-                _ => lit(ScalarValue::try_from(
-                    schema.field_with_name(column)?.data_type(),
-                )?),
+                _ => null_of(SCORE.name, column)?,
             };
-            // What a former run scored of others is not carried along: equal keys, equal bytes.
-            let value = when(self.is_sampled(), value).otherwise(unsampled)?;
-            plan = plan.with_column(column, when(col("reached"), value).end()?)?;
-        }
-        select_table(plan, "score")
+            Ok(when(col("reached"), unsampled).end()?)
+        })
     }
 
-    fn reuses(&self) -> Option<Reuse> {
+    fn reuse(&self, arriving: u64) -> Option<Reuse> {
         self.perplexity.as_ref()?;
-        let parts: &[&str] = match self.text {
-            TextColumns::Edited("paragraph_dedup") => {
-                &["documents", "paragraph_dedup", "config", "model", "device"]
-            }
-            _ => &["documents", "signals", "config", "model", "device"],
-        };
-        Some(Reuse {
-            columns: &COLUMNS,
-            parts,
-            spares: &["text", "edits"],
-        })
+        let wanted = col("reached").and(sampled(self.seed, self.share(arriving)));
+        let why = || col("known_unscored");
+        let known = col("known_n_scored")
+            .is_not_null()
+            .and(why().is_null().or(why().not_eq(lit(NOT_SAMPLED))));
+        let parts = ["config", "model", "device"];
+        Some(Reuse::of_text(
+            SCORE.name, &self.text, &parts, &COLUMNS, wanted, known,
+        ))
     }
 
     fn notes(&self) -> Vec<String> {
-        self.perplexity
-            .iter()
-            .flat_map(|(_, model)| model.notes())
-            .collect()
-    }
-
-    fn lacks(&self, rows: &RecordBatch) -> bool {
-        let column = |name: &str| rows.column_by_name(name);
-        let (Some(known), Some(why), Some(ids)) = (
-            column("known_n_scored"),
-            column("known_unscored"),
-            column("doc_id"),
-        ) else {
-            return true;
-        };
-        let (why, ids, share) = (why.as_string::<i32>(), ids.as_string::<i32>(), self.share());
-        let is_missing =
-            |row: usize| known.is_null(row) || why.is_valid(row) && why.value(row) == NOT_SAMPLED;
-        (0..rows.num_rows()).any(|row| {
-            is_reached(rows, row) && is_missing(row) && is_sampled(self.seed, share, ids.value(row))
-        })
+        let models = self.perplexity.iter();
+        models.flat_map(|(_, model)| model.notes()).collect()
     }
 }
 
-/// Why a survivor has no score that could have one.
+/// Why a survivor has no score although it could have one.
 const NOT_SAMPLED: &str = "not_sampled";
-
-/// Whether a former output has what the model says of a row.
-fn is_known() -> Expr {
-    let why = || col("known_unscored");
-    col("known_n_scored")
-        .is_not_null()
-        .and(why().is_null().or(why().not_eq(lit(NOT_SAMPLED))))
-}
 
 /// `is_sampled(doc_id, seed, share) -> bool`.
 fn sampled(seed: u64, share: f64) -> Expr {
@@ -451,12 +407,8 @@ fn sampled(seed: u64, share: f64) -> Expr {
 
 /// `score(text, model digest) -> {text_hash, …}`.
 fn score(text_column: Expr, model: &Arc<LoadedModel>) -> Expr {
-    let schema = tables::schema("score");
-    let fields: Fields = COLUMNS
-        .iter()
-        .map(|name| schema.field_with_name(name).expect("declared").clone())
-        .collect();
-    let output = fields.clone();
+    let output = fields_of(SCORE.name, &COLUMNS);
+    let fields = output.clone();
     let arguments = vec![text_column, lit(model.digest.as_str())];
     let model = Arc::clone(model);
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
@@ -466,12 +418,12 @@ fn score(text_column: Expr, model: &Arc<LoadedModel>) -> Expr {
             .collect();
         let scores = model.score(&texts)?;
         Ok(Arc::new(StructArray::try_new(
-            output.clone(),
+            fields.clone(),
             arrays(&model, &texts, &scores)?,
             None,
         )?))
     };
-    Function::new("score", DataType::Struct(fields), kernel).call(arguments)
+    Function::new("score", DataType::Struct(output), kernel).call(arguments)
 }
 
 /// Whether a document is in a sample of that share: the same ones are in every greater sample.

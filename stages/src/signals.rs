@@ -1,16 +1,26 @@
-//! The value of every rule, computed in one pass over each document that `language` kept: words are
-//! segmented once and shared by the families. No threshold stands here; verdicts are expressions in
+//! The value of every rule, computed in one pass over each document that `language` kept: words
+//! are segmented once and shared by the families. No threshold is here; verdicts are expressions in
 //! [`crate::filter`].
 //!
-//! Rules that rewrite (`[filter.c4]`, `[filter.lines]`) leave their removals as `edits`; FineWeb's
-//! values and the heuristic score are of the text after them, the others of the text before.
+//! Rules that rewrite (`[filter.c4]`, `[filter.lines]`) leave their changes as `edits`, C4's first.
+//! FineWeb's values and the heuristic score are of the text after the edits, the others of the text
+//! before. Line rules see C4's kept lines if both rewrite.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use curate_schemas::manifest::{self, Filter, Manifest, SignalValues, Words};
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Float64Array, Float64Builder, ListBuilder, NullBufferBuilder,
+    StringArray, StringBuilder, StructArray, StructBuilder, UInt32Array, UInt32Builder,
+    UInt64Array,
+};
+use arrow::datatypes::{DataType, Fields};
+use curate_schemas::rules::{self, BadWordsRules, C4Rules, LineRules};
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::filter::{Filter, Words};
+use curate_schemas::stages::signals::{SIGNALS, SignalValues};
 use curate_schemas::tables;
-use curate_scorers::edits::{Edit, apply};
+use curate_scorers::edits::{Edit, apply, compose};
 use curate_scorers::rules::bad_words::BadWords;
 use curate_scorers::rules::c4::{self, C4, c4};
 use curate_scorers::rules::fineweb::{FineWeb, LinesScratch, fineweb};
@@ -18,45 +28,46 @@ use curate_scorers::rules::gopher_quality::{GopherQuality, gopher_quality};
 use curate_scorers::rules::gopher_repetition::{
     GopherRepetition, RepetitionScratch, gopher_repetition,
 };
-use curate_scorers::rules::line_rules::{self, LineRules, line_rules};
+use curate_scorers::rules::line_rules::{self, line_rules};
+use curate_scorers::rules::{Value as Measured, Values};
 use curate_scorers::study_note::study_note;
 use curate_scorers::words::{dictionary, spacy};
-use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, ListBuilder, NullBufferBuilder, StringArray,
-    StringBuilder, StructArray, StructBuilder, UInt32Array, UInt32Builder, UInt64Array,
-};
-use datafusion::arrow::datatypes::{DataType, Field, Fields};
-use datafusion::error::{DataFusionError, Result};
-use datafusion::functions::core::expr_fn::{coalesce, get_field};
-use datafusion::logical_expr::{Expr, col, lit};
-use datafusion::prelude::DataFrame;
-use datafusion::scalar::ScalarValue;
+use datafusion_expr::{Expr, col, lit, when};
 use serde_json::{Value, json};
 
-use crate::function::{Function, text};
-use crate::lists::Lists;
-use crate::{Read, ShardStage, Stage, if_reached, read, select_table};
+use crate::error::{Result, StageError};
+use crate::function::{Function, field, text};
+use crate::plan::{Plan, if_reached, without_values};
+use crate::resources::{Digested, Opening};
+use crate::{Read, ShardStage, Stage, read};
 
 /// The stage `signals`.
 pub struct SignalsStage {
-    /// `None`: no values but the length of the text.
+    /// `None`: no values except the length of the text.
     settings: Option<Settings>,
 }
 
-/// What the values depend on, beside the text.
+/// What the values depend on, besides the text.
 #[derive(Clone)]
 struct Settings {
     words: Words,
     c4: c4::LineSettings,
     rewrite_c4: bool,
-    lines: Option<manifest::Lines>,
-    bad_words: Option<(Arc<BadWords>, String)>,
+    lines: Option<LineRules>,
+    bad_words: Option<Digested<BadWords>>,
     bad_words_language: Option<String>,
 }
 
 impl SignalsStage {
-    /// The stage as the manifest sets it.
-    pub fn new(manifest: &Manifest, lists: Lists) -> Self {
+    /// The stage as the manifest sets it, with its list of words.
+    ///
+    /// # Errors
+    /// If the list cannot be used.
+    pub fn open(opening: &Opening) -> Result<Self> {
+        let manifest = opening.manifest;
+        if manifest.signals.values == SignalValues::None {
+            return Ok(SignalsStage { settings: None });
+        }
         let Filter {
             words,
             c4,
@@ -64,34 +75,49 @@ impl SignalsStage {
             c4_bad_words,
             ..
         } = manifest.filter.clone();
+        let bad_words = c4_bad_words
+            .as_ref()
+            .map(|list| open_bad_words(opening, list));
         let c4 = c4.unwrap_or_default();
+
         let settings = Settings {
             words,
             rewrite_c4: c4.rewrite,
-            c4: c4::LineSettings {
-                terminal_punct: c4.terminal_punct,
-                citations: c4.citations,
-                min_words: c4.min_line_words,
-                max_word_len_chars: c4.max_word_len,
-                javascript: c4.javascript,
-                policy: c4.policy,
-            },
+            c4: line_settings(&c4),
             lines,
-            bad_words: lists.bad_words,
-            bad_words_language: c4_bad_words.map(|words| words.language),
+            bad_words: bad_words.transpose()?,
+            bad_words_language: c4_bad_words.map(|list| list.language),
         };
-        let settings = (manifest.signals.values == SignalValues::All).then_some(settings);
-        SignalsStage { settings }
+        Ok(SignalsStage {
+            settings: Some(settings),
+        })
+    }
+}
+
+fn open_bad_words(opening: &Opening, list: &BadWordsRules) -> Result<Digested<BadWords>> {
+    let file = opening.text("filter.c4_bad_words.file", &list.file)?;
+    let words = BadWords::new(&file.text, &list.language);
+    let words = words.map_err(|error| StageError::manifest(format!("{}: {error}", list.file)))?;
+    Ok(Digested {
+        value: Arc::new(words),
+        digest: file.digest,
+    })
+}
+
+fn line_settings(c4: &C4Rules) -> c4::LineSettings {
+    c4::LineSettings {
+        terminal_punct: c4.terminal_punct,
+        citations: c4.citations,
+        min_words: c4.min_line_words,
+        max_word_len_chars: c4.max_word_len,
+        javascript: c4.javascript,
+        policy: c4.policy,
     }
 }
 
 impl Stage for SignalsStage {
-    fn name(&self) -> &'static str {
-        "signals"
-    }
-
-    fn version(&self) -> u32 {
-        2
+    fn spec(&self) -> &'static StageSpec {
+        &SIGNALS
     }
 
     fn config(&self) -> Value {
@@ -122,18 +148,14 @@ impl Stage for SignalsStage {
         })
     }
 
-    fn resources(&self) -> BTreeMap<&'static str, String> {
-        let bad_words = self
+    fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
+        let lists = self
             .settings
             .iter()
             .flat_map(|settings| &settings.bad_words);
-        bad_words
-            .map(|(_, digest)| ("bad_words", digest.clone()))
+        lists
+            .map(|list| ("bad_words", list.digest.clone()))
             .collect()
-    }
-
-    fn follows(&self) -> &'static str {
-        "language"
     }
 
     fn reads(&self) -> Vec<Read> {
@@ -154,145 +176,169 @@ impl Stage for SignalsStage {
 }
 
 impl ShardStage for SignalsStage {
-    fn plan(&self, input: DataFrame) -> Result<DataFrame> {
+    fn plan(&self, input: Plan, _: u64) -> Result<Plan> {
         let Some(settings) = &self.settings else {
-            return without_values(input);
+            let columns: Vec<String> = fields().iter().map(|field| field.name().clone()).collect();
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let plan = without_values(input, SIGNALS.name, &columns)?;
+            return plan.with_column("bytes", col("document_bytes"));
         };
         let arguments = vec![col("text"), col("language"), lit(self.config().to_string())];
-        let values = signals(arguments, settings.clone());
-        let mut plan = input.with_column("signals", if_reached(values)?)?;
-        for field in fields().iter() {
-            plan = plan.with_column(
-                field.name(),
-                get_field(col("signals"), field.name().as_str()),
-            )?;
+        let values = if_reached(signals(arguments, settings.clone()))?;
+
+        let mut plan = input.with_column("signals", values)?;
+        for column in &fields() {
+            let (name, data_type) = (column.name(), column.data_type().clone());
+            plan = plan.with_column(name, field(col("signals"), name, data_type))?;
         }
-        let bytes = coalesce(vec![col("bytes"), col("document_bytes")]);
-        select_table(plan.with_column("bytes", bytes)?, "signals")
+        // The text of a document that does not reach the stage stays as it is.
+        let is_computed = col("bytes").is_not_null();
+        let bytes = when(is_computed, col("bytes")).otherwise(col("document_bytes"))?;
+        plan.with_column("bytes", bytes)
     }
 }
 
-/// The table with no values but the length of the text.
-fn without_values(input: DataFrame) -> Result<DataFrame> {
-    let mut plan = input;
-    for field in fields().iter() {
-        plan = plan.with_column(field.name(), lit(ScalarValue::try_from(field.data_type())?))?;
-    }
-    select_table(plan.with_column("bytes", col("document_bytes"))?, "signals")
-}
-
-/// The columns that the kernel makes: all but identity.
+/// The columns that the kernel makes: all but identity and `reached`.
 fn fields() -> Fields {
-    tables::schema("signals")
-        .fields()
-        .iter()
-        .skip(2)
-        .cloned()
-        .collect()
+    let schema = tables::schema(SIGNALS.name);
+    schema.fields().iter().skip(2).cloned().collect()
 }
 
 /// `signals(text, language, settings) -> {bytes, edits, words, heuristic, gopher_quality, …}`.
 fn signals(arguments: Vec<Expr>, settings: Settings) -> Expr {
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (texts, languages) = (text(columns, 0)?, text(columns, 1)?);
-        let mut rows = Rows::default();
+        let mut batch = Batch::default();
         for (text, language) in texts.iter().zip(languages) {
-            rows.add(&settings, text.unwrap_or_default(), language)?;
+            batch.add(&settings, text.unwrap_or_default(), language)?;
         }
-        Ok(Arc::new(StructArray::try_new(
-            fields(),
-            rows.columns()?,
-            None,
-        )?))
+        batch.finish()
     };
     Function::new("signals", DataType::Struct(fields()), kernel).call(arguments)
 }
 
-/// Values of a batch, and memory that is kept from one row to the next.
+/// Values of a batch of documents, and memory that is kept from one document to the next.
 #[derive(Default)]
-struct Rows {
+struct Batch {
     bytes: Vec<u64>,
     edits: Vec<Vec<Edit>>,
     words: Vec<&'static str>,
     heuristic: Vec<f64>,
-    quality: Vec<GopherQuality>,
-    repetition: Vec<GopherRepetition>,
-    c4: Vec<C4>,
+    quality: Vec<Option<GopherQuality>>,
+    repetition: Vec<Option<GopherRepetition>>,
+    c4: Vec<Option<C4>>,
     bad_words: Vec<Option<u32>>,
-    fineweb: Vec<FineWeb>,
-    lines: Vec<Option<LineRules>>,
+    fineweb: Vec<Option<FineWeb>>,
+    lines: Vec<Option<line_rules::LineRules>>,
     repetition_scratch: RepetitionScratch,
     fineweb_scratch: LinesScratch,
 }
 
-impl Rows {
+impl Batch {
     fn add(&mut self, settings: &Settings, text: &str, language: Option<&str>) -> Result<()> {
         let is_english =
             settings.words == Words::English || language.is_none_or(|language| language == "eng");
-        // The word list borrows from the text, so it cannot outlive the row.
+        // The word list borrows from the text, so it cannot outlive the document.
         let words = segment(text, is_english);
-        let mut edits = Vec::new();
         let quality = gopher_quality(text, &words);
-        self.repetition.push(gopher_repetition(
-            text,
-            &words,
-            &mut self.repetition_scratch,
-        ));
-        self.c4.push(c4(
+        let repetition = gopher_repetition(text, &words, &mut self.repetition_scratch);
+        let bad_words = settings
+            .bad_words
+            .as_ref()
+            .map(|list| list.value.count(text));
+
+        let mut edits = Vec::new();
+        let c4 = c4(
             text,
             &words,
             &settings.c4,
             settings.rewrite_c4.then_some(&mut edits),
-        ));
-        self.bad_words.push(
-            settings
-                .bad_words
-                .as_ref()
-                .map(|(list, _)| list.count(text)),
         );
-        self.lines.push(settings.lines.as_ref().map(|lines| {
-            line_rules(
-                text,
-                &line_rules::LineSettings::default(),
-                lines.rewrite.then_some(&mut edits),
-            )
-        }));
-        let after = apply(text, &edits).map_err(|error| DataFusionError::External(error.into()))?;
-        let mut n_words = quality.n_words;
-        if !edits.is_empty() {
-            n_words = segment(&after, is_english).len() as u32;
-        }
+        let lines = settings
+            .lines
+            .as_ref()
+            .map(|rules| apply_line_rules(rules, text, &mut edits))
+            .transpose()?;
+
+        let after = apply(text, &edits).map_err(StageError::kernel)?;
+        let n_words = match edits.is_empty() {
+            true => quality.n_words,
+            false => segment(&after, is_english).len() as u32,
+        };
         self.fineweb
-            .push(fineweb(&after, n_words, &mut self.fineweb_scratch));
+            .push(Some(fineweb(&after, n_words, &mut self.fineweb_scratch)));
         self.heuristic.push(study_note(&after));
         self.bytes.push(after.len() as u64);
+
         self.words.push(if is_english {
             spacy::WORDS
         } else {
             dictionary::WORDS
         });
-        self.quality.push(quality);
+        self.quality.push(Some(quality));
+        self.repetition.push(Some(repetition));
+        self.c4.push(Some(c4));
+        self.bad_words.push(bad_words);
+        self.lines.push(lines);
         self.edits.push(edits);
         Ok(())
     }
 
-    /// In the order of [`fields`].
-    fn columns(&self) -> Result<Vec<ArrayRef>> {
-        let schema = tables::schema("signals");
-        let field = |name: &str| schema.field_with_name(name).expect("declared").clone();
-        Ok(vec![
-            Arc::new(UInt64Array::from(self.bytes.clone())),
-            edit_lists(&self.edits),
-            Arc::new(StringArray::from_iter_values(&self.words)),
-            Arc::new(Float64Array::from(self.heuristic.clone())),
-            quality_columns(&field("gopher_quality"), &self.quality)?,
-            repetition_columns(&field("gopher_repetition"), &self.repetition)?,
-            c4_columns(&field("c4"), &self.c4)?,
-            Arc::new(UInt32Array::from(self.bad_words.clone())),
-            fineweb_columns(&field("fineweb"), &self.fineweb)?,
-            line_columns(&field("lines"), &self.lines)?,
-        ])
+    /// The struct of [`fields`], each column under its name.
+    fn finish(self) -> Result<ArrayRef> {
+        let columns: [(&str, ArrayRef); 10] = [
+            ("bytes", Arc::new(UInt64Array::from(self.bytes))),
+            ("edits", edit_lists(&self.edits)),
+            (
+                "words",
+                Arc::new(StringArray::from_iter_values(&self.words)),
+            ),
+            ("heuristic", Arc::new(Float64Array::from(self.heuristic))),
+            (
+                rules::GOPHER_QUALITY.name,
+                group(rules::GOPHER_QUALITY.name, &self.quality)?,
+            ),
+            (
+                rules::GOPHER_REPETITION.name,
+                group(rules::GOPHER_REPETITION.name, &self.repetition)?,
+            ),
+            (rules::C4.name, group(rules::C4.name, &self.c4)?),
+            ("bad_words", Arc::new(UInt32Array::from(self.bad_words))),
+            (
+                rules::FINEWEB.name,
+                group(rules::FINEWEB.name, &self.fineweb)?,
+            ),
+            (rules::LINES.name, group(rules::LINES.name, &self.lines)?),
+        ];
+        let fields = fields();
+        let column = |name: &str| {
+            let found = columns.iter().find(|(column, _)| *column == name);
+            let found = found.map(|(_, values)| Arc::clone(values));
+            found.ok_or_else(|| StageError::Bug(format!("signals has no values for {name}")))
+        };
+        let ordered = fields
+            .iter()
+            .map(|field| column(field.name()))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(StructArray::try_new(fields, ordered, None)?))
     }
+}
+
+/// The values of the line rules. If they rewrite, their edits are added to those of C4.
+fn apply_line_rules(
+    rules: &LineRules,
+    text: &str,
+    edits: &mut Vec<Edit>,
+) -> Result<line_rules::LineRules> {
+    let settings = line_rules::LineSettings::default();
+    if !rules.rewrite {
+        return Ok(line_rules(text, &settings, None));
+    }
+    let seen = apply(text, edits).map_err(StageError::kernel)?;
+    let mut further = Vec::new();
+    let values = line_rules(&seen, &settings, Some(&mut further));
+    *edits = compose(edits, &further);
+    Ok(values)
 }
 
 fn segment(text: &str, is_english: bool) -> Vec<&str> {
@@ -340,125 +386,88 @@ fn edit_lists(rows: &[Vec<Edit>]) -> ArrayRef {
     Arc::new(lists.finish())
 }
 
-/// A struct column of rows, each column by its getter; `None` is null.
-struct Group<'a, T> {
-    field: &'a Field,
-    rows: Vec<Option<&'a T>>,
-    columns: Vec<ArrayRef>,
-}
+/// A struct column of the values of a family, each field under its name; `None` is null.
+fn group<T: Values>(family: &str, rows: &[Option<T>]) -> Result<ArrayRef> {
+    let schema = tables::schema(SIGNALS.name);
+    let DataType::Struct(fields) = schema.field_with_name(family)?.data_type().clone() else {
+        return Err(StageError::Bug(format!("{family} is not a struct")));
+    };
+    let place = |field: &str| {
+        let place = T::NAMES.iter().position(|name| *name == field);
+        place.ok_or_else(|| StageError::Bug(format!("{family} has no values for {field}")))
+    };
+    let places = fields
+        .iter()
+        .map(|field| place(field.name()))
+        .collect::<Result<Vec<_>>>()?;
+    if places.len() != T::NAMES.len() {
+        return Err(StageError::Bug(format!(
+            "{family} has values that are not declared"
+        )));
+    }
 
-impl<'a, T> Group<'a, T> {
-    fn new(field: &'a Field, rows: impl Iterator<Item = Option<&'a T>>) -> Self {
-        Group {
-            field,
-            rows: rows.collect(),
-            columns: Vec::new(),
+    let mut columns: Vec<Column> = fields
+        .iter()
+        .map(|field| Column::new(field.data_type()))
+        .collect::<Result<_>>()?;
+    let mut nulls = NullBufferBuilder::new(rows.len());
+    let mut values = Vec::with_capacity(places.len());
+    for row in rows {
+        nulls.append(row.is_some());
+        values.clear();
+        row.iter().for_each(|row| row.values(&mut values));
+        for (column, place) in columns.iter_mut().zip(&places) {
+            column.push(values.get(*place).copied())?;
         }
     }
 
-    fn count(mut self, get: impl Fn(&T) -> u32) -> Self {
-        let values = self.rows.iter().map(|row| row.map_or(0, &get));
-        self.columns
-            .push(Arc::new(UInt32Array::from_iter_values(values)));
-        self
-    }
-
-    fn ratio(mut self, get: impl Fn(&T) -> f64) -> Self {
-        let values = self.rows.iter().map(|row| row.map_or(0.0, &get));
-        self.columns
-            .push(Arc::new(Float64Array::from_iter_values(values)));
-        self
-    }
-
-    fn flag(mut self, get: impl Fn(&T) -> bool) -> Self {
-        let values = self.rows.iter().map(|row| Some(row.is_some_and(&get)));
-        self.columns
-            .push(Arc::new(values.collect::<BooleanArray>()));
-        self
-    }
-
-    fn finish(self) -> Result<ArrayRef> {
-        let DataType::Struct(fields) = self.field.data_type() else {
-            return datafusion::common::internal_err!("{} is no struct", self.field.name());
-        };
-        let mut nulls = NullBufferBuilder::new(self.rows.len());
-        self.rows.iter().for_each(|row| nulls.append(row.is_some()));
-        Ok(Arc::new(StructArray::try_new(
-            fields.clone(),
-            self.columns,
-            nulls.finish(),
-        )?))
-    }
+    let columns = columns.into_iter().map(Column::finish).collect();
+    Ok(Arc::new(StructArray::try_new(
+        fields,
+        columns,
+        nulls.finish(),
+    )?))
 }
 
-fn quality_columns(field: &Field, rows: &[GopherQuality]) -> Result<ArrayRef> {
-    Group::new(field, rows.iter().map(Some))
-        .count(|row| row.n_words)
-        .count(|row| row.n_nonsymbol_words)
-        .ratio(|row| row.avg_word_len)
-        .ratio(|row| row.hash_word_ratio)
-        .ratio(|row| row.ellipsis_word_ratio)
-        .ratio(|row| row.bullet_line_ratio)
-        .ratio(|row| row.ellipsis_line_ratio)
-        .ratio(|row| row.alpha_word_ratio)
-        .count(|row| row.n_stop_words)
-        .finish()
+/// A column of values of one type. A row without values holds 0 below the null of its struct.
+enum Column {
+    Counts(UInt32Builder),
+    Ratios(Float64Builder),
+    Flags(BooleanBuilder),
 }
 
-fn repetition_columns(field: &Field, rows: &[GopherRepetition]) -> Result<ArrayRef> {
-    let mut group = Group::new(field, rows.iter().map(Some))
-        .ratio(|row| row.dup_para_frac)
-        .ratio(|row| row.dup_para_char_frac)
-        .ratio(|row| row.dup_line_frac)
-        .ratio(|row| row.dup_line_char_frac)
-        .ratio(|row| row.v1_dup_line_frac)
-        .ratio(|row| row.v1_dup_line_char_frac);
-    for n in 0..3 {
-        group = group.ratio(|row| row.top_n_gram[n]);
+impl Column {
+    fn new(data_type: &DataType) -> Result<Column> {
+        Ok(match data_type {
+            DataType::UInt32 => Column::Counts(UInt32Builder::new()),
+            DataType::Float64 => Column::Ratios(Float64Builder::new()),
+            DataType::Boolean => Column::Flags(BooleanBuilder::new()),
+            other => return Err(StageError::Bug(format!("a value of type {other}"))),
+        })
     }
-    for n in 0..6 {
-        group = group.ratio(|row| row.dup_n_gram[n]);
+
+    fn push(&mut self, value: Option<Measured>) -> Result<()> {
+        match (self, value) {
+            (Column::Counts(column), Some(Measured::Count(value))) => column.append_value(value),
+            (Column::Ratios(column), Some(Measured::Ratio(value))) => column.append_value(value),
+            (Column::Flags(column), Some(Measured::Flag(value))) => column.append_value(value),
+            (Column::Counts(column), None) => column.append_value(0),
+            (Column::Ratios(column), None) => column.append_value(0.0),
+            (Column::Flags(column), None) => column.append_value(false),
+            (_, Some(value)) => {
+                return Err(StageError::Bug(format!(
+                    "{value:?} in a column of another type"
+                )));
+            }
+        }
+        Ok(())
     }
-    group.finish()
-}
 
-fn c4_columns(field: &Field, rows: &[C4]) -> Result<ArrayRef> {
-    Group::new(field, rows.iter().map(Some))
-        .count(|row| row.n_lines)
-        .count(|row| row.n_lines_kept)
-        .count(|row| row.n_too_long_word)
-        .count(|row| row.n_no_terminal_punct)
-        .count(|row| row.n_too_few_words)
-        .count(|row| row.n_javascript)
-        .count(|row| row.n_policy)
-        .count(|row| row.n_citations)
-        .count(|row| row.n_sentences)
-        .flag(|row| row.lorem_ipsum)
-        .flag(|row| row.curly_bracket)
-        .count(|row| row.third_longest_line_chars)
-        .finish()
-}
-
-fn fineweb_columns(field: &Field, rows: &[FineWeb]) -> Result<ArrayRef> {
-    Group::new(field, rows.iter().map(Some))
-        .count(|row| row.n_nonblank_lines)
-        .ratio(|row| row.line_punct_ratio)
-        .ratio(|row| row.short_line_ratio)
-        .ratio(|row| row.char_dup_ratio)
-        .ratio(|row| row.list_ratio)
-        .ratio(|row| row.v1_line_punct_ratio)
-        .ratio(|row| row.v1_short_line_ratio)
-        .finish()
-}
-
-fn line_columns(field: &Field, rows: &[Option<LineRules>]) -> Result<ArrayRef> {
-    Group::new(field, rows.iter().map(Option::as_ref))
-        .count(|row| row.n_lines)
-        .count(|row| row.n_upper_case)
-        .count(|row| row.n_numeric)
-        .count(|row| row.n_counter)
-        .count(|row| row.n_one_word)
-        .count(|row| row.n_navigation)
-        .ratio(|row| row.removed_word_ratio)
-        .finish()
+    fn finish(self) -> ArrayRef {
+        match self {
+            Column::Counts(mut column) => Arc::new(column.finish()),
+            Column::Ratios(mut column) => Arc::new(column.finish()),
+            Column::Flags(mut column) => Arc::new(column.finish()),
+        }
+    }
 }

@@ -3,27 +3,29 @@
 
 use std::sync::Arc;
 
-use curate_schemas::manifest::{ExactDedup, ExactText, Family, Manifest, NearDedup, Shingles};
+use arrow::array::{
+    Array, ArrayRef, FixedSizeBinaryBuilder, ListBuilder, StringArray, StructArray, UInt32Builder,
+    UInt64Builder,
+};
+use arrow::datatypes::{DataType, Field};
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::exact_dedup::{ExactDedup, ExactText};
+use curate_schemas::stages::near_dedup::{Family, NearDedup, Shingles};
+use curate_schemas::stages::signatures::SIGNATURES;
 use curate_schemas::tables;
 use curate_scorers::datatrove::{self, MersenneMinHash};
 use curate_scorers::minhash::{self, MinHash};
 use curate_scorers::{normalize, shingles};
-use datafusion::arrow::array::{
-    Array, ArrayRef, FixedSizeBinaryBuilder, ListBuilder, StringArray, StructArray, UInt32Builder,
-    UInt64Builder,
-};
-use datafusion::arrow::datatypes::{DataType, Field, Fields};
-use datafusion::error::Result;
-use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::{Expr, col, lit};
-use datafusion::prelude::DataFrame;
-use datafusion::scalar::ScalarValue;
+use datafusion_expr::{Expr, col, lit};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::edits::TextColumns;
-use crate::function::{Function, setting, text};
-use crate::{Read, ShardStage, Stage, if_reached, read, select_table};
+use crate::error::Result;
+use crate::function::{Function, field, fields_of, text};
+use crate::plan::{Plan, if_reached, null_of};
+use crate::resources::Opening;
+use crate::text::TextSource;
+use crate::{Read, ShardStage, Stage, read};
 
 const COLUMNS: [&str; 6] = [
     "text_hash",
@@ -36,20 +38,35 @@ const COLUMNS: [&str; 6] = [
 
 /// The stage `signatures`.
 pub struct SignaturesStage {
+    settings: Settings,
+    url: bool,
+    text: TextSource,
+}
+
+/// Settings of the signatures of a text.
+#[derive(Debug, Clone)]
+struct Settings {
+    /// `None`: no band keys.
     near: Option<NearDedup>,
-    exact: ExactDedup,
     seed: u64,
-    text: TextColumns,
+    /// True if the hash of the normalised text is made.
+    normalizes: bool,
 }
 
 impl SignaturesStage {
     /// The stage as the manifest sets it; without `[dedup.near]` there are no band keys.
-    pub fn new(manifest: &Manifest) -> Self {
+    pub fn open(opening: &Opening) -> Self {
+        let manifest = opening.manifest;
+        let exact = manifest.dedup.exact.clone().unwrap_or_default();
+        let ExactDedup { text, url } = exact;
         SignaturesStage {
-            near: manifest.dedup.near.clone(),
-            exact: manifest.dedup.exact.clone().unwrap_or_default(),
-            seed: manifest.run.seed,
-            text: TextColumns::new(manifest),
+            settings: Settings {
+                near: manifest.dedup.near.clone(),
+                seed: manifest.run.seed,
+                normalizes: text == ExactText::Normalized,
+            },
+            url,
+            text: TextSource::before(SIGNATURES.name, manifest),
         }
     }
 
@@ -60,47 +77,53 @@ impl SignaturesStage {
         seed: u64,
         texts: &[String],
     ) -> Result<Vec<(&'static str, ArrayRef)>> {
-        let settings = settings(Some(near), seed, false);
-        Ok(COLUMNS
-            .into_iter()
-            .zip(sign(&StringArray::from_iter_values(texts), settings)?)
-            .collect())
-    }
-
-    fn normalizes(&self) -> bool {
-        self.exact.text == ExactText::Normalized
+        let settings = Settings {
+            near: Some(near.clone()),
+            seed,
+            normalizes: false,
+        };
+        let signed = sign(&StringArray::from_iter_values(texts), &settings)?;
+        Ok(COLUMNS.into_iter().zip(signed).collect())
     }
 }
 
 impl Stage for SignaturesStage {
-    fn name(&self) -> &'static str {
-        "signatures"
-    }
-
-    fn version(&self) -> u32 {
-        2
+    fn spec(&self) -> &'static StageSpec {
+        &SIGNATURES
     }
 
     fn config(&self) -> Value {
-        let near = self.near.as_ref().map(|near| {
+        let Settings {
+            near,
+            seed,
+            normalizes,
+        } = &self.settings;
+        let near = near.as_ref().map(|near| {
             json!({
-                "ngram": near.ngram, "bands": near.bands, "rows": near.rows, "seed": self.seed, "shingles": near.shingles,
-                "family": near.family, "keep_signatures": near.keep_signatures,
+                "ngram": near.ngram,
+                "bands": near.bands,
+                "rows": near.rows,
+                "seed": seed,
+                "shingles": near.shingles,
+                "family": near.family,
+                "keep_signatures": near.keep_signatures,
             })
         });
-        json!({ "near": near, "normalized": self.normalizes(), "url": self.exact.url })
+        json!({ "near": near, "normalized": normalizes, "url": self.url })
     }
 
     fn follows(&self) -> &'static str {
-        match self.text {
-            TextColumns::Plain => "language",
-            TextColumns::Edited(table) => table,
-        }
+        // Edits are read with the same table. It removes nothing, so the same documents arrive.
+        self.text
+            .tables()
+            .last()
+            .copied()
+            .unwrap_or(SIGNATURES.follows)
     }
 
     fn reads(&self) -> Vec<Read> {
         let mut reads = self.text.reads();
-        if self.exact.url {
+        if self.url {
             reads.push(read("documents", "url"));
         }
         reads
@@ -108,72 +131,45 @@ impl Stage for SignaturesStage {
 }
 
 impl ShardStage for SignaturesStage {
-    fn plan(&self, input: DataFrame) -> Result<DataFrame> {
-        let settings = settings(self.near.as_ref(), self.seed, self.normalizes());
-        let mut plan =
-            input.with_column("made", if_reached(signature(self.text.text(), settings))?)?;
+    fn plan(&self, input: Plan, _: u64) -> Result<Plan> {
+        let schema = tables::schema(SIGNATURES.name);
+        let made = if_reached(signature(self.text.text(), self))?;
+
+        let mut plan = input.with_column("made", made)?;
         for column in COLUMNS {
-            plan = plan.with_column(column, get_field(col("made"), column))?;
+            let data_type = schema.field_with_name(column)?.data_type().clone();
+            plan = plan.with_column(column, field(col("made"), column, data_type))?;
         }
-        let url_hash = if self.exact.url {
-            if_reached(url_hash(col("url")))?
-        } else {
-            lit(ScalarValue::FixedSizeBinary(16, None))
+        let url_hash = match self.url {
+            true => if_reached(url_hash(col("url")))?,
+            false => null_of(SIGNATURES.name, "url_hash")?,
         };
-        select_table(plan.with_column("url_hash", url_hash)?, "signatures")
+        plan.with_column("url_hash", url_hash)
     }
 }
 
-/// What the kernel needs to know; no band keys for the first of 0.
-fn settings(near: Option<&NearDedup>, seed: u64, normalizes: bool) -> [u64; 8] {
-    let of = |get: fn(&NearDedup) -> u64| near.map_or(0, get);
-    [
-        of(|near| near.ngram.into()),
-        of(|near| near.bands.into()),
-        of(|near| near.rows.into()),
-        seed,
-        of(|near| near.shingles as u64),
-        of(|near| near.family as u64),
-        of(|near| near.keep_signatures.into()),
-        normalizes.into(),
-    ]
-}
-
-/// `signature(text, settings…) -> {text_hash, …}`, with the values of [`settings`].
-fn signature(text_column: Expr, settings: [u64; 8]) -> Expr {
-    let schema = tables::schema("signatures");
-    let fields: Fields = COLUMNS
-        .iter()
-        .map(|name| schema.field_with_name(name).expect("declared").clone())
-        .collect();
-    let output = fields.clone();
+/// `signature(text, settings) -> {text_hash, …}`.
+fn signature(text_column: Expr, stage: &SignaturesStage) -> Expr {
+    let output = fields_of(SIGNATURES.name, &COLUMNS);
+    let fields = output.clone();
+    let settings = stage.settings.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
-        let mut settings = [0; 8];
-        for (at, value) in settings.iter_mut().enumerate() {
-            *value = setting(columns, at + 1)?;
-        }
-        let made = sign(text(columns, 0)?, settings)?;
-        Ok(Arc::new(StructArray::try_new(output.clone(), made, None)?))
+        let made = sign(text(columns, 0)?, &settings)?;
+        Ok(Arc::new(StructArray::try_new(fields.clone(), made, None)?))
     };
-    let mut arguments = vec![text_column];
-    arguments.extend(settings.map(lit));
-    Function::new("signature", DataType::Struct(fields), kernel).call(arguments)
+    let shown = lit(stage.config().to_string());
+    Function::new("signature", DataType::Struct(output), kernel).call(vec![text_column, shown])
 }
 
-fn sign(texts: &StringArray, settings: [u64; 8]) -> Result<Vec<ArrayRef>> {
-    let [ngram, bands, rows, seed, words, family, keep, normalize] = settings;
-    let (bands, rows) = (bands as usize, rows as usize);
-    let words = if words == Shingles::Words as u64 {
-        Shingles::Words
-    } else {
-        Shingles::Datatrove010
-    };
-    let family = if family == Family::Fast as u64 {
-        Family::Fast
-    } else {
-        Family::Datatrove010
-    };
-    let mut permutations = (ngram > 0).then(|| Permutations::new(family, bands, rows, seed));
+fn sign(texts: &StringArray, settings: &Settings) -> Result<Vec<ArrayRef>> {
+    let near = settings.near.clone().unwrap_or_default();
+    let (ngram, words) = (near.ngram as usize, near.shingles);
+    let (bands, rows) = (near.bands as usize, near.rows as usize);
+    let keeps = near.keep_signatures;
+    let mut permutations = settings
+        .near
+        .as_ref()
+        .map(|near| Permutations::new(near.family, bands, rows, settings.seed));
     let mut hashes = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
     let mut normalized = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
     let (mut counts, mut probes) = (UInt32Builder::new(), UInt64Builder::new());
@@ -188,14 +184,14 @@ fn sign(texts: &StringArray, settings: [u64; 8]) -> Result<Vec<ArrayRef>> {
     let (mut grams, mut band_keys) = (Vec::new(), Vec::new());
     for text in texts.iter().map(Option::unwrap_or_default) {
         hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
-        match normalize {
-            0 => normalized.append_null(),
-            _ => normalized.append_value(normalize::text_hash(text).to_be_bytes())?,
+        match settings.normalizes {
+            true => normalized.append_value(normalize::text_hash(text).to_be_bytes())?,
+            false => normalized.append_null(),
         }
         grams.clear();
         match &permutations {
             Some(_) => {
-                shingles_of(words, text, ngram as usize, &mut grams);
+                shingles_of(words, text, ngram, &mut grams);
                 counts.append_value(u32::try_from(grams.len()).unwrap_or(u32::MAX));
             }
             None => counts.append_null(),
@@ -209,10 +205,10 @@ fn sign(texts: &StringArray, settings: [u64; 8]) -> Result<Vec<ArrayRef>> {
         permutations.sign(&grams, &mut band_keys);
         keys.values().append_slice(&band_keys);
         keys.append(true);
-        if keep == 1 {
+        if keeps {
             permutations.append_to(signatures.values());
         }
-        signatures.append(keep == 1);
+        signatures.append(keeps);
     }
     Ok(vec![
         Arc::new(hashes.finish()),

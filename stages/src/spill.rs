@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use datafusion::error::{DataFusionError, Result};
+use crate::error::{Result, StageError};
+use crate::record::Record;
 
 /// Fewest words of a partition that are kept back: a write of 4 KiB.
 const LEAST_TAIL: usize = 512;
@@ -74,6 +75,14 @@ impl Spill {
             self.file(partition, &mut part)?;
         }
         Ok(at)
+    }
+
+    /// Appends a record to a partition.
+    ///
+    /// # Errors
+    /// If the partition's file cannot be written.
+    pub(crate) fn push_record(&self, partition: usize, record: &impl Record) -> Result<()> {
+        self.push(partition, record.words().as_ref()).map(|_| ())
     }
 
     /// All words of a partition.
@@ -216,13 +225,13 @@ impl Words {
     }
 }
 
-/// The records of `N` words each that a partition consists of.
-pub(crate) fn records<const N: usize>(words: &[u64]) -> &[[u64; N]] {
+/// The pairs of words that a partition consists of.
+pub(crate) fn pairs(words: &[u64]) -> &[[u64; 2]] {
     words.as_chunks().0
 }
 
-/// The same, to be sorted.
-pub(crate) fn records_mut<const N: usize>(words: &mut [u64]) -> &mut [[u64; N]] {
+/// The pairs of words that a partition consists of, to be sorted.
+pub(crate) fn pairs_mut(words: &mut [u64]) -> &mut [[u64; 2]] {
     words.as_chunks_mut().0
 }
 
@@ -234,9 +243,8 @@ fn to_words(bytes: &[u8]) -> impl Iterator<Item = u64> {
         .map(|word| u64::from_le_bytes(*word))
 }
 
-fn failed(what: &str, path: &Path, error: std::io::Error) -> DataFusionError {
-    let place = format!("cannot {what} {}", path.display());
-    DataFusionError::Context(place, Box::new(DataFusionError::IoError(error)))
+fn failed(action: &'static str, path: &Path, error: std::io::Error) -> StageError {
+    StageError::io(action, path, error)
 }
 
 #[cfg(test)]

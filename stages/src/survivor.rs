@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use curate_schemas::manifest::{Manifest, Prefer};
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{Float64Type, TimestampMicrosecondType, UInt64Type};
-use datafusion::error::{DataFusionError, Result};
+use crate::error::{Result, StageError};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, TimestampMicrosecondType, UInt64Type};
+use curate_schemas::doc_id::NoDocId;
+use curate_schemas::stages::near_dedup::Prefer;
+use curate_schemas::{DocId, Manifest};
 
 use crate::{Read, column, read};
 
@@ -86,34 +88,23 @@ impl Preference {
                 Prefer::Newest => facts.date.map_or(u64::MAX, |date| !(date as u64 ^ 1 << 63)),
             };
         }
-        rank[CRITERIA + 1..].copy_from_slice(&id_words(doc_id)?);
+        rank[CRITERIA + 1..].copy_from_slice(&parse_id(doc_id)?.words());
         Ok(rank)
     }
 }
 
-/// The `doc_id` in a rank, as words.
-pub(crate) fn id_of(rank: &Rank) -> [u64; 2] {
-    [rank[WORDS - 2], rank[WORDS - 1]]
+/// The `doc_id` in a rank.
+pub(crate) fn id_of(rank: &Rank) -> DocId {
+    DocId::from_words([rank[WORDS - 2], rank[WORDS - 1]])
 }
 
-/// A `doc_id` as two words.
+/// The identity in a column `doc_id`.
 ///
 /// # Errors
-/// If it is not of 32 hex digits.
-pub(crate) fn id_words(doc_id: &str) -> Result<[u64; 2]> {
-    let whole = if doc_id.len() == 32 {
-        u128::from_str_radix(doc_id, 16).ok()
-    } else {
-        None
-    };
-    let whole =
-        whole.ok_or_else(|| DataFusionError::Internal(format!("{doc_id:?} is no doc_id")))?;
-    Ok([(whole >> 64) as u64, whole as u64])
-}
-
-/// The `doc_id` of two words.
-pub(crate) fn id_text(words: [u64; 2]) -> String {
-    format!("{:016x}{:016x}", words[0], words[1])
+/// If the text is not 32 hex digits.
+pub(crate) fn parse_id(text: &str) -> Result<DocId> {
+    text.parse()
+        .map_err(|error: NoDocId| StageError::Bug(error.to_string()))
 }
 
 /// An integer for each float, in their total order.
@@ -238,13 +229,5 @@ mod tests {
             rank(&document("web", 0.1, 1, None), "f".repeat(32).as_str())
                 < rank(&unknown, &"0".repeat(32))
         );
-    }
-
-    #[test]
-    fn ids_go_through_words_and_back() {
-        let id = "00f1e2d3c4b5a6978899aabbccddeeff";
-        let words = id_words(id).expect("hex");
-        assert_eq!(id_text(words), id);
-        assert!(id_words("").is_err() && id_words("x0f1e2d3c4b5a6978899aabbccddeeff").is_err());
     }
 }

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Float64Type};
+use curate_schemas::rules::rules;
 use curate_scorers::words::spacy::words;
-use curate_stages::edits::edit_texts;
-use curate_stages::rules::RULES;
+use curate_stages::text::edit_texts;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha1::{Digest, Sha1};
 
@@ -272,8 +272,7 @@ fn compare_verdicts(
     for row in 0..labels.num_rows() {
         let names = failing.value(row);
         let failed: Vec<&str> = names.as_string::<i32>().iter().flatten().collect();
-        let failed = RULES
-            .iter()
+        let failed = rules()
             .filter(|rule| rule.family == family && failed.contains(&rule.full_name().as_str()));
         let failed: Vec<&str> = failed.map(|rule| rule.datatrove).collect();
         let agrees = match passes.value(row) {
@@ -300,7 +299,7 @@ fn compare_rewritten(
 ) {
     let ids = text(labels, "id");
     let texts = documents.column_by_name("text").unwrap().as_string::<i32>();
-    let edited = edit_texts(texts, signals.column_by_name("edits").unwrap()).unwrap();
+    let edited = edit_texts(texts, &[signals.column_by_name("edits").unwrap().clone()]).unwrap();
     let expected = text(labels, &format!("{label}_text_sha1"));
     let passes = labels
         .column_by_name(&format!("{label}_pass"))

@@ -11,9 +11,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
-use curate_schemas::tables::{self, Measure};
+use curate_schemas::stages;
+use curate_schemas::tables::Measure;
 use curate_scorers::drift::{Bins, Tally, cluster};
-use curate_stages::{STAGES, read};
+use curate_stages::read;
 use rayon::prelude::*;
 
 use super::columns::{
@@ -155,14 +156,9 @@ impl Reader {
 
     /// The stages that remove documents and have run.
     pub fn removing(&self) -> Vec<&'static str> {
-        let removes =
-            |stage: &&&'static str| tables::schema(stage).field_with_name("removed_by").is_ok();
-        STAGES
-            .iter()
-            .filter(removes)
-            .filter(|stage| self.has_table(stage))
-            .copied()
-            .collect()
+        let removing = stages::aligned().filter(|stage| stage.may_remove());
+        let names = removing.map(|stage| stage.name);
+        names.filter(|name| self.has_table(name)).collect()
     }
 
     /// The columns to look at where nothing else is asked for: q, what it is made of, what vetoes

@@ -8,8 +8,9 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use arrow::array::AsArray;
+use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, Counts, FileEntry, Input};
-use curate_schemas::manifest::Manifest;
+use curate_schemas::stages::documents::DOCUMENTS;
 
 use super::expect::number;
 use super::{Contents, Driver};
@@ -21,9 +22,9 @@ use crate::interrupt;
 use crate::key;
 use crate::progress::{self, Progress};
 use crate::run_dir::RunDir;
-use crate::zip::trust;
+use crate::zip::{Part, Zip, file_digest};
 
-const STAGE: &str = "documents";
+const STAGE: &str = DOCUMENTS.name;
 const UNIT_FILE: &str = "unit.json";
 
 /// What is known of a unit before it is read.
@@ -186,7 +187,7 @@ impl Driver {
                 && commit.inputs == contents.inputs
         });
         if !unchanged {
-            self.commit(STAGE, ingest::VERSION, contents)?;
+            self.commit(STAGE, DOCUMENTS.version, contents)?;
             progress.finish();
         }
         known.save(&self.run)?;
@@ -300,7 +301,7 @@ impl Driver {
         let waiting = unit_folder(&self.run, &unit.key).join(&file.path);
         let path = self.run.table(table).join(name);
         if is_file(&path, file)? {
-            trust(&path);
+            self.run.reading().trust(&path);
             return Ok(());
         }
         let staged = self.run.staging().join(name);
@@ -315,7 +316,7 @@ impl Driver {
         }
         self.run.publish(&staged, &path)?;
         if is_new {
-            trust(&path);
+            self.run.reading().trust(&path);
         }
         Ok(())
     }
@@ -361,11 +362,9 @@ impl Driver {
         else {
             return Ok("unknown".to_owned());
         };
-        let columns = ["path", "reason", "detail"]
-            .map(|name| (name.to_owned(), name.to_owned()))
-            .to_vec();
-        let part = crate::zip::Part::of(&self.run.stored("quarantine", file), columns);
-        let batch = crate::zip::Zip::open(&[part])?
+        let columns = ["path", "reason", "detail"];
+        let part = Part::of(self.run.stored("quarantine", file), &columns);
+        let batch = Zip::open(&[part])?
             .next()
             .context("a quarantine file has rows")??;
         let text = |column: usize| batch.column(column).as_string::<i32>().value(0).to_owned();
@@ -378,11 +377,7 @@ fn is_file(path: &Path, file: &FileEntry) -> Result<bool> {
     if !fs::metadata(path).is_ok_and(|metadata| metadata.len() == file.size) {
         return Ok(false);
     }
-    let mut digest = blake3::Hasher::new();
-    digest
-        .update_reader(fs::File::open(path)?)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(digest.finalize().to_hex().as_str() == file.digest)
+    Ok(file_digest(path)? == file.digest)
 }
 
 impl UnitResult {

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use curate_schemas::Manifest;
 use curate_schemas::commit::Commit;
-use curate_schemas::manifest::Manifest;
 use curate_stages::AnyStage;
 
 use crate::engine::Shards;
@@ -22,7 +22,7 @@ const TABLES: [&str; 4] = ["documents", "signals", "signatures", "near_dedup"];
 /// Exit 2 if one of them is no run directory or lacks a stage.
 pub(super) fn digest(manifest: &Manifest) -> Result<Option<String>> {
     let mut keys = Vec::new();
-    for name in &manifest.dedup.against {
+    for name in manifest.dedup.earlier() {
         let run = open(name)?;
         for table in TABLES {
             keys.push(committed(&run, name, table)?.key);
@@ -43,7 +43,7 @@ pub(super) fn check(manifest: &Manifest, stages: &[AnyStage]) -> Result<()> {
         .find(|stage| stage.name() == "signatures");
     let signatures = signatures.context("there is a stage signatures")?;
     let own = signatures.config().to_string();
-    for name in &manifest.dedup.against {
+    for name in manifest.dedup.earlier() {
         let commit = committed(&open(name)?, name, "signatures")?;
         let settings = commit
             .files
@@ -55,8 +55,8 @@ pub(super) fn check(manifest: &Manifest, stages: &[AnyStage]) -> Result<()> {
             );
             return Err(Failure::new(Exit::Usage, message).into());
         }
-        if commit.version != signatures.version() {
-            let (theirs, own) = (commit.version, signatures.version());
+        if commit.version != signatures.spec().version {
+            let (theirs, own) = (commit.version, signatures.spec().version);
             let message = format!(
                 "dedup.against: {name} has signatures of version {theirs}, this program makes {own}"
             );
@@ -84,7 +84,7 @@ pub(super) fn shards(manifest: &Manifest) -> Result<Vec<(String, Shards)>> {
             run.shard_files()?.into_iter().zip(rows).collect(),
         ))
     };
-    manifest.dedup.against.iter().map(of_run).collect()
+    manifest.dedup.earlier().iter().map(of_run).collect()
 }
 
 fn open(name: &str) -> Result<RunDir> {

@@ -27,22 +27,27 @@ pub struct Expected {
 /// Keys of the files of each table so far, in the documents' order.
 pub type Keys = BTreeMap<String, Vec<String>>;
 
-/// The files of a row-aligned stage, one for each file of `documents`, and those of its further
-/// tables.
+/// The files of a row-aligned stage that `arriving` documents reach: one for each file of
+/// `documents`, and those of its further tables.
 ///
 /// # Errors
 /// If a table that the stage reads is not in `keys`.
-pub fn expected(stage: &AnyStage, documents: &[FileEntry], keys: &Keys) -> Result<Vec<Expected>> {
+pub fn expected(
+    stage: &AnyStage,
+    arriving: u64,
+    documents: &[FileEntry],
+    keys: &Keys,
+) -> Result<Vec<Expected>> {
     let base = stage.stage();
     let tables = tables_read(base);
     let mut common: BTreeMap<String, String> =
         [("config".to_owned(), base.config().to_string())].into();
     common.extend(
-        base.resources()
+        base.resources(arriving)
             .into_iter()
             .map(|(name, digest)| (name.to_owned(), digest)),
     );
-    let AnyStage::Corpus(corpus) = stage else {
+    let AnyStage::Corpus(_) = stage else {
         let shards = documents.iter().enumerate().map(|(shard, document)| {
             let mut parts = common.clone();
             for table in &tables {
@@ -65,17 +70,14 @@ pub fn expected(stage: &AnyStage, documents: &[FileEntry], keys: &Keys) -> Resul
         parts.insert("shard".to_owned(), shard.to_string());
         files.push(file(base, base.name(), number(&document.path), parts));
     }
-    files.extend(
-        corpus
-            .tables()
-            .iter()
-            .map(|table| file(base, table, "00000", common.clone())),
-    );
+    let further = base.spec().further_tables();
+    let further = further.iter();
+    files.extend(further.map(|table| file(base, table, "00000", common.clone())));
     Ok(files)
 }
 
 fn file(stage: &dyn Stage, table: &str, number: &str, parts: BTreeMap<String, String>) -> Expected {
-    let key = key::of_parts(table, stage.version(), &parts);
+    let key = key::of_parts(table, stage.spec().version, &parts);
     Expected {
         table: table.to_owned(),
         path: format!("part-{number}-{}.parquet", key::short(&key)),

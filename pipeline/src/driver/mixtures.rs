@@ -10,11 +10,13 @@ use arrow::array::{
 };
 use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
 use curate_schemas::commit::FileEntry;
-use curate_schemas::manifest::{Manifest, Mixture, MixtureSource, Strategy};
+use curate_schemas::stages::mixtures::{Mixture, MixtureSource, Strategy};
+use curate_schemas::stages::{self, mixtures::MIXTURE};
 use curate_schemas::tables;
-use curate_stages::edits::TextColumns;
-use curate_stages::mix::{self, Bucket, Document, Method, Request, SourceBounds, parse_doc_id};
+use curate_schemas::{DocId, Manifest};
+use curate_stages::mix::{self, Bucket, Document, Method, Request, SourceBounds};
 use curate_stages::read;
+use curate_stages::text::TextSource;
 
 use super::expect::{Existing, Expected, Keys, corpus_digest};
 use super::shards::publish;
@@ -30,9 +32,6 @@ use crate::run_dir::{RunDir, ShardFiles};
 use crate::views;
 use crate::writer::TableWriter;
 use crate::zip::{Part, Zip};
-
-/// Version of bucketing, mixing and exporting: raised when their output changes.
-const VERSION: u32 = 6;
 
 /// The documents that `quality` kept, in the documents' order.
 #[derive(Debug, Default)]
@@ -98,8 +97,7 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
                 let doc_id = ids.value(row);
                 pool.documents.push(Document {
                     doc: doc - 1,
-                    doc_id: parse_doc_id(doc_id)
-                        .with_context(|| format!("\"{doc_id}\" is no doc_id"))?,
+                    doc_id: doc_id.parse()?,
                     origin,
                     tokens: tokens.value(row),
                     bytes: bytes.value(row),
@@ -148,17 +146,14 @@ fn origin(
 pub fn each_draw(
     run: &RunDir,
     name: &str,
-    visit: &mut dyn FnMut(u128, u32) -> Result<()>,
+    visit: &mut dyn FnMut(DocId, u32) -> Result<()>,
 ) -> Result<bool> {
     let folder = format!("mix/{name}");
     let Some(commit) = run.commit(&folder)? else {
         return Ok(false);
     };
     for file in &commit.files {
-        let columns = ["doc_id", "draws"]
-            .map(|column| (column.to_owned(), column.to_owned()))
-            .to_vec();
-        for batch in Zip::open(&[Part::of(&run.stored(&folder, file), columns)])? {
+        for batch in Zip::open(&[Part::of(run.stored(&folder, file), &["doc_id", "draws"])])? {
             let batch = batch?;
             let draws = batch.column(1).as_primitive::<UInt32Type>();
             for (id, draws) in batch
@@ -167,9 +162,8 @@ pub fn each_draw(
                 .iter()
                 .zip(draws.values())
             {
-                let id = id
-                    .and_then(parse_doc_id)
-                    .with_context(|| format!("{folder} has a row without a doc_id"))?;
+                let id = id.with_context(|| format!("{folder} has a row without a doc_id"))?;
+                let id = id.parse()?;
                 visit(id, *draws)?;
             }
         }
@@ -191,7 +185,7 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
         }
         ensure!(
             at < draws.len(),
-            "mix/{name} names a document that is not in the pool: {doc_id:032x}"
+            "mix/{name} names a document that is not in the pool: {doc_id}"
         );
         draws[at] = count;
         Ok(())
@@ -222,13 +216,18 @@ pub fn mixture_expected(
         }
         parts.insert("config".to_owned(), config.to_string());
     }
-    let key = key::of_parts(table, VERSION, &parts);
+    let key = key::of_parts(table, version(table), &parts);
     Ok(Expected {
         table: table.to_owned(),
         path: format!("part-00000-{}.parquet", key::short(&key)),
         key,
         parts,
     })
+}
+
+/// Version of the code that writes a folder such as `mix/general`.
+fn version(folder: &str) -> u32 {
+    stages::stage_of_folder(folder).map_or(0, |stage| stage.version)
 }
 
 impl Driver {
@@ -321,7 +320,7 @@ impl Driver {
         progress.shard("committed", rows, 0);
         self.commit(
             &file.table,
-            VERSION,
+            version(&file.table),
             Contents {
                 files,
                 ..Contents::default()
@@ -397,7 +396,7 @@ impl Driver {
             if part > 0 {
                 parts.insert("part".to_owned(), part.to_string());
             }
-            let key = key::of_parts(&file.table, VERSION, &parts);
+            let key = key::of_parts(&file.table, version(&file.table), &parts);
             let path = format!("part-{part:05}-{}.parquet", key::short(&key));
             Expected {
                 table: file.table.clone(),
@@ -409,11 +408,11 @@ impl Driver {
         let wanted: Vec<Expected> = (0..plan.parts).map(name).collect();
         let missing = |part: usize| existing.get(&wanted[part].key).is_none();
         let spill = self.run.spill().join("export");
-        let text = TextColumns::last(&self.manifest);
+        let text = TextSource::before(MIXTURE.name, &self.manifest);
         export::spill(
             &plan,
             &shards,
-            text,
+            &text,
             &spill,
             self.manifest.run.memory / 8,
             &missing,
@@ -544,9 +543,8 @@ fn mix_rows(pool: &Pooled, draws: &Draws) -> Result<RecordBatch> {
             .zip(draws)
             .filter(|(_, draws)| **draws > 0)
     };
-    let ids = StringArray::from_iter_values(
-        drawn().map(|(document, _)| format!("{:032x}", document.doc_id)),
-    );
+    let ids =
+        StringArray::from_iter_values(drawn().map(|(document, _)| document.doc_id.to_string()));
     let counts = UInt32Array::from_iter_values(drawn().map(|(_, draws)| *draws));
     Ok(RecordBatch::try_new(
         tables::schema("mix"),

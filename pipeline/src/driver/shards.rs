@@ -9,29 +9,29 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::UInt64Type;
 use curate_schemas::commit::{Commit, Counts, FileEntry, Tally};
+use curate_schemas::spec::Removes;
+use curate_schemas::stages::{self, documents::DOCUMENTS};
 use curate_schemas::tables;
-use curate_stages::{
-    AnyStage, Corpus, CorpusStage, Decision, KNOWN, Read, ShardStage, Stage, all_reads, bytes_read,
-    reached_reads, read,
-};
+use curate_stages::corpus::{Corpus, CorpusStage, Decision, FurtherRows};
+use curate_stages::reuse::{KNOWN, is_spared};
+use curate_stages::{AnyStage, Read, ShardStage, Stage, all_reads, bytes_read, narrow_reads};
 
 use super::expect::{Existing, Expected, Keys, expected, number};
 use super::{Contents, Driver, earlier};
-use crate::engine::{CorpusFiles, internal, parts};
+use crate::engine::{CorpusFiles, of_stage, parts};
 use crate::error::{Exit, Failure};
 use crate::interrupt;
 use crate::key;
 use crate::progress::Progress;
 use crate::run_dir::ShardFiles;
 use crate::writer::{Staged, TableWriter};
-use crate::zip::{Part, Zip, trust};
-
-/// Families whose removals are merges into a document that is kept.
-const DEDUP_FAMILIES: [&str; 2] = ["exact_dedup", "near_dedup"];
+use crate::zip::{Part, Zip};
 
 /// What a stage has to work with.
 struct Job<'a> {
     stage: &'a dyn Stage,
+    /// Number of documents that reach it.
+    arriving: u64,
     documents: Commit,
     followed: Commit,
     files: Vec<ShardFiles>,
@@ -42,14 +42,11 @@ impl Driver {
     /// Brings a stage up to date; says whether anything was computed.
     pub(super) fn run_stage(&self, stage: &AnyStage) -> Result<bool> {
         let base = stage.stage();
-        let further: &[&str] = match stage {
-            AnyStage::Shard(_) => &[],
-            AnyStage::Corpus(corpus) => corpus.tables(),
-        };
-        let documents = self.committed("documents")?;
-        base.arrive(self.committed(base.follows())?.counts.docs.kept);
-        let wanted = expected(stage, &documents.files, &self.keys()?)?;
-        let existing = Existing::load(&self.run, base.name(), further)?;
+        let documents = self.committed(DOCUMENTS.name)?;
+        let followed = self.committed(base.follows())?;
+        let arriving = followed.counts.docs.kept;
+        let wanted = expected(stage, arriving, &documents.files, &self.keys()?)?;
+        let existing = Existing::load(&self.run, base.name(), &base.spec().further_tables())?;
         let missing: Vec<&Expected> = wanted
             .iter()
             .filter(|file| existing.get(&file.key).is_none())
@@ -60,9 +57,9 @@ impl Driver {
         {
             return Ok(false);
         }
-        let followed = self.committed(base.follows())?;
         let job = Job {
             stage: base,
+            arriving,
             documents,
             followed,
             files: self.run.shard_files()?,
@@ -93,7 +90,7 @@ impl Driver {
                     .push(entry.clone()),
             }
         }
-        self.commit(base.name(), base.version(), contents)?;
+        self.commit(base.name(), base.spec().version, contents)?;
         if let AnyStage::Shard(stage) = stage {
             stage.notes().iter().for_each(|note| progress.note(note));
         }
@@ -104,10 +101,10 @@ impl Driver {
     /// Keys of the files of every committed row-aligned stage.
     pub(super) fn keys(&self) -> Result<Keys> {
         let mut keys = Keys::new();
-        for stage in curate_stages::STAGES {
-            if let Some(commit) = self.run.commit(stage)? {
+        for stage in stages::aligned() {
+            if let Some(commit) = self.run.commit(stage.name)? {
                 keys.insert(
-                    (*stage).to_owned(),
+                    stage.name.to_owned(),
                     commit.files.into_iter().map(|file| file.key).collect(),
                 );
             }
@@ -155,10 +152,11 @@ impl Driver {
     ) -> Result<FileEntry> {
         let inputs = self.inputs_of(stage, job, shard, file)?;
         let mut output = Output::create(self, job, shard, file)?;
-        self.engine.run_shard(stage, inputs, &mut |batch| {
-            interrupt::check()?;
-            output.write(batch)
-        })?;
+        self.engine
+            .run_shard(stage, job.arriving, &inputs, &mut |batch| {
+                interrupt::check()?;
+                output.write(batch)
+            })?;
         output.finish(self, progress)
     }
 
@@ -173,14 +171,16 @@ impl Driver {
     ) -> Result<Vec<Part>> {
         let files = &job.files[shard];
         let reads = all_reads(stage);
-        let Some(reuse) = stage.reuses() else {
+        let Some(reuse) = stage.reuse(job.arriving) else {
             return parts(files, &reads);
         };
+
         let rows = job.documents.files[shard].rows;
+        let version = stage.spec().version;
         let former = job.existing.iter().find(|entry| {
-            // The key says whether the same version of the code wrote it.
+            // The key says whether the same version of the code wrote the file.
             entry.rows == rows
-                && entry.key == key::of_parts(stage.name(), stage.version(), &entry.parts)
+                && entry.key == key::of_parts(stage.name(), version, &entry.parts)
                 && reuse
                     .parts
                     .iter()
@@ -189,23 +189,25 @@ impl Driver {
         let Some(former) = former else {
             return parts(files, &reads);
         };
-        let columns = reuse
-            .columns
-            .iter()
-            .map(|column| ((*column).to_owned(), format!("{KNOWN}{column}")))
-            .collect();
-        let known = Part::of(&self.run.stored(stage.name(), former), columns);
-        let mut narrow = vec![read("documents", "doc_id")];
-        narrow.extend(reached_reads(stage.follows()));
-        let mut check = parts(files, &narrow)?;
-        check.push(known.clone());
+        let known = Part {
+            file: self.run.stored(stage.name(), former),
+            columns: reuse
+                .columns
+                .iter()
+                .map(|column| ((*column).to_owned(), format!("{KNOWN}{column}")))
+                .collect(),
+        };
+
+        // Text is read only if a row needs a value that the former output lacks.
+        let mut narrow = parts(files, &narrow_reads(stage.follows()))?;
+        narrow.push(known.clone());
         let mut lacks = false;
-        for batch in Zip::open(&check)? {
-            lacks = lacks || stage.lacks(&batch?);
+        for batch in Zip::open(&narrow)? {
+            lacks = lacks || reuse.lacks(batch?, stage.follows()).map_err(of_stage)?;
         }
         let needed: Vec<Read> = reads
             .into_iter()
-            .filter(|read| lacks || !reuse.spares.contains(&read.column))
+            .filter(|read| lacks || !is_spared(read.column))
             .collect();
         let mut inputs = parts(files, &needed)?;
         inputs.push(known);
@@ -227,7 +229,7 @@ impl Driver {
             earlier::shards(&self.manifest)?,
             stage.follows(),
         );
-        let decision = stage.decide(&corpus).map_err(internal)?;
+        let decision = stage.decide(&corpus).map_err(of_stage)?;
         for note in &decision.notes {
             progress.note(note);
         }
@@ -244,7 +246,7 @@ impl Driver {
             if file.table != stage.name() {
                 return self.write_table(file, &decision, job.files.len());
             }
-            let annotations = (decision.annotations)(*at)?;
+            let annotations = (decision.annotations)(*at).map_err(of_stage)?;
             self.write_annotations(
                 job,
                 *at,
@@ -270,8 +272,7 @@ impl Driver {
         progress: &Progress,
     ) -> Result<FileEntry> {
         let mut output = Output::create(self, job, shard, file)?;
-        let mut reads = vec![read("documents", "doc_id")];
-        reads.extend(reached_reads(job.stage.follows()));
+        let reads = narrow_reads(job.stage.follows());
         let docs = annotations.column(0).as_primitive::<UInt64Type>().values();
         let mut next = first;
         for batch in Zip::open(&parts(&job.files[shard], &reads)?)? {
@@ -316,8 +317,13 @@ impl Driver {
             .staging()
             .join(format!("{}-{}", file.table, file.path));
         let mut writer = TableWriter::create(&staged_path, tables::schema(&file.table))?;
-        for shard in 0..shards {
-            writer.write(&rows(shard)?)?;
+        match rows {
+            FurtherRows::Whole(rows) => writer.write(rows)?,
+            FurtherRows::PerShard(rows) => {
+                for shard in 0..shards {
+                    writer.write(&rows(shard).map_err(of_stage)?)?;
+                }
+            }
         }
         publish(self, file, writer.finish()?, None)
     }
@@ -357,6 +363,7 @@ struct Output<'a> {
     counts: Counts,
     arrives: (u64, u64),
     covers_all: bool,
+    removes: Removes,
 }
 
 impl<'a> Output<'a> {
@@ -381,6 +388,7 @@ impl<'a> Output<'a> {
             counts: Counts::default(),
             arrives: (before.docs.kept, before.bytes.kept),
             covers_all: job.stage.covers_all(),
+            removes: job.stage.spec().removes,
         })
     }
 
@@ -401,9 +409,9 @@ impl<'a> Output<'a> {
             let reason = removed
                 .filter(|removed| removed.is_valid(row))
                 .map(|removed| removed.value(row));
-            count(&mut self.counts.docs, reason, 1);
+            count(&mut self.counts.docs, self.removes, reason, 1);
             let before = self.bytes[self.row + row];
-            count(&mut self.counts.bytes, reason, before);
+            count(&mut self.counts.bytes, self.removes, reason, before);
             if let Some(after) = edited {
                 edit(&mut self.counts.bytes, before, after.value(row));
             }
@@ -450,14 +458,17 @@ pub fn edit(tally: &mut Tally, before: u64, after: u64) {
     tally.edited += before as i64 - after as i64;
 }
 
-/// Counts one document's way through a stage.
-pub fn count(tally: &mut Tally, removed_by: Option<&str>, n: u64) {
+/// Counts a document's way through a stage: `n` is 1, its bytes or its tokens. What the stage
+/// `removes` says how a removed document counts.
+pub fn count(tally: &mut Tally, removes: Removes, removed_by: Option<&str>, n: u64) {
     tally.arrived += n;
-    match removed_by.map(|reason| (reason.split('.').next().unwrap_or(reason), reason)) {
-        None => tally.kept += n,
-        Some((_, reason)) if reason.ends_with(".error") => tally.quarantined += n,
-        Some((family, _)) if DEDUP_FAMILIES.contains(&family) => tally.duplicates += n,
-        Some((_, reason)) => *tally.removed.entry(reason.to_owned()).or_default() += n,
+    match (removed_by, removes) {
+        (None, _) => tally.kept += n,
+        (Some(reason), _) if reason.ends_with(".error") => tally.quarantined += n,
+        (Some(_), Removes::Duplicates) => tally.duplicates += n,
+        (Some(reason), Removes::Documents) => {
+            *tally.removed.entry(reason.to_owned()).or_default() += n;
+        }
     }
 }
 
@@ -481,7 +492,7 @@ pub(super) fn publish(
     };
     let path = driver.run.table(&file.table).join(&file.path);
     driver.run.publish(&staged.path, &path)?;
-    trust(&path);
+    driver.run.reading().trust(&path);
     driver.run.write_receipt(&file.table, &entry)?;
     Ok(entry)
 }

@@ -24,8 +24,8 @@ use super::languages::{Language, languages};
 use super::megatron::{BinWriter, check};
 use crate::durable::{self, NewFile};
 use crate::error::{Exit, Failure, printable};
-use crate::run_dir::RunDir;
-use crate::zip::{Part, Zip, check_digest};
+use crate::run_dir::{RunDir, Stored};
+use crate::zip::{Part, Zip};
 use crate::{interrupt, report};
 
 /// A format beside Parquet.
@@ -97,19 +97,20 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     };
     for (number, file) in commit.files.iter().enumerate() {
         let stem = format!("part-{number:05}");
-        let from = run.table(&table).join(&file.path);
-        check_digest(&from, &file.digest)?;
+        let stored = run.stored(&table, file);
+        run.reading().check_digest(&stored.path, &file.digest)?;
+        let from = &stored.path;
         if request.formats.contains(&Format::Parquet) {
             let name = format!("{stem}.parquet");
             writer.put(&name, |out| {
-                std::io::copy(&mut File::open(&from)?, out)
+                std::io::copy(&mut File::open(from)?, out)
                     .map(drop)
                     .map_err(Into::into)
             })?;
             parquet.bytes += file.size;
             parquet.files.push(name);
         }
-        writer.part(&stem, &from)?;
+        writer.part(&stem, &stored)?;
     }
     writer.finish(
         &report,
@@ -213,11 +214,11 @@ impl Export<'_> {
         durable::rename(&staged, &path).with_context(place)
     }
 
-    fn part(&mut self, stem: &str, from: &Path) -> Result<()> {
+    fn part(&mut self, stem: &str, from: &Stored) -> Result<()> {
         if self.request.formats.contains(&Format::Jsonl) {
             self.put(&format!("{stem}.jsonl.zst"), |out| {
                 let mut writer = JsonlWriter::new(out)?;
-                each_row(from, &mut |row| writer.write(row))?;
+                each_row(from.clone(), &mut |row| writer.write(row))?;
                 writer.finish()?;
                 Ok(())
             })?;
@@ -226,7 +227,7 @@ impl Export<'_> {
             self.megatron(stem, from)?;
         }
         let (sources, bytes) = (&mut self.sources, &mut self.bytes);
-        each_row(from, &mut |row| {
+        each_row(from.clone(), &mut |row| {
             let source = sources.entry(row.source.to_owned()).or_default();
             source.documents += u64::from(row.draw == 0);
             source.draws += 1;
@@ -238,13 +239,13 @@ impl Export<'_> {
         })
     }
 
-    fn megatron(&mut self, stem: &str, from: &Path) -> Result<()> {
+    fn megatron(&mut self, stem: &str, from: &Stored) -> Result<()> {
         let tokens = self.tokens.as_ref().context("ids are asked for")?;
         let (bin, idx) = (format!("{stem}.bin"), format!("{stem}.idx"));
         let mut index = None;
         self.put(&bin, |out| {
             let mut writer = BinWriter::new(out, tokens.tokenizer.ids() as u32, tokens.end)?;
-            each_row(from, &mut |row| {
+            each_row(from.clone(), &mut |row| {
                 writer.document(&tokens.tokenizer.encode(row.text, None)?)
             })?;
             index = Some(writer.finish()?.1);
@@ -365,16 +366,9 @@ impl Export<'_> {
 }
 
 /// Calls `visit` with each row of a file of the table `mixture`.
-fn each_row(from: &Path, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
+fn each_row(from: Stored, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
     let columns = ["doc_id", "draw", "source", "domain", "tokens", "q", "text"];
-    let columns = columns
-        .map(|column| (column.to_owned(), column.to_owned()))
-        .to_vec();
-    for batch in Zip::open(&[Part {
-        path: from.to_owned(),
-        digest: None,
-        columns,
-    }])? {
+    for batch in Zip::open(&[Part::of(from, &columns)])? {
         interrupt::check()?;
         rows(&batch?, visit)?;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
-use curate_stages::mix::parse_doc_id;
+use curate_schemas::DocId;
 use curate_stages::read;
 
 use crate::driver::each_draw;
@@ -50,7 +50,7 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
             for row in 0..batch.num_rows() {
                 let Some((_, draws)) = drawn
                     .get(at)
-                    .filter(|(id, _)| Some(*id) == parse_doc_id(ids.value(row)))
+                    .filter(|(id, _)| ids.value(row).parse() == Ok(*id))
                 else {
                     continue;
                 };
@@ -80,7 +80,7 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
 }
 
 /// Each document drawn and how often, in the documents' order.
-fn drawn(run: &RunDir, mixture: &str) -> Result<Vec<(u128, u32)>> {
+fn drawn(run: &RunDir, mixture: &str) -> Result<Vec<(DocId, u32)>> {
     let mut drawn = Vec::new();
     let is_there = each_draw(run, mixture, &mut |doc_id, draws| {
         drawn.push((doc_id, draws));

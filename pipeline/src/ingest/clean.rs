@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use curate_schemas::manifest::Clean;
+use curate_schemas::stages::documents::Clean;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// The text after the steps that are switched on: newlines, control characters, trailing space,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use curate_schemas::manifest::Manifest;
+use curate_schemas::Manifest;
 
 use super::inputs::{InputFile, units};
 use super::read::read_file;

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
-use curate_schemas::manifest::{Format, Manifest, Source};
+use curate_schemas::Manifest;
+use curate_schemas::stages::documents::{Format, Source};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Exit, Failure};

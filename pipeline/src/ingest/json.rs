@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use curate_schemas::manifest::Source;
+use curate_schemas::stages::documents::Source;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 

@@ -28,8 +28,9 @@ use anyhow::{Context, Result, ensure};
 use arrow::array::{
     ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
 };
+use curate_schemas::Manifest;
 use curate_schemas::commit::{Counts, FileEntry, Input, Tally};
-use curate_schemas::manifest::{Clean, Format, Manifest, Source};
+use curate_schemas::stages::documents::{Clean, Format, Source};
 use curate_schemas::tables;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;

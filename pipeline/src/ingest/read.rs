@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
-use curate_schemas::manifest::{Format, Run, Source};
+use curate_schemas::stages::documents::{Format, Run, Source};
 
 use super::inputs::{Compression, InputFile};
 use super::record::{Damage, Item, RAW_KEPT, Record, damage};

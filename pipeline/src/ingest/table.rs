@@ -19,7 +19,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Field, FieldRef, Fields, Schema, TimeUnit, TimestampMicrosecondType,
 };
-use curate_schemas::manifest::{Run, Source};
+use curate_schemas::stages::documents::{Run, Source};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,

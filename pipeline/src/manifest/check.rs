@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use curate_schemas::manifest::{Absent, KEYS, Key, TABLES, Table, Times};
+use curate_schemas::config::{Absent, Key, Section, Times};
+use curate_schemas::stages::sections;
 use curate_scorers::language::Engine;
 
 use super::diagnose::{At, Problem, closest, did_you_mean, line, list, quoted};
-use super::tree::{Entries, Entry, Node, Value, parse};
+use super::tree::{Entries, Entry, Node, Value};
 use super::{terms, value};
 
 /// Pairs of keys of which the first must not exceed the second.
@@ -36,10 +37,7 @@ pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem
         problems: Vec::new(),
     };
     let mut out = check.group("", manifest);
-    for table in TABLES
-        .iter()
-        .filter(|table| !manifest.contains_key(table.path))
-    {
+    for table in sections().filter(|table| !manifest.contains_key(table.path)) {
         match table.times {
             Times::Once | Times::OneOrMore => check.missing_table(table),
             Times::Default => {
@@ -69,11 +67,9 @@ impl Check<'_> {
         let mut out = toml::Table::new();
         for (name, entry) in entries {
             let path = join(group, name);
-            let is_group = TABLES
-                .iter()
-                .any(|table| table.path.starts_with(&format!("{path}.")));
+            let is_group = sections().any(|table| table.path.starts_with(&format!("{path}.")));
             let value = match (
-                TABLES.iter().find(|table| table.path == path),
+                sections().find(|table| table.path == path),
                 &entry.node.value,
             ) {
                 (Some(table), Value::Table(inner)) if is_group => Some(toml::Value::Table(
@@ -100,13 +96,9 @@ impl Check<'_> {
     }
 
     /// A declared table that others stand below: what is no key of it may be a table.
-    fn table_and_group(&mut self, table: &Table, entries: &Entries, at: At) -> toml::Table {
-        let is_key = |name: &str| keys(table).any(|key| last(key.path) == name);
-        let is_table = |name: &str| {
-            TABLES
-                .iter()
-                .any(|other| other.path == join(table.path, name))
-        };
+    fn table_and_group(&mut self, table: &Section, entries: &Entries, at: At) -> toml::Table {
+        let is_key = |name: &str| table.key(name).is_some();
+        let is_table = |name: &str| sections().any(|other| other.path == join(table.path, name));
         let (below, own): (Entries, Entries) =
             entries.clone().into_iter().partition(|(name, entry)| {
                 is_table(name)
@@ -170,8 +162,8 @@ impl Check<'_> {
     }
 
     /// A declared table, or each of `[[table]]`.
-    fn tables(&mut self, table: &Table, node: &Node) -> Option<toml::Value> {
-        match (many(table), &node.value) {
+    fn tables(&mut self, table: &Section, node: &Node) -> Option<toml::Value> {
+        match (table.is_list(), &node.value) {
             (false, Value::Table(entries)) => {
                 Some(toml::Value::Table(self.table(table, entries, node.at)))
             }
@@ -181,7 +173,7 @@ impl Check<'_> {
                         node.at,
                         format!(
                             "expected at least one {}, found an empty list",
-                            header(table)
+                            table.header()
                         ),
                         None,
                     );
@@ -190,21 +182,21 @@ impl Check<'_> {
                     Value::Table(entries) => {
                         Some(toml::Value::Table(self.table(table, entries, item.at)))
                     }
-                    _ => self.not_a_table(&header(table), item),
+                    _ => self.not_a_table(&table.header(), item),
                 });
                 let out = out.collect();
                 self.names_differ(table, items);
                 Some(toml::Value::Array(out))
             }
-            _ => self.not_a_table(&header(table), node),
+            _ => self.not_a_table(&table.header(), node),
         }
     }
 
     /// The keys of one table.
-    fn table(&mut self, table: &Table, entries: &Entries, at: At) -> toml::Table {
+    fn table(&mut self, table: &Section, entries: &Entries, at: At) -> toml::Table {
         let mut out = toml::Table::new();
         for (name, entry) in entries {
-            let Some(key) = keys(table).find(|key| last(key.path) == name) else {
+            let Some(key) = table.key(name) else {
                 self.unknown_key(table, name, entry.at);
                 continue;
             };
@@ -213,20 +205,21 @@ impl Check<'_> {
                 Err(problems) => self.problems.extend(problems),
             }
         }
-        for key in keys(table).filter(|key| !entries.contains_key(last(key.path))) {
+        for key in table
+            .keys
+            .iter()
+            .filter(|key| !entries.contains_key(key.name))
+        {
             match key.absent {
                 Absent::Nothing(_) | Absent::OneOf(_) => {}
-                Absent::Default(written) => out
-                    .extend(default(key, written).map(|value| (last(key.path).to_owned(), value))),
+                Absent::Default(_) => {
+                    out.extend(default(key).map(|value| (key.name.to_owned(), value)))
+                }
                 Absent::Refused(example) => {
-                    let hint = format!("for example {} = {example}", last(key.path));
+                    let hint = format!("for example {} = {example}", key.name);
                     self.problem(
                         at,
-                        format!(
-                            "missing key {} in {}",
-                            quoted(last(key.path)),
-                            header(table)
-                        ),
+                        format!("missing key {} in {}", quoted(key.name), table.header()),
                         Some(hint),
                     );
                 }
@@ -236,7 +229,7 @@ impl Check<'_> {
         out
     }
 
-    fn ordered(&mut self, table: &Table, entries: &Entries, out: &toml::Table) {
+    fn ordered(&mut self, table: &Section, entries: &Entries, out: &toml::Table) {
         let of_table = |key: &str| {
             key.strip_prefix(table.path)
                 .is_some_and(|rest| rest == format!(".{}", last(key)))
@@ -373,7 +366,7 @@ impl Check<'_> {
         }
     }
 
-    fn names_differ(&mut self, table: &Table, items: &[Node]) {
+    fn names_differ(&mut self, table: &Section, items: &[Node]) {
         let mut first: BTreeMap<String, At> = BTreeMap::new();
         for item in items {
             let Value::Table(entries) = &item.value else {
@@ -399,7 +392,7 @@ impl Check<'_> {
                 node.at,
                 format!(
                     "{}: the name {} is taken {place}",
-                    header(table),
+                    table.header(),
                     quoted(name)
                 ),
                 None,
@@ -407,32 +400,32 @@ impl Check<'_> {
         }
     }
 
-    fn missing_table(&mut self, table: &Table) {
-        let needed = keys(table).filter_map(|key| match key.absent {
-            Absent::Refused(example) => Some(format!("{} = {example}", last(key.path))),
+    fn missing_table(&mut self, table: &Section) {
+        let needed = table.keys.iter().filter_map(|key| match key.absent {
+            Absent::Refused(example) => Some(format!("{} = {example}", key.name)),
             Absent::Default(_) | Absent::Nothing(_) | Absent::OneOf(_) => None,
         });
         let hint = format!(
             "for example {} with {}",
-            header(table),
+            table.header(),
             needed.collect::<Vec<_>>().join(" and ")
         );
         self.problem(
             At::File(0),
-            format!("missing table {}", header(table)),
+            format!("missing table {}", table.header()),
             Some(hint),
         );
     }
 
-    fn unknown_key(&mut self, table: &Table, name: &str, at: At) {
-        let here = || keys(table).map(|key| last(key.path));
+    fn unknown_key(&mut self, table: &Section, name: &str, at: At) {
+        let here = || table.keys.iter().map(|key| key.name);
         let all = || format!("its keys are {}", list(here()));
         let hint = did_you_mean(name, here())
             .or_else(|| owners(name))
             .unwrap_or_else(all);
         self.problem(
             at,
-            format!("unknown key {} in {}", quoted(name), header(table)),
+            format!("unknown key {} in {}", quoted(name), table.header()),
             Some(hint),
         );
     }
@@ -445,25 +438,23 @@ impl Check<'_> {
             "" => ("at the top level".to_owned(), String::new()),
             group => (format!("in [{group}]"), format!("{group}.")),
         };
-        let by_path = || closest(&path, TABLES.iter().map(|table| table.path));
+        let by_path = || closest(&path, sections().map(|table| table.path));
         let by_name = || {
-            let name = closest(name, TABLES.iter().map(|table| last(table.path)))?;
-            TABLES
-                .iter()
+            let name = closest(name, sections().map(|table| last(table.path)))?;
+            sections()
                 .map(|table| table.path)
                 .find(|path| last(path) == name)
         };
         let table = || {
             let path = by_path().or_else(by_name)?;
-            let table = TABLES.iter().find(|table| table.path == path)?;
-            Some(format!("did you mean {}?", header(table)))
+            let table = sections().find(|table| table.path == path)?;
+            Some(format!("did you mean {}?", table.header()))
         };
         let key = || owners(name);
         let all = || {
-            let tables = TABLES
-                .iter()
+            let tables = sections()
                 .filter(|table| table.path.starts_with(&within))
-                .map(header);
+                .map(Section::header);
             format!("the tables are {}", tables.collect::<Vec<_>>().join(", "))
         };
         let message = match is_table {
@@ -525,44 +516,21 @@ pub(super) fn place(entries: &Entries, path: &str) -> At {
     }
 }
 
-/// The checked value of a default; `None` cannot happen, as a test over all keys asserts.
-fn default(key: &Key, written: &str) -> Option<toml::Value> {
-    let entries = parse(&format!("default = {written}")).ok()?;
-    value::read(key.path, key.kind, &entries.get("default")?.node).ok()
+/// The checked value of an absent key that has a default.
+fn default(key: &Key) -> Option<toml::Value> {
+    toml::Value::try_from(key.default()?).ok()
 }
 
 /// The hint that `name` is a key of another table.
 fn owners(name: &str) -> Option<String> {
-    let tables = TABLES
-        .iter()
-        .filter(|table| keys(table).any(|key| last(key.path) == name));
-    let tables = tables.map(header).collect::<Vec<_>>();
+    let tables = sections().filter(|table| table.key(name).is_some());
+    let tables = tables.map(Section::header).collect::<Vec<_>>();
     (!tables.is_empty()).then(|| format!("{} is a key of {}", quoted(name), tables.join(" and ")))
-}
-
-/// The keys of `table`.
-pub(super) fn keys(table: &Table) -> impl Iterator<Item = &'static Key> {
-    let path = table.path;
-    KEYS.iter()
-        .filter(move |key| key.path.rsplit_once('.').is_some_and(|(of, _)| of == path))
-}
-
-/// `[table]`, or `[[table]]` where there may be several.
-pub(super) fn header(table: &Table) -> String {
-    if many(table) {
-        format!("[[{}]]", table.path)
-    } else {
-        format!("[{}]", table.path)
-    }
 }
 
 /// What follows the last dot of `path`.
 pub(super) fn last(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(_, name)| name)
-}
-
-fn many(table: &Table) -> bool {
-    matches!(table.times, Times::OneOrMore | Times::Any)
 }
 
 fn join(group: &str, name: &str) -> String {

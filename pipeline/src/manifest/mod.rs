@@ -21,7 +21,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use curate_schemas::manifest::{Manifest, Term};
+use curate_schemas::Manifest;
+use curate_schemas::stages::quality::Term;
 use serde::Deserialize;
 
 use crate::error::printable;

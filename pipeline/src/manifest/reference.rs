@@ -1,43 +1,38 @@
 //! The reference of the manifest: `curate schema manifest`.
 //!
-//! It is printed from the table that manifests are checked with, and is itself a manifest that
-//! loads.
+//! It is printed from the declarations that manifests are checked with, and is itself a manifest
+//! that loads.
 
 use std::io::{self, Write};
 
-use curate_schemas::manifest::{Absent, Key, Kind, TABLES, Times};
+use curate_schemas::config::{Absent, Key, Kind, Times};
+use curate_schemas::stages::sections;
+use serde_json::Value;
 
-use super::check::{header, keys, last};
+use super::size::size_text;
 use super::value::{range, type_name};
 
+const HEAD: &str = "\
+# Every table and key of a manifest. The value of a key is its default. It is an example if the line says \"required\" or begins
+# with a \"#\". Any key can be overridden: --set run.seed=9, --set source.web.priority=2.
+# Sizes are bytes, or strings with B, KB, MB, GB (powers of 1000), KiB, MiB or GiB (powers of 1024).";
+
 /// Writes a commented manifest with every key: its type, range and meaning, and its default or an
-/// example. A key that has neither a default nor to be there is commented out.
+/// example. A key that has no default and may be absent is commented out.
 ///
 /// # Errors
-///
-/// What writing to `out` gives.
+/// If `out` cannot be written.
 pub fn print_reference(out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "# Every table and key of a manifest. A value is the default, unless its line says \"required\" or stands"
-    )?;
-    writeln!(
-        out,
-        "# behind a \"#\": then it is an example. Any of them can be overridden: --set run.seed=9, --set source.web.priority=2."
-    )?;
-    writeln!(
-        out,
-        "# Sizes are bytes, or strings with B, KB, MB, GB (powers of 1000), KiB, MiB or GiB (powers of 1024)."
-    )?;
-    for table in TABLES {
+    writeln!(out, "{HEAD}")?;
+    for table in sections() {
         let times = match table.times {
             Times::Once => "required",
             Times::OneOrMore => "one or more",
             Times::Any => "any number",
             Times::Default | Times::Switch => "optional",
         };
-        writeln!(out, "\n# {}; {times}\n{}", table.doc, header(table))?;
-        for key in keys(table) {
+        writeln!(out, "\n# {}; {times}\n{}", table.doc(), table.header())?;
+        for key in table.keys {
             writeln!(out, "{}", line(key))?;
         }
     }
@@ -45,23 +40,46 @@ pub fn print_reference(out: &mut impl Write) -> io::Result<()> {
 }
 
 fn line(key: &Key) -> String {
-    let (mark, value, required) = match key.absent {
-        Absent::Refused(example) => ("", example, "required "),
-        Absent::Default(default) => ("", default, ""),
-        Absent::OneOf(example) => ("", example, "one of several, "),
-        Absent::Nothing(example) => ("# ", example, ""),
+    let (mark, required) = match key.absent {
+        Absent::Refused(_) => ("", "required "),
+        Absent::Default(_) => ("", ""),
+        Absent::OneOf(_) => ("", "one of several, "),
+        Absent::Nothing(_) => ("# ", ""),
     };
-    let written = format!("{mark}{} = {value}", last(key.path));
+    let written = format!("{mark}{} = {}", key.name, shown_value(key));
     let kind = match key.kind {
-        // The header says how a size is written.
+        // The head says how a size is written.
         Kind::Size { .. } => "size".to_owned(),
-        kind => type_name(kind)
-            .trim_start_matches("an ")
-            .trim_start_matches("a ")
-            .to_owned(),
+        kind => {
+            let name = type_name(kind);
+            let name = name.trim_start_matches("an ");
+            name.trim_start_matches("a ").to_owned()
+        }
     };
     let range = Some(range(key.kind))
         .filter(|range| !range.is_empty())
         .map_or_else(String::new, |range| format!(", {range}"));
-    format!("{written:<32} # {required}{kind}{range}: {}", key.doc)
+    format!("{written:<32} # {required}{kind}{range}: {}", key.doc())
+}
+
+/// The default of a key, or its example, as TOML.
+pub(super) fn shown_value(key: &Key) -> String {
+    match key.absent {
+        Absent::Refused(example) | Absent::Nothing(example) | Absent::OneOf(example) => {
+            example.to_owned()
+        }
+        Absent::Default(value) => default_text(key.kind, &value()),
+    }
+}
+
+/// A default as a person would write it.
+fn default_text(kind: Kind, value: &Value) -> String {
+    match (kind, value.as_u64(), value.as_f64()) {
+        (Kind::Size { .. }, Some(bytes), _) => format!("\"{}\"", size_text(bytes)),
+        (_, None, Some(number)) => format!("{number:?}"),
+        _ => match toml::Value::try_from(value) {
+            Ok(value) => value.to_string(),
+            Err(_) => value.to_string(),
+        },
+    }
 }

@@ -5,12 +5,17 @@ mod messages;
 
 use std::path::PathBuf;
 
-use curate_schemas::manifest::{
-    Absent, C4, Clean, Dedup, Filter, FineWeb, Format, GopherQuality, GopherRepetition, KEYS, Kind,
-    Language, NearDedup, Prefer, Profile, Quality, TABLES, Term, TokenScope, Tokens, Words,
-};
+use curate_schemas::config::{Kind, Section};
+use curate_schemas::rules::{C4Rules, FineWebRules, GopherQualityRules, GopherRepetitionRules};
+use curate_schemas::stages::documents::{Clean, Format};
+use curate_schemas::stages::exact_dedup::Dedup;
+use curate_schemas::stages::filter::{Filter, Profile, Words};
+use curate_schemas::stages::language::Language;
+use curate_schemas::stages::near_dedup::{NearDedup, Prefer};
+use curate_schemas::stages::quality::{Quality, Term};
+use curate_schemas::stages::tokens::{TokenScope, Tokens};
+use curate_schemas::stages::{keys, sections};
 
-use super::check::keys;
 use super::tree::{Entries, Node, Value, parse};
 use super::*;
 
@@ -67,7 +72,7 @@ fn overrides_replace_add_and_make_tables() {
     );
     assert_eq!(
         manifest.filter.gopher_quality,
-        Some(GopherQuality {
+        Some(GopherQualityRules {
             min_words: 80,
             ..Default::default()
         })
@@ -150,8 +155,7 @@ fn a_small_manifest_means_the_defaults() {
 
 #[test]
 fn empty_tables_mean_the_types_defaults() {
-    let switches: String = TABLES
-        .iter()
+    let switches: String = sections()
         .filter(|table| table.path != "run" && table.path != "source" && table.path != "mixture")
         .map(|table| match table.path {
             "budget" => "[budget]\nparams = 1\n".to_owned(),
@@ -172,15 +176,15 @@ fn empty_tables_mean_the_types_defaults() {
     );
     assert_eq!(
         manifest.filter.gopher_quality,
-        Some(GopherQuality::default())
+        Some(GopherQualityRules::default())
     );
     assert_eq!(
         manifest.filter.gopher_repetition,
-        Some(GopherRepetition::default())
+        Some(GopherRepetitionRules::default())
     );
     assert_eq!(
         (manifest.filter.c4, manifest.filter.fineweb),
-        (Some(C4::default()), Some(FineWeb::default()))
+        (Some(C4Rules::default()), Some(FineWebRules::default()))
     );
     assert_eq!(
         (manifest.filter.profile, manifest.filter.words),
@@ -232,46 +236,21 @@ fn values_come_out_normalised() {
 }
 
 #[test]
-fn every_key_has_a_table_a_line_and_a_good_value() {
-    for key in KEYS {
-        assert_eq!(
-            TABLES
-                .iter()
-                .filter(|table| keys(table).any(|own| own == key))
-                .count(),
-            1,
-            "{}",
-            key.path
-        );
-        assert_eq!(
-            KEYS.iter().filter(|other| other.path == key.path).count(),
-            1,
-            "{}",
-            key.path
-        );
-        assert!(
-            !key.doc.is_empty() && !key.doc.ends_with('.') && !key.doc.contains('\n'),
-            "{}",
-            key.path
-        );
-        let (Absent::Refused(written)
-        | Absent::Default(written)
-        | Absent::Nothing(written)
-        | Absent::OneOf(written)) = key.absent;
+fn every_default_and_example_is_a_good_value() {
+    for key in keys() {
+        let written = reference::shown_value(key);
         let entries = parse(&format!("v = {written}"))
             .unwrap_or_else(|error| panic!("{}: {error}", key.path));
-        assert!(
-            value::read(key.path, key.kind, &entries["v"].node).is_ok(),
-            "{} = {written}",
-            key.path
-        );
-    }
-    for table in TABLES {
-        assert!(
-            !table.doc.is_empty() && !table.doc.ends_with('.'),
-            "{}",
-            table.path
-        );
+        let read = value::read(key.path, key.kind, &entries["v"].node);
+        let read = read.unwrap_or_else(|_| panic!("{} = {written}", key.path));
+        if let Some(default) = key.default() {
+            assert_eq!(
+                Some(read),
+                toml::Value::try_from(default).ok(),
+                "{}",
+                key.path
+            );
+        }
     }
 }
 
@@ -279,12 +258,11 @@ fn every_key_has_a_table_a_line_and_a_good_value() {
 #[test]
 fn every_word_loads() {
     let header = |path: &str| {
-        TABLES
-            .iter()
-            .find(|table| keys(table).any(|key| key.path == path))
-            .map(check::header)
+        let mut tables = sections();
+        let table = tables.find(|table| table.keys.iter().any(|key| key.path == path));
+        table.map(Section::header)
     };
-    for key in KEYS {
+    for key in keys() {
         let (Kind::Word(words) | Kind::WordOrJson(words) | Kind::Words(words)) = key.kind else {
             continue;
         };
@@ -310,10 +288,7 @@ fn every_word_loads() {
                 _ => "",
             };
             good(
-                &format!(
-                    "{SMALL}{table}\n{} = {value}\n{more}",
-                    check::last(key.path)
-                ),
+                &format!("{SMALL}{table}\n{} = {value}\n{more}", key.name),
                 &[],
             );
         }
@@ -332,9 +307,9 @@ fn the_reference_is_a_manifest_of_every_key() {
         .replace("\n# date =", "\ndate =");
     let uncommented = uncommented.replace("\n# license =", "\nlicense =");
     good(&uncommented, &[]);
-    for key in KEYS {
+    for key in keys() {
         assert!(
-            text.contains(&format!("{} = ", check::last(key.path))) && text.contains(key.doc),
+            text.contains(&format!("{} = ", key.name)) && text.contains(key.doc()),
             "{}",
             key.path
         );
@@ -363,7 +338,7 @@ fn the_quickstart_loads_and_its_keys_are_known() {
             let path = format!("{prefix}{name}");
             let inner = format!("{path}.");
             match &entry.node.value {
-                Value::Table(entries) if !KEYS.iter().any(|key| key.path == path) => {
+                Value::Table(entries) if !keys().any(|key| key.path == path) => {
                     paths(&inner, entries, out)
                 }
                 Value::List(items) => {
@@ -384,7 +359,7 @@ fn the_quickstart_loads_and_its_keys_are_known() {
     paths("", &tree, &mut written);
     assert!(written.len() > 30, "{written:?}");
     for path in written {
-        assert!(KEYS.iter().any(|key| key.path == path), "{path}");
+        assert!(keys().any(|key| key.path == path), "{path}");
     }
 }
 

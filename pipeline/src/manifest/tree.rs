@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use curate_schemas::manifest::{KEYS, Kind, TABLES, Times};
+use curate_schemas::config::Kind;
+use curate_schemas::stages::{key, sections};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -94,9 +95,7 @@ pub(super) fn apply(tree: &mut Entries, number: usize, set: &str) -> Result<(), 
         return Err(Problem::new(at, "expected key=value, such as run.seed=9"));
     };
     let (path, written) = (path.trim(), written.trim());
-    let many = TABLES
-        .iter()
-        .filter(|table| matches!(table.times, Times::OneOrMore | Times::Any));
+    let many = sections().filter(|table| table.is_list());
     for table in many {
         let Some(rest) = path
             .strip_prefix(table.path)
@@ -188,7 +187,7 @@ fn insert(mut entries: &mut Entries, path: &[&str], value: Value, at: At) -> Res
 
 /// The value of an override: TOML, or the text itself where that is no TOML or the key holds text.
 fn override_value(path: &str, written: &str, at: At) -> Value {
-    let holds_text = KEYS.iter().find(|key| key.path == path).is_some_and(|key| {
+    let holds_text = key(path).is_some_and(|key| {
         use Kind::{Field, Label, Name, Path, Paths, Word};
         matches!(key.kind, Field | Label | Name | Path | Paths | Word(_))
     });

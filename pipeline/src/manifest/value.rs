@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use curate_schemas::manifest::{Kind, NO_MAX};
+use curate_schemas::config::{Kind, NO_MAX};
 
 use super::diagnose::{Problem, did_you_mean, list, quoted};
 use super::size::{parse_size, size_text};
 use super::tree::{Node, Value};
 
-/// The value of `node` as [`Manifest`](curate_schemas::manifest::Manifest) wants it, or all that is
+/// The value of `node` as [`Manifest`](curate_schemas::Manifest) wants it, or all that is
 /// wrong with it; `path` is its key.
 pub(super) fn read(path: &str, kind: Kind, node: &Node) -> Result<toml::Value, Vec<Problem>> {
     match (kind, &node.value) {

@@ -8,7 +8,8 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float64Type, UInt64Type};
 use curate_schemas::commit::Tally;
 use curate_schemas::report::Pool;
-use curate_schemas::tables;
+use curate_schemas::spec::Removes;
+use curate_schemas::{stages, tables};
 use curate_stages::{bytes_read, mix};
 use rayon::prelude::*;
 
@@ -172,6 +173,10 @@ enum Before {
     All,
 }
 
+fn removes(stage: &str) -> Removes {
+    stages::stage(stage).map_or(Removes::Documents, |stage| stage.removes)
+}
+
 /// What arrives at the one step that edits is the text before it.
 fn before(stage: &str) -> Before {
     match bytes_read(stage).table {
@@ -220,6 +225,7 @@ fn add_batch(
             .map(|column| column.as_string::<i32>());
         outcomes.push((before(stage), reached, removed));
     }
+    let removes: Vec<Removes> = stages.iter().map(|stage| removes(stage)).collect();
     let number = |name: &str| stages.iter().position(|stage| *stage == name);
     let (signals, paragraphs) = (number("signals"), number("paragraph_dedup"));
     for row in 0..batch.num_rows() {
@@ -250,7 +256,7 @@ fn add_batch(
             } else {
                 (n, bytes)
             };
-            count(&mut shard.stages[at].tokens, removed_by, n);
+            count(&mut shard.stages[at].tokens, removes[at], removed_by, n);
             shard.stages[at].estimated += if counted { 0 } else { bytes.value(row) };
         };
         tally(0, Before::All, None);

@@ -10,14 +10,16 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use arrow::array::AsArray;
+use curate_schemas::Manifest;
 use curate_schemas::commit::Commit;
-use curate_schemas::manifest::{Budget, Manifest, Mixture, TokenScope};
 use curate_schemas::report::{
     BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, StrategyReport,
     TokenizerReport, VERSION,
 };
+use curate_schemas::stages;
+use curate_schemas::stages::mixtures::{Budget, Mixture};
+use curate_schemas::stages::tokens::TokenScope;
 use curate_scorers::loss::LossLaw;
-use curate_stages::STAGES;
 use curate_stages::mix::{self, Active, Method, Request};
 use rayon::prelude::*;
 
@@ -35,8 +37,8 @@ use sample::Sample;
 /// If a committed file cannot be read.
 pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     let mut commits: Vec<Commit> = Vec::new();
-    for stage in STAGES {
-        commits.extend(run.commit(stage)?);
+    for stage in stages::aligned() {
+        commits.extend(run.commit(stage.name)?);
     }
     let has = |stage: &str| commits.iter().any(|commit| commit.stage == stage);
     let names: Vec<&str> = commits.iter().map(|commit| commit.stage.as_str()).collect();
@@ -480,15 +482,12 @@ pub fn to_bytes(report: &Report) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use curate_schemas::manifest::{KEYS, Kind};
+    use curate_schemas::config::Kind;
     use curate_scorers::loss::LAWS;
 
     #[test]
     fn the_manifest_knows_every_published_law() {
-        let key = KEYS
-            .iter()
-            .find(|key| key.path == "budget.constants")
-            .expect("a key");
+        let key = stages::key("budget.constants").expect("a key");
         let names: Vec<&str> = LAWS.iter().map(|law| law.name).collect();
         assert_eq!(key.kind, Kind::WordOrJson(&names.leak()[..]));
     }

@@ -1,23 +1,26 @@
 //! The simplified text whose words datatrove's MinHash compares.
 //!
-//! `simplify_text` of datatrove 0.10.1 with its default `TextNormConfig`: lower case; a number
-//! becomes `0`; punctuation becomes a space; white space becomes one space; NFD without nonspacing
-//! marks. That NFD comes last shows: a mark between two spaces leaves both, and `≠` leaves `=`. All
-//! ASCII but letters and digits is punctuation; of other characters only those that are listed, so
-//! `•` and `·` stay.
+//! Follows `simplify_text` of datatrove 0.10.1 with its default `TextNormConfig`, in this order:
+//! the text is put in lower case, a number becomes `0`, punctuation becomes a space, a run of white
+//! space becomes one space, and NFD is taken without nonspacing marks. NFD comes last, which shows.
+//! A mark between two spaces leaves both spaces, and `≠` leaves `=`. In ASCII all but letters and
+//! digits is punctuation. Beyond ASCII only listed characters are, so `•` and `·` stay.
 //!
-//! The result is the same for every scalar value and for 5,000 technical documents. Lower case,
-//! white space, marks and their order are those of CPython 3.11 (Unicode 14.0.0), digits those of
-//! the package `regex` 2026.11.15, which is newer; `unicode-normalization` is newer than both and
-//! is held back here. Cost: one pass over ASCII, one more for the lower case of other texts; 320
-//! MB/s on English technical prose.
+//! The result is the same as datatrove's for every scalar value and for 5,000 technical documents.
+//! Lower case, white space, marks and their order are those of CPython 3.11 (Unicode 14.0.0).
+//! Digits are those of the package `regex` 2026.11.15, whose Unicode is newer. The crate
+//! `unicode-normalization` is newer than both, and what it knows beyond them is left out here.
+//!
+//! Cost: one pass over ASCII, and one more pass for the lower case of other texts. 320 MB/s on
+//! English technical prose.
 
 use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
 
 use super::nonspacing::NONSPACING;
 use crate::python::{self, line_chars};
 
-/// The text of `text` that is compared.
+/// The simplified form of `text`. Two documents with the same simplified form have the same
+/// shingles.
 ///
 /// ```
 /// use curate_scorers::datatrove::simplify::simplify_text;
@@ -25,6 +28,7 @@ use crate::python::{self, line_chars};
 /// assert_eq!(simplify_text(" Café №1,234.5 — don't!\n"), "cafe №0 0 don t");
 /// ```
 pub fn simplify_text(text: &str) -> String {
+    // The table `SIMPLE` lowers ASCII, so a text of ASCII needs no copy.
     let lowered = (!text.is_ascii()).then(|| python::lower(text));
     let text = lowered.as_deref().unwrap_or(text);
     let mut out = Simplified {
@@ -32,6 +36,7 @@ pub fn simplify_text(text: &str) -> String {
         after_space: true,
         marks: Vec::new(),
     };
+
     let mut at = 0;
     while let Some(c) = char_at(text, at) {
         if c.is_ascii() {
@@ -44,12 +49,14 @@ pub fn simplify_text(text: &str) -> String {
             at += c.len_utf8();
         }
     }
+
     out.finish()
 }
 
-/// What a byte of ASCII becomes: a small letter, `0` or a space.
+/// The simplified form of each byte of ASCII: a small letter, `0` or a space.
 static SIMPLE: [u8; 256] = {
     let mut simple = [b' '; 256];
+
     let mut b = 0;
     while b < 128 {
         let byte = b as u8;
@@ -62,6 +69,7 @@ static SIMPLE: [u8; 256] = {
         }
         b += 1;
     }
+
     simple
 };
 
@@ -70,12 +78,13 @@ fn char_at(text: &str, at: usize) -> Option<char> {
     text[at..].chars().next()
 }
 
-/// The end of `\p{Nd}+([.,،٫⎖⎗⎘]\p{Nd}+)?`, which matches at `at`.
+/// The end of the match of `\p{Nd}+([.,،٫⎖⎗⎘]\p{Nd}+)?` at `at`, where a digit is.
 fn number_end(text: &str, at: usize) -> usize {
     let end = digits_end(text, at);
     let Some(c @ ('.' | ',' | '،' | '٫' | '⎖' | '⎗' | '⎘')) = char_at(text, end) else {
         return end;
     };
+
     let decimals = end + c.len_utf8();
     let decimals_end = digits_end(text, decimals);
     if decimals_end > decimals {
@@ -92,16 +101,18 @@ fn digits_end(text: &str, at: usize) -> usize {
         .map_or(text.len(), |(len, _)| at + len)
 }
 
-/// `\p{Nd}` of the package `regex`: `isdecimal()`, and what Unicode 15 to 17 added.
+/// True for `\p{Nd}` of the package `regex`: `isdecimal()` of CPython 3.11, and the digits that
+/// Unicode 15 to 17 added.
 #[inline]
 fn is_digit(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_digit();
     }
-    // Letters are found in a bitmap, others are few.
+    // Most characters are letters, which a bitmap rules out before any binary search.
     !python::is_alpha(c) && (line_chars::is_decimal(c) || is_newer_digit(c))
 }
 
+/// True for digits that Unicode 15 to 17 added.
 fn is_newer_digit(c: char) -> bool {
     matches!(c,
         '\u{10d40}'..='\u{10d49}' | '\u{116d0}'..='\u{116e3}' | '\u{11bf0}'..='\u{11bf9}' | '\u{11de0}'..='\u{11de9}'
@@ -109,7 +120,7 @@ fn is_newer_digit(c: char) -> bool {
         | '\u{1e4f0}'..='\u{1e4f9}' | '\u{1e5f1}'..='\u{1e5fa}')
 }
 
-/// `PUNCTUATION` of datatrove beyond ASCII, without `１`, which is a number before.
+/// True for datatrove's `PUNCTUATION` beyond ASCII, without `１`, which has become a number by then.
 fn is_punctuation(c: char) -> bool {
     matches!(
         c,
@@ -142,14 +153,15 @@ fn is_nonspacing(c: char) -> bool {
     after > 0 && c as u32 <= NONSPACING[after - 1].1
 }
 
-/// Whether `c` is a character only since Unicode 15, so that CPython 3.11 does not decompose it.
+/// True if `c` was added by Unicode 15 or later, so that CPython 3.11 does not decompose it.
 fn is_newer_composite(c: char) -> bool {
     matches!(c,
         '\u{105c9}' | '\u{105e4}' | '\u{11383}' | '\u{11385}' | '\u{1138e}' | '\u{11391}' | '\u{113c5}' | '\u{113c7}'
         | '\u{113c8}' | '\u{16121}'..='\u{16128}' | '\u{16d68}'..='\u{16d6a}')
 }
 
-/// The combining class of a character that is no nonspacing mark: of spacing marks, few have one.
+/// The combining class of a character that is not a nonspacing mark. The class is 0 for nearly all
+/// of these characters.
 fn spacing_class(c: char) -> u8 {
     match c {
         '\u{16ff0}' | '\u{16ff1}' => 6,
@@ -163,18 +175,21 @@ fn spacing_class(c: char) -> u8 {
     }
 }
 
+/// The simplified text while it grows.
 struct Simplified {
-    /// Whole characters.
+    /// UTF-8 of whole characters.
     text: Vec<u8>,
-    /// Whether a space, if it comes next, adds nothing. A mark that is left out stands between two.
+    /// True if a space that comes next adds nothing. A mark between two spaces makes this false,
+    /// although the mark is left out.
     after_space: bool,
-    /// Characters with a combining class at the end of the text, not yet in canonical order.
+    /// Characters with a combining class that belong at the end of `text`, not yet in canonical
+    /// order.
     marks: Vec<(u8, char)>,
 }
 
 impl Simplified {
-    /// Appends what the ASCII at `start` becomes, and gives its end, which is later if a number
-    /// goes on.
+    /// Appends the simplified form of the ASCII run at `start`. Returns the end of the run, or the
+    /// end of a number that begins in it.
     fn push_ascii(&mut self, text: &str, start: usize) -> usize {
         self.order_marks();
         let bytes = text.as_bytes();
@@ -182,13 +197,16 @@ impl Simplified {
             .iter()
             .position(|b| !b.is_ascii())
             .map_or(bytes.len(), |len| start + len);
+
+        // Each step below reads a byte or more and writes one, so this is room enough.
         let mut len = self.text.len();
         self.text.resize(len + end - start, 0);
+
         let mut after_space = self.after_space;
         let mut at = start;
         while at < end {
-            // A space that adds nothing is written over, which costs less than to ask for every
-            // byte.
+            // A space that adds nothing is overwritten by the next byte, which costs less than a
+            // branch for every byte.
             let simple = SIMPLE[bytes[at] as usize];
             self.text[len] = simple;
             len += usize::from(simple != b' ' || !after_space);
@@ -199,12 +217,13 @@ impl Simplified {
                 at + 1
             };
         }
+
         self.text.truncate(len);
         self.after_space = after_space;
         at
     }
 
-    /// Appends a space, if there is none, or a zero.
+    /// Appends `simple`, which is a zero or a space. A space after a space adds nothing.
     fn push_simple(&mut self, simple: u8) {
         self.order_marks();
         if simple != b' ' || !self.after_space {
@@ -213,12 +232,14 @@ impl Simplified {
         self.after_space = simple == b' ';
     }
 
-    /// Appends what a lower-case character beyond ASCII, no digit, becomes.
+    /// Appends the simplified form of a lower-case character beyond ASCII that is not a digit.
     fn push(&mut self, c: char) {
+        // The bitmap of letters spares most characters the slower lookups.
         let is_letter = python::is_alpha(c);
         if !is_letter && (python::is_space(c) || is_punctuation(c)) {
             return self.push_simple(b' ');
         }
+
         self.after_space = false;
         if is_newer_composite(c) {
             self.push_part(c);
@@ -227,15 +248,17 @@ impl Simplified {
         }
     }
 
-    /// Appends a character of a decomposition, if it is no nonspacing mark.
+    /// Appends one character of a decomposition. Nonspacing marks are left out.
     fn push_part(&mut self, part: char) {
         let is_letter = python::is_alpha(part);
         if !is_letter && is_nonspacing(part) {
+            // A mark of class 0 is left out too, but marks do not change places across it.
             if canonical_combining_class(part) == 0 {
                 self.order_marks();
             }
             return;
         }
+
         match spacing_class(part) {
             0 => {
                 self.order_marks();
@@ -246,7 +269,8 @@ impl Simplified {
         }
     }
 
-    /// Appends the marks in canonical order, which is stable.
+    /// Appends the marks in canonical order. The sort must be stable: marks of one class keep their
+    /// order.
     #[inline]
     fn order_marks(&mut self) {
         if !self.marks.is_empty() {
@@ -258,11 +282,12 @@ impl Simplified {
         }
     }
 
-    /// The text without spaces at its ends; at the start only a mark that was left out lets one
-    /// stand.
+    /// The text without spaces at its ends. At the start there is a space only if a mark before it
+    /// was left out.
     fn finish(mut self) -> String {
         self.order_marks();
         let text = String::from_utf8(self.text).expect("made of whole characters");
+
         let trimmed = text.trim_matches(' ');
         if trimmed.len() == text.len() {
             text
@@ -277,8 +302,7 @@ mod tests {
     use super::*;
     use xxhash_rust::xxh64::Xxh64;
 
-    // Expected values are what Python 3.11 gives with datatrove 0.10.1, regex 2026.11.15 and
-    // xxhash:
+    // The expected values come from Python 3.11 with datatrove 0.10.1, regex 2026.11.15 and xxhash:
     //
     //     from datatrove.utils.text import simplify_text
 
@@ -289,6 +313,7 @@ mod tests {
             hash.update(if i > 0 { b"\n" } else { b"" });
             hash.update(simplify_text(&text).as_bytes());
         }
+
         hash.digest()
     }
 
@@ -308,14 +333,15 @@ mod tests {
             \u{fb1e}\u{bcd}\u{a802}é가≠Σ"
                 .chars()
                 .collect();
+
         let n = chars.len();
-        let of = |i: usize| {
+        let texts = (0..n.pow(4)).map(|i| {
             [i / n.pow(3), i / n.pow(2) % n, i / n % n, i % n]
                 .map(|k| chars[k])
                 .iter()
                 .collect()
-        };
-        assert_eq!(digest((0..n.pow(4)).map(of)), 0xac0d_78dc_a8ee_b31d);
+        });
+        assert_eq!(digest(texts), 0xac0d_78dc_a8ee_b31d);
     }
 
     #[test]
@@ -323,6 +349,7 @@ mod tests {
         for text in ["", " \r\n\u{3000}", "…!", "\u{301}", " \u{301} \u{301} "] {
             assert_eq!(simplify_text(text), "", "{text:?}");
         }
+
         assert_eq!(simplify_text("a \u{301} b"), "a  b");
         assert_eq!(simplify_text(" \u{301} \u{301} a \u{301}"), "a");
         assert_eq!(

@@ -1,43 +1,46 @@
-//! A run's distribution against a baseline's, with intervals that know that documents share hosts.
+//! A run's distribution against a baseline's, with intervals that allow for documents that share
+//! hosts.
 //!
-//! Each metric's interval is a basic bootstrap interval (Davison & Hinkley 1997, §5.2): metrics of
-//! noise are not zero but grow by the noise on each resampling as they did on sampling, so
-//! `2·value − quantiles` and the debiased `2·value − mean` take it out. For PSI that is the
-//! subtraction of (B − 1)(1/n + 1/m) at effective sizes, which a test asserts. The run is resampled
-//! by clusters of hosts. The baseline's hosts are not kept: it is taken to vary as the run does, in
-//! the same directions, scaled to its own effective size, by a second resampling of the run. Bounds
-//! below zero are zero. Close to zero the interval is wider than it need be, as the bootstrap adds
-//! its noise to the sample's.
+//! Each metric's interval is a basic bootstrap interval (Davison & Hinkley 1997, §5.2). Metrics of
+//! noise are not zero, and grow by the noise on each resampling as they did on sampling. The bounds
+//! `2·value − quantiles` and the debiased `2·value − mean` take this growth out. For PSI this is
+//! the subtraction of (B − 1)(1/n + 1/m) at effective sizes, which a test asserts.
 //!
-//! Bins with fewer than five documents expected in the smaller side are merged with the next.
-//! Expected is the share of both sides together, as in a χ² test of homogeneity, so a bin that was
-//! empty and no longer is remains one. P-values are PSI over (1/n + 1/m) as χ² with B − 1 degrees
-//! of freedom (Yurdakul & Naranjo 2020) and Smirnov's, both at effective sizes (Rao & Scott's
-//! correction of first order: too small where hosts differ in their mean and in little else).
+//! The run is resampled by clusters of hosts. The baseline's hosts are not kept. The baseline is
+//! taken to vary as the run does, in the same directions, scaled to its own effective size, by a
+//! second resampling of the run. Bounds below zero are zero. Close to zero the interval is wider
+//! than needed, as the bootstrap adds its noise to the sample's.
 //!
-//! Randomness is keyed by (seed, replicate), so threads have no say; replicates run in rayon's
-//! pool. Cost: twice clusters × cells a replicate.
+//! Bins with fewer than five documents expected in the smaller side are merged with the next. The
+//! expectation is by the share of both sides together, as in a χ² test of homogeneity, so a bin
+//! that was empty and is not empty any more stays. The p-values are PSI over (1/n + 1/m) as χ² with
+//! B − 1 degrees of freedom (Yurdakul & Naranjo 2020) and Smirnov's, both at effective sizes. This
+//! is Rao & Scott's correction of first order, which gives too small a p-value where hosts differ
+//! in their mean and in little else.
+//!
+//! Randomness is keyed by (seed, replicate), so the result does not depend on threads. Replicates
+//! run in rayon's pool. Cost: twice clusters × cells a replicate.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::DriftError;
-use super::bins::{Counts, Summary, Tally, Weight};
+use super::bins::{Summary, Tally, Weight};
 use super::metrics::{jensen_shannon, kolmogorov_smirnov, psi, wasserstein};
 use super::special::{chi_squared_tail, kolmogorov_tail};
 
-/// Documents that a bin must be expected to have.
+/// Number of documents that a bin must be expected to have.
 const EXPECTED_MIN: f64 = 5.0;
 
-/// How intervals are made.
+/// Settings of the intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Bootstrap samples, 200 to 1000.
+    /// Number of bootstrap samples, 200 to 1000.
     pub replicates: u32,
-    /// Probability that an interval covers, both sides together: 0.9 makes each bound a test at 5
-    /// %, as equivalence tests are (TOST, Schuirmann 1987).
+    /// Probability that an interval covers the truth, both sides together. 0.9 makes each bound a
+    /// test at 5 %, as equivalence tests are (TOST, Schuirmann 1987).
     pub confidence: f64,
     /// Key of the resampling.
     pub seed: u64,
@@ -56,51 +59,52 @@ impl Default for Settings {
 /// A metric with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// Of the shares as they are, noise included.
+    /// The metric of the shares as they are, noise included.
     pub value: f64,
-    /// Without what noise adds on average; 0 or more.
+    /// The metric without what noise adds on average; 0 or more.
     pub debiased: f64,
-    /// The interval's lower bound.
+    /// The interval's lower bound; 0 or more.
     pub low: f64,
-    /// Its upper bound.
+    /// The interval's upper bound; 0 or more.
     pub high: f64,
 }
 
-/// One column of one group of documents: run against baseline. Pairs are `[baseline, run]`.
+/// The comparison of one column of one group of documents, run against baseline. Pairs are
+/// `[baseline, run]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Whether documents count once or by tokens.
     pub weight: Weight,
-    /// Documents.
+    /// Number of documents.
     pub documents: [u64; 2],
-    /// Independent documents that would vary as much.
+    /// Effective sizes: independent documents that would vary as much.
     pub effective: [f64; 2],
-    /// Clusters of hosts.
+    /// Number of clusters of hosts.
     pub clusters: [u32; 2],
-    /// Bins after merging, that of what is not scored included.
+    /// Number of bins after merging, with the bin of documents without a score.
     pub bins: u32,
-    /// Share of what is not scored.
+    /// Share of documents, or of their tokens, without a score.
     pub not_scored: [f64; 2],
-    /// Mean of the run's scores less that of the baseline's, in the baseline's standard deviations;
-    /// none where that is 0. Each document counts once.
+    /// Mean of the run's scores less the mean of the baseline's, in the baseline's standard
+    /// deviations. `None` where the standard deviation is 0. Each document counts once.
     pub mean_shift: Option<f64>,
     /// Population stability index over bins.
     pub psi: Estimate,
     /// Jensen–Shannon distance over bins.
     pub jensen_shannon: Estimate,
-    /// Kolmogorov–Smirnov over cells, of what is scored.
+    /// Kolmogorov–Smirnov statistic over cells, among the scores.
     pub ks: Estimate,
-    /// Wasserstein-1 in the baseline's standard deviations, of what is scored; none where that is
-    /// 0.
+    /// Wasserstein-1 distance in the baseline's standard deviations, among the scores. `None` where
+    /// the standard deviation is 0.
     pub wasserstein: Option<Estimate>,
-    /// P-value of the PSI if nothing changed.
+    /// The probability of such a PSI or a larger one if nothing changed.
     pub psi_p: f64,
-    /// P-value of the KS statistic if nothing changed.
+    /// The probability of such a KS statistic or a larger one if nothing changed.
     pub ks_p: f64,
 }
 
 impl Comparison {
-    /// How many documents are worth one independent one, both sides together; at least 1.
+    /// How many documents are worth one independent document, both sides together; at least 1.
     pub fn design_effect(&self) -> f64 {
         noise(self.effective) / noise(self.documents.map(|n| n as f64))
     }
@@ -111,7 +115,7 @@ impl Comparison {
     }
 }
 
-/// 1/n + 1/m.
+/// The noise of two samples of these sizes: 1/n + 1/m.
 fn noise(sizes: [f64; 2]) -> f64 {
     sizes.iter().map(|size| 1.0 / size).sum()
 }
@@ -119,7 +123,8 @@ fn noise(sizes: [f64; 2]) -> f64 {
 /// Compares a run's counts, made over the baseline's bins, with the baseline.
 ///
 /// # Errors
-/// If the summary is malformed, the counts are over other bins, or one side has nothing to weigh.
+/// [`DriftError`] if the summary is malformed, the counts are over other bins, or one side has no
+/// documents or no tokens.
 pub fn compare(
     baseline: &Summary,
     run: &Tally,
@@ -127,19 +132,24 @@ pub fn compare(
     settings: &Settings,
 ) -> Result<Comparison, DriftError> {
     baseline.check()?;
+
     let (expected, found) = (baseline.counts.docs.len(), run.counts.docs.len());
     if expected != found {
         return Err(DriftError::Cells { expected, found });
     }
+
     let was = shares(baseline.counts.by(weight)).ok_or(DriftError::Empty { side: "baseline" })?;
     let is = shares(run.counts.by(weight)).ok_or(DriftError::Empty { side: "run" })?;
+
     let effective = [
         baseline.effective(weight),
         run.effective(&baseline.bins, weight),
     ];
+
     let ruler = Ruler::new(baseline, run);
     let values = ruler.measure(&was, &is);
     let resampled = resample([&was, &is], effective, run, weight, settings, &ruler);
+
     let estimate = |metric: usize| {
         estimate(
             values[metric],
@@ -147,9 +157,12 @@ pub fn compare(
             settings,
         )
     };
+
+    // KS is among the scores, so its sizes are those of the scored documents.
     let scored = |shares: &[f64]| 1.0 - shares[shares.len() - 1];
     let root = noise([effective[0] * scored(&was), effective[1] * scored(&is)]).sqrt();
     let df = ruler.bins as f64 - 1.0;
+
     Ok(Comparison {
         weight,
         documents: [baseline.counts.total(Weight::Documents), run.documents()],
@@ -168,7 +181,7 @@ pub fn compare(
     })
 }
 
-/// Shares of a whole; `None` of nothing.
+/// Each count's share of the sum; `None` if the sum is 0.
 fn shares(counts: &[u64]) -> Option<Vec<f64>> {
     let total: u64 = counts.iter().sum();
     (total > 0).then(|| {
@@ -179,16 +192,20 @@ fn shares(counts: &[u64]) -> Option<Vec<f64>> {
     })
 }
 
-/// What shares over cells are measured with.
+/// Measures the distance of shares over cells.
 struct Ruler<'a> {
     /// The merged bin of each cell.
     map: Vec<usize>,
+    /// Number of bins after merging.
     bins: usize,
+    /// Centres of the cells.
     centers: &'a [f64],
+    /// Standard deviation of the baseline's scores, the unit of Wasserstein.
     sd: f64,
 }
 
 impl Ruler<'_> {
+    /// Bins are merged once, by the sizes of both sides, for all resamplings.
     fn new<'a>(baseline: &'a Summary, run: &Tally) -> Ruler<'a> {
         let map = merged(
             &baseline.bins.bins(),
@@ -196,6 +213,7 @@ impl Ruler<'_> {
             &run.counts.docs,
         );
         let bins = map.last().map_or(0, |last| last + 1);
+
         Ruler {
             map,
             bins,
@@ -204,13 +222,17 @@ impl Ruler<'_> {
         }
     }
 
-    /// PSI, JS, KS, Wasserstein.
+    /// PSI, Jensen–Shannon, KS and Wasserstein, in this order. Wasserstein is not finite where the
+    /// baseline's standard deviation is 0; such a value is not used.
     fn measure(&self, p: &[f64], q: &[f64]) -> [f64; 4] {
         let (bins_p, bins_q) = (self.binned(p), self.binned(q));
         let (psi, js) = (psi(&bins_p, &bins_q), jensen_shannon(&bins_p, &bins_q));
+
+        // A side without scores differs in the bin of documents without a score, which PSI sees.
         let (Some(p), Some(q)) = (scored(p), scored(q)) else {
             return [psi, js, 0.0, 0.0];
         };
+
         [
             psi,
             js,
@@ -219,6 +241,7 @@ impl Ruler<'_> {
         ]
     }
 
+    /// Shares summed to the merged bins.
     fn binned(&self, shares: &[f64]) -> Vec<f64> {
         let mut bins = vec![0.0; self.bins];
         self.map
@@ -229,22 +252,24 @@ impl Ruler<'_> {
     }
 }
 
-/// The shares among what is scored, if anything is.
+/// The shares among the scored documents; `None` if no document is scored.
 fn scored(shares: &[f64]) -> Option<Vec<f64>> {
     let scored = &shares[..shares.len() - 1];
     let sum: f64 = scored.iter().sum();
     (sum > 0.0).then(|| scored.iter().map(|share| share / sum).collect())
 }
 
-/// The bin of each cell after bins with too few expected documents joined the next, and the last
-/// the one before.
+/// The merged bin of each cell. Bins with too few expected documents join the next one, and the
+/// last joins the one before.
 fn merged(map: &[usize], was: &[u64], is: &[u64]) -> Vec<usize> {
     let totals = [was.iter().sum::<u64>(), is.iter().sum()];
     let part = totals[0].min(totals[1]) as f64 / (totals[0] + totals[1]).max(1) as f64;
+
     let mut expected = vec![0.0; map.last().map_or(0, |last| last + 1)];
     map.iter()
         .zip(was.iter().zip(is))
         .for_each(|(&bin, (a, b))| expected[bin] += (a + b) as f64 * part);
+
     let (mut to, mut bin, mut gathered) = (Vec::new(), 0usize, 0.0);
     for own in expected {
         to.push(bin);
@@ -253,13 +278,15 @@ fn merged(map: &[usize], was: &[u64], is: &[u64]) -> Vec<usize> {
             (bin, gathered) = (bin + 1, 0.0);
         }
     }
-    // What is gathered last may not suffice.
+
+    // The documents gathered last may be too few.
     to.iter_mut()
         .for_each(|own| *own = (*own).min(bin.saturating_sub(1)));
+
     map.iter().map(|&own| to[own]).collect()
 }
 
-/// The metrics of resampled pairs of baseline and run.
+/// The metrics of resampled pairs of baseline and run, one for each replicate.
 fn resample(
     [was, is]: [&[f64]; 2],
     effective: [f64; 2],
@@ -268,60 +295,75 @@ fn resample(
     settings: &Settings,
     ruler: &Ruler,
 ) -> Vec<[f64; 4]> {
-    let row = |counts: &Counts| counts.by(weight).iter().map(|&own| own as f64).collect();
-    // Clusters without a token have no say, and could be all that is drawn.
+    // Clusters without a token have no weight. If only such clusters were drawn, there would be no
+    // shares.
     let rows: Vec<Vec<f64>> = run
         .clusters
         .values()
         .filter(|counts| counts.total(weight) > 0)
-        .map(row)
+        .map(|counts| counts.by(weight).iter().map(|&own| own as f64).collect())
         .collect();
+
+    // Noise falls with the root of the size.
     let scale = (effective[1] / effective[0]).sqrt();
-    let replicate = |number: u32| {
-        let mut random = Random::keyed(settings.seed, number);
-        let [run, other] = [(); 2].map(|()| normalized(resampled_rows(&rows, &mut random)));
-        let noise = other.iter().zip(is).map(|(other, is)| scale * (other - is));
-        let baseline = normalized(
-            was.iter()
-                .zip(noise)
-                .map(|(was, noise)| (was + noise).max(0.0))
-                .collect(),
-        );
-        ruler.measure(&baseline, &run)
-    };
+
     (0..settings.replicates.max(1))
         .into_par_iter()
-        .map(replicate)
+        .map(|number| {
+            let mut random = Random::keyed(settings.seed, number);
+            let [run, other] = [(); 2].map(|()| normalized(resampled_rows(&rows, &mut random)));
+
+            // The second resampling gives the baseline's noise, scaled to the baseline's size.
+            let noise = other.iter().zip(is).map(|(other, is)| scale * (other - is));
+            let baseline = normalized(
+                was.iter()
+                    .zip(noise)
+                    .map(|(was, noise)| (was + noise).max(0.0))
+                    .collect(),
+            );
+
+            ruler.measure(&baseline, &run)
+        })
         .collect()
 }
 
-/// The sum of as many rows as there are, drawn with replacement.
+/// The sum of `rows.len()` rows, drawn with replacement.
 fn resampled_rows(rows: &[Vec<f64>], random: &mut Random) -> Vec<f64> {
     let mut times = vec![0u32; rows.len()];
     (0..rows.len()).for_each(|_| times[random.below(rows.len())] += 1);
+
+    // Counted first: each row is added once, however often it was drawn.
     let mut sum = vec![0.0; rows[0].len()];
     for (row, times) in rows.iter().zip(times).filter(|(_, times)| *times > 0) {
         sum.iter_mut()
             .zip(row)
             .for_each(|(sum, own)| *sum += own * f64::from(times));
     }
+
     sum
 }
 
+/// Numbers divided by their sum, which must be above 0.
 fn normalized(mut shares: Vec<f64>) -> Vec<f64> {
     let sum: f64 = shares.iter().sum();
     shares.iter_mut().for_each(|share| *share /= sum);
     shares
 }
 
+/// The basic bootstrap interval of a metric, from its values on the replicates.
 fn estimate(value: f64, replicates: impl Iterator<Item = f64>, settings: &Settings) -> Estimate {
     let mut sorted: Vec<f64> = replicates.collect();
     sorted.sort_unstable_by(f64::total_cmp);
+
+    // There is at least one replicate: `resample` sees to it.
     let quantile = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
     let tail = (1.0 - settings.confidence) / 2.0;
     let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
+
+    // A basic interval turns the quantiles round: the upper one gives the lower bound.
     let [debiased, low, high] =
         [mean, quantile(1.0 - tail), quantile(tail)].map(|at| (2.0 * value - at).max(0.0));
+
     Estimate {
         value,
         debiased,
@@ -334,6 +376,7 @@ fn estimate(value: f64, replicates: impl Iterator<Item = f64>, settings: &Settin
 struct Random(u64);
 
 impl Random {
+    /// The generator of one replicate.
     fn keyed(seed: u64, number: u32) -> Random {
         Random(xxh3_64_with_seed(&number.to_le_bytes(), seed))
     }
@@ -345,6 +388,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// A number below `n`.
     fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }
@@ -366,8 +410,8 @@ mod tests {
     use super::super::bins::Bins;
     use super::*;
 
-    /// `n` documents of normal scores; `per_host` share a host and a part `shared` of their
-    /// variance.
+    /// `n` documents of normal scores, with clusters. `per_host` documents share a host and the
+    /// part `shared` of their variance.
     pub(crate) fn normal(
         n: usize,
         shift: f64,
@@ -376,16 +420,19 @@ mod tests {
         seed: u64,
     ) -> Vec<(f64, u16)> {
         let (mut random, mut host) = (Random::keyed(seed, 7), 0.0);
-        let mut draw = |at: usize| {
-            if at.is_multiple_of(per_host) {
-                host = random.normal();
-            }
-            let score = shift + shared.sqrt() * host + (1.0 - shared).sqrt() * random.normal();
-            (score, (at / per_host % 1024) as u16)
-        };
-        (0..n).map(&mut draw).collect()
+
+        (0..n)
+            .map(|at| {
+                if at.is_multiple_of(per_host) {
+                    host = random.normal();
+                }
+                let score = shift + shared.sqrt() * host + (1.0 - shared).sqrt() * random.normal();
+                (score, (at / per_host % 1024) as u16)
+            })
+            .collect()
     }
 
+    /// Counts of documents of 100 tokens each.
     pub(crate) fn tally(bins: &Bins, rows: &[(f64, u16)]) -> Tally {
         let mut tally = Tally::new(bins);
         rows.iter()
@@ -393,11 +440,13 @@ mod tests {
         tally
     }
 
+    /// A baseline over 20 bins of its own.
     pub(crate) fn summary(rows: &[(f64, u16)]) -> Summary {
         let bins = Bins::freeze(rows.iter().map(|row| row.0).collect(), 20);
         tally(&bins, rows).summary(&bins)
     }
 
+    /// Documents compared with a baseline, at the default settings.
     pub(crate) fn against(baseline: &Summary, rows: &[(f64, u16)]) -> Comparison {
         compare(
             baseline,
@@ -418,6 +467,7 @@ mod tests {
             (found.documents, found.bins, found.not_scored),
             ([50_000; 2], 20, [0.0; 2])
         );
+
         let wasserstein = found.wasserstein.expect("the baseline varies");
         let truth = [
             (found.psi, 0.039),
@@ -425,6 +475,7 @@ mod tests {
             (found.ks, 0.0797),
             (wasserstein, 0.2),
         ];
+
         for (estimate, truth) in truth {
             assert!(
                 estimate.low < truth && truth < estimate.high,
@@ -432,6 +483,7 @@ mod tests {
             );
             assert!(estimate.high - estimate.low < 0.4 * truth, "{estimate:?}");
         }
+
         assert!((found.mean_shift.expect("the baseline varies") - 0.2).abs() < 0.02);
         assert!(found.psi_p < 1e-50 && found.ks_p < 1e-50);
     }
@@ -440,6 +492,7 @@ mod tests {
     fn noise_is_subtracted_as_the_chi_squared_distribution_has_it() {
         let baseline = summary(&normal(20_000, 0.0, 1, 0.0, 1));
         let found = against(&baseline, &normal(10_000, 0.1, 1, 0.0, 2));
+
         let subtracted = found.psi.value - found.psi.debiased;
         assert!(
             (subtracted / found.noise() - 1.0).abs() < 0.1,
@@ -453,8 +506,10 @@ mod tests {
         let baseline = summary(&normal(50_000, 0.0, 1, 0.0, 1));
         let own = against(&baseline, &normal(20_000, 0.1, 1, 0.0, 2));
         let shared = against(&baseline, &normal(20_000, 0.1, 20, 0.8, 2));
+
         let width = |found: &Comparison| found.psi.high - found.psi.low;
         let worth = |found: &Comparison| found.effective[1] / found.documents[1] as f64;
+
         assert!(
             worth(&own) > 0.9 && worth(&shared) < 0.5,
             "{} {}",
@@ -482,8 +537,10 @@ mod tests {
             normal(3000, 0.1, 3, 0.2, 2),
         );
         let found = against(&baseline, &rows);
+
         rows.reverse();
         assert_eq!(against(&baseline, &rows), found);
+
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(1)
             .build()
@@ -495,16 +552,19 @@ mod tests {
     fn what_is_not_scored_any_more_is_seen() {
         let rows = normal(5000, 0.0, 1, 0.0, 1);
         let baseline = summary(&rows);
+
         let mut run = Tally::new(&baseline.bins);
         for (at, &(score, cluster)) in rows.iter().enumerate() {
             run.add(&baseline.bins, (at % 20 > 0).then_some(score), 100, cluster);
         }
+
         let found = compare(&baseline, &run, Weight::Tokens, &Settings::default()).expect("fits");
         assert_eq!(
             (found.bins, found.not_scored),
             (21, [0.0, 0.050000000000000044])
         );
         assert!(found.psi.low > 0.3 && found.ks.high < 0.01, "{found:?}");
+
         let nothing = Tally::new(&baseline.bins);
         let error = compare(&baseline, &nothing, Weight::Documents, &Settings::default())
             .expect_err("is empty");
@@ -512,12 +572,13 @@ mod tests {
             error.to_string(),
             "the run has no documents, or no tokens, in this group"
         );
+
         let other = Tally::new(&Bins::freeze(vec![1.0], 20));
         let error = compare(&baseline, &other, Weight::Documents, &Settings::default())
             .expect_err("is other");
         assert_eq!(
             error.to_string(),
-            "counts over 4 cells do not belong to bins with 101"
+            "counts over 4 cells do not fit bins with 101 cells"
         );
     }
 
@@ -526,6 +587,7 @@ mod tests {
         let (was, is) = ([10, 1, 0, 0, 30, 2], [10, 1, 0, 12, 30, 2]);
         // Expected in the smaller side: 8.8, 0.9, 0, 5.3, 26.3, 1.8; two cells share the first bin.
         assert_eq!(merged(&[0, 0, 1, 2, 3, 4], &was, &is), [0, 0, 1, 1, 2, 2]);
+
         assert_eq!(merged(&[0, 1], &[1, 1], &[1, 1]), [0, 0]);
     }
 }

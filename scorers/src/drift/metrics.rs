@@ -1,27 +1,30 @@
-//! How far apart two distributions over the same cells are.
+//! The distance of two distributions over the same cells, by four metrics.
 //!
-//! All take shares that sum to one. For a Gaussian whose mean moves by δ of its standard
+//! All metrics take shares that sum to one. For a Gaussian whose mean moves by δ of its standard
 //! deviations, PSI ≈ δ², KS ≈ 0.4 δ, Wasserstein ≈ δ and JS distance ≈ 0.42 δ (√(δ²/(8 ln 2))):
 //! four views of one effect. Cost: linear in the cells.
 
-/// Added to each share before logarithms, so that an empty bin is not infinitely far: PSI is at
-/// most 27.6, and 100 documents of a million in a bin that was empty count for 0.0005.
+/// Added to each share before logarithms, so that an empty bin is not infinitely far. With this
+/// value PSI is at most 27.6, and 100 documents of a million in a bin that was empty count for
+/// 0.0005.
 pub const EPSILON: f64 = 1e-6;
 
 /// The population stability index, Σ (p − q) ln(p/q): the Jeffreys divergence (Jeffreys 1946), with
 /// each share smoothed to (p + [`EPSILON`]) / (1 + B · [`EPSILON`]). 0 for equal shares, up to 27.6
-/// for disjoint ones; symmetric.
+/// for disjoint ones. Symmetric.
 pub fn psi(p: &[f64], q: &[f64]) -> f64 {
     let smooth = |share: f64| (share + EPSILON) / (1.0 + p.len() as f64 * EPSILON);
+
     p.iter()
         .zip(q)
         .map(|(&p, &q)| (smooth(p) - smooth(q)) * (smooth(p) / smooth(q)).ln())
         .sum()
 }
 
-/// The Jensen–Shannon distance (Endres & Schindelin 2003): the root of the divergence in bits. In
-/// \[0, 1\], a metric.
+/// The Jensen–Shannon distance (Endres & Schindelin 2003): the root of the divergence in bits. A
+/// metric, in \[0, 1\].
 pub fn jensen_shannon(p: &[f64], q: &[f64]) -> f64 {
+    // 0 · log 0 is 0 here, as its limit is.
     let bits = |own: f64, middle: f64| {
         if own > 0.0 {
             own * (own / middle).log2()
@@ -29,24 +32,28 @@ pub fn jensen_shannon(p: &[f64], q: &[f64]) -> f64 {
             0.0
         }
     };
+
     let divergence: f64 = p
         .iter()
         .zip(q)
         .map(|(&p, &q)| bits(p, (p + q) / 2.0) + bits(q, (p + q) / 2.0))
         .sum();
+
+    // Rounding may lead out of the range by a little.
     (divergence / 2.0).clamp(0.0, 1.0).sqrt()
 }
 
 /// The Kolmogorov–Smirnov statistic at the cells' edges: the largest difference of the shares below
-/// one. In \[0, 1\]; at most the share of one cell below that of the values themselves.
+/// one edge. In \[0, 1\]. The statistic of the values themselves is larger by at most the share of
+/// one cell.
 pub fn kolmogorov_smirnov(p: &[f64], q: &[f64]) -> f64 {
     below(p, q).map(f64::abs).fold(0.0, f64::max)
 }
 
-/// The Wasserstein-1 distance with each value moved to the `centers` of its cell, in the scores'
-/// unit (Vallender 1974: the area between the distribution functions). Exact where cells hold one
-/// value; what moves inside of a cell is not seen, and what is beyond the baseline's range counts
-/// as in the last cell.
+/// The Wasserstein-1 distance with each value moved to the centre of its cell, in the scores' unit
+/// (Vallender 1974: the area between the distribution functions). Exact where cells hold one value.
+/// Movement within a cell is not seen, and values beyond the baseline's range count as in the last
+/// cell.
 pub fn wasserstein(p: &[f64], q: &[f64], centers: &[f64]) -> f64 {
     centers
         .windows(2)
@@ -55,7 +62,7 @@ pub fn wasserstein(p: &[f64], q: &[f64], centers: &[f64]) -> f64 {
         .sum()
 }
 
-/// The difference of the shares up to each cell.
+/// The difference of the shares up to each cell, the cell included.
 fn below<'a>(p: &'a [f64], q: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
     p.iter().zip(q).scan(0.0, |sum, (p, q)| {
         *sum += p - q;
@@ -80,6 +87,7 @@ mod tests {
         let (p, q) = ([0.5, 0.3, 0.2], [0.4, 0.4, 0.2]);
         // 0.1 ln 1.25 + 0.1 ln 4/3
         near(psi(&p, &q), 0.1 * (1.25f64 * 4.0 / 3.0).ln(), 1e-6);
+
         near(kolmogorov_smirnov(&p, &q), 0.1, 1e-15);
         near(wasserstein(&p, &q, &[0.0, 1.0, 10.0]), 0.1, 1e-15);
         near(
@@ -87,6 +95,7 @@ mod tests {
             1.0,
             1e-15,
         );
+
         // Half in common: divergence 1/2 bit.
         near(
             jensen_shannon(&[0.5, 0.5, 0.0], &[0.5, 0.0, 0.5]),
@@ -103,6 +112,7 @@ mod tests {
             (jensen_shannon(&p, &q), kolmogorov_smirnov(&p, &q)),
             (1.0, 1.0)
         );
+
         for metric in [psi, jensen_shannon, kolmogorov_smirnov] {
             assert_eq!(metric(&p, &p), 0.0);
             near(
@@ -113,7 +123,7 @@ mod tests {
         }
     }
 
-    /// A normal of mean 0 and one of mean δ, over `cells` of equal mass of the first.
+    /// A normal distribution of mean 0 and one of mean δ, over `cells` of equal mass of the first.
     fn normals(cells: usize, delta: f64) -> [Vec<f64>; 2] {
         let edges = (1..cells).map(|k| normal_quantile(k as f64 / cells as f64));
         let below: Vec<f64> = [0.0]
@@ -121,13 +131,14 @@ mod tests {
             .chain(edges.map(|edge| normal_share(edge - delta)))
             .chain([1.0])
             .collect();
+
         [
             vec![1.0 / cells as f64; cells],
             below.windows(2).map(|pair| pair[1] - pair[0]).collect(),
         ]
     }
 
-    /// The table of shifts that the gates were chosen by: 20 bins of equal mass, mean moved by δ.
+    /// The table of shifts by which the gates were chosen: 20 bins of equal mass, mean moved by δ.
     #[test]
     fn a_shift_of_the_mean_is_its_square() {
         let table = [
@@ -138,10 +149,12 @@ mod tests {
             (0.316, 0.098, 0.125),
             (0.5, 0.245, 0.197),
         ];
+
         for (delta, expected_psi, expected_ks) in table {
             let [p, q] = normals(20, delta);
             near(psi(&p, &q), expected_psi, 0.01 * expected_psi + 5e-5);
             near(kolmogorov_smirnov(&p, &q), expected_ks, 6e-4);
+
             near(psi(&p, &q) / (delta * delta), 1.0, 0.03);
             near(
                 jensen_shannon(&p, &q) * (8.0 * 2.0f64.ln()).sqrt() / delta,
@@ -151,23 +164,31 @@ mod tests {
         }
     }
 
+    /// The density of the standard normal distribution.
+    fn density(z: f64) -> f64 {
+        (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
+    }
+
     #[test]
     fn a_shift_of_the_mean_is_its_wasserstein_distance() {
-        let density = |z: f64| (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        // The mean of a normal between two values is the difference of their densities over the
+        // mass between them, here 1/100. At 0 and 1 the quantile is infinite, so the share is kept
+        // off by 1e-12.
         let edge = |k: usize| {
             density(normal_quantile(
                 (k as f64 / 100.0).clamp(1e-12, 1.0 - 1e-12),
             ))
         };
         let centers: Vec<f64> = (0..100).map(|k| 100.0 * (edge(k) - edge(k + 1))).collect();
+
         for delta in [0.02, 0.1, 0.5] {
             let [p, q] = normals(100, delta);
             near(wasserstein(&p, &q, &centers) / delta, 1.0, 0.02);
         }
     }
 
-    /// Without any shift, PSI is (1/n + 1/m) χ² with B − 1 degrees of freedom; its 99.9 % point at
-    /// 20 bins.
+    /// Without any shift, PSI is (1/n + 1/m) χ² with B − 1 degrees of freedom. The table is its
+    /// 99.9 % point at 20 bins.
     #[test]
     fn noise_alone_at_each_size() {
         for (n, expected) in [

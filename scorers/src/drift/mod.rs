@@ -1,9 +1,10 @@
-//! Drift: whether scores and verdicts still are what they were, and whether there are enough
+//! Drift: whether scores and verdicts are still what they were, and whether there are enough
 //! documents to say so.
 //!
-//! Two questions, two methods. Same frozen input, changed code: [`paired`] checks, where one flip
-//! is a change. New input: [`compare()`] its distribution with a [`Summary`] of the baseline, over
-//! bins frozen from the baseline, and let [`verdict()`] hold the PSI's interval against gates.
+//! There are two questions and two methods. For the same frozen input and changed code, use the
+//! [`paired`] checks, where one flip is a change. For new input, [`compare()`] its distribution
+//! with a [`Summary`] of the baseline, over bins frozen from the baseline, and let [`verdict()`]
+//! hold the PSI's interval against gates.
 //!
 //! | where | what |
 //! |---|---|
@@ -29,29 +30,30 @@ pub use gates::{Adjusted, Gate, Judged, Metric, judge, overall};
 pub use paired::{Flips, ScoreChange, kendall_tau, score_change};
 pub use verdict::{Gates, Verdict, benjamini_hochberg, verdict};
 
-/// Why two distributions cannot be compared.
+/// The reasons why two distributions cannot be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DriftError {
-    /// Edges, centres and cuts of a summary do not fit each other: the file was edited or damaged.
+    /// Edges, centres and cuts of a summary do not fit each other, because the file was edited or
+    /// damaged.
     #[error(
         "bins with {edges} edges are malformed: edges, centers and cuts must ascend and fit each other"
     )]
     Bins {
-        /// Edges found.
+        /// Number of edges found.
         edges: usize,
     },
-    /// Counts were made over other bins.
-    #[error("counts over {found} cells do not belong to bins with {expected}")]
+    /// The counts were made over other bins.
+    #[error("counts over {found} cells do not fit bins with {expected} cells")]
     Cells {
-        /// Cells of the bins, with that of what is not scored.
+        /// Number of cells of the bins, with the cell of what is not scored.
         expected: usize,
-        /// Cells that were counted.
+        /// Number of cells that were counted.
         found: usize,
     },
-    /// There is nothing to compare: a group is new, gone, or has no tokens.
+    /// There is nothing to compare: a group is new, is gone, or has no tokens.
     #[error("the {side} has no documents, or no tokens, in this group")]
     Empty {
-        /// `baseline` or `run`.
+        /// The side without documents or tokens: `baseline` or `run`.
         side: &'static str,
     },
 }

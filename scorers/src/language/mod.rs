@@ -1,25 +1,29 @@
 //! The language of a document, from a bounded sample, and whether its parts are in different
 //! languages.
 //!
-//! A long text is judged by three stretches of it: its start, middle and end, 2 KiB together; a
-//! shorter one whole. The result depends on the text alone. Where the sample's script is that of
-//! one language, or is Han or kana, that is the answer; of the rest an [`Engine`] tells the
+//! A long text is judged by a sample of 2 KiB from its start, middle and end. A shorter text is
+//! read whole. The result depends on the text alone. If the script of the sample belongs to one
+//! language, or is Han or kana, the script decides. For all other scripts an [`Engine`] tells the
 //! language: `whatlang` 0.18 (trigrams and alphabets) or `whichlang` 0.1 (a linear model of hashed
-//! n-grams). `whatlang` alone differs only where scripts are mixed, because it counts them
-//! otherwise.
+//! n-grams). `whatlang` used directly gives another answer only where scripts are mixed, because it
+//! counts scripts in another way.
 //!
-//! A document is *mixed* if two thirds of its sample are in different languages. A cheap sign must
-//! say so first: their scripts, or what `whichlang` takes them for. Then `whatlang` must give each
-//! of them, alone, a language of its own with [`MIXED_CONFIDENCE`]. The label stays that of the
-//! whole sample. Not seen are languages that alternate throughout, a second language that fills no
-//! third, two languages of Cyrillic, Arabic, Devanagari or Hebrew script, and half of the mixes of
-//! two Latin ones that `whichlang` does not know.
+//! A document is *mixed* if two of the three parts of its sample are in different languages. First
+//! a cheap sign must differ: the scripts of the two parts, or their languages by `whichlang`. Then
+//! `whatlang` must give each part, read alone, a language of its own with at least
+//! [`MIXED_CONFIDENCE`]. The label stays that of the whole sample. Four kinds of mixes are missed:
+//! languages that alternate throughout, a second language that fills less than a third, two
+//! languages in Cyrillic, Arabic, Devanagari or Hebrew script, and half of the mixes of two Latin
+//! languages that `whichlang` does not know.
 //!
-//! Of 4,446 documents in 45 languages `whatlang` is right on .923 (.987 of those whose language it
-//! knows); 1.0 % are flagged as mixed, and of mixes of two of them .80 at 600 bytes, .87 at 1,200
-//! and .94 at 6,000 (`cargo bench -p curate-scorers --bench language`). Cost: 130 µs for a document
-//! in English, 105 of which are `whatlang`; 15 to 35 with `whichlang`, but 100 and more in a Latin
-//! language that it does not know; 60 in Cyrillic, 5 to 10 in a script of one language.
+//! Of 4,446 documents in 45 languages, `whatlang` is right on .923, and on .987 of those whose
+//! language it knows. 1.0 % of them are flagged as mixed. Of mixes of two such documents, .80 are
+//! flagged at 600 bytes, .87 at 1,200 and .94 at 6,000
+//! (`cargo bench -p curate-scorers --bench language`).
+//!
+//! Cost: with `whatlang` 130 µs for a document in English, 105 µs of them in `whatlang` itself.
+//! With `whichlang` 15 to 35 µs, but 100 µs and more for a Latin language that it does not know. 60
+//! µs in Cyrillic, and 5 to 10 µs in a script of one language.
 
 mod script;
 
@@ -29,38 +33,41 @@ use whatlang::{Detector, Lang};
 
 use script::{Script, Scripts};
 
-/// Texts up to this many bytes are read whole, and no more than this of longer ones.
+/// The size of the largest sample in bytes. Texts of up to this size are read whole.
 pub const SAMPLE_BYTES: usize = 2048;
 
-/// How sure `whatlang` must be of the languages of two parts for a text to be mixed.
+/// The least confidence of `whatlang`, in \[0, 1\], in the languages of two parts for a text to be
+/// mixed.
 pub const MIXED_CONFIDENCE: f64 = 0.5;
 
-/// A part with fewer letters has no say in whether a text is mixed.
+/// Parts with fewer letters are ignored when a text is judged as mixed or not.
 const PART_LETTERS_MIN: u32 = 30;
 
-/// What tells languages that share a script.
+/// The library that tells apart languages with the same script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// 70 languages, with a confidence.
+    /// `whatlang`: 70 languages, with a confidence.
     Whatlang,
-    /// 16 languages, without a confidence. It takes any text in a script of one of them for one of
-    /// them; other scripts have no language.
+    /// `whichlang`: 16 languages, without a confidence. Any text in a script of these languages is
+    /// taken for one of them. Text in other scripts has no language.
     Whichlang,
 }
 
-/// What a text is written in.
+/// The language of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Language {
-    /// ISO 639-3, one of [`Engine::languages`]; none for a text without letters of a known script.
+    /// The ISO 639-3 code, one of [`Engine::languages`]. `None` for a text without letters of a
+    /// script that the engine knows.
     pub code: Option<&'static str>,
-    /// How far the first language is ahead of the second, in \[0, 1\]; not a probability. 0 without
-    /// a language; none from an engine that gives no confidence.
+    /// The lead of the first language over the second, in \[0, 1\]. It is not a probability. 0 for
+    /// a text without a language, `None` from an engine that gives no confidence.
     pub confidence: Option<f64>,
-    /// Whether parts of the text are in different languages.
+    /// True if parts of the text are in different languages.
     pub mixed: bool,
 }
 
-/// The language of `text`. `scratch` is overwritten.
+/// The language of `text` by `engine`. `scratch` is overwritten, and spares an allocation if it is
+/// used again.
 ///
 /// ```
 /// use curate_scorers::language::{Engine, detect};
@@ -75,18 +82,20 @@ pub fn detect(engine: Engine, text: &str, scratch: &mut String) -> Language {
         text: sample(text, &parts, scratch),
         scripts,
     };
+
     let signs = parts.each_ref().map(Part::sign);
     let (code, confidence) = match engine {
         Engine::Whatlang => {
             let (code, confidence) = whole.whatlang().unzip();
             (code, Some(confidence.unwrap_or(0.0)))
         }
-        // What it has read in parts need not be read again.
+        // `whichlang` has read the parts already. If all agree, the whole is not read again.
         Engine::Whichlang => match signs {
             [Some(sign), ..] if signs == [Some(sign); 3] => (sign.1, None),
             _ => (whole.whichlang(), None),
         },
     };
+
     Language {
         code,
         confidence,
@@ -94,7 +103,7 @@ pub fn detect(engine: Engine, text: &str, scratch: &mut String) -> Language {
     }
 }
 
-/// Whether two of the parts are surely in different languages; `code` is that of the whole.
+/// True if two of the parts are surely in different languages. `code` is the language of the whole.
 fn is_mixed(parts: &[Part; 3], signs: &[Option<Sign>; 3], code: Option<&'static str>) -> bool {
     let differing: Vec<usize> = (0..3)
         .filter(|&i| signs[i].is_some() && !signs[..i].contains(&signs[i]))
@@ -102,8 +111,9 @@ fn is_mixed(parts: &[Part; 3], signs: &[Option<Sign>; 3], code: Option<&'static 
     if differing.len() < 2 {
         return false;
     }
-    // Where `whichlang` knows the language of the whole, signs seldom differ for nothing; elsewhere
-    // they often do, and a choice among a few languages costs a third of one among all.
+
+    // If `whichlang` knows the language of the whole, signs seldom differ without reason. Otherwise
+    // they often do, so `whatlang` chooses among a few languages, at a third of the cost.
     let among =
         match code.is_some_and(|code| Engine::Whichlang.languages().binary_search(&code).is_ok()) {
             true => Detector::new(),
@@ -116,6 +126,7 @@ fn is_mixed(parts: &[Part; 3], signs: &[Option<Sign>; 3], code: Option<&'static 
                 Detector::with_allowlist(few.filter_map(Lang::from_code).collect())
             }
         };
+
     let mut languages = differing
         .into_iter()
         .filter_map(|i| parts[i].sure_language(&among));
@@ -125,7 +136,7 @@ fn is_mixed(parts: &[Part; 3], signs: &[Option<Sign>; 3], code: Option<&'static 
 }
 
 impl Engine {
-    /// All ISO 639-3 codes that this engine may give, in alphabetical order.
+    /// The ISO 639-3 codes of all languages that this engine may give, in alphabetical order.
     pub fn languages(self) -> &'static [&'static str] {
         static WHATLANG: LazyLock<Vec<&'static str>> =
             LazyLock::new(|| sorted(Lang::all().iter().map(Lang::code)));
@@ -136,6 +147,7 @@ impl Engine {
                     .map(|language| language.three_letter_code()),
             )
         });
+
         match self {
             Engine::Whatlang => &WHATLANG,
             Engine::Whichlang => &WHICHLANG,
@@ -149,11 +161,11 @@ fn sorted(codes: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     codes
 }
 
-/// What differs between parts in different languages, most of the time: the script, and what
-/// `whichlang` takes it for, even if it does not know the language.
+/// A cheap sign of a part's language: its script and its language by `whichlang`. The sign differs
+/// between most languages, even those that `whichlang` does not know.
 type Sign = (Script, Option<&'static str>);
 
-/// A text, or a part of it, and its letters.
+/// A text or a part of it, and the letters of each script in it.
 struct Part<'a> {
     text: &'a str,
     scripts: Scripts,
@@ -167,7 +179,7 @@ impl Part<'_> {
         }
     }
 
-    /// None for a part with few letters.
+    /// The sign of this part. `None` for a part with fewer than [`PART_LETTERS_MIN`] letters.
     fn sign(&self) -> Option<Sign> {
         let enough = self.scripts.letters() >= PART_LETTERS_MIN;
         self.scripts
@@ -176,7 +188,8 @@ impl Part<'_> {
             .map(|script| (script, self.whichlang()))
     }
 
-    /// The language of this part alone, if that is beyond doubt; of Latin, one of those of `among`.
+    /// The language of this part alone, if its confidence is [`MIXED_CONFIDENCE`] or more. In Latin
+    /// script, `among` decides which languages are possible.
     fn sure_language(&self, among: &Detector) -> Option<&'static str> {
         let (code, confidence) = match self.scripts.main()? {
             Script::Latin => among
@@ -187,13 +200,15 @@ impl Part<'_> {
         (confidence >= MIXED_CONFIDENCE).then_some(code)
     }
 
+    /// The language by its script, or else by `whatlang`, and the confidence in \[0, 1\].
     fn whatlang(&self) -> Option<(&'static str, f64)> {
-        let found =
-            || whatlang::detect(self.text).map(|info| (info.lang().code(), info.confidence()));
         self.scripts.main()?;
-        self.scripts.language().or_else(found)
+        self.scripts.language().or_else(|| {
+            whatlang::detect(self.text).map(|info| (info.lang().code(), info.confidence()))
+        })
     }
 
+    /// The language by its script, or else by `whichlang`.
     fn whichlang(&self) -> Option<&'static str> {
         let code = match (self.scripts.language(), self.scripts.main()?) {
             (Some((code, _)), _) => code,
@@ -203,6 +218,8 @@ impl Part<'_> {
             (None, Script::Devanagari) => "hin",
             (None, _) => return None,
         };
+
+        // A script may tell a language that is not among the sixteen.
         Engine::Whichlang
             .languages()
             .binary_search(&code)
@@ -211,23 +228,26 @@ impl Part<'_> {
     }
 }
 
-/// Thirds of a short text, and as much as makes up the sample from the start, middle and end of a
-/// long one.
+/// The three parts of the sample: thirds of a short text, or stretches at the start, middle and end
+/// of a long one.
 fn parts(text: &str) -> [&str; 3] {
     let len = text.len();
     if len <= SAMPLE_BYTES {
         let (first, second) = (word_end(text, len / 3), word_end(text, len * 2 / 3));
         return [&text[..first], &text[first..second], &text[second..]];
     }
+
+    // One byte less than a third, for the line feed that `sample` puts after each part.
     const PART: usize = SAMPLE_BYTES / 3 - 1;
     [0, (len - PART) / 2, len - PART].map(|start| whole_words(text, start, start + PART))
 }
 
-/// A short text itself, or the parts of a long one, a line each.
+/// The whole sample: a short text itself, or the parts of a long one, each on a line of its own.
 fn sample<'a>(text: &'a str, parts: &[Part; 3], scratch: &'a mut String) -> &'a str {
     if text.len() <= SAMPLE_BYTES {
         return text;
     }
+
     scratch.clear();
     for part in parts {
         scratch.push_str(part.text);
@@ -236,20 +256,21 @@ fn sample<'a>(text: &'a str, parts: &[Part; 3], scratch: &'a mut String) -> &'a 
     scratch
 }
 
-/// The place before the last white space within 64 bytes before `end`, or the last character bound
-/// before it.
+/// The place of the last white space within 64 bytes before `end`. Without white space there, the
+/// last character bound at or before `end`.
 fn word_end(text: &str, end: usize) -> usize {
     let (start, end) = (
         text.ceil_char_boundary(end.saturating_sub(64)),
         text.floor_char_boundary(end),
     );
+
     text.get(start..end)
         .and_then(|near| near.rfind(char::is_whitespace))
         .map_or(end, |at| start + at)
 }
 
-/// The part of `text[start..end]` between white space, if that is most of it, and between
-/// characters in any case.
+/// `text[start..end]` without the words that are cut at its ends. An end stays as it is, at a
+/// character bound, if there is no white space within an eighth of the stretch.
 fn whole_words(text: &str, start: usize, end: usize) -> &str {
     let (first, last) = (
         text.ceil_char_boundary(start),
@@ -257,6 +278,8 @@ fn whole_words(text: &str, start: usize, end: usize) -> &str {
     );
     let piece = &text[first..last];
     let near = |at: usize| at < piece.len() / 8;
+
+    // Nothing is cut at the start and the end of the text itself.
     let from = if first == 0 {
         0
     } else {
@@ -265,6 +288,7 @@ fn whole_words(text: &str, start: usize, end: usize) -> &str {
             .filter(|&at| near(at))
             .unwrap_or(0)
     };
+
     let to = if last == text.len() {
         piece.len()
     } else {
@@ -275,16 +299,18 @@ fn whole_words(text: &str, start: usize, end: usize) -> &str {
     } else {
         piece.len()
     };
+
     &piece[from..to]
 }
 
-/// All ISO 639-3 codes that some engine may give, in alphabetical order.
+/// The ISO 639-3 codes of all languages that any engine may give, in alphabetical order.
 pub fn language_codes() -> &'static [&'static str] {
+    // A test checks that `whatlang` knows all languages of `whichlang`.
     Engine::Whatlang.languages()
 }
 
-/// The ISO 639-3 code of a known language given by its 639-1, 639-3 or macrolanguage code, in lower
-/// case.
+/// The ISO 639-3 code of a known language, from its 639-1, 639-3 or macrolanguage code in lower
+/// case. `None` for any other text.
 ///
 /// ```
 /// use curate_scorers::language::iso639_3;
@@ -296,13 +322,15 @@ pub fn iso639_3(code: &str) -> Option<&'static str> {
         .iter()
         .find(|(alias, _)| *alias == code)
         .map_or(code, |(_, code)| code);
+
+    // The table's own copy of the code lives as long as the program.
     language_codes()
         .binary_search(&code)
         .ok()
         .map(|i| language_codes()[i])
 }
 
-/// The ISO 639-1 code of a language that goes by its ISO 639-3 code, if it has one.
+/// The ISO 639-1 code of a language, from its ISO 639-3 code. `None` if it has no such code.
 pub fn iso639_1(code: &str) -> Option<&'static str> {
     ALIASES
         .iter()
@@ -310,7 +338,8 @@ pub fn iso639_1(code: &str) -> Option<&'static str> {
         .map(|(alias, _)| *alias)
 }
 
-/// ISO 639-1 codes, and the 639-3 macrolanguages that `whatlang` knows by one member only.
+/// Other codes and the ISO 639-3 codes they stand for: all ISO 639-1 codes, and the 639-3
+/// macrolanguages of which `whatlang` knows only one member.
 #[rustfmt::skip]
 const ALIASES: &[(&str, &str)] = &[
     ("af", "afr"), ("ak", "aka"), ("am", "amh"), ("ar", "ara"), ("az", "aze"), ("be", "bel"), ("bg", "bul"), ("bn", "ben"),
@@ -386,12 +415,14 @@ mod tests {
     fn a_script_of_one_language_decides() {
         let greetings = "kor 안녕하세요 ell Γειά σου hye Բարեւ ben নমস্কার pan ਸਤ ਸ੍ਰੀ ਅਕਾਲ guj નમસ્તે ori ନମସ୍କାର tam வணக்கம் tel నమస్కారం \
                          kan ನಮಸ್ಕಾರ mal നമസ്കാരം sin ආයුබෝවන් tha สวัสดี mya မင်္ဂလာပါ kat გამარჯობა amh ሰላም khm សួស្តី jpn カタカナ cmn 你好";
+
         let mut words = greetings.split_whitespace().peekable();
         while let Some(expected) = words.next() {
             let mut text = String::new();
             while let Some(word) = words.next_if(|word| !word.is_ascii()) {
                 text.push_str(word);
             }
+
             assert_eq!(
                 found(&text),
                 Language {
@@ -425,7 +456,8 @@ mod tests {
         assert_eq!(whichlang(GERMAN), Some("deu"));
         assert_eq!(whichlang(CHINESE), Some("cmn"));
         assert_eq!(whichlang("안녕하세요"), Some("kor"));
-        // What else is written in Cyrillic is Russian to it.
+
+        // Any language in Cyrillic script is taken for Russian.
         assert_eq!(whichlang(UKRAINIAN), Some("rus"));
         assert_eq!(
             [
@@ -439,6 +471,7 @@ mod tests {
             detect(Engine::Whichlang, GERMAN, &mut String::new()).confidence,
             None
         );
+
         assert!(
             Engine::Whichlang
                 .languages()
@@ -464,7 +497,8 @@ mod tests {
                 }
             }
         }
-        // A sentence is too little, and code is no language.
+
+        // One sentence is too little, and program code is no language.
         assert!(!found(&format!("{}{ENGLISH}", GERMAN.repeat(20))).mixed);
         assert!(
             !found(&format!(
@@ -484,6 +518,7 @@ mod tests {
             "middle ".repeat(1000),
             "end ".repeat(2000)
         );
+
         let of = |text: &str| parts(text).map(str::to_owned);
         for (part, word) in of(&text).iter().zip(["start", "middle", "end"]) {
             assert!(part.split_whitespace().all(|w| w == word), "{part}");
@@ -493,6 +528,7 @@ mod tests {
                 part.len()
             );
         }
+
         // No white space, and no character boundary where the cuts fall.
         for text in [
             "日本語文".repeat(90_000),
@@ -536,6 +572,7 @@ mod tests {
             .collect();
         codes.sort_unstable();
         assert_eq!(language_codes(), codes);
+
         for &code in language_codes() {
             assert_eq!(iso639_3(code), Some(code));
             let shorts = ALIASES
@@ -544,6 +581,7 @@ mod tests {
                 .count();
             assert_eq!(shorts.min(1), 1, "{code}");
         }
+
         for (alias, code) in ALIASES {
             assert_eq!(iso639_3(alias), Some(*code));
         }
@@ -564,6 +602,7 @@ mod tests {
             ],
             [Some("en"), Some("zh"), Some("nb"), None]
         );
+
         for code in language_codes()
             .iter()
             .filter_map(|code| Some((code, iso639_1(code)?)))

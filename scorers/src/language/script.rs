@@ -1,9 +1,9 @@
-//! The scripts of a text: how many letters of each, and the language where one script is enough to
-//! tell.
+//! The scripts of a text: the number of letters of each, and the language if the script alone tells
+//! it.
 
 use std::ops::RangeInclusive;
 
-/// A script, or scripts, of the languages known here.
+/// A script of the languages known here. `None` stands for all other characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Script {
     None,
@@ -33,7 +33,8 @@ pub(super) enum Script {
     Khmer,
 }
 
-/// All scripts, in the order of [`Script`], and the language of those with one.
+/// All scripts in the order of [`Script`], with the ISO 639-3 code of the language if a script has
+/// only one.
 #[rustfmt::skip]
 const SCRIPTS: [(Script, Option<&str>); 25] = {
     use Script::*;
@@ -48,9 +49,11 @@ const SCRIPTS: [(Script, Option<&str>); 25] = {
     ]
 };
 
-/// Blocks of letters, in order. Unlike `whatlang` this counts neither the punctuation of Latin-1 as
-/// Latin nor full-width forms and enclosed characters as Hangul, and it knows polytonic Greek and
-/// the later Han extensions.
+/// Blocks of letters, in ascending order.
+///
+/// Unlike `whatlang`, this table does not count the punctuation of Latin-1 as Latin, nor full-width
+/// forms and enclosed characters as Hangul. It also knows polytonic Greek and the later Han
+/// extensions.
 #[rustfmt::skip]
 const BLOCKS: &[(RangeInclusive<u32>, Script)] = {
     use Script::*;
@@ -73,7 +76,7 @@ const BLOCKS: &[(RangeInclusive<u32>, Script)] = {
     ]
 };
 
-/// The block that `c` is in, or `c` alone.
+/// The block of `c` and its script, or `c` alone and [`Script::None`].
 fn block_of(c: u32) -> (RangeInclusive<u32>, Script) {
     match BLOCKS.get(BLOCKS.partition_point(|(block, _)| *block.end() < c)) {
         Some(found) if found.0.contains(&c) => found.clone(),
@@ -81,13 +84,16 @@ fn block_of(c: u32) -> (RangeInclusive<u32>, Script) {
     }
 }
 
-/// How many letters of each script a text has.
+/// The number of letters of each script in a text, indexed by [`Script`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Scripts([u32; SCRIPTS.len()]);
 
 impl Scripts {
+    /// The counts of `text`.
     pub(super) fn of(text: &str) -> Scripts {
         let mut counts = [0; SCRIPTS.len()];
+
+        // Neighbours are mostly in one block, so the last block is kept and the search is spared.
         let (mut block, mut script) = (0..=0, Script::None);
         for c in text.chars() {
             if c.is_ascii() {
@@ -99,17 +105,20 @@ impl Scripts {
                 counts[script as usize] += 1;
             }
         }
+
         Scripts(counts)
     }
 
+    /// The counts of three parts together.
     pub(super) fn sum(parts: [Scripts; 3]) -> Scripts {
         Scripts(std::array::from_fn(|script| {
             parts.iter().map(|part| part.0[script]).sum()
         }))
     }
 
-    /// The letters of all scripts.
+    /// The number of letters of all scripts together.
     pub(super) fn letters(&self) -> u32 {
+        // The first count is that of `Script::None`.
         self.0[1..].iter().sum()
     }
 
@@ -117,10 +126,11 @@ impl Scripts {
         self.0[script as usize]
     }
 
-    /// The script of most of the text; Han stands for Han and kana together. None without letters.
+    /// The script of most of the text, where Han stands for Han and kana together. `None` for a
+    /// text without letters.
     ///
-    /// A character of Han, kana or Hangul weighs as much as two letters, because it says as much:
-    /// Japanese about a program has more Latin letters than others.
+    /// A character of Han, kana or Hangul weighs as much as two letters, because it says as much. A
+    /// Japanese text about a program may have more Latin letters than Japanese characters.
     pub(super) fn main(&self) -> Option<Script> {
         let weight = |script: Script| match script {
             Script::None | Script::Kana => 0,
@@ -128,6 +138,8 @@ impl Scripts {
             Script::Hangul => 2 * self.count(script),
             _ => self.count(script),
         };
+
+        // `max_by_key` takes the last of equals, so reversed the first script of the list wins.
         let (main, _) = SCRIPTS
             .into_iter()
             .rev()
@@ -135,8 +147,8 @@ impl Scripts {
         (weight(main) > 0).then_some(main)
     }
 
-    /// The language where the main script leaves one only, and how sure that is on the scale of
-    /// `whatlang`.
+    /// The ISO 639-3 code of the language if the main script has only one, and a confidence on the
+    /// scale of `whatlang`, in \[0, 1\].
     pub(super) fn language(&self) -> Option<(&'static str, f64)> {
         match self.main()? {
             Script::Han => Some(self.chinese_or_japanese()),
@@ -144,10 +156,11 @@ impl Scripts {
         }
     }
 
-    /// By the share of kana, with the thresholds of `whatlang`.
+    /// Chinese or Japanese by the share of kana, with the thresholds and confidences of `whatlang`.
     fn chinese_or_japanese(&self) -> (&'static str, f64) {
         let kana = f64::from(self.count(Script::Kana));
         let share = kana / (kana + f64::from(self.count(Script::Han)));
+
         match share {
             _ if share > 0.2 => ("jpn", 1.0),
             _ if share > 0.05 => ("jpn", 0.5),

@@ -1,9 +1,9 @@
 //! Which inputs run together.
 //!
-//! Inputs are sorted by length, longest first (the largest batch comes first, so a device that is
-//! too small shows it at once), and cut where the number of inputs times the longest would pass the
-//! budget. The plan depends on lengths and the budget alone, so it is the same on every device; the
-//! order of equal lengths is that of the inputs.
+//! Inputs are sorted by length, longest first, and cut where the number of inputs times the longest
+//! length would exceed the budget. The largest batch then comes first, so a device that is too
+//! small shows at once. The plan depends on the lengths and the budget alone, so it is the same on
+//! every device. Inputs of equal length keep their order.
 
 use std::ops::Range;
 
@@ -12,13 +12,13 @@ use std::ops::Range;
 pub struct Batches {
     /// Indices of the inputs, longest input first.
     pub order: Vec<usize>,
-    /// Each batch is a range of `order`.
+    /// The batches, each a range of `order`.
     pub batches: Vec<Range<usize>>,
-    /// What padding costs where there is any.
+    /// What padding costs on a device that pads.
     pub padding: PaddingWaste,
 }
 
-/// Tokens, and what they are with each batch padded to its longest input.
+/// Tokens of the inputs, without and with each batch padded to its longest input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PaddingWaste {
     /// Tokens in the inputs.
@@ -28,7 +28,7 @@ pub struct PaddingWaste {
 }
 
 impl PaddingWaste {
-    /// The share of the padded batches that is padding, 0 to 1.
+    /// Share of the padded batches that is padding, from 0 to 1. 0 without batches.
     pub fn share(self) -> f64 {
         if self.padded == 0 {
             0.0
@@ -37,27 +37,35 @@ impl PaddingWaste {
         }
     }
 
-    /// Adds another's.
+    /// Adds the tokens of `other` to this count.
     pub fn add(&mut self, other: PaddingWaste) {
         self.tokens += other.tokens;
         self.padded += other.padded;
     }
 }
 
-/// Batches of inputs of the given lengths, each of at most `budget_tokens` when padded; an input
-/// that is longer than that is a batch of its own.
+/// Plans batches of inputs of the given lengths, each of at most `budget_tokens` tokens when
+/// padded.
+///
+/// An input that is longer than the budget becomes a batch of its own.
 pub fn plan(lengths: &[usize], budget_tokens: usize) -> Batches {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
+    // The sort is stable: equal lengths stay in the order of the inputs.
     order.sort_by_key(|&i| std::cmp::Reverse(lengths[i]));
+
     let mut plan = Batches {
         order,
         batches: Vec::new(),
         padding: PaddingWaste::default(),
     };
+
     let mut start = 0;
     while start < lengths.len() {
+        // Lengths of 0 must not divide by 0, and each batch takes at least one input so that the
+        // loop ends.
         let longest = lengths[plan.order[start]].max(1);
         let end = lengths.len().min(start + (budget_tokens / longest).max(1));
+
         plan.padding.add(PaddingWaste {
             tokens: plan.order[start..end]
                 .iter()
@@ -65,6 +73,7 @@ pub fn plan(lengths: &[usize], budget_tokens: usize) -> Batches {
                 .sum(),
             padded: (longest * (end - start)) as u64,
         });
+
         plan.batches.push(start..end);
         start = end;
     }
@@ -78,6 +87,7 @@ mod tests {
     #[test]
     fn sorted_and_cut() {
         let plan = plan(&[3, 10, 2, 3, 1], 6);
+
         assert_eq!(plan.order, [1, 0, 3, 2, 4]);
         assert_eq!(plan.batches, [0..1, 1..3, 3..5]);
         assert_eq!(

@@ -1,37 +1,40 @@
 //! Where a model runs.
 //!
-//! `cuda` and `metal` are features of the build: a binary with the former does not start where
-//! libcuda is missing. Without them `auto` is the CPU and asking for another device is an error.
+//! `cuda` and `metal` are features of the build. A binary with the feature `cuda` does not start
+//! where libcuda is missing. Without the features, `auto` means the CPU, and requesting another
+//! device is an error.
 
 use candle_core::{DType, Device};
 
 use crate::lm::LmError;
 
-/// The device of a manifest.
+/// The device that a manifest names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first GPU that this build can use, else the CPU.
     Auto,
     /// The CPU.
     Cpu,
-    /// The CUDA device of that number.
+    /// The CUDA device with this number.
     Cuda(usize),
-    /// The Metal device.
+    /// The first Metal device.
     Metal,
 }
 
 impl DeviceChoice {
-    /// Reads `auto`, `cpu`, `cuda` (the first), `cuda:1` or `metal`.
+    /// Reads `auto`, `cpu`, `cuda` (the first CUDA device), `cuda:1` or `metal`.
     ///
     /// # Errors
-    /// [`LmError::Config`].
+    /// [`LmError::Config`] for any other name.
     pub fn parse(name: &str) -> Result<DeviceChoice, LmError> {
         let unknown = || LmError::config("device", name, "auto, cpu, cuda, cuda:0 or metal");
+
         match name.split_once(':') {
             None if name == "auto" => Ok(DeviceChoice::Auto),
             None if name == "cpu" => Ok(DeviceChoice::Cpu),
             None if name == "cuda" => Ok(DeviceChoice::Cuda(0)),
             None if name == "metal" => Ok(DeviceChoice::Metal),
+            // `parse` alone would accept a sign: `cuda:+1`.
             Some(("cuda", n)) if n.bytes().all(|b| b.is_ascii_digit()) => {
                 n.parse().map(DeviceChoice::Cuda).map_err(|_| unknown())
             }
@@ -39,25 +42,19 @@ impl DeviceChoice {
         }
     }
 
-    /// The device, ready to use.
+    /// Opens the device.
     ///
     /// # Errors
-    /// [`LmError::Device`] if this build has no support for it or it cannot be opened; never for
-    /// `auto` and `cpu`.
+    /// [`LmError::Device`] if this build has no support for the device, or if the device cannot be
+    /// opened. `auto` and `cpu` never fail.
     pub fn open(self) -> Result<Device, LmError> {
-        // Behind its first line an error may have a backtrace.
-        let reason = |error: candle_core::Error| {
-            error
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+        let fail = |device: String, error: candle_core::Error| {
+            // A backtrace may follow the first line.
+            let text = error.to_string();
+            let reason = text.lines().next().unwrap_or_default().to_owned();
+            LmError::Device { device, reason }
         };
-        let fail = |device: String, error: candle_core::Error| LmError::Device {
-            device,
-            reason: reason(error),
-        };
+
         match self {
             DeviceChoice::Cpu => Ok(Device::Cpu),
             DeviceChoice::Cuda(n) => open_cuda(n).map_err(|e| fail(format!("cuda:{n}"), e)),
@@ -77,8 +74,7 @@ fn open_cuda(ordinal: usize) -> candle_core::Result<Device> {
     Device::new_cuda(ordinal)
 }
 
-/// Bytes of memory that are free on a device of its own; `None` on the CPU and where the device
-/// does not say.
+/// Bytes of free memory on a GPU. `None` on the CPU, and where the device does not report them.
 ///
 /// # Errors
 /// [`LmError::Backend`] if the driver fails.
@@ -90,9 +86,10 @@ pub fn free_bytes(device: &Device) -> Result<Option<u64>, LmError> {
     }
 }
 
-/// The dtype of weights and activations: bf16 on CUDA; f32 on the CPU, where products of others are
-/// slower, and on Metal, where f16 would be the faster one and is too narrow for Qwen2's
-/// activations.
+/// The dtype of weights and activations.
+///
+/// bf16 on CUDA. f32 on the CPU, where products in other dtypes are slower, and on Metal, where f16
+/// would be faster but is too narrow for Qwen2's activations.
 pub fn dtype(device: &Device) -> DType {
     match device {
         Device::Cpu | Device::Metal(_) => DType::F32,
@@ -100,7 +97,7 @@ pub fn dtype(device: &Device) -> DType {
     }
 }
 
-/// `cpu`, `cuda:0` or `metal`.
+/// Name of a device: `cpu`, `cuda:0` or `metal`.
 pub fn name(device: &Device) -> String {
     match device.location() {
         candle_core::DeviceLocation::Cpu => "cpu".to_owned(),
@@ -109,13 +106,16 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// Whether an error of the tensor library says that the device has no memory left. The driver's
-/// error is wrapped in others, so its name is looked for: `CUDA_ERROR_OUT_OF_MEMORY`, and cuBLAS'
-/// `CUBLAS_STATUS_ALLOC_FAILED`.
+/// True if an error of the tensor library says that the device has no memory left.
+///
+/// The driver's error is wrapped in other errors, so the text is searched for its name:
+/// `CUDA_ERROR_OUT_OF_MEMORY`, and `CUBLAS_STATUS_ALLOC_FAILED` of cuBLAS.
 pub fn is_out_of_memory(error: &candle_core::Error) -> bool {
+    // Without underscores, the names of errors match the same words as their messages.
     let text = format!("{error} {error:?}")
         .to_ascii_lowercase()
         .replace('_', " ");
+
     [
         "out of memory",
         "alloc failed",
@@ -140,9 +140,11 @@ mod tests {
             ("cuda:0", Cuda(0)),
             ("cuda:12", Cuda(12)),
         ];
+
         for (name, device) in all.into_iter().chain([("metal", Metal)]) {
             assert_eq!(DeviceChoice::parse(name).expect("a device"), device);
         }
+
         for name in [
             "",
             "gpu",
@@ -162,6 +164,7 @@ mod tests {
     fn without_a_gpu() {
         assert!(Cpu.open().is_ok());
         assert!(Auto.open().is_ok());
+
         if !candle_core::utils::cuda_is_available() {
             let error = Cuda(0).open().expect_err("no CUDA in this build");
             assert!(
@@ -176,6 +179,7 @@ mod tests {
     #[test]
     fn errors_of_a_driver() {
         let cuda = |text: &str| candle_core::Error::Cuda(text.to_owned().into());
+
         assert!(is_out_of_memory(
             &cuda("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").bt()
         ));

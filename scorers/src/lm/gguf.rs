@@ -2,12 +2,12 @@
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3,
 //! little-endian. The header is parsed here rather than by candle, whose parser takes 32 bytes of
-//! memory for each byte of an array and panics on an alignment of 0; blocks are dequantised to f32
-//! by candle. Everything is checked against the size of the file before it is allocated.
+//! memory for each byte of an array and panics on an alignment of 0. candle dequantises the blocks
+//! to f32. Every length is checked against the size of the file before memory is allocated.
 //!
-//! llama.cpp's converter reorders the rows of q and k of Llama models (its rotation pairs
-//! neighbours, that of Hugging Face the halves of a head): they are put back at load, so that one
-//! rotation serves both. Qwen2 is not reordered.
+//! llama.cpp's converter reorders the rows of q and k of Llama models, because its rotation pairs
+//! neighbours and that of Hugging Face pairs the halves of a head. The rows are put back at load,
+//! so that one rotation serves both. Qwen2 is not reordered.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -35,7 +35,8 @@ impl Gguf {
     /// Reads the header of a file.
     ///
     /// # Errors
-    /// [`LmError::Malformed`] or [`LmError::Io`].
+    /// [`LmError::Io`] if the file cannot be read. [`LmError::Malformed`] if its header is damaged.
+    /// [`LmError::Unsupported`] if it stores a tensor in an unsupported type.
     pub fn open(path: &Path) -> Result<Gguf, LmError> {
         Gguf::from_reader(
             &path.display().to_string(),
@@ -43,14 +44,15 @@ impl Gguf {
         )
     }
 
-    /// Reads the header of a file, or of bytes in memory; `name` is for messages.
+    /// Reads the header of a file, or of bytes in memory. `name` is for messages.
     ///
     /// # Errors
-    /// [`LmError::Malformed`] or [`LmError::Io`].
+    /// As [`Gguf::open`].
     pub fn from_reader(name: &str, mut reader: Box<dyn ReadSeek>) -> Result<Gguf, LmError> {
         let mut header = Header::new(name, reader.as_mut())?;
         let metadata = header.metadata()?;
         let entries = header.entries(&metadata)?;
+
         Ok(Gguf {
             name: name.to_owned(),
             reader,
@@ -59,11 +61,12 @@ impl Gguf {
         })
     }
 
-    /// The dimensions of the tensor of that name in the file, outermost first.
+    /// The dimensions of a tensor, outermost first. `name` is the name in the file.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.entries.get(name).map(|entry| entry.shape.as_slice())
     }
 
+    /// A text of the metadata.
     pub(crate) fn string(&self, key: &str) -> Result<&str, LmError> {
         match self.metadata.get(key) {
             Some(Meta::Text(text)) => Ok(text),
@@ -71,6 +74,7 @@ impl Gguf {
         }
     }
 
+    /// A number of the metadata. `None` if the key is absent or holds another type.
     pub(crate) fn number(&self, key: &str) -> Option<f64> {
         match self.metadata.get(key) {
             Some(Meta::Number(number)) => Some(*number),
@@ -78,6 +82,7 @@ impl Gguf {
         }
     }
 
+    /// A whole number of the metadata.
     pub(crate) fn size(&self, key: &str) -> Result<usize, LmError> {
         match self.metadata.get(key) {
             Some(Meta::Number(number)) if *number >= 0.0 && number.fract() == 0.0 => {
@@ -88,6 +93,7 @@ impl Gguf {
         }
     }
 
+    /// A whole number of the metadata with a default. A value of another type is an error.
     pub(crate) fn size_or(&self, key: &str, default: usize) -> Result<usize, LmError> {
         if self.metadata.contains_key(key) {
             self.size(key)
@@ -96,34 +102,39 @@ impl Gguf {
         }
     }
 
-    /// Whether `tokenizer.ggml.add_bos_token` says so; false where it is absent.
+    /// True if `tokenizer.ggml.add_bos_token` is true. False if the key is absent.
     pub fn adds_bos(&self) -> bool {
         self.metadata.get("tokenizer.ggml.add_bos_token") == Some(&Meta::Bool(true))
     }
 
-    /// The type of most of the weights, as llama.cpp names it (`Q4_K`), for the record.
+    /// The type of most of the weights, as candle names it (`Q4K`), for the record. Empty if the
+    /// file has no tensors.
     pub fn quantisation(&self) -> String {
-        let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
+        let mut elements: BTreeMap<String, u64> = BTreeMap::new();
         for entry in self.entries.values() {
-            *bytes.entry(format!("{:?}", entry.dtype)).or_default() +=
+            *elements.entry(format!("{:?}", entry.dtype)).or_default() +=
                 entry.shape.iter().product::<usize>() as u64;
         }
-        bytes
+
+        elements
             .into_iter()
-            .max_by_key(|(_, elements)| *elements)
+            .max_by_key(|(_, count)| *count)
             .map(|(name, _)| name)
             .unwrap_or_default()
     }
 
-    /// The tensors, under the names of Hugging Face.
+    /// The tensors of the file, under the names of Hugging Face.
     pub fn into_source(self, config: &Config) -> GgufTensors {
         let mut names = BTreeMap::new();
         for name in self.entries.keys() {
+            // An unknown tensor keeps its name, so that the check of all tensors refuses it by that
+            // name.
             names.insert(
                 canonical(name).unwrap_or_else(|| name.clone()),
                 name.clone(),
             );
         }
+
         GgufTensors {
             gguf: self,
             names,
@@ -133,9 +144,10 @@ impl Gguf {
     }
 }
 
-/// Weights of a GGUF file under the names of Hugging Face, in f32.
+/// Weights of a GGUF file, in f32, under the names of Hugging Face.
 pub struct GgufTensors {
     gguf: Gguf,
+    /// Names in the file, by the names of Hugging Face.
     names: BTreeMap<String, String>,
     architecture: Architecture,
     head_dim: usize,
@@ -156,6 +168,7 @@ impl TensorSource for GgufTensors {
         let stored = self.names.get(name).ok_or_else(|| LmError::MissingTensor {
             name: name.to_owned(),
         })?;
+
         let gguf = &mut self.gguf;
         let entry = gguf
             .entries
@@ -167,10 +180,14 @@ impl TensorSource for GgufTensors {
             path: gguf.name.clone(),
             source,
         };
+
+        // The header was checked: the bytes of every tensor lie in the file.
         let mut bytes = vec![0; entry.len_bytes as usize];
         gguf.reader.seek(SeekFrom::Start(entry.start)).map_err(io)?;
         gguf.reader.read_exact(&mut bytes).map_err(io)?;
+
         let values = dequantise(entry, &bytes)?;
+
         let is_rotated = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
         match (self.architecture, entry.shape.as_slice()) {
             (Architecture::Llama, &[rows, columns])
@@ -183,9 +200,11 @@ impl TensorSource for GgufTensors {
     }
 }
 
+/// The values of a tensor in f32.
 fn dequantise(entry: &Entry, bytes: &[u8]) -> Result<Vec<f32>, LmError> {
     match entry.dtype {
-        // The commonest, and the one whose values may not be aligned in candle's reading.
+        // f32 and f16 are read without candle, which panics if the bytes are not aligned to the
+        // type.
         GgmlDType::F32 => Ok(bytes
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
@@ -195,8 +214,9 @@ fn dequantise(entry: &Entry, bytes: &[u8]) -> Result<Vec<f32>, LmError> {
             .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
             .collect()),
         dtype => {
-            // In parts, so that the copies that candle makes stay small.
+            // In parts, because candle copies the bytes and the values.
             let part_bytes = dtype.type_size() * (1 << 12);
+
             let mut values =
                 Vec::with_capacity(bytes.len() / dtype.type_size() * dtype.block_size());
             for part in bytes.chunks(part_bytes) {
@@ -208,12 +228,14 @@ fn dequantise(entry: &Entry, bytes: &[u8]) -> Result<Vec<f32>, LmError> {
                         .to_vec1::<f32>()?,
                 );
             }
+
             Ok(values)
         }
     }
 }
 
-/// From llama.cpp's order of a head's rows (0, d/2, 1, d/2 + 1, …) to that of Hugging Face.
+/// Puts the rows of each head from llama.cpp's order (0, d/2, 1, d/2 + 1, …) back into that of
+/// Hugging Face.
 fn unpermute(values: &[f32], columns: usize, head_dim: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len());
     for head in values.chunks_exact(head_dim * columns) {
@@ -227,7 +249,8 @@ fn unpermute(values: &[f32], columns: usize, head_dim: usize) -> Vec<f32> {
     out
 }
 
-/// The name that Hugging Face gives a tensor of llama.cpp.
+/// The name that Hugging Face gives to a tensor of llama.cpp. `None` if the decoder has no such
+/// tensor.
 fn canonical(name: &str) -> Option<String> {
     match name {
         "token_embd.weight" => return Some("model.embed_tokens.weight".to_owned()),
@@ -235,8 +258,10 @@ fn canonical(name: &str) -> Option<String> {
         "output.weight" => return Some("lm_head.weight".to_owned()),
         _ => {}
     }
+
     let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
     let (part, kind) = rest.rsplit_once('.')?;
+
     let part = match part {
         "attn_norm" => "input_layernorm",
         "ffn_norm" => "post_attention_layernorm",
@@ -249,6 +274,7 @@ fn canonical(name: &str) -> Option<String> {
         "ffn_down" => "mlp.down_proj",
         _ => return None,
     };
+
     Some(format!("model.layers.{layer}.{part}.{kind}"))
 }
 
@@ -268,6 +294,7 @@ mod tests {
     #[test]
     fn names() {
         let name = |name: &str| canonical(name).unwrap_or_default();
+
         assert_eq!(
             name("blk.11.attn_q.bias"),
             "model.layers.11.self_attn.q_proj.bias"
@@ -276,6 +303,8 @@ mod tests {
             name("blk.0.ffn_norm.weight"),
             "model.layers.0.post_attention_layernorm.weight"
         );
+
+        // The router of a mixture of experts, and frequencies of its own: no place here.
         assert_eq!(name("blk.0.ffn_gate_inp.weight"), "");
         assert_eq!(name("rope_freqs.weight"), "");
     }

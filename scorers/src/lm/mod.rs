@@ -1,18 +1,19 @@
 //! The model scorer: how surprised a causal language model is by a text.
 //!
-//! A decoder for the architectures of Qwen2 and Llama (grouped-query attention, rotary positions,
-//! RMS norms, SwiGLU) that gives `ln p(t_i | t_<i)` for every position of a window and generates
-//! nothing: no cache, no sampling. Weights come from safetensors or GGUF and are checked against
-//! the configuration before anything is allocated; they are untrusted.
+//! The decoder runs the architectures of Qwen2 and Llama: grouped-query attention, rotary
+//! positions, RMS norms, SwiGLU. It gives `ln p(t_i | t_<i)` for every position of a window and
+//! generates nothing, so there is no cache and no sampling. Weights come from safetensors or GGUF
+//! files. They are untrusted, and are checked against the configuration before anything is
+//! allocated.
 //!
-//! * [`model`]: a model with its tokenizer, from a directory, a GGUF file, or compiled in. Start
-//!   here.
+//! * [`model`]: a model with its tokenizer, from a directory, from a GGUF file, or compiled in.
+//!   Start here.
 //! * [`config`]: the shape of a model, from `config.json` or from GGUF metadata.
-//! * [`weights`], [`safetensors`], [`gguf`]: tensors by name; the tokenizer in a GGUF file.
+//! * [`weights`], [`safetensors`], [`gguf`]: tensors by name, and the tokenizer in a GGUF file.
 //! * [`decoder`], [`ops`]: hidden states and log-probabilities.
-//! * [`window`]: which tokens of a document are read, and which are scored.
-//! * [`batch`], [`score`]: many documents at once; one number each.
-//! * [`memory`], [`device`]: how much fits, and where it runs.
+//! * [`window`]: which tokens of a document are read, and which of them are scored.
+//! * [`batch`], [`score`]: many documents at once, one score each.
+//! * [`memory`], [`device`]: how much fits into memory, and where the model runs.
 
 pub mod batch;
 pub mod config;
@@ -41,118 +42,120 @@ pub enum LmError {
     /// A file of the model cannot be read.
     #[error("cannot read {path}: {source}")]
     Io {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The file is damaged, or not of its format.
+    /// The file is damaged, or is not in the expected format.
     #[error("{file}: {reason}")]
     Malformed {
-        /// The file, or the part of it that is meant.
+        /// The file, or the part of the file that is damaged.
         file: String,
-        /// What is wrong.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// A number of the configuration is missing, out of bounds, or does not fit the others.
+    /// A setting is missing, out of bounds, or contradicts another setting.
     #[error("model configuration: {key} is {found}, expected {expected}")]
     Config {
-        /// The name of the number, as in the file.
+        /// Name of the setting, as `config.json`, the GGUF metadata or the manifest spells it.
         key: String,
-        /// What is there.
+        /// The value that was found, or `missing`.
         found: String,
-        /// What would do.
+        /// The values that would be accepted.
         expected: String,
     },
-    /// The model needs something that this decoder does not do.
+    /// The model needs a feature that this decoder does not have.
     #[error("unsupported model: {what}")]
     Unsupported {
-        /// What it needs.
+        /// What is not supported, for example `use_sliding_window is true`.
         what: String,
     },
-    /// A tensor that the configuration calls for is not there.
+    /// The configuration calls for a tensor that the files do not contain.
     #[error("tensor {name} is missing")]
     MissingTensor {
-        /// Its name in the form of Hugging Face.
+        /// Name of the tensor as Hugging Face spells it, or `token_embd.weight` if a GGUF file has
+        /// no embedding.
         name: String,
     },
-    /// A tensor is there that the configuration has no place for: the model is of another
+    /// The files contain a tensor that the configuration has no place for: the model is of another
     /// architecture.
     #[error("tensor {name} has no place in this architecture")]
     UnexpectedTensor {
-        /// Its name in the file.
+        /// Name of the tensor: as Hugging Face spells it, or as the GGUF file does if Hugging Face
+        /// has no name for it.
         name: String,
     },
-    /// A tensor has other dimensions than the configuration says.
+    /// The dimensions of a tensor differ from what the configuration says.
     #[error("tensor {name} has shape {found:?}, expected {expected:?}")]
     Shape {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
-        /// The file's dimensions.
+        /// Dimensions in the file, outermost first.
         found: Vec<usize>,
-        /// The configuration's.
+        /// Dimensions by the configuration, outermost first.
         expected: Vec<usize>,
     },
-    /// The tokenizer and the model are not made for each other, or the tokenizer is of an unknown
-    /// kind.
+    /// The tokenizer does not belong to the model, or is of an unknown kind.
     #[error("tokenizer: {reason}")]
     Tokenizer {
-        /// What does not fit.
+        /// Why the tokenizer cannot be used.
         reason: String,
     },
-    /// A token id is not in the model's vocabulary: a bug of the caller, or another model's
-    /// tokenizer.
+    /// A token id is not in the model's vocabulary. Either the caller has a bug or uses another
+    /// model's tokenizer, or the model names a beginning-of-sequence token that it does not have.
     #[error("token id {id} is not in a vocabulary of {vocab}")]
     TokenId {
-        /// The id.
+        /// The token id.
         id: u32,
-        /// The number of entries.
+        /// Number of entries in the vocabulary.
         vocab: usize,
     },
-    /// A window is longer than the model's positions: a bug of the caller.
+    /// A window is longer than the decoder's positions. The caller has a bug.
     #[error("a window of {tokens} tokens is longer than the model's {positions} positions")]
     TooLong {
-        /// The window's length.
+        /// Length of the window, in tokens.
         tokens: usize,
-        /// The most there may be.
+        /// Length of the longest window that the decoder reads, in tokens.
         positions: usize,
     },
-    /// A score is no number: the activations are beyond the range of the dtype.
+    /// A score is not a finite number: the activations are beyond the range of the dtype.
     #[error("a log-probability is {found} on {device} in {dtype}: the model needs a wider dtype")]
     NotFinite {
-        /// The value.
+        /// The score: infinite or NaN.
         found: f32,
-        /// The device.
+        /// Name of the device.
         device: String,
-        /// The dtype.
+        /// Name of the dtype.
         dtype: String,
     },
-    /// The device has too little memory even for one document at a time.
+    /// The device ran out of memory on a batch. [`score::Scorer`] retries smaller batches and
+    /// returns this error only for a batch of one window.
     #[error("out of memory on {device} with a batch of {documents} documents and {tokens} tokens")]
     OutOfMemory {
-        /// The device.
+        /// Name of the device.
         device: String,
-        /// Documents in the batch.
+        /// Number of documents in the batch.
         documents: usize,
-        /// Tokens in it.
+        /// Number of tokens in the batch.
         tokens: usize,
     },
-    /// Not even one window fits into the memory there is.
-    #[error("the model needs {needed_mib} MiB on {device}, {memory_mib} MiB are there", needed_mib = needed.div_ceil(1 << 20), memory_mib = memory >> 20)]
+    /// Not even one window fits into the available memory.
+    #[error("the model needs {needed_mib} MiB on {device}, but only {memory_mib} MiB are available", needed_mib = needed.div_ceil(1 << 20), memory_mib = memory >> 20)]
     NoRoom {
-        /// Bytes for weights and one window.
+        /// Bytes that the weights and one window need.
         needed: u64,
         /// Bytes that may be used.
         memory: u64,
-        /// The device.
+        /// Name of the device.
         device: String,
     },
-    /// The device named does not exist, or this build cannot use it.
+    /// The named device does not exist, or this build cannot use it.
     #[error("device {device}: {reason}")]
     Device {
-        /// The device.
+        /// Name of the device.
         device: String,
-        /// What is wrong.
+        /// Why the device cannot be used.
         reason: String,
     },
     /// The tensor library failed.

@@ -1,10 +1,11 @@
 //! The operations of the decoder that are not matrix products.
 //!
-//! On the CPU in f32 they are loops over slices, compiled for AVX-512, AVX2 with FMA, and the
-//! baseline, one of which `pulp` chooses at run time. Matrix products are candle's (the `gemm`
-//! crate); what is written here in place or into a buffer that lives as long as a batch saves the
-//! allocation of fresh pages, which costs as much as the arithmetic on it. [`CausalAttention`]
-//! holds a few rows of scores at a time: memory is linear in the length of a window.
+//! On the CPU in f32 they are loops over slices. Each loop is compiled for AVX-512, for AVX2 with
+//! FMA, and for the baseline, and `pulp` chooses one of the three at run time. Matrix products are
+//! candle's (the `gemm` crate). The loops here write in place, or into a buffer that lives as long
+//! as a batch. This saves the allocation of fresh pages, which costs as much as the arithmetic on
+//! them. [`CausalAttention`] holds a few rows of scores at a time, so its memory is linear in the
+//! length of a window.
 
 use std::ops::Range;
 
@@ -12,9 +13,9 @@ use candle_core::{CpuStorage, CustomOp1, InplaceOp2, InplaceOp3, Layout, Result,
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Runs a loop compiled for the instruction set found; `FMA` tells it whether a fused multiply-add
-/// is one instruction.
+/// A loop to compile for each instruction set.
 trait Loop {
+    /// Runs the loop. `FMA` is true where a fused multiply-add is a single instruction.
     fn run<const FMA: bool>(self);
 }
 
@@ -25,8 +26,8 @@ impl<L: Loop> WithSimd for Dispatch<L> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        // Every vector unit that pulp knows has it; without one, it would be a call of the C
-        // library.
+        // Every vector unit that pulp knows has a fused multiply-add. Without a vector unit,
+        // `mul_add` would be a call of the C library.
         if size_of::<S::f32s>() > size_of::<f32>() {
             self.0.run::<true>()
         } else {
@@ -39,22 +40,29 @@ fn dispatch(body: impl Loop) {
     Arch::new().dispatch(Dispatch(body));
 }
 
+/// a · b + c, rounded once if `FMA` is true and twice otherwise.
 #[inline(always)]
 fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// eˣ to 2 units in the last place, 0 below −87 (Cephes' `expf`, without branches, so that a loop
-/// of it is vectorised).
+/// eˣ to 2 units in the last place, and 1.2e-38 below −87.3.
+///
+/// The method is Cephes' `expf`, without branches, so that a loop over it is vectorised.
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
-    // Added, it leaves the nearest whole number in the low bits.
+    // 1.5 · 2²³: adding it leaves the nearest whole number in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
+
     let x = x.clamp(-87.3, 88.3);
+
     let shifted = multiply_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
+
+    // ln 2 in two parts, so that the product with n loses no digits.
     let r = multiply_add::<FMA>(n, -0.693_359_4, x);
     let r = multiply_add::<FMA>(n, 2.121_944_4e-4, r);
+
     let mut p = 1.987_569_1e-4;
     for c in [
         1.398_199_9e-3,
@@ -65,14 +73,20 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
     ] {
         p = multiply_add::<FMA>(p, r, c);
     }
+
     let p = multiply_add::<FMA>(p, r * r, r) + 1.0;
+
+    // 2ⁿ, made from the whole number in the low bits of `shifted`.
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
+/// Values in a vector of AVX-512. Shorter vectors take two or four steps for 16 values.
 const LANES: usize = 16;
 
-/// Folds the values of a row 16 at a time, which fixes the order of a sum whatever the instruction
-/// set.
+/// Folds the values of a row in 16 lanes, and then the lanes with `join`.
+///
+/// The number of lanes is fixed, so that a sum is added up in the same order whatever the
+/// instruction set.
 #[inline(always)]
 fn fold(
     row: &[f32],
@@ -81,26 +95,32 @@ fn fold(
     join: impl Fn(f32, f32) -> f32,
 ) -> f32 {
     let mut lanes = [start; LANES];
+
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();
+
     for chunk in chunks {
         for l in 0..LANES {
             lanes[l] = f(lanes[l], chunk[l]);
         }
     }
+
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane = f(*lane, x);
     }
+
     lanes.into_iter().fold(start, join)
 }
 
 #[inline(always)]
 fn max_of(row: &[f32]) -> f32 {
+    // One comparison for each value, unlike `f32::max`. A NaN is never the maximum, but it reaches
+    // the sum that follows and stays in it.
     let max = |a: f32, b: f32| if b > a { b } else { a };
     fold(row, f32::NEG_INFINITY, max, max)
 }
 
-/// The running logarithm of a sum of exponentials over blocks of a row's logits.
+/// A running logarithm of a sum of exponentials, over the blocks of a row of logits.
 #[derive(Debug, Clone, Copy)]
 pub struct LogSumExp {
     max: f32,
@@ -109,14 +129,14 @@ pub struct LogSumExp {
 }
 
 impl LogSumExp {
-    /// Of no logits.
+    /// The state before the first block.
     pub const EMPTY: LogSumExp = LogSumExp {
         max: f32::NEG_INFINITY,
         sum: 0.0,
         target: f32::NEG_INFINITY,
     };
 
-    /// The natural logarithm of the target's probability.
+    /// Natural logarithm of the target's probability, once all blocks have been added.
     pub fn log_prob(self) -> f32 {
         (f64::from(self.target) - f64::from(self.max) - self.sum.ln()) as f32
     }
@@ -125,9 +145,11 @@ impl LogSumExp {
     fn add<const FMA: bool>(&mut self, logits: &[f32]) {
         let max = max_of(logits);
         if max > self.max {
+            // The sum so far is relative to the former maximum.
             self.sum *= f64::from(self.max - max).exp();
             self.max = max;
         }
+
         let max = self.max;
         self.sum += f64::from(fold(
             logits,
@@ -138,6 +160,7 @@ impl LogSumExp {
     }
 }
 
+/// The loop of [`add_logits`], over a block of rows.
 struct AddLogits<'a> {
     logits: &'a [f32],
     columns: usize,
@@ -156,6 +179,8 @@ impl Loop for AddLogits<'_> {
             .zip(self.states)
         {
             state.add::<FMA>(row);
+
+            // The target of a row may lie in another block.
             if let Some(&logit) = (target as usize)
                 .checked_sub(self.first)
                 .and_then(|i| row.get(i))
@@ -166,8 +191,10 @@ impl Loop for AddLogits<'_> {
     }
 }
 
-/// Adds a block of logits, `[rows, columns]`, of the vocabulary's entries from `first` on to each
-/// row's state.
+/// Adds a block of logits to the state of each row.
+///
+/// `logits` is `[rows, columns]` and holds the vocabulary's entries from `first` on. `targets` has
+/// one entry of the vocabulary for each row.
 pub fn add_logits(
     logits: &[f32],
     columns: usize,
@@ -176,10 +203,12 @@ pub fn add_logits(
     states: &mut [LogSumExp],
 ) {
     const ROWS: usize = 32;
+
     let blocks = logits
         .par_chunks(ROWS * columns)
         .zip(targets.par_chunks(ROWS))
         .zip(states.par_chunks_mut(ROWS));
+
     blocks.for_each(|((logits, targets), states)| {
         dispatch(AddLogits {
             logits,
@@ -191,6 +220,7 @@ pub fn add_logits(
     });
 }
 
+/// The values of a contiguous f32 tensor on the CPU.
 fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let CpuStorage::F32(values) = storage else {
         candle_core::bail!("the loops on the CPU are for f32");
@@ -198,6 +228,7 @@ fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     Ok(&values[range(layout)?])
 }
 
+/// As `slice`, to write to.
 fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
     let CpuStorage::F32(values) = storage else {
         candle_core::bail!("the loops on the CPU are for f32");
@@ -212,7 +243,7 @@ fn range(layout: &Layout) -> Result<Range<usize>> {
     }
 }
 
-/// `x += y`, of equal shapes.
+/// `x += y`, for tensors of equal shapes.
 pub struct AddAssign;
 
 impl InplaceOp2 for AddAssign {
@@ -233,12 +264,14 @@ impl InplaceOp2 for AddAssign {
     }
 }
 
-/// Columns `first..` of `out` `[rows, width]` become silu(gate) · up, both `[rows, columns]`.
+/// Writes silu(gate) · up into the columns of `out` from `first` on. `out` is `[rows, width]`; gate
+/// and up are `[rows, columns]`.
 pub struct SwigluInto {
-    /// The first column.
+    /// The first column of `out` to write.
     pub first: usize,
 }
 
+/// The loop of [`SwigluInto`], over a row.
 struct Swiglu<'a> {
     out: &'a mut [f32],
     gate: &'a [f32],
@@ -270,16 +303,19 @@ impl InplaceOp3 for SwigluInto {
     ) -> Result<()> {
         let (rows, width) = out_layout.shape().dims2()?;
         let columns = gate_layout.shape().dims2()?.1;
+
         let (gate, up) = (slice(gate, gate_layout)?, slice(up, up_layout)?);
         if self.first + columns > width || gate.len() != rows * columns || up.len() != gate.len() {
             candle_core::bail!(
-                "swiglu-into: {columns} columns from {} on of {width}",
+                "swiglu-into: {columns} columns from column {} on do not fit a width of {width}",
                 self.first
             );
         }
+
         let rows = slice_mut(out, out_layout)?
             .par_chunks_exact_mut(width)
             .with_min_len(8);
+
         rows.zip(
             gate.par_chunks_exact(columns)
                 .zip(up.par_chunks_exact(columns)),
@@ -291,43 +327,44 @@ impl InplaceOp3 for SwigluInto {
                 up,
             });
         });
+
         Ok(())
     }
 }
 
-/// The shape of attention.
+/// The number and the size of the attention heads.
 #[derive(Debug, Clone, Copy)]
 pub struct Heads {
-    /// Query heads.
+    /// Number of query heads.
     pub query: usize,
-    /// Key and value heads.
+    /// Number of key and value heads. It divides `query`.
     pub kv: usize,
-    /// Dimensions of each.
+    /// Dimensions of a head. Even.
     pub dim: usize,
 }
 
 impl Heads {
-    /// Columns of a row of queries, keys and values.
+    /// Columns of a row that holds the queries, keys and values of all heads.
     pub fn columns(&self) -> usize {
         (self.query + 2 * self.kv) * self.dim
     }
 }
 
-/// Causal attention over windows that lie one after the other: `[rows, q | k | v]` →
+/// Causal attention over windows that follow one another: `[rows, q | k | v]` →
 /// `[rows, query heads · dim]`.
 ///
-/// Adds the bias, rotates queries and keys (halves of a head, as Hugging Face does), and lets each
-/// position see those of its own window up to itself. Each window is a task of its own.
+/// Adds the biases, rotates queries and keys (by halves of a head, as Hugging Face does), and lets
+/// each position see its own window up to itself. Each window is a task of its own.
 pub struct CausalAttention<'a> {
-    /// The heads.
+    /// Number and size of the heads.
     pub heads: Heads,
-    /// Of q, k and v; empty if there is none.
+    /// Biases of q, k and v, one after the other. Empty if the model has no biases.
     pub bias: &'a [f32],
     /// Cosines, `[positions, dim / 2]`.
     pub cos: &'a [f32],
     /// Sines, of the same shape.
     pub sin: &'a [f32],
-    /// The length of each window, in rows.
+    /// Length of each window, in rows.
     pub windows: &'a [usize],
 }
 
@@ -338,13 +375,18 @@ impl CustomOp1 for CausalAttention<'_> {
 
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, columns) = layout.shape().dims2()?;
+
         let longest = self.windows.iter().copied().max().unwrap_or(0);
         let fits = columns == self.heads.columns() && self.windows.iter().sum::<usize>() == rows;
         if !fits || longest * self.heads.dim / 2 > self.cos.len().min(self.sin.len()) {
             candle_core::bail!("causal-attention: {rows} rows of {columns} do not fit the windows");
         }
+
         let width = self.heads.query * self.heads.dim;
         let mut out = vec![0f32; rows * width];
+
+        // Each task owns its part of `out`. The lengths were checked to add up to `rows`, so the
+        // parts cover `out`.
         let (mut qkv, mut rest) = (slice(qkv, layout)?, out.as_mut_slice());
         let mut tasks = Vec::with_capacity(self.windows.len());
         for &len in self.windows {
@@ -353,6 +395,7 @@ impl CustomOp1 for CausalAttention<'_> {
             tasks.push((window, out, len));
             (qkv, rest) = (after, out_after);
         }
+
         tasks.into_par_iter().for_each(|(qkv, out, len)| {
             dispatch(Window {
                 op: self,
@@ -361,14 +404,18 @@ impl CustomOp1 for CausalAttention<'_> {
                 len,
             })
         });
+
         Ok((CpuStorage::F32(out), (rows, width).into()))
     }
 }
 
-/// Rows of queries at a time: scores of so many rows are held.
+/// Query rows of a head at a time, which bounds the scores that are held. A multiple of
+/// [`TILE_ROWS`].
 const QUERY_ROWS: usize = 24;
+/// Rows of a tile of [`product`]. Its 6 × 16 sums fit into the registers of AVX2.
 const TILE_ROWS: usize = 6;
 
+/// The loop of [`CausalAttention`], over a window.
 struct Window<'a> {
     op: &'a CausalAttention<'a>,
     qkv: &'a [f32],
@@ -381,17 +428,23 @@ impl Loop for Window<'_> {
     fn run<const FMA: bool>(self) {
         let Heads { query, kv, dim } = self.op.heads;
         let (columns, width) = (self.op.heads.columns(), query * dim);
+
         let padded = self.len.next_multiple_of(LANES);
         let wide = dim.next_multiple_of(LANES);
         let scale = (dim as f32).sqrt().recip();
+
         let mut head = vec![0f32; dim];
-        // Keys with positions along a row, values with dimensions along a row, zero beyond the
-        // window and the head.
+
+        // Keys have positions along a row, and values have dimensions along a row, as `product`
+        // reads them. Both are zero beyond the window and beyond the head.
         let mut keys = vec![0f32; dim * padded];
         let mut values = vec![0f32; padded * wide];
+
         let mut queries = vec![0f32; QUERY_ROWS * dim];
         let mut scores = vec![0f32; QUERY_ROWS * padded];
         let mut mixed = vec![0f32; QUERY_ROWS * wide];
+
+        // The keys and values of a group are laid out once, and serve all query heads of the group.
         for group in 0..kv {
             for position in 0..self.len {
                 let row = &self.qkv[position * columns..(position + 1) * columns];
@@ -399,6 +452,7 @@ impl Loop for Window<'_> {
                 for (d, &key) in head.iter().enumerate() {
                     keys[d * padded + position] = key;
                 }
+
                 let first = (query + kv + group) * dim;
                 values[position * wide..position * wide + dim]
                     .copy_from_slice(&row[first..first + dim]);
@@ -410,14 +464,21 @@ impl Loop for Window<'_> {
                         .for_each(|(value, bias)| *value += bias);
                 }
             }
+
             for head in group * (query / kv)..(group + 1) * (query / kv) {
                 for start in (0..self.len).step_by(QUERY_ROWS) {
                     let rows = QUERY_ROWS.min(self.len - start);
+
+                    // The factor 1/√dim goes into the queries, so that the scores need no pass for
+                    // it.
                     for r in 0..rows {
                         let row = &self.qkv[(start + r) * columns..(start + r + 1) * columns];
                         let out = &mut queries[r * dim..(r + 1) * dim];
                         self.rotated::<FMA>(row, head * dim, start + r, scale, out);
                     }
+
+                    // The last row of the block sees the most columns. `product` computes whole
+                    // lanes, and `softmax` sets the columns that a row does not see to zero.
                     let seen = (start + rows).next_multiple_of(LANES);
                     product::<FMA>(
                         &queries,
@@ -432,6 +493,7 @@ impl Loop for Window<'_> {
                         let row = &mut scores[r * padded..r * padded + seen];
                         softmax::<FMA>(row, start + r + 1);
                     }
+
                     product::<FMA>(
                         &scores,
                         padded,
@@ -441,6 +503,7 @@ impl Loop for Window<'_> {
                         &mut mixed,
                         wide,
                     );
+
                     for r in 0..rows {
                         let at = (start + r) * width + head * dim;
                         self.out[at..at + dim].copy_from_slice(&mixed[r * wide..r * wide + dim]);
@@ -452,7 +515,8 @@ impl Loop for Window<'_> {
 }
 
 impl Window<'_> {
-    /// The head that begins at column `first`, with its bias, rotated to `position` and scaled.
+    /// Writes the head that begins at column `first` of `row` to `out`: with its bias, rotated to
+    /// `position`, and scaled.
     #[inline(always)]
     fn rotated<const FMA: bool>(
         &self,
@@ -464,14 +528,17 @@ impl Window<'_> {
     ) {
         let dim = self.op.heads.dim;
         let half = dim / 2;
+
         out.copy_from_slice(&row[first..first + dim]);
         if !self.op.bias.is_empty() {
             out.iter_mut()
                 .zip(&self.op.bias[first..first + dim])
                 .for_each(|(x, bias)| *x += bias);
         }
+
         let cos = &self.op.cos[position * half..(position + 1) * half];
         let sin = &self.op.sin[position * half..(position + 1) * half];
+
         let (low, high) = out.split_at_mut(half);
         for i in 0..half {
             let (a, b) = (low[i] * scale, high[i] * scale);
@@ -481,18 +548,20 @@ impl Window<'_> {
     }
 }
 
-/// Turns the first `seen` scores into probabilities and the rest into zeros.
+/// Turns the first `seen` scores of a row into probabilities, and the rest into zeros.
 #[inline(always)]
 fn softmax<const FMA: bool>(row: &mut [f32], seen: usize) {
     let (row, masked) = row.split_at_mut(seen);
+
     let max = max_of(row);
     row.iter_mut().for_each(|x| *x = exp::<FMA>(*x - max));
     let inverse = fold(row, 0.0, |a, b| a + b, |a, b| a + b).recip();
     row.iter_mut().for_each(|x| *x *= inverse);
+
     masked.fill(0.0);
 }
 
-/// `c = a · b`, row by row with strides: `[m, k] · [k, n]`, where n is a multiple of 16.
+/// `c = a · b` for `[m, k] · [k, n]`, row by row with the given strides. n is a multiple of 16.
 #[inline(always)]
 fn product<const FMA: bool>(
     a: &[f32],
@@ -506,11 +575,14 @@ fn product<const FMA: bool>(
     for column in (0..n).step_by(LANES) {
         for row in (0..m).step_by(TILE_ROWS) {
             let mut sums = [[0f32; LANES]; TILE_ROWS];
-            // Rows beyond the last repeat it; their sums are not kept.
+
+            // A tile that reaches beyond the last row repeats that row, and the sums of the repeats
+            // are not kept.
             let a: [&[f32]; TILE_ROWS] = std::array::from_fn(|r| {
                 let start = (row + r).min(m - 1) * a_stride;
                 &a[start..start + k]
             });
+
             for (p, b) in b.chunks(b_stride).take(k).enumerate() {
                 let b = &b[column..column + LANES];
                 for r in 0..TILE_ROWS {
@@ -519,6 +591,7 @@ fn product<const FMA: bool>(
                     }
                 }
             }
+
             for (r, sums) in sums.iter().enumerate().take(m - row) {
                 let at = (row + r) * c_stride + column;
                 c[at..at + LANES].copy_from_slice(sums);
@@ -543,6 +616,7 @@ mod tests {
                 );
             }
         }
+
         assert!(exp::<true>(-1e30) < 2e-38);
         assert_eq!(exp::<true>(0.0), 1.0);
     }
@@ -552,13 +626,16 @@ mod tests {
         let logits: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin() * 30.0).collect();
         let max = logits.iter().copied().fold(f32::MIN, f32::max);
         let sum: f64 = logits.iter().map(|&x| f64::from(x - max).exp()).sum();
+
         for target in [0, 500, 999] {
             let expected = f64::from(logits[target] - max) - sum.ln();
+
             for block in [1, 7, 16, 100, 1000] {
                 let mut state = [LogSumExp::EMPTY];
                 for (i, part) in logits.chunks(block).enumerate() {
                     add_logits(part, part.len(), i * block, &[target as u32], &mut state);
                 }
+
                 let found = f64::from(state[0].log_prob());
                 assert!(
                     (found - expected).abs() < 1e-5,

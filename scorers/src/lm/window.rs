@@ -1,13 +1,15 @@
 //! Which tokens of a document a model reads, and which of them are scored.
 //!
-//! `start`: the first min(512, context) tokens, beginning-of-sequence token included if the model
-//! wants one (as much as FineWeb-Edu's classifier reads, arXiv:2406.17557). `start+middle`: also as
-//! many from the middle of the document. `all`: every token, in windows that overlap by half, so
-//! that no token after the first window has less than half of one before it.
+//! * `start`: the first min(512, context) tokens, including the beginning-of-sequence token if the
+//!   model has one. FineWeb-Edu's classifier reads as much (arXiv:2406.17557).
+//! * `start+middle`: also as many tokens from the middle of the document.
+//! * `all`: every token, in windows that overlap by half. Every token after the first window has at
+//!   least half a window before it.
 //!
 //! No token is scored twice. The first token of a document is scored only after a
-//! beginning-of-sequence token, the first of a middle window never: nothing, or something that is
-//! not true, would predict it.
+//! beginning-of-sequence token, because otherwise nothing predicts it. The first token of a middle
+//! window is never scored: before it in the window is nothing, or a beginning-of-sequence token
+//! that is not before it in the document.
 
 use std::ops::Range;
 
@@ -17,8 +19,8 @@ use crate::lm::decoder::Input;
 /// The longest window of `start` and `start+middle`, in tokens.
 pub const START_TOKENS: usize = 512;
 
-/// The longest window of `all`, in tokens: attention's cost grows with it, and 32,768 would triple
-/// that of the 0.5B model.
+/// The longest window of `all`, in tokens. The cost of attention grows with the window: 32,768
+/// tokens would triple the cost of the 0.5B model.
 pub const ALL_TOKENS: usize = 2048;
 
 /// Which part of a document is scored.
@@ -26,7 +28,7 @@ pub const ALL_TOKENS: usize = 2048;
 pub enum WindowKind {
     /// The first window.
     Start,
-    /// The first window and one from the middle of the rest.
+    /// The first window, and one from the middle of the document.
     StartMiddle,
     /// All tokens, in overlapping windows.
     All,
@@ -36,7 +38,7 @@ impl WindowKind {
     /// Reads the name that a manifest uses: `start`, `start+middle` or `all`.
     ///
     /// # Errors
-    /// [`LmError::Config`].
+    /// [`LmError::Config`] for any other name.
     pub fn parse(name: &str) -> Result<WindowKind, LmError> {
         match name {
             "start" => Ok(WindowKind::Start),
@@ -60,29 +62,29 @@ impl WindowKind {
     }
 }
 
-/// How documents are cut.
+/// How documents are cut into windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windowing {
-    /// Which part is scored.
+    /// Which part of a document is scored.
     pub kind: WindowKind,
     /// The model's context, in tokens.
     pub context: usize,
-    /// The token put before each window, if the model wants one.
+    /// The token that is put before each window, if the model has one.
     pub bos: Option<u32>,
 }
 
-/// A window of a document: it reads `tokens` and scores those from `first_scored` on.
+/// A window of a document. The model reads `tokens` and scores those from `first_scored` on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Positions in the document.
+    /// Positions in the document that the window covers.
     pub tokens: Range<usize>,
-    /// The first position that is scored.
+    /// Position in the document of the first scored token.
     pub first_scored: usize,
 }
 
 impl Windowing {
-    /// Tokens in the longest window, the beginning-of-sequence token included: what the decoder has
-    /// to have positions for.
+    /// Tokens in the longest window, including the beginning-of-sequence token. The decoder needs
+    /// as many positions.
     pub fn positions(&self) -> usize {
         match self.kind {
             WindowKind::All => self.context.min(ALL_TOKENS),
@@ -90,30 +92,35 @@ impl Windowing {
         }
     }
 
-    /// Tokens of a document that are enough to know its windows; what comes later need not be
-    /// tokenised. None: all.
+    /// Number of leading tokens of a document that determine its windows. Later text need not be
+    /// tokenised. `None` if all tokens are needed.
     pub fn tokens_needed(&self) -> Option<usize> {
         (self.kind == WindowKind::Start).then(|| self.text_tokens())
     }
 
+    /// Tokens of the document in a full window, at least 1.
     fn text_tokens(&self) -> usize {
         self.positions()
             .saturating_sub(usize::from(self.bos.is_some()))
             .max(1)
     }
 
-    /// The windows of a document of so many tokens, in order. Windows in which nothing is scored
-    /// are left out.
+    /// The windows of a document of `document_tokens` tokens, in order. Windows in which nothing is
+    /// scored are left out.
     pub fn windows(&self, document_tokens: usize) -> Vec<Window> {
         let width = self.text_tokens();
         let first = usize::from(self.bos.is_none());
+
         let mut windows = vec![Window {
             tokens: 0..document_tokens.min(width),
             first_scored: first,
         }];
+
         match self.kind {
             WindowKind::Start => {}
             WindowKind::StartMiddle => {
+                // The middle of the document. A short document has no room there: the window then
+                // starts where the first one ends.
                 let start = width.max(document_tokens.saturating_sub(width) / 2);
                 let tokens = start..document_tokens.min(start + width);
                 windows.push(Window {
@@ -123,6 +130,9 @@ impl Windowing {
             }
             WindowKind::All => {
                 let stride = width.div_ceil(2);
+
+                // The last window is full too: it reaches back over more tokens instead of being
+                // short.
                 let mut scored = width;
                 while scored < document_tokens {
                     let end = document_tokens.min(scored + stride);
@@ -134,19 +144,22 @@ impl Windowing {
                 }
             }
         }
+
         windows.retain(|window| window.first_scored < window.tokens.end);
         windows
     }
 
-    /// What the decoder is given for a window of `document`.
+    /// The decoder's input for a window of `document`.
     pub fn input(&self, document: &[u32], window: &Window) -> Input {
         let tokens: Vec<u32> = self
             .bos
             .into_iter()
             .chain(document[window.tokens.clone()].iter().copied())
             .collect();
+
         let first_scored =
             window.first_scored - window.tokens.start + usize::from(self.bos.is_some());
+
         Input {
             tokens,
             first_scored,
@@ -179,6 +192,7 @@ mod tests {
         assert_eq!(windows(Start, 256, Some(0), 1000), [(0..255, 0)]);
         assert_eq!(windows(Start, 256, None, 2), [(0..2, 1)]);
         assert_eq!(windows(Start, 256, Some(0), 1), [(0..1, 0)]);
+
         for (bos, tokens) in [(None, 0), (None, 1), (Some(0), 0)] {
             assert_eq!(windows(Start, 256, bos, tokens), []);
         }
@@ -187,6 +201,8 @@ mod tests {
     #[test]
     fn start_and_middle() {
         use WindowKind::StartMiddle;
+
+        // No room for a second window, then room for one that is short.
         assert_eq!(windows(StartMiddle, 10, None, 8), [(0..8, 1)]);
         assert_eq!(windows(StartMiddle, 10, None, 11), [(0..10, 1)]);
         assert_eq!(
@@ -209,6 +225,7 @@ mod tests {
             windows(WindowKind::All, 8, None, 17),
             [(0..8, 1), (4..12, 8), (8..16, 12), (9..17, 16)]
         );
+
         for bos in [None, Some(0)] {
             for context in 2..12 {
                 for tokens in 0..60 {
@@ -218,17 +235,20 @@ mod tests {
                         bos,
                     };
                     let document: Vec<u32> = (0..tokens as u32).collect();
+
                     let mut scored = Vec::new();
                     for window in windowing.windows(tokens) {
                         let input = windowing.input(&document, &window);
                         assert!(input.tokens.len() <= context && input.first_scored >= 1);
                         scored.extend_from_slice(&input.tokens[input.first_scored..]);
+
                         let context_tokens = window.first_scored - window.tokens.start;
                         assert!(
                             window.tokens.start == 0
                                 || context_tokens >= windowing.text_tokens() / 2
                         );
                     }
+
                     let first = usize::from(bos.is_none()).min(tokens);
                     assert_eq!(scored, document[first..]);
                 }

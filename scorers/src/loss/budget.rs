@@ -1,69 +1,71 @@
-//! Budgets: the best N and D for a given compute, the tokens or parameters that a loss takes, what
-//! is still missing of them, and what the next tokens of one source would bring.
+//! Budgets: the best N and D for a given compute, the tokens or parameters that a loss takes, the
+//! tokens that are still missing, and the gain from the next tokens of one source.
 //!
-//! Compute is `C = 6·N·D`; the optimum is the closed form of Hoffmann et al. 2022, §3.3
+//! Compute is `C = 6·N·D`. The optimum is the closed form of Hoffmann et al. 2022, §3.3
 //! (arXiv:2203.15556).
 
 use super::repeats::more_epochs;
 use super::{LossLaw, unique_equivalent};
 
-/// A loss that takes more tokens than this cannot be had. The largest disclosed set has 3.6e13
-/// (Qwen3); close to the asymptote the law answers with any number at all, and none of its digits
-/// is known.
+/// The most tokens of an answer: a loss that takes more is out of reach. The largest disclosed set
+/// has 3.6e13 (Qwen3). Close to the asymptote the law gives arbitrarily large numbers, none of
+/// whose digits is known.
 pub const TOKENS_MAX: f64 = 1e16;
 
-/// The parameters that are out of reach in the same way.
+/// The most parameters of an answer, for the same reason.
 const PARAMS_MAX: f64 = 1e16;
 
 /// The best parameters and tokens for a budget of compute.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Optimum {
-    /// N.
+    /// N, the parameters.
     pub params: f64,
-    /// D.
+    /// D, the tokens.
     pub tokens: f64,
-    /// Their loss, nats a token.
+    /// The loss at this N and D, in nats a token.
     pub loss: f64,
 }
 
-/// A loss that cannot be had.
+/// The error for a loss out of reach: no number of tokens or parameters reaches it, or only more
+/// than 1e16.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
-    "a loss of {target} cannot be had: it takes {needed:.3e} {what}, and however many there are it stays above {asymptote}"
+    "a loss of {target} is out of reach: it takes {needed:.3e} {what}, and with any number of {what} the loss stays above {asymptote}"
 )]
 pub struct Infeasible {
-    /// The loss asked for.
+    /// The requested loss, in nats a token.
     pub target: f64,
-    /// The loss with no end of what is varied, `E + A/N^α` where that is tokens.
+    /// The loss with infinitely many tokens or parameters, in nats a token: `E + A/N^α` for tokens,
+    /// `E + B/D^β` for parameters.
     pub asymptote: f64,
-    /// What the law asks for; infinite at and below the asymptote.
+    /// The tokens or parameters that the law gives; infinite at and below the asymptote.
     pub needed: f64,
-    /// What is varied, `tokens` or `parameters`.
+    /// The quantity that varies: `tokens` or `parameters`.
     pub what: &'static str,
 }
 
-/// A source, or a bucket of it, as far as it is used already.
+/// A source, or one bucket of a source, and how far it is used already.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Supply {
-    /// Its quality, (0, 1].
+    /// The quality of the source, (0, 1].
     pub q: f64,
-    /// U: its tokens, each document once.
+    /// U, the source's tokens, each document counted once.
     pub unique: f64,
-    /// Epochs over it so far.
+    /// Epochs over the source so far; 0 or more.
     pub epochs: f64,
 }
 
-/// What more tokens bring.
+/// The gain from more tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Marginal {
     /// Effective tokens gained.
     pub d_eff: f64,
-    /// Loss saved, nats a token.
+    /// Loss saved, in nats a token.
     pub loss: f64,
 }
 
 impl Supply {
-    /// q·D′: what it is worth so far.
+    /// q·D′, the effective tokens of the use so far.
     pub fn d_eff(&self) -> f64 {
         self.q * unique_equivalent(self.unique, self.epochs)
     }
@@ -75,6 +77,7 @@ impl LossLaw {
         let sum = self.alpha + self.beta;
         let (g, c) = (self.balance(), flops / 6.0);
         let (params, tokens) = (g * c.powf(self.beta / sum), c.powf(self.alpha / sum) / g);
+
         Optimum {
             params,
             tokens,
@@ -82,7 +85,7 @@ impl LossLaw {
         }
     }
 
-    /// G = (αA/(βB))^(1/(α+β)).
+    /// G = (αA/(βB))^(1/(α+β)), which divides the compute between parameters and tokens.
     fn balance(&self) -> f64 {
         (self.alpha * self.a / (self.beta * self.b)).powf(1.0 / (self.alpha + self.beta))
     }
@@ -93,19 +96,21 @@ impl LossLaw {
         (tokens * g).powf(self.beta / self.alpha) * g
     }
 
-    /// The tokens with which `params` parameters reach the loss `target`.
+    /// The tokens with which `params` parameters reach the loss `target`, in nats a token.
     ///
     /// # Errors
     /// [`Infeasible`] if no number of tokens does, or only more than [`TOKENS_MAX`].
     pub fn tokens_for(&self, target: f64, params: f64) -> Result<f64, Infeasible> {
         let asymptote = self.e + self.a / params.powf(self.alpha);
         let needed = inverse(self.b, self.beta, target - asymptote);
+
         let error = Infeasible {
             target,
             asymptote,
             needed,
             what: "tokens",
         };
+
         if needed <= TOKENS_MAX {
             Ok(needed)
         } else {
@@ -113,19 +118,21 @@ impl LossLaw {
         }
     }
 
-    /// The parameters with which `tokens` tokens reach the loss `target`.
+    /// The parameters with which `tokens` tokens reach the loss `target`, in nats a token.
     ///
     /// # Errors
     /// [`Infeasible`] if no number of parameters does, or only more than 1e16.
     pub fn params_for(&self, target: f64, tokens: f64) -> Result<f64, Infeasible> {
         let asymptote = self.e + self.b / tokens.powf(self.beta);
         let needed = inverse(self.a, self.alpha, target - asymptote);
+
         let error = Infeasible {
             target,
             asymptote,
             needed,
             what: "parameters",
         };
+
         if needed <= PARAMS_MAX {
             Ok(needed)
         } else {
@@ -133,8 +140,8 @@ impl LossLaw {
         }
     }
 
-    /// The effective tokens still missing for the loss `target` with `d_eff` at hand; none where it
-    /// is reached.
+    /// The effective tokens still missing for the loss `target`, in nats a token, beyond `d_eff`. 0
+    /// where the loss is reached.
     ///
     /// # Errors
     /// As [`tokens_for`](Self::tokens_for).
@@ -142,8 +149,9 @@ impl LossLaw {
         Ok((self.tokens_for(target, params)? - d_eff).max(0.0))
     }
 
-    /// What `tokens` more of one source bring to a mixture worth `d_eff`, which holds what is used
-    /// of it: repeats as soon as the first epoch is over. The loss saved is the same for every N.
+    /// The gain from `tokens` more tokens of one source in a mixture of `d_eff` effective tokens,
+    /// which include the source's use so far. After the first epoch more tokens are repeats. The
+    /// loss saved is the same for every N.
     pub fn next_tokens(&self, d_eff: f64, supply: &Supply, tokens: f64) -> Marginal {
         if supply.unique <= 0.0 {
             return Marginal {
@@ -151,7 +159,9 @@ impl LossLaw {
                 loss: 0.0,
             };
         }
+
         let gained = supply.q * more_epochs(supply.unique, supply.epochs, tokens / supply.unique);
+
         Marginal {
             d_eff: gained,
             loss: self.delta_loss(d_eff, d_eff + gained),
@@ -159,7 +169,7 @@ impl LossLaw {
     }
 }
 
-/// x where `coefficient / x^exponent` = `gap`; infinite where the gap is nothing or less.
+/// The x where `coefficient / x^exponent` = `gap`; infinite where the gap is 0 or less.
 fn inverse(coefficient: f64, exponent: f64, gap: f64) -> f64 {
     if gap > 0.0 {
         (coefficient / gap).powf(1.0 / exponent)

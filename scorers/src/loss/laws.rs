@@ -1,18 +1,19 @@
-//! The constants of the published fits, how sure they are, and those of one's own.
+//! The constants of the published fits, the errors of these constants, and the constants of a
+//! user's own fit.
 
 use super::LossLaw;
 
-/// How sure the constants of a fit are, in the order E, A, B, α, β.
+/// The errors of a fit's constants, in the order E, A, B, α, β.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Errors {
-    /// Standard errors; what follows from them takes the constants' errors as independent.
+    /// Standard errors. What follows from them takes the constants' errors as independent.
     Independent([f64; 5]),
-    /// Their covariance.
+    /// The covariance matrix of the constants.
     Covariance([[f64; 5]; 5]),
 }
 
 impl Errors {
-    /// The variance of a sum of the constants' errors, each times its `gradient`.
+    /// The variance of the sum of the constants' errors, each times its entry in `gradient`.
     pub(super) fn variance(&self, gradient: &[f64; 5]) -> f64 {
         match self {
             Errors::Independent(errors) => errors
@@ -20,28 +21,27 @@ impl Errors {
                 .zip(gradient)
                 .map(|(error, slope)| (error * slope).powi(2))
                 .sum(),
-            Errors::Covariance(covariance) => {
-                let along = |row: &[f64; 5]| -> f64 {
-                    row.iter()
-                        .zip(gradient)
-                        .map(|(entry, slope)| entry * slope)
-                        .sum()
-                };
-                covariance
-                    .iter()
-                    .zip(gradient)
-                    .map(|(row, slope)| slope * along(row))
-                    .sum()
-            }
+            Errors::Covariance(covariance) => covariance
+                .iter()
+                .zip(gradient)
+                .map(|(row, slope)| slope * dot(row, gradient))
+                .sum(),
         }
     }
 }
 
-/// Fitted by Hoffmann et al. and by Besiroglu et al., who took the runs from the former's figure.
+/// The scalar product.
+fn dot(a: &[f64; 5], b: &[f64; 5]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The least and the greatest N of the runs of Hoffmann et al. Besiroglu et al. fitted the same
+/// runs, which they read off a figure of Hoffmann et al.
 const CHINCHILLA_PARAMS: (f64, f64) = (7e7, 1.6e10);
+/// The least and the greatest D of the same runs.
 const CHINCHILLA_TOKENS: (f64, f64) = (5e9, 5e11);
 
-/// All fits, the default first.
+/// All published fits, the default first.
 pub const LAWS: &[LossLaw] = &[
     LossLaw {
         name: "besiroglu2024",
@@ -109,63 +109,66 @@ pub const LAWS: &[LossLaw] = &[
     },
 ];
 
-/// The fit called `name`.
+/// The fit called `name`; `None` if no fit has this name.
 pub fn law(name: &str) -> Option<&'static LossLaw> {
     LAWS.iter().find(|law| law.name == name)
 }
 
-/// Constants of one's own fit.
+/// Constants of a user's own fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UserConstants {
-    /// E, nats a token, 0 or more.
+    /// E, in nats a token; 0 or more.
     pub e: f64,
     /// A, above 0.
     pub a: f64,
     /// B, above 0.
     pub b: f64,
-    /// The exponent of N, above 0.
+    /// α, the exponent of N; above 0.
     pub alpha: f64,
-    /// The exponent of D, above 0.
+    /// β, the exponent of D; above 0.
     pub beta: f64,
-    /// Covariance of E, A, B, α, β; without it no interval is given.
+    /// Covariance of E, A, B, α and β in this order. Without one no interval is given.
     pub covariance: Option<[[f64; 5]; 5]>,
 }
 
-/// Constants that no fit can have.
+/// The error for constants that no fit can have.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidConstants {
-    /// A constant is not a number or has the wrong sign.
+    /// A constant is not finite or has the wrong sign.
     #[error("the loss's constant {name} is {value}, expected a finite number {expected}")]
     Constant {
-        /// Its name.
+        /// Name of the constant, as in [`UserConstants`].
         name: &'static str,
-        /// What it is.
+        /// Value of the constant.
         value: f64,
-        /// What it may be.
+        /// The values that are allowed.
         expected: &'static str,
     },
-    /// The covariance is of no distribution.
+    /// The matrix is not a covariance: it is not symmetric, or a correlation is above 1.
     #[error(
         "the covariance of {row} and {column} is {value}, expected a symmetric matrix with no correlation above 1"
     )]
     Covariance {
-        /// Constant of the row.
+        /// Name of the row's constant.
         row: &'static str,
-        /// Constant of the column.
+        /// Name of the column's constant.
         column: &'static str,
-        /// What stands there.
+        /// The entry of the matrix.
         value: f64,
     },
 }
 
-/// The constants' names, in the order of their errors.
+/// The constants' names, in the order of [`Errors`].
 const NAMES: [&str; 5] = ["e", "a", "b", "alpha", "beta"];
 
 impl TryFrom<UserConstants> for LossLaw {
     type Error = InvalidConstants;
 
-    /// The law of these constants. Where it was fitted is unknown: every N and D is taken to be
-    /// inside.
+    /// The law of these constants. The range of the fit's runs is unknown, so every N and D counts
+    /// as inside.
+    ///
+    /// # Errors
+    /// [`InvalidConstants`] names the first constant or entry that is wrong.
     fn try_from(own: UserConstants) -> Result<LossLaw, InvalidConstants> {
         let constants = [own.e, own.a, own.b, own.alpha, own.beta];
         for (at, (name, value)) in NAMES.into_iter().zip(constants).enumerate() {
@@ -174,6 +177,7 @@ impl TryFrom<UserConstants> for LossLaw {
             } else {
                 (value > 0.0, "above 0")
             };
+
             if !holds || !value.is_finite() {
                 return Err(InvalidConstants::Constant {
                     name,
@@ -182,9 +186,11 @@ impl TryFrom<UserConstants> for LossLaw {
                 });
             }
         }
+
         if let Some(covariance) = &own.covariance {
             check_covariance(covariance)?;
         }
+
         let UserConstants {
             e,
             a,
@@ -193,9 +199,11 @@ impl TryFrom<UserConstants> for LossLaw {
             beta,
             covariance,
         } = own;
+
         let everywhere = (0.0, f64::INFINITY);
         let (name, source) = ("user", "constants of the user's own");
         let errors = covariance.map(Errors::Covariance);
+
         Ok(LossLaw {
             name,
             source,
@@ -211,12 +219,14 @@ impl TryFrom<UserConstants> for LossLaw {
     }
 }
 
+/// Checks that a matrix is symmetric, with variances of at least 0 and correlations of at most 1.
 fn check_covariance(covariance: &[[f64; 5]; 5]) -> Result<(), InvalidConstants> {
     for (i, row) in covariance.iter().enumerate() {
         for (j, &value) in row.iter().enumerate().skip(i) {
-            // A correlation of exactly 1 may be a unit in the last place over it.
+            // A correlation of exactly 1 may come out above 1 by rounding.
             let most = (row[i] * covariance[j][j]).sqrt() * (1.0 + 1e-9);
             let holds = row[i] >= 0.0 && value == covariance[j][i] && value.abs() <= most;
+
             if !holds || !value.is_finite() {
                 return Err(InvalidConstants::Covariance {
                     row: NAMES[i],

@@ -1,13 +1,15 @@
 //! Perplexity of a document and normalisation of its lines as in CCNet.
 //!
-//! Wenzek et al. 2020 (CCNet: Extracting High Quality Monolingual Datasets from Web Crawl Data);
-//! what the paper leaves open is as in its code, <https://github.com/facebookresearch/cc_net>,
-//! `perplexity.py` and `text_normalizer.py`. Lines are what is between line feeds, empty ones
-//! included: each has one token more than it has words, its end. One thing differs: there tokens
-//! are counted as Python splits a string but scored as it splits bytes, here both are those that
-//! are scored; SentencePiece leaves no white space for which that matters. Marks and decompositions
-//! are those of this build's Unicode: the lines of 2.1 million that differ from Python 3.11's have
-//! characters that are newer than its Unicode 14.
+//! Wenzek et al. 2020 (CCNet: Extracting High Quality Monolingual Datasets from Web Crawl Data).
+//! What the paper leaves open is as in its code, <https://github.com/facebookresearch/cc_net>,
+//! `perplexity.py` and `text_normalizer.py`. Lines are separated by line feeds, and empty lines
+//! count. Each line has one token more than it has words, its end.
+//!
+//! One thing differs. CCNet counts tokens as Python splits a string but scores them as Python
+//! splits bytes. Here the tokens that are counted are those that are scored. SentencePiece leaves
+//! no white space for which the two differ. Marks and decompositions are those of this build's
+//! Unicode. Of 2.1 million lines, those that differ from Python 3.11's have characters that are
+//! newer than its Unicode 14.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -18,23 +20,23 @@ use unicode_normalization::UnicodeNormalization;
 use crate::ngram::model::LineScore;
 use crate::python::{self, line_chars::is_decimal};
 
-/// What a model says of a document.
+/// The score of one document under a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DocumentScore {
-    /// Σ log₁₀ p over tokens and ends of lines.
+    /// Σ log₁₀ p over tokens and ends of lines; at most 0.
     pub log10_sum: f64,
-    /// Tokens, without the ends of lines.
+    /// Number of tokens, without the ends of lines.
     pub tokens: u64,
-    /// How many of them the model does not know.
+    /// Number of tokens that the model does not know.
     pub oov: u64,
-    /// Lines.
+    /// Number of lines, empty ones included.
     pub lines: u64,
     /// 10^(−`log10_sum` / (`tokens` + `lines`)); at least 1. CCNet rounds it to one decimal.
     pub perplexity: f64,
 }
 
 impl DocumentScore {
-    /// The document that has these lines; `None` if there are none.
+    /// The score of the document that has these lines; `None` if there are no lines.
     ///
     /// ```
     /// use curate_scorers::ngram::{DocumentScore, LineScore};
@@ -51,25 +53,29 @@ impl DocumentScore {
             lines: 0,
             perplexity: 1.0,
         };
+
         for line in lines {
             sum.log10_sum += line.log10_sum;
             sum.tokens += line.tokens;
             sum.oov += line.oov;
             sum.lines += 1;
         }
+
         sum.perplexity = 10f64.powf(-sum.log10_sum / (sum.tokens + sum.lines) as f64);
         (sum.lines > 0).then_some(sum)
     }
 }
 
+/// Runs of nonspacing marks, category Mn.
 static MARKS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\p{Mn}+").expect("the expression is valid"));
 
-/// A line as CCNet's models want it: stripped, lower case, without accents, digits 0, punctuation
-/// ASCII, no control characters.
+/// A line in the form that CCNet's models expect: stripped, in lower case, without accents and
+/// control characters, with every digit a 0 and punctuation in ASCII.
 ///
-/// Accents are the characters of category Mn once the line is decomposed (NFD); it stays so, Hangul
-/// for instance. Tabs are control characters and go, which joins what they part.
+/// Accents are the characters of category Mn once the line is decomposed (NFD). The line stays
+/// decomposed, Hangul for instance. Tabs are control characters, so removing a tab joins the words
+/// around it.
 ///
 /// ```
 /// use curate_scorers::ngram::ccnet_normalize;
@@ -78,14 +84,18 @@ static MARKS: LazyLock<Regex> =
 /// ```
 pub fn ccnet_normalize(line: &str) -> Cow<'_, str> {
     let line = python::strip(line);
+
+    // Printable ASCII without capitals and without digits but 0 stays as it is.
     if line
         .bytes()
         .all(|b| matches!(b, b' '..=b'/' | b':'..=b'@' | b'['..=b'~' | b'0'))
     {
         return Cow::Borrowed(line);
     }
+
     let lower = python::lower(line);
     let mut out = String::with_capacity(lower.len());
+    // ASCII has no marks and does not decompose.
     if lower.is_ascii() {
         lower.chars().for_each(|c| push(&mut out, c));
     } else {
@@ -95,11 +105,14 @@ pub fn ccnet_normalize(line: &str) -> Cow<'_, str> {
             .chars()
             .for_each(|c| push(&mut out, c));
     }
+
     Cow::Owned(out)
 }
 
+/// Appends a character of a line without accents, in CCNet's form.
 fn push(out: &mut String, c: char) {
     match c {
+        // Decimal digits of any script, full-width ones included, before the table below sees them.
         _ if is_decimal(c) => out.push('0'),
         '\0'..='\x1f' | '\x7f'..='\u{9f}' => {}
         _ if c.is_ascii() => out.push(c),
@@ -110,7 +123,8 @@ fn push(out: &mut String, c: char) {
     }
 }
 
-/// The table of `text_normalizer.py` without U+FF11, which is a digit and has become 0.
+/// The table of `text_normalizer.py` without U+FF11 (full-width 1), which is a digit and has become
+/// 0.
 #[rustfmt::skip]
 const PUNCTUATION: [(char, &str); 33] = [
     // Commas and stops, as Chinese and Japanese have them.
@@ -149,6 +163,7 @@ mod tests {
         ] {
             assert_eq!(ccnet_normalize(line), expected, "{line:?}");
         }
+
         assert!(matches!(
             ccnet_normalize(" plain 000 text. "),
             Cow::Borrowed("plain 000 text.")
@@ -162,8 +177,10 @@ mod tests {
             tokens,
             oov: 1,
         };
+
         let document =
             DocumentScore::of([line(-3.0, 1), line(-1.0, 0), line(-8.0, 6)]).expect("three lines");
+
         // 7 tokens and 3 ends: 10^(12/10).
         assert_eq!((document.tokens, document.lines, document.oov), (7, 3, 3));
         assert!((document.perplexity - 15.848_931_924_611_135).abs() < 1e-12);

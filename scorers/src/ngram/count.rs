@@ -1,9 +1,11 @@
 //! Counts of n-grams in bounded memory: an external merge sort.
 //!
-//! N-grams of the highest order are gathered in a buffer; a full one is sorted, equal n-grams
-//! become one with a count, and the run goes to disk. Reading merges all runs and the last buffer.
-//! The result does not depend on the size of the buffer. Cost: a sort, and for a text that fills
-//! the buffer its n-grams written once and read twice.
+//! N-grams of the highest order are gathered in a buffer. A full buffer is sorted, equal n-grams
+//! become one with a count, and this run goes to disk. Reading merges all runs and the last buffer.
+//! The result does not depend on the size of the buffer.
+//!
+//! Cost: a sort. Where the text fills the buffer, its n-grams are also written to disk, and written
+//! again each time that 128 runs become one. Each of the training's two passes reads them once.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,26 +18,29 @@ use rayon::prelude::*;
 
 use crate::ngram::NgramError;
 
-/// Words, the last one first.
+/// The words of an n-gram, the last one first. Sorted so, n-grams with the same suffix are
+/// neighbours.
 pub(super) type Words<const N: usize> = [u32; N];
 
-/// More runs than this are merged into one, which bounds open files and their buffers.
+/// The most runs on disk. Once there are this many, the next buffer merges them into one, which
+/// bounds open files and their buffers.
 const RUNS_MAX: usize = 128;
+/// Bytes of the buffer that reads one run.
 const READ_BYTES: usize = 64 << 10;
 
-/// A sorted run on disk: words and count of each n-gram. The file goes when this does.
+/// A sorted run on disk: words and count of each n-gram. Dropping a `Run` deletes its file.
 struct Run {
     path: PathBuf,
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Nothing rests on it, and there is nobody to tell.
+        // Nothing depends on the deletion, and `drop` cannot report an error.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Counts n-grams.
+/// Counts the n-grams of one order.
 pub(super) struct Counter<const N: usize> {
     buffer: Vec<Words<N>>,
     buffer_len_max: usize,
@@ -46,9 +51,10 @@ pub(super) struct Counter<const N: usize> {
 }
 
 impl<const N: usize> Counter<N> {
-    /// Nothing counted. The buffer takes `memory_bytes`, and runs are written to `dir`.
+    /// An empty counter. The buffer takes at most `memory_bytes`, and runs are written to `dir`.
     pub fn new(memory_bytes: usize, dir: &Path) -> Counter<N> {
         let buffer_len_max = (memory_bytes / size_of::<Words<N>>()).max(1);
+
         Counter {
             buffer: Vec::new(),
             buffer_len_max,
@@ -64,8 +70,9 @@ impl<const N: usize> Counter<N> {
         if self.buffer.len() == self.buffer_len_max {
             self.spill()?;
         }
+
         if self.buffer.len() == self.buffer.capacity() {
-            // Never twice the length at the end, as `push` would: the limit is one.
+            // Grown by hand: doubled as `push` does it, but never beyond the limit.
             let more = self
                 .buffer
                 .len()
@@ -73,16 +80,20 @@ impl<const N: usize> Counter<N> {
                 .min(self.buffer_len_max - self.buffer.len());
             self.buffer.reserve_exact(more);
         }
+
         self.buffer.push(words);
         Ok(())
     }
 
-    /// No more n-grams: sorts what is left.
+    /// Ends the counting: sorts the n-grams that are still in the buffer.
     pub fn finish(&mut self) {
         self.buffer.par_sort_unstable();
     }
 
-    /// Every n-gram with its count, in the order of [`Words`].
+    /// Calls `action` with every n-gram and its count, in the order of [`Words`].
+    ///
+    /// # Errors
+    /// [`NgramError::Io`] if a run cannot be read.
     pub fn for_each(&self, mut action: impl FnMut(&Words<N>, u64)) -> Result<(), NgramError> {
         merge(&self.runs, &self.buffer, |words, count| {
             action(words, count);
@@ -90,37 +101,49 @@ impl<const N: usize> Counter<N> {
         })
     }
 
+    /// Writes the buffer to disk as a sorted run, and empties it.
     fn spill(&mut self) -> Result<(), NgramError> {
         self.buffer.par_sort_unstable();
+
         let runs = if self.runs.len() == RUNS_MAX {
             std::mem::take(&mut self.runs)
         } else {
             Vec::new()
         };
+
+        // The merged runs are deleted with `runs` at the end of this function, after the new one is
+        // whole.
         let run = write_run(&self.dir, &runs, &self.buffer)?;
         self.runs.push(run);
+
         self.buffer.clear();
         self.spills += 1;
+
         Ok(())
     }
 }
 
-/// Writes what `runs` and `buffer` have to a new run.
+/// Merges `runs` and `buffer` into a new run.
 fn write_run<const N: usize>(
     dir: &Path,
     runs: &[Run],
     buffer: &[Words<N>],
 ) -> Result<Run, NgramError> {
+    // Counters of one process may share a directory, as may processes: the name has both numbers.
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let path = dir.join(format!("ngrams-{}-{serial}.run", std::process::id()));
+
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(&path)
         .map_err(NgramError::io("create", &path))?;
+
+    // From here on the file is deleted if writing fails.
     let run = Run { path };
     let failed = || NgramError::io("write", &run.path);
+
     let mut out = BufWriter::with_capacity(1 << 20, file);
     merge(runs, buffer, |words, count| {
         let words = words
@@ -130,17 +153,19 @@ fn write_run<const N: usize>(
             .and_then(|()| out.write_all(&count.to_le_bytes()))
             .map_err(failed())
     })?;
+
     out.flush().map_err(failed())?;
     Ok(run)
 }
 
-/// What is merged.
+/// One input of a merge: the sorted buffer in groups of equal n-grams, or a run on disk.
 enum Source<'a, const N: usize> {
     Buffer(std::slice::ChunkBy<'a, Words<N>, fn(&Words<N>, &Words<N>) -> bool>),
     Run(&'a Path, BufReader<File>),
 }
 
 impl<const N: usize> Source<'_, N> {
+    /// The next n-gram and its count; `None` at the end.
     fn next(&mut self) -> Result<Option<(Words<N>, u64)>, NgramError> {
         match self {
             Source::Buffer(groups) => Ok(groups.next().map(|group| (group[0], group.len() as u64))),
@@ -149,26 +174,32 @@ impl<const N: usize> Source<'_, N> {
     }
 }
 
+/// The next record of a run; `None` at its end. A record that is cut short is an error.
 fn read_record<const N: usize>(
     reader: &mut BufReader<File>,
 ) -> std::io::Result<Option<(Words<N>, u64)>> {
     let mut words = [0; N];
     let mut word = [0; 4];
+
+    // `read_exact` cannot tell the end of the file from a cut record; one byte decides.
     if reader.read(&mut word[..1])? == 0 {
         return Ok(None);
     }
+
     reader.read_exact(&mut word[1..])?;
     words[0] = u32::from_le_bytes(word);
     for at in &mut words[1..] {
         reader.read_exact(&mut word)?;
         *at = u32::from_le_bytes(word);
     }
+
     let mut count = [0; 8];
     reader.read_exact(&mut count)?;
     Ok(Some((words, u64::from_le_bytes(count))))
 }
 
-/// All n-grams of `runs` and of the sorted `buffer`, in order, each once.
+/// Calls `action` with all n-grams of `runs` and of the sorted `buffer`, in order, each once with
+/// the sum of its counts.
 fn merge<const N: usize>(
     runs: &[Run],
     buffer: &[Words<N>],
@@ -182,6 +213,7 @@ fn merge<const N: usize>(
             BufReader::with_capacity(READ_BYTES, file),
         ));
     }
+
     let mut heads = BinaryHeap::new();
     for (i, source) in sources.iter_mut().enumerate() {
         heads.extend(
@@ -190,14 +222,17 @@ fn merge<const N: usize>(
                 .map(|(words, count)| Reverse((words, i, count))),
         );
     }
+
+    // The heap gives equal n-grams one after another, so one open sum is enough.
     let mut sum: Option<(Words<N>, u64)> = None;
     while let Some(mut head) = heads.peek_mut() {
         let Reverse((words, i, count)) = *head;
         match sources[i].next()? {
-            // The heap puts it right when `head` goes.
+            // The heap restores its order when `head` is dropped.
             Some((words, count)) => *head = Reverse((words, i, count)),
             None => drop(std::collections::binary_heap::PeekMut::pop(head)),
         }
+
         match &mut sum {
             Some((same, total)) if *same == words => *total += count,
             _ => {
@@ -207,5 +242,6 @@ fn merge<const N: usize>(
             }
         }
     }
+
     sum.map_or(Ok(()), |(words, count)| action(&words, count))
 }

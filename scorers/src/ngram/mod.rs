@@ -1,8 +1,9 @@
 //! The n-gram language model: a quality signal cheap enough for every document.
 //!
-//! Interpolated modified Kneser–Ney (Chen & Goodman 1998, section 5.3; estimated as Heafield et al.
-//! 2013 do in KenLM's `lmplz`), of order 1 to 6, pruned by count. A model is one file, mapped into
-//! memory and read in place; models in ARPA form become the same.
+//! The model is interpolated modified Kneser–Ney (Chen & Goodman 1998, section 5.3), estimated as
+//! Heafield et al. 2013 do in KenLM's `lmplz`. Its order is 1 to 6, and n-grams are pruned by
+//! count. A model is one file, which is mapped into memory and read in place. A model in ARPA form
+//! is converted to the same bytes in memory.
 //!
 //! * [`train`](train()): sentences of token ids in, a model out. Counts spill to disk, the model
 //!   itself is held in memory.
@@ -11,8 +12,9 @@
 //! * [`DocumentScore`], [`ccnet_normalize`]: perplexity and text normalisation as in CCNet (Wenzek
 //!   et al. 2020).
 //!
-//! Tokens are numbers below the size of the model's vocabulary; behind them come `<unk>`, `<s>` and
-//! `</s>`, which no text can name. A token that the training text lacks counts as `<unk>`.
+//! Tokens are numbers below the size of the model's vocabulary. The next three numbers are `<unk>`,
+//! `<s>` and `</s>`, which no text can name. A token that the training text lacks counts as
+//! `<unk>`.
 
 mod arpa;
 mod build;
@@ -31,121 +33,130 @@ pub use ccnet::{DocumentScore, ccnet_normalize};
 pub use model::{LineScore, Model, Vocabulary};
 pub use train::{OrderSummary, TrainConfig, TrainSummary, train};
 
-/// The highest order there is: KenLM's default build has the same.
+/// The highest order of a model, the same as in KenLM's default build.
 pub const MAX_ORDER: usize = 6;
 
-/// The most tokens that a vocabulary may have.
+/// The most tokens that a vocabulary may have: all numbers, the special ones included, fit `u32`.
 const VOCABULARY_MAX: usize = 1 << 30;
 
-/// How many entries follow the vocabulary: `<unk>`, `<s>`, `</s>`, in this order.
+/// How many entries follow the vocabulary: `<unk>`, `<s>` and `</s>`, in this order.
 const SPECIAL: usize = 3;
 
+/// The number of `<unk>` behind a vocabulary of this size.
 fn unk(vocabulary: usize) -> u32 {
     vocabulary as u32
 }
 
+/// The number of `<s>`, the beginning of a line.
 fn bos(vocabulary: usize) -> u32 {
     vocabulary as u32 + 1
 }
 
+/// The number of `</s>`, the end of a line.
 fn eos(vocabulary: usize) -> u32 {
     vocabulary as u32 + 2
 }
 
-/// An n-gram with its numbers, on its way into a [`Model`].
+/// An n-gram with its probability and backoff, on its way into a [`Model`].
 #[derive(Clone, Copy)]
 struct Entry {
-    /// The words, last one first, then zeros.
+    /// The words, last one first, padded with zeros.
     words: [u32; MAX_ORDER],
-    /// Log₁₀; NaN if the model lacks the n-gram.
+    /// Log₁₀ probability; NaN if the model lacks the n-gram.
     prob: f32,
-    /// Log₁₀ of what is multiplied in where an n-gram that begins with this one is not found.
+    /// Log₁₀ of the factor for a word that was never seen after this n-gram.
     backoff: f32,
 }
 
-/// What can go wrong with an n-gram model.
+/// The error of training, reading or writing an n-gram model.
 #[derive(Debug, thiserror::Error)]
 pub enum NgramError {
     /// A file cannot be read or written.
     #[error("cannot {verb} {path}: {source}")]
     Io {
-        /// `read`, `write` or `create`.
+        /// The failed action: `read`, `write` or `create`.
         verb: &'static str,
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The model file is damaged, or no model file.
+    /// The model file is damaged, or it is not a model file.
     #[error("n-gram model {file}: {reason}")]
     Malformed {
-        /// The file.
+        /// Name of the file, or `in memory`.
         file: String,
-        /// What is wrong.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// The ARPA file is damaged, or no ARPA file.
+    /// The ARPA file is damaged, or it is not an ARPA file.
     #[error("ARPA file, line {line}: {reason}")]
     Arpa {
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: u64,
-        /// What is wrong.
+        /// What is wrong with the line.
         reason: String,
     },
     /// A setting of the training is out of range.
     #[error("n-gram training: {key} is {found}, expected {expected}")]
     Config {
-        /// The setting.
+        /// Name of the setting, a field of [`TrainConfig`].
         key: &'static str,
-        /// What it is.
+        /// Value of the setting.
         found: String,
-        /// What would do.
+        /// The values that are allowed.
         expected: &'static str,
     },
-    /// There is no sentence to learn from.
+    /// The training text has no sentence.
     #[error("n-gram training: the text has no sentence")]
     Empty,
-    /// The discounts cannot be estimated: the text is small, or not natural; or its vocabulary is.
-    #[error("n-gram training: no discounts for order {order}: {reason}; a fallback would do")]
+    /// The discounts cannot be estimated: the text is too small, it is not natural language, or its
+    /// vocabulary is too small.
+    #[error(
+        "n-gram training: no discounts for order {order}: {reason}; set discount_fallback to train anyway"
+    )]
     Discount {
-        /// The order.
+        /// The order without discounts.
         order: usize,
-        /// Which number is the cause.
+        /// The count of counts or the discount that is the cause.
         reason: String,
     },
-    /// A token id is not in the vocabulary: a bug of the caller, or another tokenizer's.
-    #[error("token id {id} is not in a vocabulary of {vocabulary}")]
+    /// A token id is not in the vocabulary: a bug of the caller, or an id of another tokenizer.
+    #[error("token id {id} is not in a vocabulary of {vocabulary} tokens")]
     TokenId {
-        /// The id.
+        /// The token id.
         id: u32,
-        /// The number of tokens.
+        /// The number of tokens in the vocabulary.
         vocabulary: usize,
     },
-    /// A token's name cannot be stored: it is there twice, or ARPA has no way to write it.
-    #[error("vocabulary: token {id}, {piece:?}, {reason}")]
+    /// A token's name cannot be stored: another token has the same name, or ARPA has no way to
+    /// write the name.
+    #[error("vocabulary: token {id} ({piece:?}) {reason}")]
     Piece {
-        /// Its id.
+        /// Id of the token.
         id: usize,
-        /// Its name.
+        /// Name of the token.
         piece: String,
-        /// What is wrong with it.
+        /// What is wrong with the name.
         reason: &'static str,
     },
     /// The model has more entries than its format can number.
-    #[error("n-gram model: {found} {what}, at most {most}")]
+    #[error("n-gram model: {found} {what}, expected at most {most}")]
     TooLarge {
-        /// Of what.
+        /// The entries that are counted, such as `2-grams`.
         what: String,
-        /// How many there are.
+        /// How many entries the model has.
         found: usize,
-        /// How many there may be.
+        /// How many entries the format allows.
         most: usize,
     },
 }
 
 impl NgramError {
+    /// Wraps an error of the system; `verb` is `read`, `write` or `create`.
     fn io(verb: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> NgramError {
         let path = path.display().to_string();
+
         move |source| NgramError::Io { verb, path, source }
     }
 }

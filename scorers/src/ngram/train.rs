@@ -1,10 +1,12 @@
 //! Training: sentences of token ids in, a model out.
 //!
 //! `count.rs` counts the n-grams of the highest order, `kneser_ney.rs` makes probabilities of the
-//! counts, `build.rs` the file. The bytes depend on the text and the settings alone, not on memory
-//! or threads. Cost: 38 million tokens (91 MB of English technical prose, order 5, `memory_bytes`
-//! 256 MiB) took 25 CPU seconds and 870 MB at the peak, most of which are the 9.7 million n-grams
-//! that are kept.
+//! counts, and `build.rs` makes the file. The bytes depend on the text and the settings alone, not
+//! on memory or threads.
+//!
+//! Cost: 38 million tokens (91 MB of English technical prose, order 5, `memory_bytes` 256 MiB) took
+//! 25 CPU seconds and 870 MB at the peak. Most of the memory holds the 9.7 million n-grams that
+//! are kept.
 
 use std::path::PathBuf;
 
@@ -19,24 +21,26 @@ use crate::ngram::{MAX_ORDER, NgramError, bos, eos, unk};
 pub struct TrainConfig {
     /// The order, 1 to [`MAX_ORDER`].
     pub order: usize,
-    /// Per order, from unigrams on: n-grams that occur this often or less are dropped. Not falling,
-    /// 0 for unigrams; the last one holds for higher orders too, none is 0.
+    /// Pruning thresholds, one per order from unigrams on: an n-gram is dropped if it occurs this
+    /// often or less. The values never fall, and the first is 0. The last value also holds for
+    /// higher orders. An empty list prunes nothing.
     pub prune: Vec<u64>,
-    /// D1, D2 and D3+ of an order whose counts of counts give none; `None`: that is an error. A
-    /// small vocabulary gives none for unigrams.
+    /// D1, D2 and D3+ for an order whose counts of counts give no discounts, above 0 and at most 1,
+    /// 2 and 3. With `None` such an order is an error. A small vocabulary gives no discounts for
+    /// unigrams.
     pub discount_fallback: Option<[f64; 3]>,
-    /// Bytes for counting, whatever the length of the text. The n-grams that are kept come on top,
-    /// some 70 bytes each.
+    /// Memory for counting in bytes, whatever the length of the text. The n-grams that are kept
+    /// come on top, some 70 bytes each.
     pub memory_bytes: usize,
-    /// Where n-grams go for which memory does not suffice: on each of them `4 · order + 8` bytes.
+    /// Directory for the n-grams that do not fit in memory: `4 · order + 8` bytes of disk each.
     pub spill_dir: PathBuf,
-    /// The tokenizer's name and version, for the model's header; at most 336 bytes.
+    /// The tokenizer's name and version for the model's header, at most 336 bytes.
     pub tokenizer: String,
 }
 
 impl TrainConfig {
-    /// Order 5, n-grams of order 3 and more dropped if they occur once, the fallback of `lmplz`, 1
-    /// GiB.
+    /// The default settings: order 5, n-grams of order 3 and more dropped if they occur once, the
+    /// fallback of `lmplz`, and 1 GiB of memory.
     pub fn new(tokenizer: &str, spill_dir: PathBuf) -> TrainConfig {
         TrainConfig {
             order: 5,
@@ -48,6 +52,7 @@ impl TrainConfig {
         }
     }
 
+    /// The threshold of an order: an n-gram is dropped if it occurs this often or less.
     pub(super) fn threshold(&self, order: usize) -> u64 {
         self.prune
             .get(order - 1)
@@ -56,6 +61,7 @@ impl TrainConfig {
             .unwrap_or(0)
     }
 
+    /// Checks the settings before any sentence is read.
     fn check(&self) -> Result<(), NgramError> {
         let wrong = |key, found: String, expected| {
             Err(NgramError::Config {
@@ -64,69 +70,74 @@ impl TrainConfig {
                 expected,
             })
         };
+
         if !(1..=MAX_ORDER).contains(&self.order) {
             return wrong("order", self.order.to_string(), "1 to 6");
         }
+
         if self.prune.first().is_some_and(|&first| first != 0) || !self.prune.is_sorted() {
             return wrong(
                 "prune",
                 format!("{:?}", self.prune),
-                "0 for unigrams, then no less than for the order before",
+                "0 for unigrams, then values that never fall",
             );
         }
-        let fits = |fallback: [f64; 3]| {
-            fallback
-                .iter()
-                .zip(1..)
-                .all(|(&d, most)| 0.0 < d && d <= f64::from(most))
-        };
+
         match self.discount_fallback {
-            Some(fallback) if !fits(fallback) => wrong(
+            Some(fallback) if !are_discounts(&fallback) => wrong(
                 "discount_fallback",
                 format!("{fallback:?}"),
-                "three numbers above 0, at most 1, 2 and 3",
+                "three numbers above 0 and at most 1, 2 and 3",
             ),
             _ => Ok(()),
         }
     }
 }
 
-/// What the training found.
+/// Whether each value takes something from its count, and no more than the count. NaN fails.
+fn are_discounts(fallback: &[f64; 3]) -> bool {
+    fallback
+        .iter()
+        .zip(1..)
+        .all(|(&d, most)| 0.0 < d && d <= f64::from(most))
+}
+
+/// Counts of a finished training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainSummary {
     /// Sentences, empty ones included.
     pub sentences: u64,
-    /// Tokens in them.
+    /// Tokens in the sentences, without the sentences' ends.
     pub tokens: u64,
-    /// How often counts went to disk.
+    /// How many full buffers of n-grams went to disk.
     pub spills: usize,
-    /// Per order, from unigrams on.
+    /// A summary of each order, from unigrams on.
     pub orders: Vec<OrderSummary>,
 }
 
-/// What the training found of one order.
+/// Counts and discounts of one order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OrderSummary {
     /// Different n-grams in the text.
     pub seen: u64,
-    /// Those that were kept.
+    /// Different n-grams that the model keeps.
     pub kept: u64,
-    /// D1, D2, D3+.
+    /// D1, D2 and D3+: what is taken from counts of 1, of 2, and of 3 or more.
     pub discounts: [f64; 3],
-    /// Why they are the fallback's, if they are.
+    /// The reason why the discounts are the fallback's; `None` if they are estimated.
     pub fell_back: Option<String>,
     /// How many n-grams have an adjusted count of 1, 2, 3 and 4.
     pub counts_of_counts: [u64; 4],
 }
 
-/// Learns a model from sentences of token ids; `pieces` are the names of the tokens 0, 1, 2 …
+/// Learns a model from sentences of token ids. `pieces` are the names of the tokens 0, 1, 2 …
 ///
-/// An id below `pieces.len()` that no sentence has is unknown to the model. The caller's errors
-/// pass through.
+/// An id below `pieces.len()` that no sentence has is unknown to the model. The errors of the
+/// caller's iterator are returned as they are.
 ///
 /// # Errors
 /// [`NgramError::Config`], [`NgramError::TokenId`], [`NgramError::Empty`],
-/// [`NgramError::Discount`], [`NgramError::Io`], and those of the vocabulary and of size.
+/// [`NgramError::Discount`], [`NgramError::Io`], [`NgramError::Piece`] or [`NgramError::TooLarge`].
 pub fn train<T, E, S>(
     sentences: impl IntoIterator<Item = Result<T, E>>,
     pieces: &[S],
@@ -138,6 +149,8 @@ where
     S: AsRef<str>,
 {
     config.check()?;
+
+    // `N` is a parameter of the type, so that an n-gram is an array of 4 · N bytes.
     match config.order {
         1 => train_order::<1, _, _, _>(sentences, pieces, config),
         2 => train_order::<2, _, _, _>(sentences, pieces, config),
@@ -148,6 +161,7 @@ where
     }
 }
 
+/// The training of order `N`, whose settings are checked.
 fn train_order<const N: usize, T: AsRef<[u32]>, E: From<NgramError>, S: AsRef<str>>(
     sentences: impl IntoIterator<Item = Result<T, E>>,
     pieces: &[S],
@@ -161,23 +175,30 @@ fn train_order<const N: usize, T: AsRef<[u32]>, E: From<NgramError>, S: AsRef<st
         spills: 0,
         orders: Vec::new(),
     };
+
     for sentence in sentences {
         let sentence = sentence?;
         add_sentence(&mut counter, sentence.as_ref(), vocabulary)?;
         summary.sentences += 1;
         summary.tokens += sentence.as_ref().len() as u64;
     }
+
     if summary.sentences == 0 {
         return Err(NgramError::Empty.into());
     }
+
     counter.finish();
     summary.spills = counter.spills;
+
     let (mut levels, orders) = select(&counter, vocabulary, config)?;
     let indices = indices(&levels)?;
     sum_contexts(&counter, &mut levels, &indices, &orders, config)?;
+    // The buffer of the counter and the indices are large: each is freed before the next step
+    // allocates.
     drop(counter);
     interpolate(&mut levels, &indices, &orders, unk(vocabulary));
     drop(indices);
+
     summary.orders = orders;
     Ok((
         build(&config.tokenizer, pieces, entries(levels, vocabulary))?,
@@ -185,11 +206,13 @@ fn train_order<const N: usize, T: AsRef<[u32]>, E: From<NgramError>, S: AsRef<st
     ))
 }
 
+/// Counts the n-grams of the highest order of a sentence, from its first token to `</s>`.
 fn add_sentence<const N: usize>(
     counter: &mut Counter<N>,
     sentence: &[u32],
     vocabulary: usize,
 ) -> Result<(), NgramError> {
+    // A short context is filled up with `<s>`. `visit` skips n-grams with more than one of them.
     let mut words = [bos(vocabulary); N];
     for &word in sentence {
         if word as usize >= vocabulary {
@@ -198,10 +221,12 @@ fn add_sentence<const N: usize>(
                 vocabulary,
             });
         }
+
         words.copy_within(..N - 1, 1);
         words[0] = word;
         counter.add(words)?;
     }
+
     words.copy_within(..N - 1, 1);
     words[0] = eos(vocabulary);
     counter.add(words)

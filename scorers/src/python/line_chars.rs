@@ -1,21 +1,23 @@
-//! Python's `str.isdecimal`, `isdigit` and `isupper` of single characters, which rules about lines
-//! rest on.
+//! Python's `str.isdecimal`, `isdigit` and `isupper` for single characters, for rules about lines.
 //!
-//! They are those of CPython 3.11 (Unicode 14.0.0), like those of [`crate::python`]. ASCII takes a
-//! comparison, other characters a binary search.
+//! The answers are those of CPython 3.11 (Unicode 14.0.0), as in [`crate::python`]. ASCII takes a
+//! comparison, other characters take a binary search.
 
 use crate::python::line_tables::{DECIMAL, DIGIT, UPPER};
 
+/// True if `c` is one of the code points of `runs`. A run is its first and last code point and the
+/// step between its code points, which is 2 where capitals and small letters alternate.
 fn in_runs(runs: &[(u32, u32, u32)], c: char) -> bool {
     let code = c as u32;
     let after = runs.partition_point(|&(first, ..)| first <= code);
+
     after.checked_sub(1).is_some_and(|i| {
         let (first, last, step) = runs[i];
         code <= last && (code - first).is_multiple_of(step)
     })
 }
 
-/// `str.isdecimal()` of one character, which is `\d` of Python's `re`.
+/// `str.isdecimal()` for one character, which is also `\d` of Python's `re`.
 #[inline]
 pub fn is_decimal(c: char) -> bool {
     if c.is_ascii() {
@@ -25,7 +27,7 @@ pub fn is_decimal(c: char) -> bool {
     }
 }
 
-/// `str.isdigit()` of one character: decimals, and digits such as `²` and `①`.
+/// `str.isdigit()` for one character: decimals, and digits such as `²` and `①`.
 #[inline]
 pub fn is_digit(c: char) -> bool {
     if c.is_ascii() {
@@ -35,7 +37,7 @@ pub fn is_digit(c: char) -> bool {
     }
 }
 
-/// `str.isupper()` of one character.
+/// `str.isupper()` for one character: capital letters, and symbols such as `Ⓐ`.
 #[inline]
 pub fn is_upper(c: char) -> bool {
     if c.is_ascii() {
@@ -58,6 +60,7 @@ mod tests {
                 (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
             })
         };
+
         assert_eq!(fnv(is_decimal), tables::DECIMAL_FNV);
         assert_eq!(fnv(is_digit), tables::DIGIT_FNV);
         assert_eq!(fnv(is_upper), tables::UPPER_FNV);

@@ -1,10 +1,10 @@
-//! The semantics of Python's `str` that ported rules rest on: `\w`, `isalpha`, `isspace`, `strip`,
+//! The parts of Python's `str` that ported rules rest on: `\w`, `isalpha`, `isspace`, `strip`,
 //! `lower`, `splitlines`.
 //!
-//! They are those of CPython 3.11 (Unicode 14.0.0), whose tables are compiled in: Rust's own follow
-//! a newer Unicode, and a rule that counts letters or words would then differ on new scripts. A
-//! character is looked up in a bitmap below U+10000 and by binary search above; ASCII takes
-//! neither. [`line_chars`] has digits and capitals.
+//! All answers are those of CPython 3.11 (Unicode 14.0.0), whose tables are compiled in. Rust's own
+//! tables follow a newer Unicode, so a rule that counts letters or words would differ on new
+//! scripts. A character is looked up in a bitmap below U+10000 and by binary search above. ASCII
+//! needs neither. [`line_chars`] has digits and capitals.
 
 mod line_tables;
 mod tables;
@@ -14,6 +14,7 @@ pub(crate) mod lines;
 
 use tables::{ALNUM, ALPHA, CASE_IGNORABLE, CASED, LOWER, SPACE};
 
+/// One bit for each code point below U+10000.
 type Bitmap = [u64; 1024];
 
 static ALNUM_BELOW_10000: Bitmap = bitmap(ALNUM);
@@ -21,15 +22,18 @@ static ALPHA_BELOW_10000: Bitmap = bitmap(ALPHA);
 
 const fn bitmap(ranges: &[(u32, u32)]) -> Bitmap {
     let mut bits = [0; 1024];
+
     let mut i = 0;
     while i < ranges.len() && ranges[i].0 < 0x10000 {
         let mut c = ranges[i].0;
+        // A range may reach beyond the bitmap.
         while c <= ranges[i].1 && c < 0x10000 {
             bits[c as usize / 64] |= 1 << (c % 64);
             c += 1;
         }
         i += 1;
     }
+
     bits
 }
 
@@ -47,8 +51,8 @@ fn is_member(low: &Bitmap, ranges: &[(u32, u32)], c: char) -> bool {
     }
 }
 
-/// `\w` of Python's `re` for strings: `isalnum()` or an underscore. Combining marks are not word
-/// characters.
+/// True for `\w` of Python's `re` on strings: `isalnum()` or an underscore. Combining marks are not
+/// word characters.
 #[inline]
 pub fn is_word_char(c: char) -> bool {
     if c.is_ascii() {
@@ -58,7 +62,7 @@ pub fn is_word_char(c: char) -> bool {
     }
 }
 
-/// `str.isalpha()` of one character.
+/// `str.isalpha()` for one character.
 #[inline]
 pub fn is_alpha(c: char) -> bool {
     if c.is_ascii() {
@@ -68,7 +72,7 @@ pub fn is_alpha(c: char) -> bool {
     }
 }
 
-/// `str.isspace()` of one character; unlike [`char::is_whitespace`] it holds for U+001C to U+001F.
+/// `str.isspace()` for one character. Unlike [`char::is_whitespace`], it includes U+001C to U+001F.
 #[inline]
 pub fn is_space(c: char) -> bool {
     if c.is_ascii() {
@@ -78,20 +82,23 @@ pub fn is_space(c: char) -> bool {
     }
 }
 
-/// `str.strip()` without arguments.
+/// `str.strip()` without arguments: `text` without white space at its ends.
 pub fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-/// `str.lower()`: full mapping, with `İ` → `i` + U+0307 and a final sigma where the neighbours ask
-/// for it.
+/// `str.lower()`: the full mapping. `İ` becomes `i` and U+0307, and a capital sigma becomes a final
+/// sigma at the end of a word.
 pub fn lower(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
+
+    // Some small letters have more bytes than their capitals, such as `ⱥ`.
     let mut out = String::with_capacity(text.len() + text.len() / 16);
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
+        // A run of ASCII needs no table.
         if c.is_ascii() {
             let run = rest
                 .bytes()
@@ -103,6 +110,7 @@ pub fn lower(text: &str) -> String {
             rest = &rest[run..];
             continue;
         }
+
         match c {
             'İ' => out.push_str("i\u{307}"),
             'Σ' => out.push(sigma(
@@ -116,12 +124,15 @@ pub fn lower(text: &str) -> String {
     out
 }
 
-/// The lower case of a capital sigma between `before` and `after`: final after a cased letter that
-/// none follows.
+/// The lower case of a capital sigma between `before` and `after`: final if a cased letter precedes
+/// and no cased letter follows.
 fn sigma(before: &str, after: &str) -> char {
+    // Case-ignorable characters are passed over. A sigma is none of them, so each run of them is
+    // read twice at most, and a text with many sigmas still takes linear time.
     let is_letter = |c: char| (!in_ranges(CASE_IGNORABLE, c)).then(|| in_ranges(CASED, c));
     let follows = before.chars().rev().find_map(is_letter).unwrap_or(false);
     let precedes = after.chars().find_map(is_letter).unwrap_or(false);
+
     if follows && !precedes { 'ς' } else { 'σ' }
 }
 
@@ -140,9 +151,11 @@ fn lower_char(c: char) -> char {
 
 /// `re.findall(r"\w+", text)`, as slices of `text` in order.
 ///
-/// Words are found by their ends in a bitmap of the text: a branch a word, not a byte.
+/// A bitmap of the text shows where words start and end, so there is one branch a word instead of
+/// one a byte.
 pub fn word_runs(text: &str) -> impl Iterator<Item = &str> {
     let bits = word_bits(text);
+
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = next_bit(&bits, at, 0)?;
@@ -151,15 +164,20 @@ pub fn word_runs(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A bit for each byte of the text, set where it is of a word character; none beyond its end.
+/// One bit for each byte of the text, set if the byte is part of a word character. The bits beyond
+/// the end of the text are 0.
 fn word_bits(text: &str) -> Vec<u64> {
     let bytes = text.as_bytes();
     let (blocks, rest) = bytes.as_chunks();
     let mut bits = Vec::with_capacity(blocks.len() + 1);
     bits.extend(blocks.iter().map(ascii_word_bits));
+
+    // NUL is no word character.
     let mut last = [0; 64];
     last[..rest.len()].copy_from_slice(rest);
     bits.push(ascii_word_bits(&last));
+
+    // The blocks left 0 for all characters beyond ASCII.
     let mut at = 0;
     while let Some(offset) = bytes[at..].iter().position(|byte| !byte.is_ascii()) {
         at += offset;
@@ -171,23 +189,27 @@ fn word_bits(text: &str) -> Vec<u64> {
         }
         at += c.len_utf8();
     }
+
     bits
 }
 
-/// The bits of 64 bytes; those that are not ASCII get none.
+/// One bit for each of 64 bytes, set if the byte is an ASCII word character.
 fn ascii_word_bits(block: &[u8; 64]) -> u64 {
-    let is_word = |byte: u8| {
-        (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'0') < 10 || byte == b'_'
-    };
-    let kinds = block.map(|byte| u8::from(is_word(byte)));
-    let eights = kinds.as_chunks().0.iter().enumerate();
+    let kinds = block.map(|byte| {
+        u8::from(
+            (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'0') < 10 || byte == b'_',
+        )
+    });
+
     // The product gathers the lowest bits of eight bytes in its highest byte.
+    let eights = kinds.as_chunks().0.iter().enumerate();
     eights.fold(0, |bits, (i, eight)| {
         bits | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56 << (8 * i)
     })
 }
 
-/// The first place from `from` whose bit, flipped or not, is set.
+/// The first place from `from` on whose bit is set, after all bits are flipped by the mask `flip`.
+/// With `u64::MAX` this is the first bit that is 0.
 #[inline]
 fn next_bit(bits: &[u64], from: usize, flip: u64) -> Option<usize> {
     let mut at = from / 64;
@@ -199,8 +221,8 @@ fn next_bit(bits: &[u64], from: usize, flip: u64) -> Option<usize> {
     Some(64 * at + word.trailing_zeros() as usize)
 }
 
-/// `str.splitlines()`: lines without their ends, which are `\n`, `\r`, `\r\n`, `\v`, `\f`, U+001C
-/// to U+001E, U+0085, U+2028 and U+2029. The end of the last line opens no further one.
+/// `str.splitlines()`: lines without their ends. A line ends at `\n`, `\r`, `\r\n`, `\v`, `\f`,
+/// U+001C to U+001E, U+0085, U+2028 or U+2029. No empty line follows the last line end.
 pub fn splitlines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -214,10 +236,11 @@ pub fn splitlines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How many bytes of the first line come before its end, and how many the end has (0 at the end of
-/// the text).
+/// The number of bytes before the end of the first line, and the number of bytes of that end (0 at
+/// the end of the text).
 fn line_end(bytes: &[u8]) -> (usize, usize) {
     for (i, &byte) in bytes.iter().enumerate() {
+        // The bytes are UTF-8: one byte always follows 0xc2, and two follow 0xe2.
         let end = match byte {
             b'\r' if bytes.get(i + 1) == Some(&b'\n') => 2,
             b'\n' | b'\r' | 0x0b | 0x0c | 0x1c..=0x1e => 1,
@@ -236,10 +259,11 @@ mod tests {
     use crate::python::tables;
 
     fn fnv(numbers: impl Iterator<Item = u32>) -> u64 {
-        let step = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         numbers
             .flat_map(u32::to_le_bytes)
-            .fold(0xcbf2_9ce4_8422_2325, step)
+            .fold(0xcbf2_9ce4_8422_2325, |h: u64, byte: u8| {
+                (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            })
     }
 
     fn fnv_of(answer: impl Fn(char) -> bool) -> u64 {
@@ -256,6 +280,7 @@ mod tests {
             fnv_of(|c| in_ranges(CASE_IGNORABLE, c)),
             tables::CASE_IGNORABLE_FNV
         );
+
         let lowered = ('\0'..=char::MAX).flat_map(|c| {
             lower(c.encode_utf8(&mut [0; 4]))
                 .chars()
@@ -282,12 +307,14 @@ mod tests {
             'a', 'Z', '0', '9', '_', ' ', '-', '@', '[', '`', '{', '/', ':', '\n', 'é', 'ß',
             '\u{301}', '日', '😀', '\u{7f}',
         ];
+
         let mut state = 1u64;
         for len in 0..400 {
             let mut random = |n: usize| {
                 state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
                 (state >> 33) as usize % n
             };
+
             // Mostly letters, so that words cross the bounds of blocks.
             let text: String = (0..len)
                 .map(|_| {
@@ -298,18 +325,21 @@ mod tests {
                     }
                 })
                 .collect();
+
             let expected: Vec<&str> = text
                 .split(|c| !is_word_char(c))
                 .filter(|word| !word.is_empty())
                 .collect();
             assert_eq!(word_runs(&text).collect::<Vec<_>>(), expected, "{text:?}");
         }
+
         assert_eq!(word_runs(&"x".repeat(64)).count(), 1);
     }
 
     #[test]
     fn word_runs_are_those_of_re() {
         let words = |text| word_runs(text).collect::<Vec<_>>();
+
         assert_eq!(words(""), [""; 0]);
         assert_eq!(words(" \t\u{3000}\n"), [""; 0]);
         assert_eq!(words("one"), ["one"]);
@@ -327,6 +357,7 @@ mod tests {
     #[test]
     fn lines_end_where_python_ends_them() {
         let lines = |text| splitlines(text).collect::<Vec<_>>();
+
         assert_eq!(lines(""), [""; 0]);
         assert_eq!(lines("a"), ["a"]);
         assert_eq!(lines("\n"), [""]);

@@ -99,6 +99,22 @@ pub struct C4 {
     pub third_longest_line_chars: u32,
 }
 
+super::values!(
+    C4,
+    n_lines,
+    n_lines_kept,
+    n_too_long_word,
+    n_no_terminal_punct,
+    n_too_few_words,
+    n_javascript,
+    n_policy,
+    n_citations,
+    n_sentences,
+    lorem_ipsum,
+    curly_bracket,
+    third_longest_line_chars,
+);
+
 /// The values of `text`, of which `words` are the spaCy words, slices of it in order. With `edits`,
 /// what makes `text` the kept lines is appended there, with the reasons `c4.too_long_word`,
 /// `c4.no_terminal_punct`, `c4.too_few_words`, `c4.javascript`, `c4.policy`, `c4.citation` and, for

@@ -43,6 +43,17 @@ pub struct FineWeb {
     pub v1_short_line_ratio: f64,
 }
 
+super::values!(
+    FineWeb,
+    n_nonblank_lines,
+    line_punct_ratio,
+    short_line_ratio,
+    char_dup_ratio,
+    list_ratio,
+    v1_line_punct_ratio,
+    v1_short_line_ratio,
+);
+
 /// Memory that [`fineweb`] keeps from one text to the next.
 #[derive(Default)]
 pub struct LinesScratch {

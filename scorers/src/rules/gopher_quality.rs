@@ -40,6 +40,19 @@ pub struct GopherQuality {
     pub n_stop_words: u32,
 }
 
+super::values!(
+    GopherQuality,
+    n_words,
+    n_nonsymbol_words,
+    avg_word_len,
+    hash_word_ratio,
+    ellipsis_word_ratio,
+    bullet_line_ratio,
+    ellipsis_line_ratio,
+    alpha_word_ratio,
+    n_stop_words,
+);
+
 /// The values of `text`, of which `words` are the words. Fastest if these are slices of it.
 pub fn gopher_quality(text: &str, words: &[&str]) -> GopherQuality {
     let (hashes, ellipses) = count_symbols(text);

@@ -44,6 +44,26 @@ pub struct GopherRepetition {
     pub dup_n_gram: [f64; 6],
 }
 
+super::values!(
+    GopherRepetition,
+    dup_para_frac,
+    dup_para_char_frac,
+    dup_line_frac,
+    dup_line_char_frac,
+    v1_dup_line_frac,
+    v1_dup_line_char_frac;
+    |row|
+    top_2_gram: row.top_n_gram[0],
+    top_3_gram: row.top_n_gram[1],
+    top_4_gram: row.top_n_gram[2],
+    dup_5_gram: row.dup_n_gram[0],
+    dup_6_gram: row.dup_n_gram[1],
+    dup_7_gram: row.dup_n_gram[2],
+    dup_8_gram: row.dup_n_gram[3],
+    dup_9_gram: row.dup_n_gram[4],
+    dup_10_gram: row.dup_n_gram[5],
+);
+
 /// Memory that [`gopher_repetition`] keeps from one text to the next.
 #[derive(Default)]
 pub struct RepetitionScratch {

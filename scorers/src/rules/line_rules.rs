@@ -79,6 +79,17 @@ pub struct LineRules {
     pub removed_word_ratio: f64,
 }
 
+super::values!(
+    LineRules,
+    n_lines,
+    n_upper_case,
+    n_numeric,
+    n_counter,
+    n_one_word,
+    n_navigation,
+    removed_word_ratio,
+);
+
 const UPPER_CASE: &str = "lines.upper_case";
 const NUMERIC: &str = "lines.numeric";
 const COUNTER: &str = "lines.counter";

@@ -1,13 +1,17 @@
-//! The words of languages written without spaces: UAX-29 pieces, joined where a dictionary has them
-//! as one word.
+//! Words of languages that are written without spaces: UAX-29 pieces, joined where a dictionary
+//! lists them as one word.
 //!
-//! UAX-29 takes each character of Chinese and each syllable of Thai for a word. Where such pieces
-//! follow each other, the dictionaries of ICU (crate `icu_segmenter`: one for Chinese and Japanese,
-//! one each for Thai, Lao, Khmer and Burmese; longest match from the left) say which belong
-//! together. Nothing else changes: every bound is one of [`uax29`]'s, so marks stay with what they
-//! mark, and text of other scripts has the same words as there. Katakana is one word a stretch, as
-//! in UAX-29, and Korean has spaces. Cost: that of [`uax29`] where there is nothing to join;
-//! Chinese and Japanese 30 MB/s, Thai 44. A stretch of 10 MB takes as long as many short ones.
+//! UAX-29 takes each Chinese character and each Thai syllable for a word. Where such pieces follow
+//! each other, the dictionaries of ICU say which of them belong together, by the longest match from
+//! the left. They come with the crate `icu_segmenter`: one for Chinese and Japanese, and one each
+//! for Thai, Lao, Khmer and Burmese.
+//!
+//! Nothing else changes. Every bound is also a bound of [`uax29`], so marks stay with the character
+//! that they mark, and text in other scripts has the words of [`uax29`]. A stretch of Katakana is
+//! one word, as in UAX-29, and Korean has spaces.
+//!
+//! Cost: the cost of [`uax29`] where there is nothing to join, 30 MB/s in Chinese and Japanese, and
+//! 44 MB/s in Thai. One stretch of 10 MB takes as long as many short stretches.
 
 use std::sync::LazyLock;
 
@@ -16,13 +20,13 @@ use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed};
 
 use super::uax29;
 
-/// The name of this segmentation in stage keys, with the version of the dictionaries.
+/// The name of this segmentation in stage keys. It includes the version of the dictionaries.
 pub const WORDS: &str = "uax29-icu_segmenter_data-2.4.0";
 
 static SEGMENTER: LazyLock<WordSegmenterBorrowed<'static>> =
     LazyLock::new(|| WordSegmenter::new_dictionary(WordBreakInvariantOptions::default()));
 
-/// Replaces `out` by the words of `text`, in order, without white space.
+/// Replaces `out` by the words of `text`, in order. White space is left out.
 ///
 /// ```
 /// let mut words = Vec::new();
@@ -34,7 +38,8 @@ pub fn words<'a>(text: &'a str, out: &mut Vec<&'a str>) {
     if !may_have_dictionary(text) {
         return;
     }
-    // What is joined is written over what has been read.
+
+    // Words are joined in place. Each piece ends at most one word, so `write` never passes `read`.
     let (mut read, mut write) = (0, 0);
     while read < out.len() {
         let pieces = adjacent(&out[read..]);
@@ -43,9 +48,14 @@ pub fn words<'a>(text: &'a str, out: &mut Vec<&'a str>) {
             (read, write) = (read + 1, write + 1);
             continue;
         }
+
+        // The pieces of a stretch touch, so the stretch is one slice of the text.
         let start = address(out[read]) - address(text);
         let last = out[read + pieces - 1];
         let stretch = &text[start..address(last) + last.len() - address(text)];
+
+        // A word ends where a dictionary break and the end of a piece coincide. A break inside a
+        // piece is passed over. The last break is the end of the stretch, so no piece is lost.
         let (mut from, mut end) = (0, 0);
         let mut breaks = SEGMENTER.segment_str(stretch).peekable();
         for piece in read..read + pieces {
@@ -61,37 +71,43 @@ pub fn words<'a>(text: &'a str, out: &mut Vec<&'a str>) {
     out.truncate(write);
 }
 
-/// How many of the first pieces follow each other without white space between them and may be
-/// joined.
+/// The number of leading pieces that follow each other without white space and may be joined.
 fn adjacent(pieces: &[&str]) -> usize {
     if !is_joinable(pieces[0]) {
         return 0;
     }
-    let follows = |pair: &[&str]| {
-        address(pair[0]) + pair[0].len() == address(pair[1]) && is_joinable(pair[1])
-    };
-    1 + pieces.windows(2).take_while(|pair| follows(pair)).count()
+    1 + pieces
+        .windows(2)
+        .take_while(|pair| {
+            address(pair[0]) + pair[0].len() == address(pair[1]) && is_joinable(pair[1])
+        })
+        .count()
 }
 
 fn address(text: &str) -> usize {
     text.as_ptr().addr()
 }
 
-/// Whether some character may be of a script with a dictionary: their first bytes are these, and
-/// those of few others. By chunks, so that it is vectorised.
+/// True if some character may belong to a script with a dictionary. Judged by the first byte of
+/// characters, which these scripts share with few others.
 fn may_have_dictionary(text: &str) -> bool {
-    let may_start = |&byte: &u8| (byte >= 0xe0) & (byte != 0xe2);
-    text.as_bytes()
-        .chunks(256)
-        .any(|chunk| chunk.iter().fold(false, |any, byte| any | may_start(byte)))
+    // A chunk has no early exit, so that its loop is vectorised. 0xe2 starts U+2000 to U+2FFF:
+    // punctuation and symbols, and no character with a dictionary.
+    text.as_bytes().chunks(256).any(|chunk| {
+        chunk
+            .iter()
+            .fold(false, |any, &byte| any | (byte >= 0xe0) & (byte != 0xe2))
+    })
 }
 
-/// Whether a piece starts with a character of a script with a dictionary.
+/// True if a piece starts with a character of a script with a dictionary.
 fn is_joinable(piece: &str) -> bool {
+    // The first byte decides most cases cheaply. A piece is never empty.
     piece.as_bytes()[0] >= 0xe0 && piece.chars().next().is_some_and(has_dictionary)
 }
 
-/// Han, Hiragana, Thai, Lao, Khmer and Myanmar: the ranges of `icu_segmenter` without the radicals.
+/// True for characters of Han, Hiragana, Thai, Lao, Khmer and Myanmar. The ranges are those of
+/// `icu_segmenter`, without the radicals.
 #[rustfmt::skip]
 fn has_dictionary(c: char) -> bool {
     matches!(
@@ -120,7 +136,7 @@ mod tests {
         out
     }
 
-    /// That `words`, written with a bar after each, are what their text is split into.
+    /// Asserts that a text is split at the bars in `words` and at white space, and nowhere else.
     fn assert_words(words: &str) {
         let expected: Vec<&str> = words.split('|').flat_map(str::split_whitespace).collect();
         assert_eq!(split(&words.replace('|', "")), expected);
@@ -180,6 +196,7 @@ mod tests {
             "a9_.' \n中文人民共和国学日カタ々〇のです。，กทยสอง\u{e31}\u{e48}ខ្មែរမြန်မာພາສາ한é\u{301}\u{3099}\u{200d}\u{fe0f}\u{3000}😀𠀀ー"
                 .chars()
                 .collect();
+
         let mut state = 1u64;
         let mut next = |n: usize| {
             state = state
@@ -187,6 +204,7 @@ mod tests {
                 .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
+
         for _ in 0..60_000 {
             let text: String = (0..next(24))
                 .map(|_| alphabet[next(alphabet.len())])
@@ -197,8 +215,10 @@ mod tests {
                     .map(|w| address(w) + w.len())
                     .collect::<Vec<_>>()
             };
+
             let (joined, pieces) = (split(&text), plain(&text));
             assert_eq!(joined.concat(), pieces.concat(), "{text:?}");
+
             let pieces = ends(pieces);
             assert!(
                 ends(joined)
@@ -233,6 +253,7 @@ mod tests {
             .split("name = \"icu_segmenter_data\"\nversion = \"")
             .nth(1)
             .and_then(|rest| rest.split('"').next());
+
         assert_eq!(version, WORDS.strip_prefix("uax29-icu_segmenter_data-"));
     }
 }

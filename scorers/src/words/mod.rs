@@ -1,9 +1,9 @@
-//! The words of the rules.
+//! Segmentation of a text into the words that the rules count.
 //!
 //! | where | what |
 //! |---|---|
 //! | [`spacy`] | English: the tokens of spaCy's rule tokenizer, which datatrove 0.10 uses |
-//! | [`dictionary`] | other languages: UAX-29 words with punctuation, by a dictionary where words have no spaces |
+//! | [`dictionary`] | other languages: UAX-29 words, by a dictionary where words have no spaces |
 //! | [`uax29`] | UAX-29 words with punctuation |
 
 pub mod dictionary;

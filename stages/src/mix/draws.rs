@@ -3,6 +3,7 @@
 //!
 //! Cost: a sort of 16 bytes a document, one bucket at a time.
 
+use curate_schemas::DocId;
 use curate_scorers::loss::unique_equivalent;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -84,11 +85,11 @@ impl DrawKey {
         DrawKey { seed, bytes }
     }
 
-    fn of(&mut self, doc_id: u128) -> u64 {
+    fn of(&mut self, doc_id: DocId) -> u64 {
         let start = self.bytes.len() - 32;
         for (pair, byte) in self.bytes[start..]
             .chunks_exact_mut(2)
-            .zip(doc_id.to_be_bytes())
+            .zip(doc_id.0.to_be_bytes())
         {
             pair[0] = HEX[usize::from(byte >> 4)];
             pair[1] = HEX[usize::from(byte & 15)];

@@ -3,6 +3,8 @@
 //! Cost for ten million documents: 64 bytes of memory each, 4 more in their bucket, and 16 while
 //! the bins' edges are found.
 
+use curate_schemas::DocId;
+
 /// Quality bins of the pool; each holds about the same tokens.
 pub const BINS: usize = 20;
 
@@ -12,7 +14,7 @@ pub struct Document {
     /// The document, `shard << 32 | row`.
     pub doc: u64,
     /// Its identity, the number that the 32 hex digits of the column are: `{:032x}`.
-    pub doc_id: u128,
+    pub doc_id: DocId,
     /// Number of its (source, domain) pair.
     pub origin: u32,
     /// Tokens of its text.
@@ -40,19 +42,6 @@ pub struct Bucket {
     pub bytes: u64,
     /// Places of its documents in the pool, ascending.
     pub documents: Vec<u32>,
-}
-
-/// The number of a `doc_id`, 32 hex digits; none if it is not one.
-pub fn parse_doc_id(digits: &str) -> Option<u128> {
-    let all_hex = digits.len() == 32
-        && digits
-            .bytes()
-            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    if all_hex {
-        u128::from_str_radix(digits, 16).ok()
-    } else {
-        None
-    }
 }
 
 /// Sorts the pool into buckets. Bin edges are token-weighted quantiles of q over the whole pool,

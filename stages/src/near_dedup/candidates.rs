@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use curate_schemas::manifest::NearDedup;
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{UInt32Type, UInt64Type};
-use datafusion::error::{DataFusionError, Result};
+use crate::error::{Result, StageError};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{UInt32Type, UInt64Type};
+use curate_schemas::stages::near_dedup::NearDedup;
 use rayon::prelude::*;
 
 use super::sample::Sample;
 use crate::bits::Bits;
+use crate::corpus::{Corpus, documents, own_documents};
 use crate::sketch::Sketch;
-use crate::spill::{Spill, records, records_mut};
-use crate::{Corpus, column, documents, is_reached, own_documents, read};
+use crate::spill::{Spill, pairs, pairs_mut};
+use crate::{column, is_reached, read};
 
 /// Documents that share a band key with another, by the key, and what they are connected to.
 pub(super) struct Candidates {
@@ -68,7 +69,7 @@ impl Candidates {
             let message = format!(
                 "{documents} documents are too many for one run: near_dedup takes fewer than 2^32"
             );
-            return Err(DataFusionError::Execution(message));
+            return Err(StageError::manifest(message));
         }
         let most_keys = documents * u64::from(near.bands);
         let sketch = Sketch::new(most_keys, corpus.memory() / 4);
@@ -102,17 +103,17 @@ impl Candidates {
         let forest = Mutex::new(Forest::new(documents));
         (0..partitions).into_par_iter().try_for_each(|partition| {
             corpus.check()?;
-            let mut pairs = buckets.take(partition)?;
-            records_mut::<2>(&mut pairs).sort_unstable();
-            let repeated = records::<2>(&pairs)
+            let mut words = buckets.take(partition)?;
+            pairs_mut(&mut words).sort_unstable();
+            let repeated = pairs(&words)
                 .chunk_by(|a, b| a[0] == b[0])
                 .filter(|bucket| bucket.len() > 1);
             let repeated: Vec<u64> = repeated.flatten().flatten().copied().collect();
-            drop(pairs);
+            drop(words);
             let mut joined = forest.lock().unwrap_or_else(PoisonError::into_inner);
             each_bucket(&repeated).for_each(|bucket| joined.join(bucket));
             drop(joined);
-            records::<2>(&repeated)
+            pairs(&repeated)
                 .iter()
                 .for_each(|[_, doc]| members.insert(*doc));
             buckets.push(partition, &repeated).map(|_| ())
@@ -341,8 +342,8 @@ fn each_key(batch: &RecordBatch, first: u64, visit: &mut dyn FnMut(u64, u64)) ->
 }
 
 /// The runs of equal keys.
-fn each_bucket(pairs: &[u64]) -> impl Iterator<Item = &[[u64; 2]]> {
-    records::<2>(pairs).chunk_by(|a, b| a[0] == b[0])
+fn each_bucket(words: &[u64]) -> impl Iterator<Item = &[[u64; 2]]> {
+    pairs(words).chunk_by(|a, b| a[0] == b[0])
 }
 
 /// Documents with a pointer towards the first one of their component: 4 bytes a document.

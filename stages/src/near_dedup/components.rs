@@ -4,19 +4,20 @@
 
 use std::ops::Range;
 
-use curate_schemas::manifest::NearDedup;
-use datafusion::error::Result;
+use crate::error::Result;
+use curate_schemas::stages::near_dedup::NearDedup;
 
 use super::candidates::Candidates;
-use crate::Corpus;
-use crate::spill::{Spill, Words, records, records_mut};
-use crate::survivor::{self, Rank};
+use crate::corpus::Corpus;
+use crate::record::{Record, record, sorted};
+use crate::spill::{Spill, Words};
+use crate::survivor::Rank;
 
 /// What is moved to the components, in equal numbers of partitions.
 pub(super) struct Components {
-    /// Component, bucket, document.
+    /// [`InBucket`].
     buckets: Spill,
-    /// By [`RankRow`].
+    /// [`Ranked`].
     ranks: Spill,
     /// Shingle sets; empty without verification by them.
     pub(super) sets: Store,
@@ -26,20 +27,47 @@ pub(super) struct Components {
     memory: u64,
 }
 
-/// Component, document, source, rank.
-type RankRow = [u64; 3 + survivor::WORDS];
+record! {
+    /// A document in a bucket of its component, which is named by its first document.
+    struct InBucket {
+        component: u64,
+        bucket: u64,
+        doc: u64,
+    }
+}
+
+record! {
+    /// A candidate with its place in the order of preference.
+    struct Ranked {
+        component: u64,
+        doc: u64,
+        /// Number of its source.
+        source: u64,
+        rank: Rank,
+    }
+}
+
+record! {
+    /// Where the words of a document are.
+    struct Stored {
+        doc: u64,
+        at: u64,
+        len: u64,
+    }
+}
 
 /// Words of many documents.
 pub(super) struct Store {
     words: Spill,
-    /// Document, place of its words, their number.
+    /// [`Stored`].
     places: Spill,
 }
 
 /// A partition of a [`Store`].
 struct Opened {
     words: Words,
-    places: Vec<u64>,
+    /// In the order of documents.
+    places: Vec<Stored>,
 }
 
 impl Components {
@@ -79,10 +107,15 @@ impl Components {
     pub(super) fn add_buckets(&self, candidates: &Candidates) -> Result<()> {
         candidates.for_each_bucket(|number, bucket| {
             let root = candidates.root(bucket[0][1]);
-            let rows: Vec<u64> = bucket
-                .iter()
-                .flat_map(|[_, doc]| [root, number, *doc])
-                .collect();
+            let rows = bucket.iter().flat_map(|[_, doc]| {
+                let row = InBucket {
+                    component: root,
+                    bucket: number,
+                    doc: *doc,
+                };
+                row.words()
+            });
+            let rows: Vec<u64> = rows.collect();
             self.buckets
                 .push(self.partition_of(root), &rows)
                 .map(|_| ())
@@ -94,10 +127,13 @@ impl Components {
     /// # Errors
     /// If a partition cannot be written.
     pub(super) fn add_rank(&self, root: u64, doc: u64, rank: &Rank, source: u64) -> Result<()> {
-        let mut row: RankRow = [0; 3 + survivor::WORDS];
-        row[..3].copy_from_slice(&[root, doc, source]);
-        row[3..].copy_from_slice(rank);
-        self.ranks.push(self.partition_of(root), &row).map(|_| ())
+        let row = Ranked {
+            component: root,
+            doc,
+            source,
+            rank: *rank,
+        };
+        self.ranks.push_record(self.partition_of(root), &row)
     }
 
     /// Bytes that went into files.
@@ -119,24 +155,22 @@ impl Components {
     /// # Errors
     /// If it cannot be read.
     pub(super) fn load(&self, partition: usize) -> Result<Loaded> {
-        let mut ranks = self.ranks.take(partition)?;
-        let rows: &mut [RankRow] = records_mut(&mut ranks);
-        rows.sort_unstable();
-        let member = |row: &RankRow| Member {
-            root: row[0],
-            doc: row[1],
-            rank: row[3..].try_into().expect("cut to a rank"),
-            source: row[2],
+        let ranked: Vec<Ranked> = sorted(self.ranks.take(partition)?);
+        let member = |row: &Ranked| Member {
+            root: row.component,
+            doc: row.doc,
+            rank: row.rank,
+            source: row.source,
             buckets: 0..0,
         };
-        let members: Vec<Member> = rows.iter().map(member).collect();
+        let members: Vec<Member> = ranked.iter().map(member).collect();
         let mut loaded = Loaded {
             members,
             buckets: Vec::new(),
             sets: self.sets.open(partition, self.memory)?,
             signatures: self.signatures.open(partition, self.memory)?,
         };
-        loaded.number(&mut self.buckets.take(partition)?);
+        loaded.number(self.buckets.take(partition)?);
         Ok(loaded)
     }
 }
@@ -157,17 +191,14 @@ impl Store {
     /// If a partition cannot be written.
     pub(super) fn push(&self, partition: usize, doc: u64, words: &[u64]) -> Result<()> {
         let at = self.words.push(partition, words)?;
-        self.places
-            .push(partition, &[doc, at, words.len() as u64])
-            .map(|_| ())
+        let len = words.len() as u64;
+        self.places.push_record(partition, &Stored { doc, at, len })
     }
 
     fn open(&self, partition: usize, memory: u64) -> Result<Opened> {
-        let mut places = self.places.take(partition)?;
-        records_mut::<3>(&mut places).sort_unstable();
         Ok(Opened {
             words: self.words.open(partition, memory)?,
-            places,
+            places: sorted(self.places.take(partition)?),
         })
     }
 
@@ -194,12 +225,12 @@ impl Store {
 
 impl Opened {
     fn get<'a>(&'a self, doc: u64, buffer: &'a mut Vec<u64>) -> Result<Option<&'a [u64]>> {
-        let places = records::<3>(&self.places);
-        let Ok(at) = places.binary_search_by_key(&doc, |place| place[0]) else {
+        let place = self.places.binary_search_by_key(&doc, |place| place.doc);
+        let Ok(place) = place.map(|place| self.places[place]) else {
             return Ok(None);
         };
-        let [_, at, len] = places[at];
-        self.words.get(at, len as usize, buffer).map(Some)
+        let words = self.words.get(place.at, place.len as usize, buffer);
+        words.map(Some)
     }
 }
 
@@ -267,15 +298,15 @@ impl Loaded {
     }
 
     /// Numbers the buckets in the order of components.
-    fn number(&mut self, rows: &mut [u64]) {
-        let rows: &mut [[u64; 3]] = records_mut(rows);
-        rows.sort_unstable();
+    fn number(&mut self, words: Vec<u64>) {
+        let rows: Vec<InBucket> = sorted(words);
         let mut of_members: Vec<(u32, u32)> = Vec::with_capacity(rows.len());
-        for (number, bucket) in rows.chunk_by(|a, b| a[..2] == b[..2]).enumerate() {
-            for [root, _, doc] in bucket {
+        let buckets = rows.chunk_by(|a, b| (a.component, a.bucket) == (b.component, b.bucket));
+        for (number, bucket) in buckets.enumerate() {
+            for InBucket { component, doc, .. } in bucket {
                 let member = self
                     .members
-                    .binary_search_by_key(&(*root, *doc), |member| (member.root, member.doc));
+                    .binary_search_by_key(&(*component, *doc), |member| (member.root, member.doc));
                 let member = member.expect("every document of a bucket has a rank");
                 of_members.push((member as u32, number as u32));
             }
@@ -297,6 +328,6 @@ impl Loaded {
 /// Bytes of memory for each member of a loaded partition, sets and signatures aside: a member, its
 /// row while it is sorted, and for each bucket a row, a number, and a list of kept members.
 pub(super) fn member_bytes(near: &NearDedup) -> u64 {
-    (size_of::<Member>() + size_of::<RankRow>() + 24) as u64
+    (size_of::<Member>() + size_of::<Ranked>() + 24) as u64
         + u64::from(near.bands) * (24 + 8 + 4 + 24)
 }

@@ -24,13 +24,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use curate_schemas::manifest::{Cluster, Manifest, NearDedup, Verify};
-use curate_schemas::tables;
-use datafusion::arrow::array::{
+use arrow::array::{
     ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
 };
-use datafusion::arrow::datatypes::UInt64Type;
-use datafusion::error::Result;
+use arrow::datatypes::UInt64Type;
+use curate_schemas::DocId;
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::near_dedup::{Cluster, NEAR_DEDUP, NearDedup, Verify};
+use curate_schemas::tables;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -39,14 +40,17 @@ use self::components::{Components, Loaded, Store, member_bytes};
 use self::sample::Sample;
 use self::stars::{Outcome, Verdict};
 use crate::bits::Bits;
-use crate::edits::TextColumns;
-use crate::signatures::shingles_of;
-use crate::spill::{Spill, records, records_mut};
-use crate::survivor::{self, Preference, id_of, id_text};
-use crate::{
-    Corpus, CorpusStage, Decision, Earlier, Read, Rows, Stage, column, documents, is_reached,
-    own_documents, read, run_of, shard_of,
+use crate::corpus::{
+    Corpus, CorpusStage, Decision, Earlier, FurtherRows, documents, own_documents, run_of, shard_of,
 };
+use crate::error::Result;
+use crate::record::{record, sorted};
+use crate::resources::Opening;
+use crate::signatures::shingles_of;
+use crate::spill::Spill;
+use crate::survivor::{self, Preference, id_of};
+use crate::text::TextSource;
+use crate::{Read, Stage, column, is_reached, read};
 
 mod candidates;
 mod components;
@@ -57,45 +61,36 @@ mod stars;
 pub struct NearDedupStage {
     near: Option<NearDedup>,
     preference: Preference,
-    text: TextColumns,
+    text: TextSource,
     against: Option<String>,
 }
 
 impl NearDedupStage {
-    /// The stage as the manifest sets it; without `[dedup.near]` nothing is removed. `against` is
-    /// the digest of earlier runs.
-    pub fn new(manifest: &Manifest, against: Option<String>) -> Self {
+    /// The stage as the manifest sets it; without `[dedup.near]` nothing is removed.
+    pub fn open(opening: &Opening) -> Self {
         NearDedupStage {
-            near: manifest.dedup.near.clone(),
-            preference: Preference::new(manifest),
-            text: TextColumns::new(manifest),
-            against,
+            near: opening.manifest.dedup.near.clone(),
+            preference: Preference::new(opening.manifest),
+            text: TextSource::before(NEAR_DEDUP.name, opening.manifest),
+            against: opening.against.clone(),
         }
     }
 }
 
 impl Stage for NearDedupStage {
-    fn name(&self) -> &'static str {
-        "near_dedup"
-    }
-
-    fn version(&self) -> u32 {
-        3
+    fn spec(&self) -> &'static StageSpec {
+        &NEAR_DEDUP
     }
 
     fn config(&self) -> Value {
         json!({ "near": self.near, "preference": self.near.as_ref().map(|_| self.preference.config()) })
     }
 
-    fn resources(&self) -> BTreeMap<&'static str, String> {
+    fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
         self.against
             .iter()
             .map(|digest| ("against", digest.clone()))
             .collect()
-    }
-
-    fn follows(&self) -> &'static str {
-        "exact_dedup"
     }
 
     fn reads(&self) -> Vec<Read> {
@@ -112,10 +107,6 @@ impl Stage for NearDedupStage {
 }
 
 impl CorpusStage for NearDedupStage {
-    fn tables(&self) -> &'static [&'static str] {
-        &["near_dedup_evidence", "near_dedup_sample"]
-    }
-
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
         let Some(near) = &self.near else {
             let results = Results::new(corpus, None);
@@ -267,7 +258,7 @@ impl NearDedupStage {
 
         let is_member = |doc| verified && candidates.members.contains(doc);
         let wanted = |doc| !by_estimate && (is_member(doc) || sampled.contains(doc));
-        corpus.texts(self.text, &wanted, &|doc, text| {
+        corpus.texts(&self.text, &wanted, &|doc, text| {
             let mut set = Vec::new();
             shingles_of(near.shingles, text, near.ngram as usize, &mut set);
             set.sort_unstable();
@@ -418,9 +409,23 @@ struct Results {
     unverified: &'static str,
 }
 
-/// Document, cluster size, its `doc_id`, that of the survivor, the survivor, then of removed ones:
-/// 1, buckets hit, and as bits of floats, NaN for none, exact similarity, containment, estimate.
-type Row = [u64; 12];
+record! {
+    /// A document of a cluster: removed for the survivor, or the survivor itself.
+    struct Clustered {
+        doc: u64,
+        cluster_size: u64,
+        id: DocId,
+        /// The survivor, by identity and by number.
+        kept: DocId,
+        kept_doc: u64,
+        is_removed: bool,
+        /// Evidence for a removal: bands shared, exact similarity, containment, estimate.
+        bands_hit: u64,
+        jaccard: Option<f64>,
+        containment: Option<f64>,
+        estimated: Option<f64>,
+    }
+}
 
 impl Results {
     fn new(corpus: &dyn Corpus, near: Option<&NearDedup>) -> Results {
@@ -447,34 +452,42 @@ impl Results {
         verdicts
             .iter()
             .for_each(|verdict| *sizes.entry(verdict.kept).or_insert(1) += 1);
-        let id = |member: usize| id_of(&loaded.members[member].rank);
-        let start = |member: usize, kept: usize| -> Row {
-            let mut row = [0; 12];
-            row[0] = loaded.members[member].doc;
-            row[6] = loaded.members[kept].doc;
-            row[1] = sizes[&kept];
-            row[2..4].copy_from_slice(&id(member));
-            row[4..6].copy_from_slice(&id(kept));
-            row
+        let clustered = |member: usize, kept: usize| {
+            let (member, survivor) = (&loaded.members[member], &loaded.members[kept]);
+            Clustered {
+                doc: member.doc,
+                cluster_size: sizes[&kept],
+                id: id_of(&member.rank),
+                kept: id_of(&survivor.rank),
+                kept_doc: survivor.doc,
+                is_removed: false,
+                bands_hit: 0,
+                jaccard: None,
+                containment: None,
+                estimated: None,
+            }
         };
+
         for verdict in verdicts {
-            let mut row = start(verdict.member, verdict.kept);
-            let bits = |value: Option<f64>| value.unwrap_or(f64::NAN).to_bits();
-            let (jaccard, containment) = (
-                verdict.exact.map(|exact| exact.0),
-                verdict.exact.map(|exact| exact.1),
-            );
-            row[7..9].copy_from_slice(&[1, u64::from(verdict.bands_hit)]);
-            row[9..].copy_from_slice(&[jaccard, containment, verdict.estimated].map(bits));
-            self.removed.insert(row[0]);
-            self.rows.push(shard_of(&self.firsts, row[0]), &row)?;
+            let row = Clustered {
+                is_removed: true,
+                bands_hit: u64::from(verdict.bands_hit),
+                jaccard: verdict.exact.map(|exact| exact.0),
+                containment: verdict.exact.map(|exact| exact.1),
+                estimated: verdict.estimated,
+                ..clustered(verdict.member, verdict.kept)
+            };
+            self.removed.insert(row.doc);
+            self.rows
+                .push_record(shard_of(&self.firsts, row.doc), &row)?;
         }
-        for &kept in sizes
+        let own_survivors = sizes
             .keys()
-            .filter(|kept| loaded.members[**kept].doc < self.own)
-        {
-            let row = start(kept, kept);
-            self.rows.push(shard_of(&self.firsts, row[0]), &row)?;
+            .filter(|kept| loaded.members[**kept].doc < self.own);
+        for &kept in own_survivors {
+            let row = clustered(kept, kept);
+            self.rows
+                .push_record(shard_of(&self.firsts, row.doc), &row)?;
         }
         Ok(())
     }
@@ -482,106 +495,81 @@ impl Results {
     fn decision(self, sample: RecordBatch, notes: Vec<String>) -> Decision<'static> {
         let annotated = Arc::new(self);
         let with_evidence = Arc::clone(&annotated);
-        let tables: [(&'static str, Rows); 2] = [
-            (
-                "near_dedup_evidence",
-                Box::new(move |shard| with_evidence.evidence(shard)),
-            ),
-            // Of the corpus as a whole; it stands with the first shard.
-            (
-                "near_dedup_sample",
-                Box::new(move |shard| {
-                    Ok(if shard == 0 {
-                        sample.clone()
-                    } else {
-                        sample.slice(0, 0)
-                    })
-                }),
-            ),
+        let evidence = FurtherRows::PerShard(Box::new(move |shard| with_evidence.evidence(shard)));
+        let tables = [
+            ("near_dedup_evidence", evidence),
+            ("near_dedup_sample", FurtherRows::Whole(sample)),
         ];
-        let annotations = Box::new(move |shard| annotated.annotations(shard));
         Decision {
-            annotations,
             tables: tables.into(),
             notes,
-            refused: None,
+            ..Decision::of(Box::new(move |shard| annotated.annotations(shard)))
         }
     }
 
-    fn sorted(&self, shard: usize) -> Result<Vec<u64>> {
-        let mut words = self.rows.read(shard)?;
-        records_mut::<12>(&mut words).sort_unstable();
-        Ok(words)
+    fn sorted(&self, shard: usize) -> Result<Vec<Clustered>> {
+        Ok(sorted(self.rows.read(shard)?))
     }
 
     fn annotations(&self, shard: usize) -> Result<RecordBatch> {
-        let words = self.sorted(shard)?;
-        let rows: &[Row] = records(&words);
-        let docs = UInt64Array::from_iter_values(rows.iter().map(|row| row[0]));
-        let reasons = StringArray::from_iter(
-            rows.iter()
-                .map(|row| (row[7] == 1).then_some("near_dedup.cluster")),
-        );
-        let kept = StringArray::from_iter(
-            rows.iter()
-                .map(|row| (row[7] == 1).then(|| id_text([row[4], row[5]]))),
-        );
-        let sizes = UInt32Array::from_iter_values(rows.iter().map(|row| row[1] as u32));
+        let rows = self.sorted(shard)?;
+        let reasons = rows
+            .iter()
+            .map(|row| row.is_removed.then_some("near_dedup.cluster"));
+        let kept = rows
+            .iter()
+            .map(|row| row.is_removed.then(|| row.kept.to_string()));
+        let docs = UInt64Array::from_iter_values(rows.iter().map(|row| row.doc));
+        let sizes = UInt32Array::from_iter_values(rows.iter().map(|row| row.cluster_size as u32));
+
         Ok(RecordBatch::try_from_iter_with_nullable([
             ("doc", Arc::new(docs) as ArrayRef, false),
-            ("removed_by", Arc::new(reasons), true),
-            ("kept_id", Arc::new(kept), true),
+            (
+                "removed_by",
+                Arc::new(StringArray::from_iter(reasons)),
+                true,
+            ),
+            ("kept_id", Arc::new(StringArray::from_iter(kept)), true),
             ("cluster_size", Arc::new(sizes), true),
         ])?)
     }
 
     fn evidence(&self, shard: usize) -> Result<RecordBatch> {
-        let words = self.sorted(shard)?;
-        let rows: Vec<&Row> = records(&words)
-            .iter()
-            .filter(|row: &&Row| row[7] == 1)
-            .collect();
-        let ids = |at: usize| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(
-                rows.iter().map(|row| id_text([row[at], row[at + 1]])),
-            ))
+        let mut rows = self.sorted(shard)?;
+        rows.retain(|row| row.is_removed);
+        let ids = |get: fn(&Clustered) -> DocId| -> ArrayRef {
+            let ids = rows.iter().map(|row| get(row).to_string());
+            Arc::new(StringArray::from_iter_values(ids))
         };
-        let counts = |at: usize| -> ArrayRef {
-            Arc::new(UInt32Array::from_iter_values(
-                rows.iter().map(|row| row[at] as u32),
-            ))
+        let counts = |get: fn(&Clustered) -> u64| -> ArrayRef {
+            let counts = rows.iter().map(|row| get(row) as u32);
+            Arc::new(UInt32Array::from_iter_values(counts))
         };
-        let ratios = |at: usize| -> ArrayRef {
-            let values = rows.iter().map(|row| f64::from_bits(row[at]));
-            Arc::new(Float64Array::from_iter(
-                values.map(|value| (!value.is_nan()).then_some(value)),
-            ))
+        let ratios = |get: fn(&Clustered) -> Option<f64>| -> ArrayRef {
+            Arc::new(Float64Array::from_iter(rows.iter().map(get)))
         };
-        let reason = |row: &&Row| {
-            if f64::from_bits(row[9]).is_nan() {
-                self.unverified
-            } else {
-                "verified"
-            }
-        };
-        let reasons = StringArray::from_iter_values(rows.iter().map(reason));
-        let kept_in = StringArray::from_iter(rows.iter().map(|row| run_of(&self.earlier, row[6])));
-        let columns = vec![
-            ids(2),
-            ids(4),
-            counts(1),
-            ids(4),
-            Arc::new(kept_in),
-            counts(8),
-            ratios(11),
-            ratios(9),
-            ratios(10),
-            Arc::new(reasons) as ArrayRef,
-        ];
-        Ok(RecordBatch::try_new(
-            tables::schema("near_dedup_evidence"),
-            columns,
-        )?)
+        let kept_in = rows.iter().map(|row| run_of(&self.earlier, row.kept_doc));
+        let reasons = rows.iter().map(|row| match row.jaccard {
+            Some(_) => "verified",
+            None => self.unverified,
+        });
+
+        Ok(RecordBatch::try_from_iter_with_nullable([
+            ("doc_id", ids(|row| row.id), false),
+            ("cluster_id", ids(|row| row.kept), false),
+            ("cluster_size", counts(|row| row.cluster_size), false),
+            ("kept_id", ids(|row| row.kept), false),
+            ("kept_in", Arc::new(StringArray::from_iter(kept_in)), true),
+            ("bands_hit", counts(|row| row.bands_hit), false),
+            ("estimated_jaccard", ratios(|row| row.estimated), true),
+            ("jaccard", ratios(|row| row.jaccard), true),
+            ("containment", ratios(|row| row.containment), true),
+            (
+                "reason",
+                Arc::new(StringArray::from_iter_values(reasons)),
+                false,
+            ),
+        ])?)
     }
 }
 
@@ -589,7 +577,7 @@ impl Results {
 mod tests {
     use super::*;
     use crate::signatures::SignaturesStage;
-    use datafusion::arrow::array::{BooleanArray, TimestampMicrosecondArray};
+    use arrow::array::{BooleanArray, TimestampMicrosecondArray};
     use std::path::{Path, PathBuf};
 
     /// Texts in shards, with so much memory that they spill or do not.
@@ -605,9 +593,9 @@ mod tests {
         fn new(near: &NearDedup, texts: Vec<String>, shards: u64, memory: u64) -> Texts {
             let signed = SignaturesStage::sign_all(near, 1, &texts).expect("signatures");
             let n = texts.len();
-            let ids = StringArray::from_iter_values(
-                (0..n as u64).map(|doc| id_text([doc.wrapping_mul(0x9e37_79b9_7f4a_7c15), doc])),
-            );
+            let ids = StringArray::from_iter_values((0..n as u64).map(|doc| {
+                DocId::from_words([doc.wrapping_mul(0x9e37_79b9_7f4a_7c15), doc]).to_string()
+            }));
             let mut columns: Vec<(&str, ArrayRef)> = vec![
                 ("doc_id", Arc::new(ids)),
                 (
@@ -680,7 +668,7 @@ mod tests {
 
         fn texts(
             &self,
-            _: TextColumns,
+            _: &TextSource,
             wanted: &(dyn Fn(u64) -> bool + Sync),
             visit: &(dyn Fn(u64, &str) -> Result<()> + Sync),
         ) -> Result<()> {
@@ -725,11 +713,21 @@ mod tests {
         (0..n).map(text).collect()
     }
 
+    fn rows_of(decision: &Decision, table: &str, shard: usize) -> Result<RecordBatch> {
+        match &decision.tables[table] {
+            FurtherRows::Whole(rows) => Ok(rows.clone()),
+            FurtherRows::PerShard(rows) => rows(shard),
+        }
+    }
+
     fn decide(near: &NearDedup, shards: u64, memory: u64) -> (String, Vec<String>) {
         let stage = NearDedupStage {
             near: Some(near.clone()),
-            preference: Preference::of(&[curate_schemas::manifest::Prefer::Bytes], ["web"]),
-            text: TextColumns::Plain,
+            preference: Preference::of(
+                &[curate_schemas::stages::near_dedup::Prefer::Bytes],
+                ["web"],
+            ),
+            text: TextSource::default(),
             against: None,
         };
         let corpus = Texts::new(near, families(3_000), shards, memory);
@@ -738,7 +736,7 @@ mod tests {
         for shard in 0..shards as usize {
             let batches = [
                 (decision.annotations)(shard),
-                (decision.tables["near_dedup_evidence"])(shard),
+                rows_of(&decision, "near_dedup_evidence", shard),
             ];
             for batch in batches {
                 for row in 0..batch.as_ref().expect("a batch").num_rows() {
@@ -749,7 +747,7 @@ mod tests {
                 }
             }
         }
-        let sample = (decision.tables["near_dedup_sample"])(0).expect("a batch");
+        let sample = rows_of(&decision, "near_dedup_sample", 0).expect("a batch");
         (rows + &format!("{:?}", sample.columns()), decision.notes)
     }
 

@@ -10,12 +10,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use curate_schemas::manifest::{NearDedup, Verify};
+use crate::error::Result;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, UInt64Array};
+use arrow::datatypes::UInt64Type;
+use curate_schemas::stages::near_dedup::{NearDedup, Verify};
 use curate_schemas::tables;
 use curate_scorers::shingles::jaccard;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, UInt64Array};
-use datafusion::arrow::datatypes::UInt64Type;
-use datafusion::error::Result;
 
 use super::stars::equal_share;
 use crate::bits::Bits;
@@ -319,7 +319,7 @@ fn mixed(probe: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{ListBuilder, UInt64Builder};
+    use arrow::array::{ListBuilder, UInt64Builder};
 
     fn pair(value: u64, similarity: f64, share_band: bool) -> Pair {
         Pair {

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use curate_schemas::manifest::{Cluster, NearDedup, Verify};
+use crate::error::Result;
+use curate_schemas::stages::near_dedup::{Cluster, NearDedup, Verify};
 use curate_scorers::shingles::jaccard;
-use datafusion::error::Result;
 
 use super::components::Loaded;
 

@@ -1,6 +1,6 @@
 //! From terms to q.
 
-use curate_schemas::manifest::Combine;
+use curate_schemas::stages::quality::Combine;
 use curate_scorers::calibration::FLOOR;
 
 /// q of a document from its terms and their weights, [`FLOOR`] to 1; 1 without terms. Summed in the

@@ -13,23 +13,27 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use curate_schemas::manifest::{Band, Calibrated, Combine, Manifest, PreferEnd, Quality, Term};
-use curate_schemas::tables::{self, Measure};
-use curate_scorers::calibration::{Calibration, Counts, Knots};
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, RecordBatch, StringArray,
     StringBuilder, UInt64Array,
 };
-use datafusion::arrow::compute::{cast, concat_batches};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
-use datafusion::error::{DataFusionError, Result};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::quality::{
+    Calibrated, Combine, PreferEnd, QUALITY, Quality, Term, Veto,
+};
+use curate_schemas::tables::{self, Measure};
+use curate_scorers::calibration::{Calibration, Counts, Knots};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use self::combine::combine;
 use self::values::{read_of, values};
-use crate::lists::Lists;
-use crate::{Corpus, CorpusStage, Decision, Read, Rows, Stage, column, is_reached, read};
+use crate::corpus::{Corpus, CorpusStage, Decision, FurtherRows};
+use crate::error::{Result, StageError};
+use crate::resources::{Digested, Opening};
+use crate::{Read, Stage, column, is_reached, read};
 
 mod combine;
 pub mod values;
@@ -49,65 +53,60 @@ pub struct QualityStage {
 /// A band over several columns: a document goes if any of them is in its tail.
 struct TwoTails {
     family: &'static str,
-    band: Band,
+    /// Share of a group's documents in the lower tail.
+    below: f64,
+    /// Share of a group's documents below the upper tail.
+    above: f64,
     columns: Vec<Measure>,
 }
 
 impl QualityStage {
-    /// The stage as the manifest sets it; `lists` holds the points of isotonic terms.
+    /// The stage as the manifest sets it, with the curves of isotonic terms.
+    ///
+    /// # Errors
+    /// If the file of a curve cannot be used.
     ///
     /// # Panics
-    /// If a column is unknown or a file was not read: the manifest was checked.
-    pub fn new(manifest: &Manifest, lists: &Lists) -> Self {
+    /// If a column is unknown: the manifest was checked.
+    pub fn open(opening: &Opening) -> Result<Self> {
+        let manifest = opening.manifest;
         let quality = manifest.quality.clone();
-        let measure = |name: &str| tables::measure(name).expect("the manifest was checked");
-        let term = |term: &Term| (measure(&term.column), calibration(term, lists));
-        let digests: Vec<&str> = lists
-            .isotonic
-            .values()
-            .map(|(_, digest)| digest.as_str())
-            .collect();
-        let tails = |family, band: Option<Band>, columns: &[&str]| {
-            band.map(|band| TwoTails {
-                family,
-                band,
-                columns: columns.iter().map(|name| measure(name)).collect(),
-            })
-        };
-        let ngram = manifest.score.ngram.as_ref().and_then(|ngram| ngram.drop);
-        let perplexity = manifest
-            .score
-            .perplexity
-            .as_ref()
-            .and_then(|perplexity| perplexity.drop);
-        let bands = [
-            tails("ngram", ngram, &["ngram.perplexity"]),
-            tails(
-                "perplexity",
-                perplexity,
-                &["score.mean_nll", "score.bits_per_byte"],
-            ),
-        ];
-        QualityStage {
+        let curves = open_curves(opening, &quality.term)?;
+        let digests: Vec<&str> = curves.values().map(|curve| curve.digest.as_str()).collect();
+
+        let ngram = manifest.score.ngram.as_ref();
+        let ngram_tails = ngram
+            .and_then(|ngram| ngram.drop.as_ref())
+            .map(|band| TwoTails {
+                family: "ngram",
+                below: band.below,
+                above: band.above,
+                columns: vec![known_measure("ngram.perplexity")],
+            });
+        let perplexity = manifest.score.perplexity.as_ref();
+        let perplexity = perplexity.and_then(|perplexity| perplexity.drop.as_ref());
+        let perplexity_tails = perplexity.map(|band| TwoTails {
+            family: "perplexity",
+            below: band.below,
+            above: band.above,
+            columns: ["score.mean_nll", "score.bits_per_byte"]
+                .map(known_measure)
+                .to_vec(),
+        });
+
+        let term = |term: &Term| (known_measure(&term.column), calibration(term, &curves));
+        let veto = |veto: &Veto| known_measure(&veto.column);
+        Ok(QualityStage {
             terms: quality.term.iter().map(term).collect(),
-            vetoes: quality
-                .veto
-                .iter()
-                .map(|veto| measure(&veto.column))
-                .collect(),
-            bands: bands.into_iter().flatten().collect(),
-            thirds_of: manifest
-                .score
-                .ngram
-                .as_ref()
-                .map(|_| measure("ngram.perplexity")),
-            files: if digests.is_empty() {
-                [].into()
-            } else {
-                [("isotonic", digests.join(","))].into()
+            vetoes: quality.veto.iter().map(veto).collect(),
+            bands: ngram_tails.into_iter().chain(perplexity_tails).collect(),
+            thirds_of: ngram.map(|_| known_measure("ngram.perplexity")),
+            files: match digests.is_empty() {
+                true => BTreeMap::new(),
+                false => [("isotonic", digests.join(","))].into(),
             },
             quality,
-        }
+        })
     }
 
     /// Columns whose distribution is asked for, each once.
@@ -198,7 +197,7 @@ impl QualityStage {
                     .zip(&counts)
                     .for_each(|(into, counts)| into.merge(counts));
             }
-            Ok::<(), DataFusionError>(())
+            Ok::<(), StageError>(())
         })?;
         let of_group = |origin: &str, counts: Vec<Counts>| -> Vec<Distribution> {
             let of = |(measure, counts): (&&Measure, Counts)| match origin.ends_with(SEPARATOR) {
@@ -222,8 +221,7 @@ impl QualityStage {
         let band = self
             .bands
             .iter()
-            .find(|band| band.columns.contains(measure))
-            .map(|band| band.band);
+            .find(|band| band.columns.contains(measure));
         let is_term = self
             .terms
             .iter()
@@ -386,7 +384,7 @@ struct Origin<'b> {
 
 impl<'b> Origin<'b> {
     fn of(batch: &'b RecordBatch) -> Result<Origin<'b>> {
-        let text = |name: &str| Ok::<_, DataFusionError>(column(batch, name)?.as_string::<i32>());
+        let text = |name: &str| Ok::<_, StageError>(column(batch, name)?.as_string::<i32>());
         Ok(Origin {
             languages: text("language")?,
             domains: text("domain")?,
@@ -497,7 +495,34 @@ impl Groups {
     }
 }
 
-fn calibration(term: &Term, lists: &Lists) -> Calibration {
+/// A measure that the check of the manifest found.
+fn known_measure(name: &str) -> Measure {
+    tables::measure(name).expect("the manifest was checked")
+}
+
+/// The curves of isotonic terms, by the name of their file.
+fn open_curves(opening: &Opening, terms: &[Term]) -> Result<BTreeMap<String, Digested<Knots>>> {
+    let mut curves = BTreeMap::new();
+    for name in terms.iter().filter_map(|term| term.file.as_ref()) {
+        let wrong =
+            |what: String| StageError::manifest(format!("quality.term.file {name}: {what}"));
+        let file = opening.text("quality.term.file", name)?;
+        let points = serde_json::from_str(&file.text)
+            .map_err(|error| wrong(format!("expected [[value, term], …], {error}")))?;
+        let knots = Knots::isotonic(points).map_err(|error| wrong(error.to_string()))?;
+        let digest = file.digest;
+        curves.insert(
+            name.clone(),
+            Digested {
+                value: Arc::new(knots),
+                digest,
+            },
+        );
+    }
+    Ok(curves)
+}
+
+fn calibration(term: &Term, curves: &BTreeMap<String, Digested<Knots>>) -> Calibration {
     match term.calibration {
         Calibrated::Identity => Calibration::Identity,
         Calibrated::Logistic => Calibration::Logistic {
@@ -512,8 +537,9 @@ fn calibration(term: &Term, lists: &Lists) -> Calibration {
             high: term.high,
         },
         Calibrated::Isotonic => {
-            let file = term.file.as_ref().and_then(|file| lists.isotonic.get(file));
-            Calibration::Isotonic(file.expect("the manifest was checked").0.clone())
+            let curve = term.file.as_ref().and_then(|file| curves.get(file));
+            let curve = curve.expect("an isotonic term has a file: the manifest was checked");
+            Calibration::Isotonic(Knots::clone(&curve.value))
         }
     }
 }
@@ -530,29 +556,22 @@ fn annotation_schema() -> SchemaRef {
 }
 
 impl Stage for QualityStage {
-    fn name(&self) -> &'static str {
-        "quality"
-    }
-
-    fn version(&self) -> u32 {
-        3
+    fn spec(&self) -> &'static StageSpec {
+        &QUALITY
     }
 
     fn config(&self) -> Value {
-        let bands: BTreeMap<&str, Band> = self
+        let tails = |band: &TwoTails| json!({ "below": band.below, "above": band.above });
+        let bands: BTreeMap<&str, Value> = self
             .bands
             .iter()
-            .map(|band| (band.family, band.band))
+            .map(|band| (band.family, tails(band)))
             .collect();
         json!({ "quality": self.quality, "drop": bands, "thirds": self.thirds_of.is_some() })
     }
 
-    fn resources(&self) -> BTreeMap<&'static str, String> {
+    fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
         self.files.clone()
-    }
-
-    fn follows(&self) -> &'static str {
-        "paragraph_dedup"
     }
 
     fn reads(&self) -> Vec<Read> {
@@ -580,26 +599,13 @@ impl Stage for QualityStage {
 }
 
 impl CorpusStage for QualityStage {
-    fn tables(&self) -> &'static [&'static str] {
-        &["quality_calibration"]
-    }
-
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
         let groups = Arc::new(self.study(corpus)?);
-        let rows = groups.rows()?;
-        // The table is no shard's: all of it goes with the first.
-        let calibration: Rows<'a> = Box::new(move |shard| {
-            Ok(if shard == 0 {
-                rows.clone()
-            } else {
-                rows.slice(0, 0)
-            })
-        });
+        let calibration = FurtherRows::Whole(groups.rows()?);
+        let annotations = move |shard| self.annotations(corpus, &groups, shard);
         Ok(Decision {
-            annotations: Box::new(move |shard| self.annotations(corpus, &groups, shard)),
             tables: [("quality_calibration", calibration)].into(),
-            notes: Vec::new(),
-            refused: None,
+            ..Decision::of(Box::new(annotations))
         })
     }
 }

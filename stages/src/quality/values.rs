@@ -1,13 +1,14 @@
 //! Numbers out of columns: of any table before `quality`, and of the fields that records brought
 //! along.
 
+use crate::error::Result;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
 use curate_schemas::tables::Measure;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Float64Type};
-use datafusion::error::{DataFusionError, Result};
 use serde_json::Value;
 
+use crate::function::struct_field;
 use crate::{Read, column};
 
 /// The column that a measure is in, under a name of its own.
@@ -25,20 +26,7 @@ pub fn values(batch: &RecordBatch, measure: &Measure) -> Result<Float64Array> {
     let whole = column(batch, &read_of(measure).name)?;
     let found: ArrayRef = match (&measure.field, whole.data_type()) {
         (None, _) => ArrayRef::clone(whole),
-        (Some(field), DataType::Struct(_)) => {
-            let fields = whole.as_struct();
-            let inner = fields.column_by_name(field);
-            let inner = inner
-                .ok_or_else(|| DataFusionError::Internal(format!("{measure:?} is not there")))?;
-            // A field of a struct that is null is null.
-            let nulls = datafusion::arrow::buffer::NullBuffer::union(fields.nulls(), inner.nulls());
-            inner
-                .to_data()
-                .into_builder()
-                .nulls(nulls)
-                .build()
-                .map(datafusion::arrow::array::make_array)?
-        }
+        (Some(field), DataType::Struct(_)) => struct_field(whole.as_struct(), field)?,
         (Some(field), _) => return Ok(of_records(whole.as_string::<i32>(), field)),
     };
     Ok(cast(&found, &DataType::Float64)?
@@ -71,9 +59,9 @@ fn of_records(records: &StringArray, field: &str) -> Float64Array {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{BooleanArray, StructArray};
+    use arrow::datatypes::{Field, Fields};
     use curate_schemas::tables::measure;
-    use datafusion::arrow::array::{BooleanArray, StructArray};
-    use datafusion::arrow::datatypes::{Field, Fields};
     use std::sync::Arc;
 
     #[test]

@@ -6,25 +6,24 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use curate_schemas::manifest::{Absent, KEYS, Key, Kind, TABLES, Table};
+use curate_schemas::config::{Absent, Key, Kind, Section};
+use curate_schemas::stages::{keys, sections};
 
-use super::super::check::{header, keys, last};
 use super::bad;
 
 /// A manifest whose table `of` has `line` in place of the key `but`.
-fn manifest(of: &Table, but: &Key, line: &str) -> String {
+fn manifest(of: &Section, but: &Key, line: &str) -> String {
     let mut text = String::new();
-    for table in TABLES
-        .iter()
-        .filter(|table| ["run", "source"].contains(&table.path) || *table == of)
+    for table in
+        sections().filter(|table| ["run", "source"].contains(&table.path) || table.path == of.path)
     {
-        writeln!(text, "{}", header(table)).expect("a string");
-        for key in keys(table).filter(|key| *key != but) {
+        writeln!(text, "{}", table.header()).expect("a string");
+        for key in table.keys.iter().filter(|key| key.path != but.path) {
             if let Absent::Refused(example) = key.absent {
-                writeln!(text, "{} = {example}", last(key.path)).expect("a string");
+                writeln!(text, "{} = {example}", key.name).expect("a string");
             }
         }
-        if table == of {
+        if table.path == of.path {
             writeln!(text, "{line}").expect("a string");
         }
     }
@@ -58,12 +57,11 @@ fn out_of_range(kind: Kind) -> Vec<String> {
 #[test]
 fn every_message() {
     let mut found = String::new();
-    for key in KEYS {
-        let table = TABLES
-            .iter()
-            .find(|table| keys(table).any(|own| own == key))
+    for key in keys() {
+        let table = sections()
+            .find(|table| table.keys.iter().any(|own| own.path == key.path))
             .expect("a table");
-        let name = last(key.path);
+        let name = key.name;
         let mut lines = vec![format!("{name} = 1979-05-27"), format!("{name}x = 1")];
         lines.extend(
             out_of_range(key.kind)
@@ -76,7 +74,7 @@ fn every_message() {
                 writeln!(
                     found,
                     "{} {line}\n{}",
-                    header(table),
+                    table.header(),
                     bad(&manifest(table, key, &line), &[])
                 )
                 .expect("a string");

@@ -1,12 +1,14 @@
-// What the decoder does between matrix products, each in one pass over memory. bf16 is read and written by its bits, so that
-// no header is needed; all arithmetic is f32. T is the dtype of weights and activations, V how many values a thread takes at
-// once: 8, or 1 where a width is no multiple of 8.
+// The decoder's steps between matrix products, each in one pass over memory.
+//
+// bf16 is read and written by its bits, so that no header is needed. All arithmetic is f32. T is
+// the dtype of weights and activations. V is the number of values that a thread takes at once: 8,
+// or 1 where 8 does not divide a width.
 
 typedef unsigned short bf16;
 
 __device__ inline float wide(bf16 x) { return __uint_as_float(((unsigned)x) << 16); }
 __device__ inline bf16 narrow(float x) {
-    // To the nearest, ties to even; a NaN stays one.
+    // Rounds to the nearest value, ties to even. A NaN stays a NaN.
     const unsigned bits = __float_as_uint(x);
     return x != x ? 0x7fff : (bf16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
@@ -57,7 +59,8 @@ __device__ inline float max_of_warp(float x) {
     return x;
 }
 
-// Places of `items` threads each, several to a block where they fit: which place, and this thread's first item of it.
+// Distributes places of `items` threads each over the blocks, several places to a block where they
+// fit. Gives the place of this thread, and the thread's first item of that place.
 struct Share {
     unsigned long long place;
     unsigned item;
@@ -71,9 +74,11 @@ struct Share {
     }
 };
 
-// Adds biases, rotates q and k, and lays windows of one batch side by side, padded with zeros on the right:
-// qkv [tokens, (heads + 2 kv) · dim] -> q, k and v, one behind the other. k and v are [kv, batch, longest, dim]; q is cut into
-// chunks of `rows` places, each [kv, batch, heads / kv, places, dim]. cos and sin are [positions, dim / 2].
+// Adds biases, rotates q and k, and lays the windows of a batch side by side, padded with zeros on
+// the right: qkv [tokens, (heads + 2 kv) · dim] -> q, k and v, one after the other.
+//
+// k and v are [kv, batch, longest, dim]. q is cut into chunks of `rows` places, each [kv, batch,
+// heads / kv, places, dim]. cos and sin are [positions, dim / 2].
 template <typename T, unsigned V>
 __device__ void split_heads(const T *qkv, const T *bias, unsigned has_bias, const float *cos, const float *sin,
                             const unsigned *firsts, const unsigned *lens, unsigned batch, unsigned longest,
@@ -109,6 +114,8 @@ __device__ void split_heads(const T *qkv, const T *bias, unsigned has_bias, cons
                 }
             }
         }
+        // In units of dim values. Products of counts are taken in 64 bits, because a batch may have
+        // more than 2^32 values.
         unsigned long long to;
         if (head < heads) {
             const unsigned long long of_heads = ((unsigned long long)(head / group) * batch + b) * group + head % group;
@@ -121,9 +128,12 @@ __device__ void split_heads(const T *qkv, const T *bias, unsigned has_bias, cons
     }
 }
 
-// Softmax of scaled scores over the columns that a row may see: scores [lines, seen] -> weights [lines, seen], where line r
-// is row start + r % rows of its window and sees as many columns and one. `seen` is a multiple of 4. A warp for each line,
-// which holds it in registers if it has up to 512 columns.
+// Softmax of scaled scores over the columns that a line may see: scores [lines, seen] -> weights
+// [lines, seen].
+//
+// Line r is row start + r % rows of its window, and sees the columns up to and including that row.
+// `seen` is a multiple of 4. Each line has a warp, which holds the line in registers if it has up
+// to 512 columns.
 template <typename T>
 __device__ void causal_softmax(const float *scores, float scale, unsigned long long lines, unsigned rows,
                                unsigned start, unsigned seen, T *out) {
@@ -147,7 +157,7 @@ __device__ void causal_softmax(const float *scores, float scale, unsigned long l
         most = max_of_warp(most);
 #pragma unroll
         for (unsigned n = 0; n < 4; ++n) {
-            // Beyond the columns that are seen it is e^-inf.
+            // Columns that are not seen hold -inf, so they become 0.
             for (unsigned j = 0; j < 4; ++j) sum += x[n][j] = __expf((x[n][j] - most) * scale);
         }
         const float inverse = 1 / sum_of_warp(sum);
@@ -159,6 +169,7 @@ __device__ void causal_softmax(const float *scores, float scale, unsigned long l
         }
         return;
     }
+    // A longer line is read three times instead of being held.
     float most = lowest, sum = 0;
     for (unsigned j = lane; j < columns; j += 32) most = fmaxf(most, row[j]);
     most = max_of_warp(most);
@@ -170,7 +181,8 @@ __device__ void causal_softmax(const float *scores, float scale, unsigned long l
     }
 }
 
-// Brings a chunk of rows back: mixed [kv, batch, heads / kv, rows, dim] -> out [tokens, heads · dim].
+// Writes a chunk of rows back to the order of tokens: mixed [kv, batch, heads / kv, rows, dim] ->
+// out [tokens, heads · dim].
 template <typename T, unsigned V>
 __device__ void merge_heads(const T *mixed, const unsigned *firsts, const unsigned *lens, unsigned batch,
                             unsigned rows, unsigned start, unsigned heads, unsigned kv, unsigned dim, T *out) {
@@ -189,7 +201,8 @@ __device__ void merge_heads(const T *mixed, const unsigned *firsts, const unsign
     }
 }
 
-// x += y if there is a y, and the RMS norm of x times weight: x, y [rows, width] -> out. A warp for each row.
+// Adds y to x in place, if there is a y, and writes the RMS norm of x times weight: x, y [rows,
+// width] -> out. Each row has a warp.
 template <typename T, unsigned V>
 __device__ void add_norm(T *x, const T *y, unsigned has_y, const T *weight, unsigned rows, unsigned width, float eps,
                          T *out) {
@@ -205,7 +218,8 @@ __device__ void add_norm(T *x, const T *y, unsigned has_y, const T *weight, unsi
             load(y + first + at, b);
             for (unsigned j = 0; j < V; ++j) a[j] += b[j];
             store(x + first + at, a);
-            // As it is stored, so that the norm is of what the next layer adds to.
+            // Reads x back as it is stored, so that the norm is of the same rounded values that the
+            // next layer adds to.
             load(x + first + at, a);
         }
         for (unsigned j = 0; j < V; ++j) squares += a[j] * a[j];
@@ -220,7 +234,7 @@ __device__ void add_norm(T *x, const T *y, unsigned has_y, const T *weight, unsi
     }
 }
 
-// silu(gate) · up: [tokens, 2 · width] -> [tokens, width]. A block for each token.
+// silu(gate) · up: [tokens, 2 · width] -> [tokens, width]. Each token has a block.
 template <typename T, unsigned V>
 __device__ void swiglu(const T *gate_up, unsigned width, T *out) {
     const T *row = gate_up + (unsigned long long)blockIdx.x * 2 * width;
@@ -234,7 +248,8 @@ __device__ void swiglu(const T *gate_up, unsigned width, T *out) {
     }
 }
 
-// ln p of each row's target: logits [rows, vocab] -> [rows]. A block for each row, of up to 32 warps.
+// ln p of the target of each row: logits [rows, vocab] -> [rows]. Each row has a block of up to 32
+// warps.
 template <unsigned V>
 __device__ void log_probs(const float *logits, const unsigned *targets, unsigned vocab, float *out) {
     __shared__ float shared_most[32], shared_sum[32];
@@ -246,15 +261,16 @@ __device__ void log_probs(const float *logits, const unsigned *targets, unsigned
         float x[V], highest = lowest;
         load(row + at, x);
         for (unsigned j = 0; j < V; ++j) highest = fmaxf(highest, x[j]);
+        // The sum so far is relative to the former maximum.
         if (highest > most) {
             sum *= __expf(most - highest);
             most = highest;
         }
-        // A NaN is no maximum, comes into the sum and stays.
+        // A NaN is never the maximum, but it enters the sum and stays there.
         for (unsigned j = 0; j < V; ++j) sum += __expf(x[j] - most);
     }
     const float higher = max_of_warp(most);
-    // A thread that saw no column has no maximum, and −∞ − −∞ is no number.
+    // A thread that saw no column has the maximum -inf, and -inf - -inf would be NaN.
     sum = sum_of_warp(most == lowest ? sum : sum * __expf(most - higher));
     if (lane == 0) {
         shared_most[warp] = higher;
@@ -262,6 +278,7 @@ __device__ void log_probs(const float *logits, const unsigned *targets, unsigned
     }
     __syncthreads();
     if (threadIdx.x == 0) {
+        // Up to 32 partial sums are joined in f64 by one thread.
         float highest = lowest;
         double total = 0;
         for (unsigned w = 0; w < blockDim.x / 32; ++w) highest = fmaxf(highest, shared_most[w]);

@@ -1,4 +1,4 @@
-//! Many documents at once: the same scores, in order, on a device that is too small too.
+//! Many documents at once: the same scores, in order, even on a device that is too small.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn tiny_windowing(kind: WindowKind) -> Windowing {
     }
 }
 
-/// Documents of many lengths, empty and of one token among them.
+/// Documents of many lengths, including an empty one and one of a single token.
 fn documents() -> Vec<Vec<u32>> {
     let lengths = [
         7, 0, 300, 1, 2, 511, 64, 65, 33, 512, 700, 3, 7, 16, 1100, 25,
@@ -28,6 +28,8 @@ fn batches_change_nothing() {
         let alone = Scorer::new(tiny("untied"), tiny_windowing(kind), 1, vec![3; 1024]);
         let (expected, stats) = alone.score(&documents).expect("scores");
         assert_eq!(stats.padding.share(), 0.0);
+
+        // The second document is empty and the fourth has one token: nothing predicts it.
         assert_eq!(
             (
                 expected[1].n_scored,
@@ -44,10 +46,12 @@ fn batches_change_nothing() {
             ),
             (None, None, None)
         );
+
         for budget in [64, 600, 2048, 1 << 20] {
             let scorer = Scorer::new(tiny("untied"), tiny_windowing(kind), budget, vec![3; 1024]);
             let (found, stats) = scorer.score(&documents).expect("scores");
             assert!((0.0..0.9).contains(&stats.padding.share()));
+
             for (found, expected) in found.iter().zip(&expected) {
                 assert_eq!(
                     (found.n_scored, found.bytes_scored),
@@ -65,10 +69,12 @@ fn padding_is_not_seen_on_a_device() {
     let documents = documents();
     let scorer =
         |decoder, budget| Scorer::new(decoder, tiny_windowing(WindowKind::All), budget, Vec::new());
+
     let (expected, _) = scorer(tiny("tied"), 1).score(&documents).expect("scores");
     let (found, _) = scorer(tiny("tied").by_tensors(), 1 << 20)
         .score(&documents)
         .expect("scores");
+
     for (found, expected) in found.iter().zip(&expected) {
         assert!((found.sum_nll - expected.sum_nll).abs() <= 1e-4 * found.n_scored as f64);
     }
@@ -84,16 +90,20 @@ fn the_order_of_documents_is_kept_and_sums_repeat() {
         Vec::new(),
     );
     let (scores, _) = scorer.score(&documents).expect("scores");
+
     let reversed: Vec<Vec<u32>> = documents.iter().rev().cloned().collect();
     let (mut again, _) = scorer.score(&reversed).expect("scores");
     again.reverse();
+
     for (a, b) in scores.iter().zip(&again) {
         assert!((a.sum_nll - b.sum_nll).abs() <= 1e-4 * a.n_scored as f64);
     }
+
+    // The same order gives the same bits.
     assert_eq!(scorer.score(&documents).expect("scores").0, scores);
 }
 
-/// Runs out of memory above a number of padded tokens.
+/// A device that runs out of memory above a number of padded tokens.
 struct SmallDevice {
     decoder: Decoder,
     most_tokens: usize,
@@ -113,6 +123,7 @@ impl Forward for SmallDevice {
             .unwrap_or(0)
             * inputs.len();
         self.seen.lock().expect("no panic").push(tokens);
+
         if tokens > self.most_tokens {
             return Err(LmError::OutOfMemory {
                 device: self.device(),
@@ -120,6 +131,7 @@ impl Forward for SmallDevice {
                 tokens,
             });
         }
+
         self.decoder.log_probs(inputs)
     }
 }
@@ -131,11 +143,13 @@ fn out_of_memory_halves_the_batch() {
     let (expected, _) = Scorer::new(tiny("tied"), windowing, 512, Vec::new())
         .score(&documents)
         .expect("scores");
+
     let small = |most_tokens| SmallDevice {
         decoder: tiny("tied"),
         most_tokens,
         seen: Mutex::new(Vec::new()),
     };
+
     let scorer = Scorer::new(small(700), windowing, 2048, Vec::new());
     let (found, stats) = scorer.score(&documents).expect("scores");
     assert!(stats.halved >= 1 && stats.halved <= 3, "{stats:?}");
@@ -143,13 +157,16 @@ fn out_of_memory_halves_the_batch() {
         assert_eq!(found.n_scored, expected.n_scored);
         assert!((found.sum_nll - expected.sum_nll).abs() <= 1e-4 * found.n_scored as f64);
     }
-    // A limit that is known beforehand: nothing fails.
+
+    // With a limit that is known beforehand, nothing fails.
     let limited = Scorer::new(small(700), windowing, 2048, Vec::new()).limited_to(700);
     let (again, stats) = limited.score(&documents).expect("scores");
     assert_eq!((again.len(), stats.halved), (64, 0));
-    // What fits is remembered: the second time nothing fails.
+
+    // What fits is remembered, so nothing fails the second time.
     assert_eq!(scorer.score(&documents).expect("scores").1.halved, 0);
-    // Not even one: the error says how many tokens.
+
+    // Not even one document fits: the error says how many tokens the document has.
     let error = Scorer::new(small(20), windowing, 2048, Vec::new())
         .score(&documents)
         .expect_err("too small");

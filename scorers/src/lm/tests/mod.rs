@@ -1,4 +1,4 @@
-//! Tests that need a whole model; what they share.
+//! Tests that need a whole model, and what these tests share.
 
 mod batches;
 mod damaged;
@@ -32,6 +32,7 @@ fn read(path: &str) -> Vec<u8> {
     std::fs::read(fixtures().join(path)).expect("a fixture")
 }
 
+/// A text of a fixture, with the ids and the log-probabilities of the reference implementation.
 struct Case {
     text: String,
     ids: Vec<u32>,
@@ -40,21 +41,7 @@ struct Case {
 
 fn cases(path: &str) -> Vec<Case> {
     let json: Value = serde_json::from_slice(&read(path)).expect("JSON");
-    let case = |case: &Value| Case {
-        text: case["text"].as_str().expect("a text").to_owned(),
-        ids: case["ids"]
-            .as_array()
-            .expect("ids")
-            .iter()
-            .map(|id| id.as_u64().expect("an id") as u32)
-            .collect(),
-        log_probs: (case["logprobs"]
-            .as_array()
-            .expect("log-probabilities")
-            .iter())
-        .map(|p| p.as_f64().expect("a number") as f32)
-        .collect(),
-    };
+
     json["cases"]
         .as_array()
         .expect("cases")
@@ -63,6 +50,31 @@ fn cases(path: &str) -> Vec<Case> {
         .collect()
 }
 
+fn case(json: &Value) -> Case {
+    let text = json["text"].as_str().expect("a text").to_owned();
+
+    let ids = json["ids"]
+        .as_array()
+        .expect("ids")
+        .iter()
+        .map(|id| id.as_u64().expect("an id") as u32)
+        .collect();
+
+    let log_probs = json["logprobs"]
+        .as_array()
+        .expect("log-probabilities")
+        .iter()
+        .map(|p| p.as_f64().expect("a number") as f32)
+        .collect();
+
+    Case {
+        text,
+        ids,
+        log_probs,
+    }
+}
+
+/// The inputs that score every token of the cases but the first.
 fn inputs(cases: &[Case]) -> Vec<Input> {
     cases
         .iter()
@@ -73,17 +85,20 @@ fn inputs(cases: &[Case]) -> Vec<Input> {
         .collect()
 }
 
-/// The largest difference of any token.
+/// The largest difference between found and expected log-probabilities, over all tokens.
 fn difference(found: &[Vec<f32>], cases: &[Case]) -> f32 {
     assert_eq!(found.len(), cases.len());
+
     let mut most = 0f32;
     for (found, case) in found.iter().zip(cases) {
         assert_eq!(found.len(), case.log_probs.len());
+
         for (found, expected) in found.iter().zip(&case.log_probs) {
             assert!(found.is_finite());
             most = most.max((found - expected).abs());
         }
     }
+
     most
 }
 
@@ -109,7 +124,8 @@ fn embedded() -> (Description, Decoder) {
         .expect("its weights")
 }
 
-/// A GGUF file of a model, written by candle: matrices in `dtype`, norms and biases in f32.
+/// A GGUF file of a model, written by candle: matrices in `dtype`, norms and biases in f32. `more`
+/// replaces or adds pairs of the metadata.
 fn gguf(
     source: &mut dyn TensorSource,
     config: &Config,
@@ -118,6 +134,7 @@ fn gguf(
     more: &[(&str, Meta)],
 ) -> Vec<u8> {
     let architecture = config.architecture.name();
+
     let json: Value = serde_json::from_slice(tokenizer).expect("a tokenizer");
     let added = json["added_tokens"].as_array().expect("added tokens");
     let mut tokens: Vec<(u64, String)> = (json["model"]["vocab"]
@@ -126,6 +143,8 @@ fn gguf(
         .iter())
     .map(|(token, id)| (id.as_u64().expect("an id"), token.clone()))
     .collect();
+
+    // An added token may or may not be in the vocabulary too.
     let special: Vec<u64> = added
         .iter()
         .filter_map(|token| token["id"].as_u64())
@@ -140,24 +159,27 @@ fn gguf(
         }
     }
     tokens.sort();
+    // llama.cpp's token types: 3 control, 1 normal.
     let kinds = tokens
         .iter()
         .map(|(id, _)| Meta::I32(if special.contains(id) { 3 } else { 1 }))
         .collect();
-    let merge = |merge: &Value| match merge {
-        Value::String(merge) => Meta::String(merge.clone()),
-        pair => Meta::String(format!(
-            "{} {}",
-            pair[0].as_str().expect("text"),
-            pair[1].as_str().expect("text")
-        )),
-    };
+
+    // A merge is a text with a space in older files, and a pair of texts in newer ones.
     let merges = json["model"]["merges"]
         .as_array()
         .expect("merges")
         .iter()
-        .map(merge)
+        .map(|merge| match merge {
+            Value::String(merge) => Meta::String(merge.clone()),
+            pair => Meta::String(format!(
+                "{} {}",
+                pair[0].as_str().expect("text"),
+                pair[1].as_str().expect("text")
+            )),
+        })
         .collect();
+
     let n = |n: usize| Meta::U32(n as u32);
     let mut metadata: Vec<(String, Meta)> = vec![
         (
@@ -209,19 +231,23 @@ fn gguf(
         ("tokenizer.ggml.bos_token_id".into(), n(0)),
         ("tokenizer.ggml.add_bos_token".into(), Meta::Bool(true)),
     ];
+
     for (key, value) in more {
         metadata.retain(|(name, _)| name != key);
         metadata.push(((*key).to_owned(), value.clone()));
     }
+
     let mut tensors = Vec::new();
     for name in source.names() {
         let shape = source.shape(&name).expect("there");
         let mut values = source.read(&name).expect("values");
+        // llama.cpp's converter reorders the rows of Llama models only.
         if architecture == "llama"
             && (name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight"))
         {
             values = permuted(&values, shape[1], config.head_dim);
         }
+
         let tensor = Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).expect("a tensor");
         let dtype = if shape.len() == 2 {
             dtype
@@ -233,6 +259,7 @@ fn gguf(
             QTensor::quantize(&tensor, dtype).expect("quantised"),
         ));
     }
+
     let metadata: Vec<(&str, &Meta)> = metadata
         .iter()
         .map(|(key, value)| (key.as_str(), value))
@@ -241,12 +268,14 @@ fn gguf(
         .iter()
         .map(|(name, tensor)| (name.as_str(), tensor))
         .collect();
+
     let mut file = Cursor::new(Vec::new());
     gguf_file::write(&mut file, &metadata, &tensors).expect("written");
     file.into_inner()
 }
 
-/// As llama.cpp's converter does: `reshape(heads, 2, dim / 2, columns).swapaxes(1, 2)`.
+/// Permutes rows as llama.cpp's converter does:
+/// `reshape(heads, 2, dim / 2, columns).swapaxes(1, 2)`.
 fn permuted(values: &[f32], columns: usize, head_dim: usize) -> Vec<f32> {
     let mut out = Vec::new();
     for head in values.chunks(head_dim * columns) {
@@ -257,9 +286,11 @@ fn permuted(values: &[f32], columns: usize, head_dim: usize) -> Vec<f32> {
             }
         }
     }
+
     out
 }
 
+/// The name that llama.cpp gives to a tensor of Hugging Face.
 fn ggml_name(name: &str) -> String {
     let mut name = name.to_owned();
     for (from, to) in [
@@ -276,6 +307,7 @@ fn ggml_name(name: &str) -> String {
     ] {
         name = name.replace(from, to);
     }
+
     name
 }
 
@@ -296,11 +328,12 @@ fn open_gguf(bytes: Vec<u8>) -> Result<Model, LmError> {
     Model::open(&path)
 }
 
-/// Weights of any shape, the same for the same name.
+/// Weights for a model of any shape. The same name and shape give the same weights.
 struct Random(Config);
 
 impl TensorSource for Random {
     fn names(&self) -> Vec<String> {
+        // No names, so the check of all tensors finds none without a place.
         Vec::new()
     }
 
@@ -314,6 +347,7 @@ impl TensorSource for Random {
             self.0.num_heads * self.0.head_dim,
             self.0.num_kv_heads * self.0.head_dim,
         );
+
         let (rows, columns) = match name.rsplit('.').nth(1)? {
             "embed_tokens" => (vocab, hidden),
             "q_proj" => (q, hidden),
@@ -321,9 +355,11 @@ impl TensorSource for Random {
             "o_proj" => (hidden, q),
             "gate_proj" | "up_proj" => (ffn, hidden),
             "down_proj" => (hidden, ffn),
+            // Absent, so the output layer is tied.
             "lm_head" => return None,
             _ => return Some(vec![hidden]),
         };
+
         Some(if name.ends_with("bias") {
             vec![rows]
         } else {
@@ -333,9 +369,12 @@ impl TensorSource for Random {
 
     fn read(&mut self, name: &str) -> Result<Vec<f32>, LmError> {
         let len = self.shape(name).iter().flatten().product();
+
         let mut state = name.bytes().fold(1u32, |state, byte| {
             state.wrapping_mul(31).wrapping_add(u32::from(byte))
         });
+
+        // A linear congruential generator, for weights between -0.3 and 0.3.
         let random = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0

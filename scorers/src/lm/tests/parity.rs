@@ -9,9 +9,11 @@ fn parity_with_transformers() {
         let cases = cases(&format!("tiny_qwen2/{form}/expected.json"));
         let decoder = tiny(form);
         assert_eq!(decoder.config().tie_word_embeddings, Some(form == "tied"));
+
         let found = decoder.log_probs(&inputs(&cases)).expect("scores");
         let most = difference(&found, &cases);
         assert!(most <= 1e-4, "{form}: {most}");
+
         let alone: Vec<Vec<f32>> = inputs(&cases)
             .into_iter()
             .flat_map(|input| decoder.log_probs(&[input]).expect("scores"))
@@ -21,6 +23,7 @@ fn parity_with_transformers() {
             "{form}: {}",
             difference(&alone, &cases)
         );
+
         eprintln!(
             "{form}: largest difference {most}, one at a time {}",
             difference(&alone, &cases)
@@ -30,7 +33,8 @@ fn parity_with_transformers() {
 
 #[test]
 fn parity_of_the_tensor_operations() {
-    // What runs on a GPU, on the CPU: attention in chunks of one to all rows, logits likewise.
+    // The operations of a GPU, run on the CPU, with attention and logits in chunks of one row up to
+    // all rows.
     for form in ["tied", "untied"] {
         let cases = cases(&format!("tiny_qwen2/{form}/expected.json"));
         for chunk_bytes in [1 << 12, 1 << 20, 1 << 28] {
@@ -42,6 +46,7 @@ fn parity_of_the_tensor_operations() {
             };
             let decoder = Decoder::load(tiny_config(form, "config.json"), &mut source, options)
                 .expect("a model");
+
             let found = decoder
                 .by_tensors()
                 .log_probs(&inputs(&cases[..9]))
@@ -57,27 +62,36 @@ fn parity_of_the_embedded_model() {
     let cases = cases("embedded/expected.json");
     let (description, decoder) = embedded();
     assert_eq!(description.bos, Some(0));
+
     let most = difference(&decoder.log_probs(&inputs(&cases)).expect("scores"), &cases);
     assert!(most <= 1e-4, "{most}");
     eprintln!("embedded: largest difference {most}");
-    // From text, the same way as a run: tokens, beginning of sequence, window, batch.
+
+    // From text, in the same way as a run: tokens, beginning of sequence, window, batch. The
+    // reference reads the name of a special token as that token, a run reads it as text.
     let windowing = description.windowing(WindowKind::Start);
     let scorer = description.scorer(decoder, WindowKind::Start, 1024);
+
     let plain: Vec<&Case> = cases
         .iter()
         .filter(|case| !case.text.contains("<|"))
         .collect();
     assert!(plain.len() >= 5);
-    let encode = |case: &&Case| {
-        description
-            .tokenizer
-            .encode(&case.text, windowing.tokens_needed())
-            .expect("tokens")
-    };
-    let documents: Vec<Vec<u32>> = plain.iter().map(encode).collect();
+
+    let documents: Vec<Vec<u32>> = plain
+        .iter()
+        .map(|case| {
+            description
+                .tokenizer
+                .encode(&case.text, windowing.tokens_needed())
+                .expect("tokens")
+        })
+        .collect();
     let (scores, _) = scorer.score(&documents).expect("scores");
+
     for ((case, document), score) in plain.iter().zip(&documents).zip(scores) {
         assert_eq!(document, &case.ids[1..], "{}", case.text);
+
         let expected: f64 = case.log_probs.iter().map(|&p| -f64::from(p)).sum();
         assert_eq!(score.n_scored as usize, case.log_probs.len());
         assert!((score.sum_nll - expected).abs() <= 1e-4 * score.n_scored as f64);
@@ -99,17 +113,20 @@ fn both_forms_of_config_json() {
 
 #[test]
 fn gguf_of_the_embedded_model() {
-    // The weights are f16, so that form is exact; Q8_0 has eight bits and a scale for 32 values.
-    // Measured: 0.157 nats at most of a token and 0.0090 of a document's mean; held to one and a
-    // half times that.
+    // The weights are f16, so a file in f16 is exact. Q8_0 has eight bits and a scale for 32
+    // values. Measured for Q8_0: at most 0.157 nats on a token and 0.0090 on a document's mean. The
+    // bounds are about one and a half times as wide.
     let cases = cases("embedded/expected.json");
+
     for (dtype, token, mean) in [(GgmlDType::F16, 1e-4, 1e-5), (GgmlDType::Q8_0, 0.25, 0.014)] {
         let model = open_gguf(embedded_gguf(dtype, &[])).expect("a model");
         assert_eq!(model.description.bos, Some(0));
         let (description, decoder) = model.load(Options::cpu(256)).expect("weights");
         assert_eq!(description.config.tie_word_embeddings, Some(true));
+
         let found = decoder.log_probs(&inputs(&cases)).expect("scores");
         let most = difference(&found, &cases);
+
         let sum = |log_probs: &[f32]| {
             log_probs.iter().map(|&p| f64::from(p)).sum::<f64>() / log_probs.len() as f64
         };
@@ -118,11 +135,13 @@ fn gguf_of_the_embedded_model() {
             .zip(&cases)
             .map(|(found, case)| (sum(found) - sum(&case.log_probs)).abs());
         let mean_most = means.fold(0.0, f64::max);
+
         eprintln!("{dtype:?}: largest difference of a token {most}, of a mean {mean_most}");
         assert!(
             most <= token && mean_most <= mean,
             "{dtype:?}: {most}, {mean_most}"
         );
+
         for case in cases.iter().filter(|case| !case.text.contains("<|")) {
             let ids = description
                 .tokenizer
@@ -135,7 +154,7 @@ fn gguf_of_the_embedded_model() {
 
 #[test]
 fn a_llama_without_biases_in_both_formats() {
-    // The rows of q and k lie in another order in GGUF; the scores are the same.
+    // The rows of q and k lie in another order in GGUF, yet the scores are the same.
     struct WithoutBiases(SafeTensors);
     impl TensorSource for WithoutBiases {
         fn names(&self) -> Vec<String> {
@@ -152,11 +171,13 @@ fn a_llama_without_biases_in_both_formats() {
             self.0.read(name)
         }
     }
+
     let json = String::from_utf8(read("tiny_qwen2/untied/config.json"))
         .expect("text")
         .replace("qwen2", "llama");
     let config = Config::from_json(json.as_bytes()).expect("valid");
     let tensors = || SafeTensors::from_dir(&fixtures().join("tiny_qwen2/untied")).expect("weights");
+
     let mut source = WithoutBiases(tensors());
     let file = gguf(
         &mut source,
@@ -168,6 +189,7 @@ fn a_llama_without_biases_in_both_formats() {
     let cases = cases("tiny_qwen2/untied/expected.json");
     let plain = Decoder::load(config.clone(), &mut source, Options::cpu(512)).expect("a model");
     let expected = plain.log_probs(&inputs(&cases)).expect("scores");
+
     let (_, decoder) = open_gguf(file)
         .expect("a model")
         .load(Options::cpu(512))
@@ -176,7 +198,8 @@ fn a_llama_without_biases_in_both_formats() {
         decoder.log_probs(&inputs(&cases)).expect("scores"),
         expected
     );
-    // A model with biases is no Llama.
+
+    // A model with biases is not a Llama.
     let error = Decoder::load(config, &mut tensors(), Options::cpu(512))
         .err()
         .expect("biases");
@@ -196,10 +219,13 @@ fn tokens_see_only_those_before_them() {
             first_scored: 1,
         }
     };
+
     let (a, b) = (
         decoder.log_probs(&[input(5)]).expect("scores"),
         decoder.log_probs(&[input(900)]).expect("scores"),
     );
+
+    // Only the last token differs, so only its own probability may.
     assert_eq!(a[0][..59], b[0][..59]);
     assert_ne!(a[0][59], b[0][59]);
 }
@@ -217,19 +243,22 @@ fn loops_and_tensors_agree_on_odd_shapes() {
         };
         Decoder::load(config.clone(), &mut Random(config.clone()), options).expect("a model")
     };
-    let input = |n: u32| Input {
-        tokens: (0..n).map(|i| (i * 7919 + n) % 1511).collect(),
-        first_scored: 1 + n as usize / 7,
-    };
+
+    // Lengths around the lanes (16), the rows of a tile (6) and of queries (24), and the context.
     let inputs: Vec<Input> = [
         101, 1, 2, 15, 16, 17, 23, 24, 25, 48, 49, 100, 101, 99, 98, 64,
     ]
-    .map(input)
+    .map(|n: u32| Input {
+        tokens: (0..n).map(|i| (i * 7919 + n) % 1511).collect(),
+        first_scored: 1 + n as usize / 7,
+    })
     .to_vec();
+
     let expected = load(1 << 20)
         .by_tensors()
         .log_probs(&inputs)
         .expect("scores");
+
     for chunk_bytes in [1, 1 << 12, 1 << 21] {
         let found = load(chunk_bytes).log_probs(&inputs).expect("scores");
         for (found, expected) in found.iter().zip(&expected) {
@@ -256,6 +285,7 @@ fn the_embedded_model_is_the_one_described() {
         model.description.tokenizer.digest(),
         Tokenizer::embedded().expect("loads").digest()
     );
+
     let (description, decoder) = model.load(Options::cpu(256)).expect("weights");
     assert_eq!(
         (
@@ -282,14 +312,17 @@ fn encoding_a_part_is_the_start_of_encoding_all() {
     let text: String = (0..3000)
         .map(|i| format!("Line {i}: some words, and 12{i} more.\n"))
         .collect();
+
     let all = tokenizer.encode(&text, None).expect("tokens");
     assert_eq!(all.len() as u64, tokenizer.count(&text).expect("tokens"));
+
     for most in [0, 1, 255, 512, 5000] {
         assert_eq!(
             tokenizer.encode(&text, Some(most)).expect("tokens"),
             all[..most]
         );
     }
+
     let bytes = tokenizer.token_bytes();
     assert_eq!(
         all.iter()
@@ -301,9 +334,10 @@ fn encoding_a_part_is_the_start_of_encoding_all() {
 
 #[test]
 fn half_precision() {
-    // As on a GPU, where the dtype is bf16, which products on the CPU lack: cosines, softmax and
-    // cross-entropy stay f32. Measured: 0.024 nats at most of a token.
+    // As on a GPU: cosines, softmax and cross-entropy stay f32. f16 stands for the bf16 of a GPU,
+    // because the CPU has no products in bf16. Measured: at most 0.024 nats on a token.
     let cases = cases("embedded/expected.json");
+
     let options = Options {
         dtype: DType::F16,
         ..Options::cpu(256)
@@ -312,6 +346,7 @@ fn half_precision() {
         .expect("the model")
         .load(options)
         .expect("its weights");
+
     let found = decoder.log_probs(&inputs(&cases)).expect("scores");
     let most = difference(&found, &cases);
     eprintln!("f16: largest difference {most}");

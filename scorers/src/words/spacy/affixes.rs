@@ -1,4 +1,6 @@
-//! What spaCy's patterns for prefixes, suffixes and infixes match, written out.
+//! spaCy's patterns for prefixes, suffixes and infixes, written out as code.
+//!
+//! The length of a match is in bytes, and 0 means that no pattern matches.
 
 use super::classes::{self, ALPHA, DOT_BEHIND, INFIX, LOWER, PREFIX, QUOTE, SUFFIX, UPPER};
 use super::tables::UNITS;
@@ -23,8 +25,8 @@ fn alpha_or_digit(c: Option<char>) -> bool {
     is(c, ALPHA) || is_ascii_digit(c)
 }
 
-/// How many bytes the prefix of `text` has, 0 if there is none. Patterns are tried in order, so
-/// `……` is never one prefix.
+/// The length of the prefix of `text`. spaCy tries its patterns in order and finds `…` before `……`,
+/// so `……` is never one prefix.
 pub(super) fn prefix_len(text: &str) -> usize {
     let bytes = text.as_bytes();
     let Some(c) = first(text) else { return 0 };
@@ -38,30 +40,33 @@ pub(super) fn prefix_len(text: &str) -> usize {
     }
 }
 
-/// The length of a run of two or more full stops, else 0.
+/// The length of the run of full stops at the start of `bytes`. 0 if it has fewer than two.
 fn dots<'a>(bytes: impl Iterator<Item = &'a u8>) -> usize {
     let run = bytes.take_while(|&&b| b == b'.').count();
     if run >= 2 { run } else { 0 }
 }
 
-/// How many bytes the suffix of `text` has, 0 if there is none: the longest that a pattern matches.
+/// The length of the suffix of `text`: the longest one that a pattern matches.
 pub(super) fn suffix_len(text: &str) -> usize {
     let Some(c) = last(text) else { return 0 };
     let before = &text[..text.len() - c.len_utf8()];
+
     match c {
         '.' if before.ends_with('.') => dots(text.as_bytes().iter().rev()),
         '.' => usize::from(ends_sentence(before)),
         '+' => usize::from(is_ascii_digit(last(before))),
+        // `’` and `…` have three bytes each.
         's' | 'S' if before.ends_with('\'') => 2,
         's' | 'S' if before.ends_with('’') => 4,
         '…' if before.ends_with('…') => 6,
         _ if classes::is(c, SUFFIX) => c.len_utf8(),
+        // No unit holds a digit.
         _ if c.is_ascii_digit() => 0,
         _ => unit_len(text),
     }
 }
 
-/// Whether a full stop after `text` is a suffix.
+/// True if a full stop after `text` is a suffix.
 fn ends_sentence(text: &str) -> bool {
     let mut back = text.chars().rev();
     let (last, before) = (back.next(), back.next());
@@ -70,14 +75,18 @@ fn ends_sentence(text: &str) -> bool {
         || matches!((before, last), (Some('°'), Some('F' | 'C' | 'K')))
 }
 
-/// The length of the unit or currency at the end of `text` with an ASCII digit before it, else 0.
+/// The length of the unit or currency at the end of `text`. 0 unless an ASCII digit precedes it.
 fn unit_len(text: &str) -> usize {
+    // The longest entry of `UNITS`, in bytes.
     const LONGEST: usize = 10;
+
+    // The window may start inside a character, so it is compared as bytes.
     let bytes = text.as_bytes();
     let window = &bytes[bytes.len().saturating_sub(LONGEST + 1)..];
     let Some(digit) = window.iter().rposition(u8::is_ascii_digit) else {
         return 0;
     };
+
     let unit = &window[digit + 1..];
     if UNITS
         .binary_search_by(|known| known.as_bytes().cmp(unit))
@@ -89,10 +98,11 @@ fn unit_len(text: &str) -> usize {
     }
 }
 
-/// Appends the pieces of `text`, which has no affixes left, around its infixes and the infixes
-/// themselves.
+/// Splits `text` at its infixes, and appends the pieces between them and the infixes themselves.
+/// `text` has no prefix or suffix left.
 pub(super) fn split_infixes<'a>(text: &'a str, out: &mut Vec<&'a str>) {
     let bytes = text.as_bytes();
+
     let (mut start, mut at) = (0, 0);
     while let Some(ahead) = bytes[at..].iter().position(|&b| MAY_BE_INFIX[b as usize]) {
         at += ahead;
@@ -110,35 +120,41 @@ pub(super) fn split_infixes<'a>(text: &'a str, out: &mut Vec<&'a str>) {
             }
         }
     }
+
     if start < text.len() {
         out.push(&text[start..]);
     }
 }
 
-/// The bytes at which an infix may start.
+/// True for the bytes at which an infix may start.
 pub(super) static MAY_BE_INFIX: [bool; 256] = {
     let mut table = [false; 256];
+
+    // First bytes of characters beyond ASCII.
     let mut b = 0xc2;
     while b < 0xf5 {
         table[b] = true;
         b += 1;
     }
+
     let ascii = b".,:<>=/+-*^~";
     let mut i = 0;
     while i < ascii.len() {
         table[ascii[i] as usize] = true;
         i += 1;
     }
+
     table
 };
 
-/// How many bytes the infix at byte `at` has, 0 if there is none.
+/// The length of the infix at byte `at`, which is the start of a character.
 fn infix_len(text: &str, at: usize) -> usize {
     let rest = &text[at..];
     let bytes = rest.as_bytes();
     let Some(c) = first(rest) else { return 0 };
     let before = last(&text[..at]);
     let after = |len: usize| first(&rest[len..]);
+
     match c {
         '.' if bytes.get(1) == Some(&b'.') => dots(bytes.iter()),
         '.' => usize::from(is(before, LOWER | QUOTE) && is(after(1), UPPER | QUOTE)),
@@ -152,6 +168,7 @@ fn infix_len(text: &str, at: usize) -> usize {
         {
             1
         }
+        // spaCy's hyphens are `-`, `--`, `---`, `—`, `——`, `–` and `~`.
         '-' => hyphens_len(rest, before, 3),
         '—' => hyphens_len(rest, before, 2),
         '–' | '~' => hyphens_len(rest, before, 1),
@@ -160,8 +177,8 @@ fn infix_len(text: &str, at: usize) -> usize {
     }
 }
 
-/// The length of the run of at most `longest` of the first character of `text` between letters or a
-/// digit and a letter.
+/// The length of the run of hyphens that `text` starts with, cut off after `longest` characters. 0
+/// unless a letter or digit precedes and a letter follows.
 fn hyphens_len(text: &str, before: Option<char>, longest: usize) -> usize {
     let hyphen = first(text);
     let len = text
@@ -170,6 +187,7 @@ fn hyphens_len(text: &str, before: Option<char>, longest: usize) -> usize {
         .take_while(|&c| Some(c) == hyphen)
         .map(char::len_utf8)
         .sum();
+
     if alpha_or_digit(before) && is(first(&text[len..]), ALPHA) {
         len
     } else {

@@ -1,4 +1,5 @@
-//! The character classes of the patterns: a table below U+10000, binary search above.
+//! Lookup of the character classes in spaCy's patterns: a table below U+10000, a binary search
+//! above.
 
 use super::tables::CLASSES;
 pub(crate) use super::tables::{
@@ -9,19 +10,22 @@ static BELOW_10000: [u16; 0x10000] = below_10000();
 
 const fn below_10000() -> [u16; 0x10000] {
     let mut table = [0; 0x10000];
+
     let mut i = 0;
     while i < CLASSES.len() && CLASSES[i].0 < 0x10000 {
         let (mut c, last, flags) = CLASSES[i];
+        // A range may reach beyond the table.
         while c <= last && c < 0x10000 {
             table[c as usize] = flags;
             c += 1;
         }
         i += 1;
     }
+
     table
 }
 
-/// The classes that `c` is in.
+/// The classes of `c`, as a mask of the constants above.
 #[inline]
 pub(crate) fn flags(c: char) -> u16 {
     match BELOW_10000.get(c as usize) {
@@ -34,12 +38,12 @@ pub(crate) fn flags(c: char) -> u16 {
     }
 }
 
-/// The classes that an ASCII character is in.
+/// The classes of an ASCII character. Usable in constants.
 pub(super) const fn ascii(byte: u8) -> u16 {
     BELOW_10000[byte as usize]
 }
 
-/// Whether `c` is in one of the classes `wanted`.
+/// True if `c` belongs to at least one of the classes in the mask `wanted`.
 #[inline]
 pub(crate) fn is(c: char, wanted: u16) -> bool {
     flags(c) & wanted != 0

@@ -1,24 +1,26 @@
-//! English words as spaCy 3.8's rule tokenizer gives them, `spacy.blank("en")`, which is what
-//! datatrove 0.10 splits by.
+//! English words as given by spaCy 3.8's rule tokenizer, `spacy.blank("en")`. datatrove 0.10 splits
+//! texts by the same tokenizer.
 //!
-//! Tokens of white space are left out, as in datatrove. The method is that of spaCy's
-//! `tokenizer.pyx`; patterns and special cases are those of its `lang/en`, `lang/punctuation.py`
-//! and `lang/tokenizer_exceptions.py`:
+//! Tokens of white space are left out, as in datatrove. The method is the one of spaCy's
+//! `tokenizer.pyx`. Patterns and special cases come from its `lang/en`, `lang/punctuation.py` and
+//! `lang/tokenizer_exceptions.py`.
 //!
 //! | where | what |
 //! |---|---|
 //! | `scan` | cuts at white space; takes prefixes and suffixes off a stretch; byte loops for plain words |
 //! | `specials` | special cases, looked up whole, and found again among the finished tokens |
 //! | `affixes` | prefixes, suffixes and infixes |
-//! | `url` | what is left whole as a host, an address or a URL |
+//! | `url` | hosts, addresses and URLs, which are not split |
 //! | `classes`, `tables` | character classes and special cases, generated from the package |
 //!
-//! The words and the sentences of [`crate::rules::sentences`] are the same as datatrove 0.10.1 with
-//! spaCy 3.8.18 gives on 5,000 technical documents, on 4,446 in 45 languages and on 900,000 strings
-//! put together at random from pieces of the patterns. Departs in one point: from the second time
-//! on that a process meets the word `IS_ALPHA`, spaCy fails and datatrove tries again with the word
-//! taken out of the text; here it is a word like others. Cost: one pass, linear in any input, as
-//! nothing backtracks; 215 MB/s on English technical prose.
+//! The words and the sentences of [`crate::rules::sentences`] equal those of datatrove 0.10.1 with
+//! spaCy 3.8.18 on 5,000 technical documents, on 4,446 documents in 45 languages and on 900,000
+//! strings put together at random from pieces of the patterns. Departs in one point: from the
+//! second time on that a process meets the word `IS_ALPHA`, spaCy fails, and datatrove tries again
+//! with the word taken out of the text. Here `IS_ALPHA` is a word like any other.
+//!
+//! Cost: one pass, linear for any input because nothing backtracks. 215 MB/s on English technical
+//! prose.
 
 mod affixes;
 mod classes;
@@ -32,8 +34,8 @@ pub(crate) use classes::{PUNCT, SENTENCE_END, is};
 /// The name of this segmentation in stage keys.
 pub const WORDS: &str = "spacy-en-3.8";
 
-/// Replaces `out` by the words of `text`, in order: spaCy's tokens except those of white space
-/// only.
+/// Replaces `out` by the words of `text`, in order. A word is a spaCy token with at least one
+/// character that is not white space.
 ///
 /// ```
 /// let mut words = Vec::new();
@@ -48,18 +50,18 @@ pub fn words<'a>(text: &'a str, out: &mut Vec<&'a str>) {
     }
 }
 
-/// What stands between two words.
+/// The white space between two neighbouring words, as spaCy sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gap {
-    /// Nothing.
+    /// No white space: the words touch.
     None,
-    /// One space, which belongs to the word before it.
+    /// One space, which spaCy attaches to the word before it.
     Space,
-    /// White space that is a token.
+    /// Other white space, which spaCy makes a token of its own.
     Token,
 }
 
-/// What stands between two words of `text`, both subslices of it.
+/// The white space between two neighbouring words. Both must be subslices of `text`.
 #[inline]
 pub(crate) fn gap(text: &str, before: &str, after: &str) -> Gap {
     let end = offset(text, before) + before.len();
@@ -70,7 +72,7 @@ pub(crate) fn gap(text: &str, before: &str, after: &str) -> Gap {
     }
 }
 
-/// Where in `text` its subslice `word` starts.
+/// The byte of `text` at which `word`, a subslice of `text`, starts.
 #[inline]
 pub(crate) fn offset(text: &str, word: &str) -> usize {
     word.as_ptr().addr() - text.as_ptr().addr()
@@ -87,7 +89,7 @@ mod tests {
         out
     }
 
-    /// Asserts that the words of `text` are those that stand between spaces in `expected`.
+    /// Asserts that the words of `text`, joined by spaces, are `expected`.
     fn check(text: &str, expected: &str) {
         assert_eq!(split(text).join(" "), expected, "{text:?}");
     }
@@ -100,12 +102,14 @@ mod tests {
             words: Vec<String>,
             sentences: u32,
         }
+
         let golden = include_str!("../../../../fixtures/golden/spacy_words.jsonl");
         let cases: Vec<Case> = golden
             .lines()
             .map(|line| serde_json::from_str(line).expect("golden case"))
             .collect();
         assert!(cases.len() > 300);
+
         for Case {
             text,
             words,
@@ -176,13 +180,16 @@ mod tests {
             "me@x.org:80/a-b a-b@c-d.ef mailto:a@b.co",
             "me@x.org:80/a-b a-b@c-d.ef mailto:a@b.co",
         );
+
         // A top-level domain has two small letters or more.
         check("a-b.com a-b.Com a-b.c", "a-b.com a - b. Com a - b.c");
-        // Addresses of local networks are left out.
+
+        // The pattern excludes addresses of local networks.
         check(
             "8.8.8.8/a-b 10.8.8.8/a-b 192.168.8.8/a-b",
             "8.8.8.8/a-b 10.8.8.8 / a - b 192.168.8.8 / a - b",
         );
+
         // A label has 64 characters at most.
         let label = "x".repeat(64);
         assert_eq!(split(&format!("a@{label}.com/b-c")).len(), 1);
@@ -216,6 +223,7 @@ mod tests {
     fn any_input_takes_linear_time() {
         const MB: usize = 1 << 20;
         let count = |piece: &str, times: usize| split(&piece.repeat(times)).len();
+
         for one in ["x", "é", ".", ".x", "-", "http://", "a@", "x.com/"] {
             assert_eq!(count(one, 2 * MB), 1, "{one:?}");
         }
@@ -225,6 +233,7 @@ mod tests {
         for each in ["(", ")", "'s", "US$", "x. "] {
             assert_eq!(count(each, MB), MB, "{each:?}");
         }
+
         assert_eq!(count("'", MB), MB - 3);
         assert_eq!(count("a-", MB), 2 * MB - 1);
         assert_eq!(count("a.b@c.d:", MB), 2 * MB);

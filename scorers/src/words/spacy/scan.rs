@@ -1,14 +1,16 @@
-//! The scan over the text: where white space cuts it, and what is taken off the stretches between.
+//! The scan over the text: it cuts at white space, and takes affixes off the stretches between.
 //!
-//! `Tokenizer._tokenize_affixes`, `_split_affixes` and `_attach_tokens`. Most stretches of English
-//! are letters, or letters and one mark; for these, and others in which the kinds of bytes leave
-//! nothing to split, a look for special cases is all.
+//! Follows spaCy's `Tokenizer._tokenize_affixes`, `_split_affixes` and `_attach_tokens`. Most
+//! stretches of English are letters, or letters and one mark. For these, and for other stretches
+//! whose kinds of bytes leave nothing to split, only special cases are looked up.
 
 use super::{affixes, classes, specials, url};
 use crate::python;
 
-/// Appends spaCy's tokens before its last step. Gives where tokens start that together are a
-/// special case, in order.
+/// Appends the tokens of `text` as spaCy has them before its last step, `_apply_special_cases`.
+///
+/// Returns the indices of tokens in `out` that start a special case of several tokens, in ascending
+/// order.
 pub(super) fn tokens<'a>(text: &'a str, out: &mut Vec<&'a str>) -> Vec<usize> {
     let bytes = text.as_bytes();
     let mut scanner = Scanner {
@@ -16,10 +18,13 @@ pub(super) fn tokens<'a>(text: &'a str, out: &mut Vec<&'a str>) -> Vec<usize> {
         suffixes: Vec::new(),
         marked: Vec::new(),
     };
+
+    // `at` passes the end of the text where the end takes the place of a space.
     let mut at = 0;
     while at < bytes.len() {
         let (eight, end) = letters(bytes, at);
         let kind = kind_at(bytes, end);
+
         if kind & SPACE != 0 {
             if end > at {
                 push_letters(&text[at..end], eight, out);
@@ -34,11 +39,14 @@ pub(super) fn tokens<'a>(text: &'a str, out: &mut Vec<&'a str>) -> Vec<usize> {
             at = scanner.stretch(at, end, out);
         }
     }
+
     scanner.marked
 }
 
+// Kinds of bytes, one bit each. A byte may be of several kinds.
+
 const SPACE: u16 = 1;
-/// A suffix, or a full stop.
+/// A suffix by itself, or a full stop.
 const MARK: u16 = 2;
 /// May start a prefix.
 const OPENS: u16 = 4;
@@ -48,19 +56,21 @@ const CLOSES: u16 = 8;
 const JOINS: u16 = 16;
 const NOT_ASCII: u16 = 32;
 const DIGIT: u16 = 64;
-/// May be part of an affix with the letter next to it.
+/// May form an affix together with the letter next to it, as in `'s` and `US$`.
 const BINDS: u16 = 128;
 const DOT: u16 = 256;
-/// What a host in a URL may come after.
+/// May precede a host in a URL.
 const BEFORE_HOST: u16 = 512;
 
-/// What a byte may be.
+/// The kinds of each byte.
 static KIND: [u16; 256] = {
     let mut kind = [0; 256];
+
     let mut b = 0;
     while b < 256 {
         let byte = b as u8;
         let flags = if b < 128 { classes::ascii(byte) } else { 0 };
+
         if is_space(byte) {
             kind[b] |= SPACE;
         }
@@ -91,8 +101,10 @@ static KIND: [u16; 256] = {
         if matches!(byte, b':' | b'@') {
             kind[b] |= BEFORE_HOST;
         }
+
         b += 1;
     }
+
     kind
 };
 
@@ -100,24 +112,26 @@ const fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | 0x1c..=b' ')
 }
 
-/// The kind of the byte at `at`; the text's end is as good as a space.
+/// The kinds of the byte at `at`. Places at or beyond the end of the text count as spaces.
 #[inline]
 fn kind_at(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at).map_or(SPACE, |&b| KIND[b as usize])
 }
 
-/// The eight bytes from `at` on, less at the end of the text, and the end of the ASCII letters that
-/// start at `at`.
+/// The eight bytes from `at` on, with zeros beyond the end of the text, and the end of the run of
+/// ASCII letters that starts at `at`.
 #[inline]
 fn letters(bytes: &[u8], at: usize) -> (u64, usize) {
     let Some(eight) = bytes[at..].first_chunk() else {
         return last_letters(&bytes[at..], at);
     };
+
     let eight = u64::from_le_bytes(*eight);
     let others = not_letters(eight);
     if others != 0 {
         return (eight, at + others.trailing_zeros() as usize / 8);
     }
+
     let mut end = at + 8;
     while let Some(next) = bytes[end..].first_chunk() {
         let others = not_letters(u64::from_le_bytes(*next));
@@ -126,10 +140,11 @@ fn letters(bytes: &[u8], at: usize) -> (u64, usize) {
         }
         end += 8;
     }
+
     (eight, last_letters(&bytes[end..], end).1)
 }
 
-/// The same for the last bytes of a text, less than eight.
+/// Like [`letters`], for the last bytes of a text, fewer than eight.
 #[cold]
 fn last_letters(bytes: &[u8], at: usize) -> (u64, usize) {
     let mut eight = [0; 8];
@@ -140,17 +155,21 @@ fn last_letters(bytes: &[u8], at: usize) -> (u64, usize) {
     )
 }
 
-/// The top bit of each of eight bytes that is no ASCII letter.
+/// A mask of the eight bytes: the top bit of each byte that is not an ASCII letter.
 #[inline]
 fn not_letters(eight: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
+
+    // Each byte is made a small letter without its top bit, so that no sum carries into the next
+    // byte. The top bit that was lost comes back at the end.
     let low = (eight | (0x20 * EACH)) & (0x7f * EACH);
     let from_a = low + (0x80 - b'a' as u64) * EACH;
     let after_z = low + (0x7f - b'z' as u64) * EACH;
     (!from_a | after_z | eight) & (0x80 * EACH)
 }
 
-/// Appends a stretch of nothing but ASCII letters, or another that only a special case can split.
+/// Appends the tokens of a stretch of ASCII letters, which only a special case can split.
+/// `first_eight` are the eight bytes from the start of the stretch on.
 #[inline]
 fn push_letters<'a>(word: &'a str, first_eight: u64, out: &mut Vec<&'a str>) {
     match specials::find_with(word, first_eight) {
@@ -159,17 +178,18 @@ fn push_letters<'a>(word: &'a str, first_eight: u64, out: &mut Vec<&'a str>) {
     }
 }
 
-/// The end of the stretch without white space that `at` is in, and the kinds of its bytes from `at`
-/// on.
+/// The end of the stretch without white space around `at`, and the kinds of its bytes from `at` on.
 fn stretch_end(text: &str, mut at: usize) -> (usize, u16) {
     let bytes = text.as_bytes();
     let mut kinds = 0;
+
     while let Some(&byte) = bytes.get(at) {
         let kind = KIND[byte as usize];
         if kind & SPACE != 0 {
             break;
         }
         if kind & NOT_ASCII != 0 {
+            // White space beyond ASCII ends a stretch too.
             let Some(c) = text[at..].chars().next().filter(|&c| !python::is_space(c)) else {
                 break;
             };
@@ -179,21 +199,24 @@ fn stretch_end(text: &str, mut at: usize) -> (usize, u16) {
         }
         kinds |= kind;
     }
+
     (at, kinds)
 }
 
+/// The state of a scan, beside the tokens found so far.
 struct Scanner<'a> {
     text: &'a str,
-    /// The suffixes of a stretch, last first; empty between stretches.
+    /// The suffixes taken off the current stretch, last first. Empty between stretches.
     suffixes: Vec<&'a str>,
-    /// Where in the words the phrase of a special case starts.
+    /// Indices of tokens that start a special case of several tokens.
     marked: Vec<usize>,
 }
 
 impl<'a> Scanner<'a> {
-    /// Appends the tokens of a stretch of ASCII letters and one mark.
+    /// Appends the tokens of a stretch that consists of ASCII letters and one mark at its end.
     fn letters_and_mark(&mut self, stretch: &'a str, out: &mut Vec<&'a str>) {
         let (word, mark) = stretch.split_at(stretch.len() - 1);
+
         if let Some(cuts) = specials::find(stretch) {
             specials::push_pieces(stretch, cuts, out);
         } else if mark == "." && affixes::suffix_len(stretch) == 0 {
@@ -204,27 +227,29 @@ impl<'a> Scanner<'a> {
             out.push(mark);
             specials::mark_phrases(self.text, out, first, &mut self.marked);
         } else {
-            // They are no phrase: that would be a special case, and found above.
+            // Together the two are no special case, or the first lookup would have found it.
             out.extend([word, mark]);
         }
     }
 
-    /// Appends the tokens of the stretch that starts at `start`, with letters up to `letters_end`,
-    /// and gives its end.
+    /// Appends the tokens of the stretch that starts at `start` and has only ASCII letters up to
+    /// `letters_end`. Returns the end of the stretch.
     fn stretch(&mut self, start: usize, letters_end: usize, out: &mut Vec<&'a str>) -> usize {
         let (end, kinds) = stretch_end(self.text, letters_end);
         if start == end {
-            // White space that is not ASCII.
+            // White space beyond ASCII is at `start`, and is passed over.
             return end + self.text[end..].chars().next().map_or(1, char::len_utf8);
         }
+
         let stretch = &self.text[start..end];
         let bytes = stretch.as_bytes();
         if bytes.len() == 1 {
             out.push(stretch);
             return end;
         }
+
         let (first, last) = (bytes[0], bytes[bytes.len() - 1]);
-        // A unit ends in a letter, and comes after a digit.
+        // A unit is a suffix after a digit, and no unit ends in a digit.
         let may_have_suffix =
             KIND[last as usize] & CLOSES != 0 || kinds & DIGIT != 0 && !last.is_ascii_digit();
         if kinds & (JOINS | BINDS | NOT_ASCII) != 0
@@ -240,10 +265,13 @@ impl<'a> Scanner<'a> {
         end
     }
 
-    /// Appends the tokens of `stretch`, which has no white space.
+    /// Appends the tokens of `stretch`, which has no white space and whose bytes are of `kinds`.
     fn tokens(&mut self, stretch: &'a str, kinds: u16, out: &mut Vec<&'a str>) {
         let first = out.len();
         let (rest, special) = self.split_affixes(stretch, out);
+
+        // A host has a full stop, and a scheme or an account ends in `:` or `@`. Without these
+        // bytes the search for a URL is spared.
         if let Some(cuts) = special {
             specials::push_pieces(rest, cuts, out);
         } else if kinds & (JOINS | NOT_ASCII) == 0 {
@@ -258,14 +286,16 @@ impl<'a> Scanner<'a> {
         } else {
             affixes::split_infixes(rest, out);
         }
+
         while let Some(suffix) = self.suffixes.pop() {
             out.push(suffix);
         }
         specials::mark_phrases(self.text, out, first, &mut self.marked);
     }
 
-    /// Appends the prefixes of `rest`, keeps its suffixes, and gives what is left and its pieces if
-    /// it is a special case.
+    /// Appends the prefixes of `rest` to `out`, and moves its suffixes to `self.suffixes`.
+    ///
+    /// Returns the remaining middle, and its pieces as a mask if it is a special case.
     fn split_affixes(
         &mut self,
         mut rest: &'a str,
@@ -282,6 +312,8 @@ impl<'a> Scanner<'a> {
                     return (after_prefix, special);
                 }
             }
+
+            // As in spaCy, the lookup without the suffix still includes the prefix.
             let middle = rest.len() - affixes::suffix_len(after_prefix);
             if middle < rest.len() {
                 special = specials::find(&rest[..middle]);
@@ -293,14 +325,17 @@ impl<'a> Scanner<'a> {
             } else if prefix == 0 {
                 break;
             }
+
             if prefix > 0 {
                 out.push(&rest[..prefix]);
+                // With a prefix or a suffix alone, what is left has been looked up above.
                 if middle < rest.len() {
                     special = specials::find(&rest[prefix..middle]);
                 }
             }
             rest = &rest[prefix..middle];
         }
+
         (rest, special)
     }
 }
@@ -314,6 +349,7 @@ mod tests {
         let alphabet: Vec<&str> = "a b Z e s S m k M 7 0 . , ; : ! ? ' ’ \" ( ) [ < > = / + - * ^ ~ _ $ % # @ é 語 … ° 👍 US$ can't im km Mr. \u{301} \u{200b}"
             .split(' ')
             .collect();
+
         let mut state = 1u64;
         let mut next = |n: usize| {
             state = state
@@ -321,6 +357,7 @@ mod tests {
                 .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % n
         };
+
         for _ in 0..60_000 {
             let stretch: String = (0..1 + next(6))
                 .map(|_| {
@@ -328,8 +365,11 @@ mod tests {
                     alphabet[next(n)]
                 })
                 .collect();
+
             let mut fast = Vec::new();
             let marked = tokens(&stretch, &mut fast);
+
+            // All kinds set: no shortcut is taken.
             let mut plain = Vec::new();
             let mut scanner = Scanner {
                 text: &stretch,
@@ -337,6 +377,7 @@ mod tests {
                 marked: Vec::new(),
             };
             scanner.tokens(&stretch, u16::MAX, &mut plain);
+
             assert_eq!((fast, marked), (plain, scanner.marked), "{stretch:?}");
         }
     }

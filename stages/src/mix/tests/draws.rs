@@ -1,5 +1,6 @@
 //! Draws of documents.
 
+use curate_schemas::DocId;
 use curate_scorers::loss::unique_equivalent;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -9,7 +10,7 @@ pub(super) fn pool(n: usize) -> Vec<Document> {
     let q = |i: usize| (i % 10 + 1) as f64 / 10.0;
     let document = |i: usize| Document {
         doc: i as u64,
-        doc_id: i as u128,
+        doc_id: DocId(i as u128),
         origin: (i % 2) as u32,
         tokens: 50 + (i as u64 * 37) % 100,
         bytes: 3 * i as u64,
@@ -111,7 +112,7 @@ fn a_fraction_is_the_head_of_the_keyed_order() {
         "general",
     );
     let key = |document: &Document| {
-        xxh3_64_with_seed(format!("general\0{:032x}", document.doc_id).as_bytes(), 7)
+        xxh3_64_with_seed(format!("general\0{}", document.doc_id).as_bytes(), 7)
     };
     for bucket in &buckets {
         let with = |n: u32| {
@@ -149,7 +150,7 @@ fn adding_a_source_does_not_reshuffle_the_others() {
     for i in 0..50 {
         pool.push(Document {
             origin: 9,
-            doc_id: (15 << 124) + i as u128,
+            doc_id: DocId((15 << 124) + i as u128),
             q: 0.05,
             ..pool[i].clone()
         });

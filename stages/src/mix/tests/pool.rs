@@ -1,5 +1,6 @@
 //! Buckets of a pool.
 
+use curate_schemas::DocId;
 use std::collections::BTreeMap;
 
 use super::draws::pool;
@@ -8,7 +9,7 @@ use super::*;
 #[test]
 fn bins_do_not_depend_on_the_documents_order() {
     let mut shuffled = pool(997);
-    let bins = |pool: &[Document]| -> BTreeMap<u128, u32> {
+    let bins = |pool: &[Document]| -> BTreeMap<DocId, u32> {
         let bin = |bucket: &Bucket| {
             bucket
                 .documents
@@ -76,21 +77,4 @@ fn buckets_have_the_sums_of_their_documents() {
         assert_eq!(bucket.q, mean_q(documents().map(|document| (document, 1))));
     }
     assert!(super::buckets(&[]).is_empty());
-}
-
-#[test]
-fn ids_are_the_numbers_of_their_digits() {
-    for id in [0, 1, u128::MAX, 0x0123_4567_89ab_cdef_0011_2233_4455_6677] {
-        assert_eq!(parse_doc_id(&format!("{id:032x}")), Some(id));
-    }
-    for bad in [
-        "",
-        "12",
-        &"g".repeat(32),
-        &"A".repeat(32),
-        &format!("+{}", "1".repeat(31)),
-        &"1".repeat(33),
-    ] {
-        assert_eq!(parse_doc_id(bad), None, "{bad}");
-    }
 }

@@ -9,13 +9,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
-mod dedup;
-mod mixtures;
-mod scores;
-mod signals;
-mod text;
-
-pub use signals::edits;
+use crate::stages::STAGES;
 
 /// A column: name, Arrow type and what its values mean.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +31,7 @@ pub struct Column {
 }
 
 impl Column {
-    fn new(name: &'static str, data_type: DataType, doc: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str, data_type: DataType, doc: &'static str) -> Self {
         Column {
             name,
             data_type,
@@ -49,7 +43,7 @@ impl Column {
         }
     }
 
-    fn group(name: &'static str, children: Vec<Column>, doc: &'static str) -> Self {
+    pub(crate) fn group(name: &'static str, children: Vec<Column>, doc: &'static str) -> Self {
         let fields: Fields = children.iter().map(Column::field).collect();
         Column {
             children,
@@ -57,22 +51,22 @@ impl Column {
         }
     }
 
-    fn null(self) -> Self {
+    pub(crate) fn null(self) -> Self {
         Column {
             nullable: true,
             ..self
         }
     }
 
-    fn unit(self, unit: &'static str) -> Self {
+    pub(crate) fn unit(self, unit: &'static str) -> Self {
         Column { unit, ..self }
     }
 
-    fn range(self, range: &'static str) -> Self {
+    pub(crate) fn range(self, range: &'static str) -> Self {
         Column { range, ..self }
     }
 
-    fn field(&self) -> Field {
+    pub(crate) fn field(&self) -> Field {
         Field::new(self.name, self.data_type.clone(), self.nullable)
     }
 }
@@ -157,6 +151,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// True if the table has this column.
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|known| known.name == column)
+    }
+
     /// The Arrow schema of the table's files.
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(
@@ -167,27 +166,7 @@ impl Table {
 
 /// Every table, in the order of the stages that write them.
 pub fn tables() -> Vec<Table> {
-    vec![
-        text::documents(),
-        text::quarantine(),
-        text::language(),
-        signals::signals(),
-        dedup::signatures(),
-        signals::filter(),
-        dedup::exact_dedup(),
-        dedup::near_dedup(),
-        dedup::near_dedup_evidence(),
-        dedup::near_dedup_sample(),
-        dedup::paragraph_dedup(),
-        scores::tokens(),
-        scores::ngram(),
-        scores::score(),
-        scores::quality(),
-        scores::quality_calibration(),
-        mixtures::buckets(),
-        mixtures::mix(),
-        mixtures::mixture(),
-    ]
+    STAGES.iter().flat_map(|stage| (stage.tables)()).collect()
 }
 
 /// The table called `name`.
@@ -205,7 +184,7 @@ pub fn schema(name: &str) -> SchemaRef {
         .schema()
 }
 
-fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -> Table {
+pub(crate) fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -> Table {
     let mut columns = vec![doc_id(), reached()];
     columns.extend(own);
     Table {
@@ -216,7 +195,7 @@ fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -> Table {
     }
 }
 
-fn doc_id() -> Column {
+pub(crate) fn doc_id() -> Column {
     Column::new(
         "doc_id",
         DataType::Utf8,
@@ -225,7 +204,7 @@ fn doc_id() -> Column {
     .range("32 hex digits, unique in documents")
 }
 
-fn reached() -> Column {
+pub(crate) fn reached() -> Column {
     Column::new(
         "reached",
         DataType::Boolean,
@@ -233,7 +212,7 @@ fn reached() -> Column {
     )
 }
 
-fn removed_by() -> Column {
+pub(crate) fn removed_by() -> Column {
     Column::new(
         "removed_by",
         DataType::Utf8,
@@ -243,27 +222,56 @@ fn removed_by() -> Column {
     .range("family.rule")
 }
 
-fn utf8(name: &'static str, doc: &'static str) -> Column {
+pub(crate) fn utf8(name: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::Utf8, doc)
 }
 
-fn count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
+pub(crate) fn count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::UInt64, doc).unit(unit)
 }
 
-fn small_count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
+pub(crate) fn small_count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::UInt32, doc).unit(unit)
 }
 
-fn ratio(name: &'static str, doc: &'static str) -> Column {
+pub(crate) fn flag(name: &'static str, doc: &'static str) -> Column {
+    Column::new(name, DataType::Boolean, doc)
+}
+
+pub(crate) fn ratio(name: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::Float64, doc).range("0 or more")
 }
 
-fn unit_interval(name: &'static str, doc: &'static str) -> Column {
+pub(crate) fn unit_interval(name: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::Float64, doc).range("[0, 1]")
 }
 
-fn list(item: DataType) -> DataType {
+/// The type of edits: spans of bytes in a text, each with its replacement and its reason.
+pub fn edits() -> DataType {
+    edits_column().data_type
+}
+
+/// The column of a step that rewrites. Spans are of the text that the step saw.
+pub(crate) fn edits_column() -> Column {
+    let children = vec![
+        small_count(
+            "start",
+            "bytes",
+            "where the span begins in the text that the step saw",
+        ),
+        small_count("end", "bytes", "where the span ends"),
+        utf8("replacement", "the text that replaces the span"),
+        utf8("reason", "the rule that changed the text").range("family.rule"),
+    ];
+    let fields: Fields = children.iter().map(Column::field).collect();
+    let doc = "the changes of this step, ascending, without overlap; null if it changes nothing";
+    Column {
+        children,
+        ..Column::new("edits", list(DataType::Struct(fields)), doc).null()
+    }
+}
+
+pub(crate) fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, false)))
 }
 

@@ -1,0 +1,188 @@
+//! `documents`: raw files become the text that every stage reads.
+
+use std::path::PathBuf;
+
+use arrow::datatypes::{DataType, TimeUnit};
+
+use crate::config::{GIB, KIB, Kind, MIB, NO_MAX, SHARE, config, integer, size, words};
+use crate::spec::{Removes, Scope, StageSpec};
+use crate::tables::{Column, Shape, Table, count, doc_id, utf8};
+
+/// The declaration of the stage.
+pub const DOCUMENTS: StageSpec = StageSpec {
+    name: "documents",
+    version: 4,
+    scope: Scope::Input,
+    follows: "",
+    removes: Removes::Documents,
+    removals: &[],
+    rewrites: |_| false,
+    sections: &[Run::SECTION, Source::SECTION, Clean::SECTION],
+    tables: || vec![documents(), quarantine()],
+};
+
+config! {
+    /// Name of the run, its directory, and what it may use.
+    "run", Once => Run {
+        /// Name of the run.
+        required name: String; Kind::Name, "\"quickstart\"";
+        /// Run directory, relative to the working directory. Absent: `runs/<name>`.
+        derived dir: PathBuf; Kind::Path, "\"runs/quickstart\"";
+        /// Seed of every random sample.
+        key seed: u64 = 0; integer(0, NO_MAX);
+        /// Memory for pools and kernels, bytes. The process takes 150 to 400 MB more.
+        key memory: u64 = 4 * GIB; size(512 * MIB, NO_MAX);
+        /// Text in one shard before compression, bytes.
+        key shard_size: u64 = 64 * MIB; size(64 * KIB, GIB);
+        /// Longest record, bytes. A longer record is quarantined.
+        key max_record: u64 = 64 * MIB; size(KIB, GIB);
+        /// Largest window of a Zstandard frame, bytes, in addition to `memory`. A file with a
+        /// larger window is quarantined.
+        key max_window: u64 = 2 * GIB; size(MIB, 2 * GIB);
+        /// Memory for the pages of a Parquet file that are read at once, one a column, bytes, in
+        /// addition to `memory`. A row group that takes more is quarantined.
+        key max_pages: u64 = GIB; size(MIB, 64 * GIB);
+        /// Largest tokenizer, list or other file that the manifest names, bytes. Models are not
+        /// limited.
+        key max_file: u64 = GIB; size(MIB, 64 * GIB);
+        /// Share of records that may be quarantined before the run stops.
+        key max_quarantine_ratio: f64 = 0.05; SHARE;
+    }
+}
+
+config! {
+    /// One raw corpus.
+    "source", OneOrMore => Source {
+        /// Name of the source, unique.
+        required name: String; Kind::Name, "\"web\"";
+        /// Files of the source, relative to the manifest. A directory stands for all files in it
+        /// except names that begin with `.` or `_`. Each file is read once, whatever links exist.
+        required path: Vec<String>; Kind::Paths, "\"docs/web-*.jsonl.zst\"";
+        /// Field that holds the text.
+        key text: String = "text".to_owned(); Kind::Field;
+        /// Field that holds the record's own id. Absent: none.
+        optional id: Option<String>; Kind::Field, "\"id\"";
+        /// Field that holds the record's URL. Absent: none.
+        optional url: Option<String>; Kind::Field, "\"url\"";
+        /// Domain label of its documents. Absent: the name of the source.
+        derived domain: String; Kind::Label, "\"web\"";
+        /// Field that holds the record's date. Absent: none.
+        optional date: Option<String>; Kind::Field, "\"published\"";
+        /// Rank among duplicates. The document of the source with the smaller number survives.
+        key priority: u32 = 0; integer(0, u32::MAX as u64);
+        /// Format of the files. Absent: told by the file name.
+        optional format: Option<Format>; Kind::Word(Format::WORDS), "\"jsonl\"";
+        /// Licence of the texts, for dataset cards: an identifier of SPDX or of the Hugging Face
+        /// Hub, or words. Absent: not stated.
+        optional license: Option<String>; Kind::Label, "\"cc-by-4.0\"";
+    }
+}
+
+words! {
+    /// Format of the files of a source.
+    Format {
+        /// One JSON object per line.
+        Jsonl = "jsonl",
+        /// One document per row.
+        Parquet = "parquet",
+        /// One document per file.
+        Txt = "txt",
+    }
+}
+
+config! {
+    /// Changes to the text at ingest. Absent: the text stays as it is.
+    "clean", Switch => Clean {
+        /// Compose to Unicode NFC.
+        key nfc: bool = false; Kind::Bool;
+        /// Remove control characters other than tab and newline.
+        key control: bool = false; Kind::Bool;
+        /// Turn CR LF and CR into LF.
+        key newlines: bool = false; Kind::Bool;
+        /// Remove white space at the ends of lines.
+        key trailing_space: bool = false; Kind::Bool;
+    }
+}
+
+fn documents() -> Table {
+    Table {
+        name: "documents",
+        doc: "the ingested text, written once",
+        shape: Shape::Aligned,
+        columns: vec![
+            doc_id(),
+            utf8("source", "name of the source in the manifest"),
+            utf8(
+                "source_id",
+                "the record's own id, if the source names an id field",
+            )
+            .null(),
+            utf8("domain", "domain label of the source in the manifest"),
+            utf8("path", "input file, relative to the source's fixed prefix"),
+            count(
+                "ordinal",
+                "records",
+                "number of records before this one in its file",
+            ),
+            utf8("url", "the record's URL, if the source names a url field").null(),
+            Column::new(
+                "date",
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                "the record's date, if the source names a date field and the date can be read",
+            )
+            .null()
+            .unit("microseconds since 1970, UTC"),
+            utf8(
+                "text",
+                "the text after [clean]; without [clean] the input's, byte for byte",
+            ),
+            count(
+                "raw_bytes",
+                "bytes",
+                "length of the text before [clean], UTF-8",
+            ),
+            count("bytes", "bytes", "length of the text, UTF-8"),
+            count("chars", "code points", "length of the text"),
+            utf8("meta", "the record's other fields, as a JSON object").null(),
+        ],
+    }
+}
+
+fn quarantine() -> Table {
+    Table {
+        name: "quarantine",
+        doc: "records and files that could not be read",
+        shape: Shape::Own,
+        columns: vec![
+            utf8("source", "name of the source in the manifest"),
+            utf8("path", "input file, relative to the source's fixed prefix"),
+            count(
+                "ordinal",
+                "records",
+                "number of records before this one in its file",
+            ),
+            count(
+                "offset",
+                "bytes",
+                "where the record starts in the (decompressed) file; the row number in a Parquet \
+                 file",
+            ),
+            utf8("reason", "what is wrong, one word").range(
+                "invalid_utf8, invalid_json, missing_text, text_not_string, record_too_large, \
+                 nul_byte, damaged_file",
+            ),
+            utf8("detail", "what exactly was found"),
+            Column::new(
+                "raw",
+                DataType::Binary,
+                "the first 4 KiB as they are in the input",
+            )
+            .unit("bytes"),
+            count(
+                "raw_bytes",
+                "bytes",
+                "length of the unreadable part, if it is known",
+            ),
+        ],
+    }
+}

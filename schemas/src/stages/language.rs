@@ -1,0 +1,83 @@
+//! `language`: a label for each document, and which languages go on.
+
+use arrow::datatypes::DataType;
+
+use crate::config::{Kind, SHARE, config, words};
+use crate::spec::{Removes, Scope, StageSpec, removal};
+use crate::tables::{Column, Table, aligned, removed_by, unit_interval, utf8};
+
+/// The declaration of the stage.
+pub const LANGUAGE: StageSpec = StageSpec {
+    name: "language",
+    version: 2,
+    scope: Scope::Shard,
+    follows: "documents",
+    removes: Removes::Documents,
+    removals: &[
+        removal("language.not_kept", "the language is not in language.keep"),
+        removal(
+            "language.low_confidence",
+            "the confidence of the label is below language.min_confidence",
+        ),
+        removal(
+            "language.mixed",
+            "parts are in different languages, and language.keep_mixed is false",
+        ),
+    ],
+    rewrites: |_| false,
+    sections: &[Language::SECTION],
+    tables: || vec![language()],
+};
+
+config! {
+    /// Language identification. Absent: every language is kept.
+    "language", Switch => Language {
+        /// Languages that are kept. Empty: all.
+        key keep: Vec<String> = Vec::new(); Kind::Languages;
+        /// Least confidence of the label. Only whatlang has a confidence.
+        key min_confidence: f64 = 0.0; SHARE;
+        /// Keep documents whose parts are in different languages.
+        key keep_mixed: bool = true; Kind::Bool;
+        /// Engine that labels documents. whatlang: 70 languages. whichlang: 16 languages, several
+        /// times faster, no confidence. none: no label.
+        key engine: LanguageEngine = LanguageEngine::Whatlang; Kind::Word(LanguageEngine::WORDS);
+    }
+}
+
+words! {
+    /// Engine that labels documents with their language.
+    LanguageEngine {
+        /// 70 languages, with a confidence.
+        Whatlang = "whatlang",
+        /// 16 languages, several times faster, without a confidence.
+        Whichlang = "whichlang",
+        /// No label: no document has a language.
+        None = "none",
+    }
+}
+
+fn language() -> Table {
+    aligned(
+        "language",
+        "language of each document, from a bounded sample of the text",
+        vec![
+            removed_by(),
+            utf8(
+                "language",
+                "ISO 639-3 code; null if no language can be told",
+            )
+            .null()
+            .range("3 letters"),
+            unit_interval(
+                "confidence",
+                "the engine's confidence in `language`; null without one",
+            )
+            .null(),
+            Column::new(
+                "mixed",
+                DataType::Boolean,
+                "true if parts of the document are in different languages",
+            ),
+        ],
+    )
+}

@@ -1,0 +1,231 @@
+//! `quality`: what a token of each document is worth, and who leaves before that.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+
+use crate::config::{ANY_NUMBER, Kind, SHARE, config, words};
+use crate::spec::{Removes, Scope, StageSpec, removal};
+use crate::tables::{Column, Shape, Table, aligned, count, removed_by, unit_interval, utf8};
+
+/// The declaration of the stage.
+pub const QUALITY: StageSpec = StageSpec {
+    name: "quality",
+    version: 3,
+    scope: Scope::Corpus,
+    follows: "paragraph_dedup",
+    removes: Removes::Documents,
+    removals: &[
+        removal(
+            "veto.<column>",
+            "the value is one that a [[quality.veto]] removes",
+        ),
+        removal(
+            "ngram.low",
+            "the n-gram model's perplexity is in the lower tail of the language and domain",
+        ),
+        removal(
+            "ngram.high",
+            "the n-gram model's perplexity is in the upper tail of the language and domain",
+        ),
+        removal(
+            "perplexity.low",
+            "nats per token or bits per byte are in the lower tail of the language and domain",
+        ),
+        removal(
+            "perplexity.high",
+            "nats per token or bits per byte are in the upper tail of the language and domain",
+        ),
+    ],
+    rewrites: |_| false,
+    sections: &[Quality::SECTION, Term::SECTION, Veto::SECTION],
+    tables: || vec![quality(), quality_calibration()],
+};
+
+config! {
+    /// How q(d) is made of its terms.
+    "quality", Default => Quality {
+        /// How terms become q. max: of twentieths, as Nemotron-CC's ensemble. logistic:
+        /// 1 / (1 + e^-(intercept + Σ weight·term)).
+        key combine: Combine = Combine::WeightedGeometric; Kind::Word(Combine::WORDS);
+        /// The constant of combine = "logistic".
+        key intercept: f64 = 0.0; ANY_NUMBER;
+    }
+    tables {
+        /// The terms. Without a term q is 1.
+        term: Vec<Term>,
+        /// Values that remove a document.
+        veto: Vec<Veto>,
+    }
+}
+
+words! {
+    /// How terms become q.
+    Combine {
+        /// Π t^(w / Σ w).
+        WeightedGeometric = "weighted_geometric",
+        /// Σ w·t / Σ w.
+        Mean = "mean",
+        /// The least term.
+        Min = "min",
+        /// The greatest of the terms' twentieths, rounded up; of percentiles this is the ensemble
+        /// of Nemotron-CC (Su et al. 2024).
+        Max = "max",
+        /// 1 / (1 + e^−(intercept + Σ w·t)).
+        Logistic = "logistic",
+    }
+}
+
+config! {
+    /// A column that counts in q(d). Absent: signals.heuristic.
+    "quality.term", Any => Term {
+        /// `table.column`, `table.column.field`, or `meta.field` for a field of the record.
+        required column: String; Kind::Field, "\"signals.heuristic\"";
+        /// Weight of the term, above 0. With combine = "logistic" its coefficient.
+        key weight: f64 = 1.0; ANY_NUMBER;
+        /// How a value becomes a term in (0, 1]. Percentiles are of tokens, within language and
+        /// domain.
+        key calibration: Calibrated = Calibrated::Identity; Kind::Word(Calibrated::WORDS);
+        /// Which values are the better ones, for percentile.
+        key prefer: PreferEnd = PreferEnd::High; Kind::Word(PreferEnd::WORDS);
+        /// Share below which two_sided falls.
+        key low: f64 = 0.25; SHARE;
+        /// Share above which two_sided falls.
+        key high: f64 = 0.75; SHARE;
+        /// Value at which logistic is one half.
+        key midpoint: f64 = 0.0; ANY_NUMBER;
+        /// How fast logistic rises, per unit of the value.
+        key slope: f64 = 1.0; ANY_NUMBER;
+        /// For isotonic: a JSON list of [value, term], both ascending, relative to the manifest.
+        optional file: Option<String>; Kind::Path, "\"curve.json\"";
+    }
+}
+
+words! {
+    /// How a value becomes a term in (0, 1].
+    Calibrated {
+        /// The value is the term.
+        Identity = "identity",
+        /// By a logistic curve.
+        Logistic = "logistic",
+        /// The share of tokens of the language and domain with a worse value.
+        Percentile = "percentile",
+        /// 1 in the middle of the language and domain, less in either tail.
+        TwoSided = "two_sided",
+        /// By points from a file.
+        Isotonic = "isotonic",
+    }
+}
+
+words! {
+    /// Which end of a column is the better one.
+    PreferEnd {
+        /// Great values.
+        High = "high",
+        /// Small values.
+        Low = "low",
+    }
+}
+
+config! {
+    /// Values of a column that remove the document, before q.
+    "quality.veto", Any => Veto {
+        /// `table.column`, `table.column.field`, or `meta.field` for a field of the record.
+        required column: String; Kind::Field, "\"meta.toxicity\"";
+        /// Smaller values remove the document. Absent: no lower bound.
+        one_of below: Option<f64>; ANY_NUMBER, "0.2";
+        /// Greater values remove the document. Absent: no upper bound.
+        one_of above: Option<f64>; ANY_NUMBER, "0.8";
+    }
+}
+
+impl Term {
+    /// A column whose values are terms already.
+    pub fn of(column: &str) -> Term {
+        Term {
+            column: column.to_owned(),
+            ..Term::default()
+        }
+    }
+}
+
+fn quality() -> Table {
+    aligned(
+        "quality",
+        "q of each document that is still there, and the terms of q",
+        vec![
+            removed_by(),
+            Column::new(
+                "q",
+                DataType::Float64,
+                "quality: what a token of this document is worth",
+            )
+            .null()
+            .range("(0, 1]"),
+            Column::new(
+                "terms",
+                DataType::Map(
+                    Arc::new(Field::new_struct("entries", term_fields(), false)),
+                    false,
+                ),
+                "the terms of q after their calibration, by the column that each is made of",
+            )
+            .null()
+            .range("(0, 1]; any number with combine = \"logistic\""),
+            utf8(
+                "ccnet",
+                "third of the document's language by the n-gram model's perplexity, as in CCNet; \
+                 null without a score",
+            )
+            .null()
+            .range("head: below its 30th percentile, middle: below its 60th, tail"),
+        ],
+    )
+}
+
+/// Fields of an entry of the map `terms`.
+fn term_fields() -> Vec<Field> {
+    vec![
+        Field::new("keys", DataType::Utf8, false),
+        Field::new("values", DataType::Float64, false),
+    ]
+}
+
+fn quality_calibration() -> Table {
+    Table {
+        name: "quality_calibration",
+        doc: "what values of a column meant in `quality`, by language and domain: knots of \
+              percentiles, and cuts of bands",
+        shape: Shape::Own,
+        columns: vec![
+            utf8("measure", "the column, as the manifest names it"),
+            utf8("kind", "what the row says of the column").range(
+                "percentile, drop_below, drop_above; head_below, tail_above: CCNet's, of a \
+                 language",
+            ),
+            utf8(
+                "language",
+                "language of the group; empty if none could be told",
+            ),
+            utf8(
+                "domain",
+                "domain label of the group; empty for a whole language",
+            ),
+            count(
+                "documents",
+                "documents",
+                "documents of the group that have a value",
+            ),
+            Column::new(
+                "value",
+                DataType::Float64,
+                "a value of the column, to 2^-16 of it",
+            ),
+            unit_interval(
+                "share",
+                "of the group's tokens, those of smaller values and half of those that share its \
+                 bin; of its documents, for a cut",
+            ),
+        ],
+    }
+}

@@ -1,0 +1,70 @@
+//! `signals`: the value of every rule, and the edits of rules that rewrite.
+
+use crate::config::{Kind, config, words};
+use crate::rules::{C4, FINEWEB, GOPHER_QUALITY, GOPHER_REPETITION, LINES};
+use crate::spec::{Removes, Scope, StageSpec};
+use crate::tables::{Table, aligned, count, edits_column, small_count, unit_interval, utf8};
+
+/// The declaration of the stage.
+pub const SIGNALS: StageSpec = StageSpec {
+    name: "signals",
+    version: 2,
+    scope: Scope::Shard,
+    follows: "language",
+    removes: Removes::Documents,
+    removals: &[],
+    rewrites: |manifest| manifest.filter.rewrites(),
+    sections: &[Signals::SECTION],
+    tables: || vec![signals()],
+};
+
+config! {
+    /// Values that are computed for the rules.
+    "signals", Default => Signals {
+        /// all: the values of every rule, in use or not, and the heuristic score. none: for runs
+        /// that only deduplicate.
+        key values: SignalValues = SignalValues::All; Kind::Word(SignalValues::WORDS);
+    }
+}
+
+words! {
+    /// Values that are computed for the rules.
+    SignalValues {
+        /// Those of every rule and the heuristic score, so that any threshold can be set later.
+        All = "all",
+        /// None, for runs that only deduplicate.
+        None = "none",
+    }
+}
+
+fn signals() -> Table {
+    aligned(
+        "signals",
+        "the value of every rule for each document that `language` kept, without thresholds; and \
+         the edits of rules that rewrite",
+        vec![
+            count("bytes", "bytes", "length of the text after `edits`, UTF-8"),
+            edits_column(),
+            utf8("words", "which segmentation the words are of")
+                .null()
+                .range("spacy-en-3.8, uax29-icu_segmenter_data-2.4.0"),
+            unit_interval(
+                "heuristic",
+                "study-note score: lexical variety, length and unrepeated lines",
+            )
+            .null(),
+            GOPHER_QUALITY.column(),
+            GOPHER_REPETITION.column(),
+            C4.column(),
+            small_count(
+                "bad_words",
+                "matches",
+                "words of the list in the lower-cased text, between characters that are not part \
+                 of a word; null without [filter.c4_bad_words]",
+            )
+            .null(),
+            FINEWEB.column(),
+            LINES.column(),
+        ],
+    )
+}

@@ -1,0 +1,70 @@
+//! `tokens`: how many tokens each text has.
+
+use arrow::datatypes::DataType;
+
+use crate::config::{Kind, config, words};
+use crate::spec::{Removes, Scope, StageSpec};
+use crate::tables::{Column, Table, aligned, count};
+
+/// The declaration of the stage.
+pub const TOKENS: StageSpec = StageSpec {
+    name: "tokens",
+    version: 3,
+    scope: Scope::Shard,
+    follows: "paragraph_dedup",
+    removes: Removes::Documents,
+    removals: &[],
+    rewrites: |_| false,
+    sections: &[Tokens::SECTION],
+    tables: || vec![tokens()],
+};
+
+/// The value of a `tokenizer` key that names the tokenizer compiled into the binary.
+pub const EMBEDDED_TOKENIZER: &str = "embedded";
+
+config! {
+    /// Token counts.
+    "tokens", Default => Tokens {
+        /// Documents that are counted. With survivors, tokens of earlier stages are estimates.
+        key scope: TokenScope = TokenScope::All; Kind::Word(TokenScope::WORDS);
+        /// `embedded`, or the path of a tokenizer.json, relative to the manifest.
+        key tokenizer: String = EMBEDDED_TOKENIZER.to_owned(); Kind::Path;
+    }
+}
+
+words! {
+    /// Documents that are counted.
+    TokenScope {
+        /// Every document.
+        All = "all",
+        /// Documents that reached the stage.
+        Survivors = "survivors",
+    }
+}
+
+fn tokens() -> Table {
+    aligned(
+        "tokens",
+        "token counts under the tokenizer that the manifest names",
+        vec![
+            count(
+                "tokens",
+                "tokens",
+                "tokens of the text, without special tokens; null if not counted",
+            )
+            .null(),
+            count(
+                "tokens_before",
+                "tokens",
+                "tokens of the text before all edits; null if no step edited it",
+            )
+            .null(),
+            Column::new(
+                "text_hash",
+                DataType::FixedSizeBinary(16),
+                "xxh3-128 of the text that was counted, big-endian",
+            )
+            .null(),
+        ],
+    )
+}

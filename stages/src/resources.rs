@@ -1,0 +1,96 @@
+//! Files that a manifest names. Keys of stages hold their digests, never their paths.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use curate_schemas::Manifest;
+use curate_schemas::stages::tokens::EMBEDDED_TOKENIZER;
+use curate_scorers::tokenizer::Tokenizer;
+
+use crate::error::{Result, StageError};
+
+/// What stages are opened with.
+pub struct Opening<'a> {
+    /// The manifest.
+    pub manifest: &'a Manifest,
+    /// Threads that work on shards at once.
+    pub threads: usize,
+    /// Digest of the earlier runs that duplicates are also looked for in.
+    pub against: Option<String>,
+    /// Brings a model that is named `hf://…` onto this machine and returns its path.
+    pub fetch: &'a dyn Fn(&str) -> Result<PathBuf>,
+}
+
+/// A text file, with its digest.
+#[derive(Debug, Clone)]
+pub(crate) struct TextFile {
+    /// The text, without a byte order mark.
+    pub(crate) text: String,
+    /// blake3 of the file, 64 hex digits.
+    pub(crate) digest: String,
+}
+
+/// Something made of a file, with the digest of the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Digested<T> {
+    pub(crate) value: Arc<T>,
+    /// blake3 of the file, 64 hex digits.
+    pub(crate) digest: String,
+}
+
+impl Opening<'_> {
+    /// Reads the text file that `key` names.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not UTF-8.
+    pub(crate) fn text(&self, key: &str, name: &str) -> Result<TextFile> {
+        let path = self.manifest.base.join(name);
+        let bytes = self.bytes(key, &path)?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let at = error.valid_up_to();
+            wrong(
+                key,
+                &path,
+                &format!("expected UTF-8, found another byte at {at}"),
+            )
+        })?;
+        Ok(TextFile {
+            text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
+            digest: blake3::hash(&bytes).to_hex().to_string(),
+        })
+    }
+
+    /// Opens the tokenizer that `key` names.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a tokenizer.
+    pub(crate) fn tokenizer(&self, key: &str, name: &str) -> Result<Tokenizer> {
+        if name == EMBEDDED_TOKENIZER {
+            return Tokenizer::embedded().map_err(StageError::kernel);
+        }
+        let path = self.manifest.base.join(name);
+        let bytes = self.bytes(key, &path)?;
+        Tokenizer::from_bytes(name, &bytes).map_err(|error| wrong(key, &path, &error.to_string()))
+    }
+
+    /// Reads a file. Fails if the path is not a regular file, or if the file is larger than
+    /// `run.max_file`.
+    fn bytes(&self, key: &str, path: &Path) -> Result<Vec<u8>> {
+        let most = self.manifest.run.max_file;
+        let metadata = fs::metadata(path).map_err(|error| wrong(key, path, &error.to_string()))?;
+        if !metadata.is_file() {
+            return Err(wrong(key, path, "it is not a regular file"));
+        }
+        if metadata.len() > most {
+            let size = metadata.len();
+            let message = format!("it has {size} bytes, run.max_file is {most}");
+            return Err(wrong(key, path, &message));
+        }
+        fs::read(path).map_err(|error| wrong(key, path, &error.to_string()))
+    }
+}
+
+fn wrong(key: &str, path: &Path, what: &str) -> StageError {
+    StageError::manifest(format!("{key} {}: {what}", path.display()))
+}

@@ -1,0 +1,118 @@
+//! Values of unchanged texts are copied from a stage's former output. Counting tokens and scoring
+//! with models cost more than all other stages together, so a changed threshold must not repeat
+//! them.
+//!
+//! The driver finds a former output whose key has the same [`Reuse::parts`], reads its columns
+//! under names with the prefix [`KNOWN`], and leaves out [`SPARED`] columns if no row needs them.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use curate_schemas::tables;
+use datafusion_expr::{Expr, col, when};
+
+use crate::error::Result;
+use crate::function::field;
+use crate::plan::Plan;
+use crate::text::TextSource;
+use crate::with_reached;
+
+/// Prefix of the name of a column that comes from a former output.
+pub const KNOWN: &str = "known_";
+
+/// What may be copied from a former output of a stage.
+#[derive(Debug, Clone)]
+pub struct Reuse {
+    /// The stage's own table.
+    pub table: &'static str,
+    /// Columns of the table that are copied.
+    pub columns: &'static [&'static str],
+    /// Parts of the key that must be equal for their values to hold.
+    pub parts: Vec<&'static str>,
+    /// True for rows that need a value.
+    pub wanted: Expr,
+    /// True for rows whose value is in the former output.
+    pub known: Expr,
+}
+
+impl Reuse {
+    /// A reuse of values that depend on the text and on `parts` of the key.
+    pub(crate) fn of_text(
+        table: &'static str,
+        text: &TextSource,
+        parts: &[&'static str],
+        columns: &'static [&'static str],
+        wanted: Expr,
+        known: Expr,
+    ) -> Reuse {
+        // The edits are a part of what was counted or scored.
+        let mut all = vec!["documents"];
+        all.extend(text.tables());
+        all.extend(parts);
+        Reuse {
+            table,
+            columns,
+            parts: all,
+            wanted,
+            known,
+        }
+    }
+
+    /// True if a row of `rows` needs a value that the former output lacks. `rows` has `doc_id`, the
+    /// columns that say which documents reach the stage, and the known columns.
+    ///
+    /// # Errors
+    /// If an expression cannot be evaluated.
+    pub fn lacks(&self, rows: RecordBatch, follows: &str) -> Result<bool> {
+        let lacking = self.wanted.clone().and(is_not(self.known.clone()));
+        let plan = with_reached(Plan::new(rows.schema()), follows)?;
+        let made = plan.with_column("lacking", lacking)?.run(rows)?;
+        let lacking = crate::column(&made, "lacking")?.as_boolean();
+        Ok((0..lacking.len()).any(|row| lacking.is_valid(row) && lacking.value(row)))
+    }
+
+    /// Adds the columns of the stage to a plan: copied if they are known, else fields of the struct
+    /// that `compute` makes of the text; where no value is wanted, `unwanted` of the column.
+    pub(crate) fn fill(
+        &self,
+        input: Plan,
+        compute: Expr,
+        unwanted: impl Fn(&str) -> Result<Expr>,
+    ) -> Result<Plan> {
+        let has_known = input.has(&format!("{KNOWN}{}", self.columns[0]));
+        // Without text every wanted row is known, as `lacks` found.
+        let has_text = input.has("text");
+        let schema = tables::schema(self.table);
+
+        let mut plan = input;
+        if has_text {
+            let missing = match has_known {
+                true => self.wanted.clone().and(is_not(self.known.clone())),
+                false => self.wanted.clone(),
+            };
+            plan = plan.with_column("computed", when(missing, compute).end()?)?;
+        }
+        for column in self.columns {
+            let known = || col(format!("{KNOWN}{column}"));
+            let data_type = schema.field_with_name(column)?.data_type();
+            let computed = || field(col("computed"), column, data_type.clone());
+            let value = match (has_known, has_text) {
+                (true, false) => known(),
+                (true, true) => when(self.known.clone(), known()).otherwise(computed())?,
+                (false, _) => computed(),
+            };
+            // Values of a former scope or of other survivors are not carried along: equal keys
+            // mean equal bytes.
+            let value = when(self.wanted.clone(), value).otherwise(unwanted(column)?)?;
+            plan = plan.with_column(column, value)?;
+        }
+        Ok(plan)
+    }
+}
+
+/// True if a column need not be read where every value is known.
+pub fn is_spared(column: &str) -> bool {
+    column == "text" || column == "edits"
+}
+
+fn is_not(condition: Expr) -> Expr {
+    Expr::Not(Box::new(condition))
+}
