@@ -20,19 +20,19 @@ TAIL = """
 ## How a figure is to be read
 
 - A **durable step** is a write, an fsync, a rename, a link, a new folder, an fsync of a folder or a deletion in
-  `pipeline/src/durable`. A step fails by EIO, ENOSPC, a panic, the end of the process, or a loss of power in two forms: names
+  `pipeline/store/src/durable`. A step fails by EIO, ENOSPC, a panic, the end of the process, or a loss of power in two forms: names
   that no fsync made durable are gone (`power_old`), or are there with torn bytes (`power_new`). After each fault `curate verify`
   finds nothing damaged, every file that `views.sql` names is there, and the same command again ends in the bytes of an
   unbroken run, whose counts DuckDB has checked, with no file left over. By `make faults`: `tests/it/faults.rs`.
 - **Kills** come at instants spread over a run in which every stage works, a model and an n-gram model included:
   `tests/it/resume.rs`, `CURATE_KILLS`.
 - **Bytes flipped**: one bit of each byte of every file that a small run committed, of each `_commit.json`, of `run.json` and
-  `views.sql`, one after the other; `curate verify` objected every time: `pipeline/src/verify.rs`.
+  `views.sql`, one after the other; `curate verify` objected every time: `pipeline/src/commands/verify.rs`.
 - **Full disks** are file systems in memory of growing size, and of growing numbers of files: `tests/it/disk_full.rs`.
 - **Parquet files that ask for gigabytes** are written byte by byte, some of them in 150 bytes; each is set aside, in less than
   300 MB: `tests/it/hostile_parquet.py`.
 - **Fuzz cases** are mutations of small files; the seed is printed, `CURATE_FUZZ_SEED` and `CURATE_FUZZ_CASES` take another and
-  more (`make fuzz`): `pipeline/src/ingest/fuzz.rs`, `pipeline/src/fuzz.rs`.
+  more (`make fuzz`): `pipeline/ingest/src/fuzz.rs`, `pipeline/src/fuzz.rs`.
 
 ## What is not covered
 

@@ -3,55 +3,28 @@
 //!
 //! | module | what happens there |
 //! |---|---|
-//! | [`budget`] | what tokens are worth, without a run |
-//! | [`constants`] | the loss constants that a person names
-//! | [`cli`] | arguments, and a function a subcommand |
+//! | [`commands`] | arguments, and a file a subcommand |
 //! | [`manifest`] | `manifest.toml` to types, every problem with its place |
-//! | [`ingest`] | raw files to the table `documents` |
 //! | [`driver`] | which shards are missing; runs and commits them |
-//! | [`engine`], [`zip`], [`writer`] | plans over shards, row-aligned reading, Parquet writing |
-//! | [`hub`] | models fetched by name |
-//! | [`run_dir`], [`durable`], [`key`] | the run directory, its durable steps, keys |
-//! | [`export`] | a mixture's text in training order |
-//! | [`formats`] | a mixture as trainers read it: JSON lines, Megatron-LM, blend files, a dataset card |
-//! | [`space`] | room on the disk |
-//! | [`report`], [`views`] | `run.json`, the funnel, `views.sql` |
-//! | [`verify`], [`trace`], [`plan`] | questions about a run |
-//! | [`drift`] | whether scores and verdicts are still a baseline's |
-//! | [`train`] | an n-gram model of what a run kept |
-//! | [`rules`] | the rules by name, and how far their profiles agree |
+//! | [`mixing`] | buckets, mixtures, and a mixture's text in training order |
+//! | [`report`] | `run.json`, the funnel, `views.sql` |
+//! | [`progress`] | what a person sees while a run goes on |
+//! | [`constants`] | the loss constants that a person names |
 
-mod budget;
-mod cli;
+mod commands;
 mod constants;
-mod drift;
 mod driver;
-mod durable;
-mod engine;
-mod error;
-mod export;
-mod formats;
 #[cfg(test)]
 mod fuzz;
-mod hub;
-mod ingest;
-mod interrupt;
-mod key;
 mod manifest;
-mod plan;
+mod mixing;
 mod progress;
 mod report;
-mod rules;
-mod run_dir;
-mod space;
-mod trace;
-mod train;
-mod verify;
-mod views;
-mod writer;
-mod zip;
 
 use std::process::ExitCode;
+
+use curate_store::failure::{self, Exit};
+use curate_store::terminal;
 
 /// The system's allocator returns memory late and contends between threads that parse and build
 /// strings.
@@ -59,16 +32,15 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    error::report_panics();
+    failure::report_panics();
     // Whatever panicked said so; a run that it ended is resumed like one that was killed.
-    match std::panic::catch_unwind(cli::run)
-        .unwrap_or(Ok(ExitCode::from(error::Exit::Broken as u8)))
+    match std::panic::catch_unwind(commands::run).unwrap_or(Ok(ExitCode::from(Exit::Broken as u8)))
     {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::say_rendered(&error::render(&error));
-            ExitCode::from(error::exit_code(&error))
+            terminal::say_rendered(&failure::render(&error));
+            ExitCode::from(failure::exit_code(&error))
         }
     }
 }

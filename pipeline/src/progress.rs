@@ -1,24 +1,12 @@
 //! What a person sees while a run goes on: a bar on a terminal, else one line for each committed
 //! shard. All on stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use curate_store::terminal::{printable, say};
 use indicatif::{ProgressBar, ProgressStyle};
-
-use crate::error::printable;
-
-/// A line on stderr. Names in it come from strangers, so control characters are escaped; a reader
-/// that has gone is no error.
-pub fn say(text: &str) {
-    say_rendered(&printable(text));
-}
-
-/// Text on stderr that is fit for a terminal already.
-pub fn say_rendered(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
 
 /// Progress of one stage.
 pub struct Progress {

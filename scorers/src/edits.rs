@@ -189,10 +189,15 @@ impl Between {
             self.at += piece.len();
             return Some(piece);
         }
+        if room == 0 {
+            self.pieces.push_front(piece);
+            return None;
+        }
+
         let (taken, rest) = piece.split(room);
         self.pieces.push_front(rest);
         self.at = place;
-        (room > 0).then_some(taken)
+        Some(taken)
     }
 }
 

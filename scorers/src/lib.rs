@@ -1,5 +1,6 @@
-//! Text to numbers: pure kernels over `&str`, without I/O, clock or hidden state. The same text
-//! gives the same numbers on any machine, thread and batch.
+//! Text to numbers: pure kernels over `&str`, without clock or hidden state. The same text gives the
+//! same numbers on any machine, thread and batch. Models, tokenizers and lists are the only files
+//! that are read.
 //!
 //! | where | what |
 //! |---|---|
@@ -16,6 +17,7 @@
 //! | [`lm`] | how surprised a language model is by a text: Qwen2 and Llama, from safetensors or GGUF, in candle |
 //! | [`ngram`] | how surprised an n-gram model is by a text: training, a mapped file, ARPA, CCNet's perplexity |
 //! | [`calibration`] | from a raw value to a term of q, and where the tails of a distribution begin |
+//! | [`unseen`] | characters that a person cannot see |
 //! | [`drift`] | how far two samples of scores are apart, and whether that is more than noise |
 //! | [`loss`] | scaling laws: loss of N parameters on D tokens, and what repeated tokens are worth |
 //! | [`python`] | CPython's `\w`, `lower`, `strip`, `splitlines`, for what must agree with Python to the bit |
@@ -38,4 +40,5 @@ pub mod rules;
 pub mod shingles;
 pub mod study_note;
 pub mod tokenizer;
+pub mod unseen;
 pub mod words;

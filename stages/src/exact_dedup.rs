@@ -104,7 +104,7 @@ impl CorpusStage for ExactDedupStage {
             docs: Bits::new(documents),
             targets: Bits::new(documents),
             moved: Mutex::default(),
-            rows: Spill::new(corpus.spill(), firsts.len() - 1, corpus.memory() / 8),
+            rows: Spill::new(corpus.spill(), firsts.len() - 1, corpus.memory() / 8)?,
         };
         for (at, (key, _)) in self.keys().into_iter().enumerate() {
             self.equal(corpus, key, at as u64, &removed)?;
@@ -197,7 +197,7 @@ impl ExactDedupStage {
         let bytes = documents * size_of::<Keyed>() as u64;
         let share = corpus.memory() / (8 * rayon::current_num_threads() as u64);
         let partitions = bytes.div_ceil(share).clamp(1, 4096) as usize;
-        let repeated = Spill::new(corpus.spill(), partitions, corpus.memory() / 4);
+        let repeated = Spill::new(corpus.spill(), partitions, corpus.memory() / 4)?;
         let mut reads = survivor::reads();
         reads.push(keys);
         corpus.scan(&reads, &|first, batch| {

@@ -84,7 +84,7 @@ impl CorpusStage for ParagraphDedupStage {
                 corpus.memory() / share,
             )
         };
-        let (lengths, reached) = (by_shard(16), Bits::new(own));
+        let (lengths, reached) = (by_shard(16)?, Bits::new(own));
         corpus.scan(&[bytes_read(PARAGRAPH_DEDUP.name)], &|first, batch| {
             if first >= own {
                 return Ok(());
@@ -103,7 +103,7 @@ impl CorpusStage for ParagraphDedupStage {
                 .push(shard_of(corpus.firsts(), first), &rows)
                 .map(|_| ())
         })?;
-        let cuts = by_shard(16);
+        let cuts = by_shard(16)?;
         let mut notes = Vec::new();
         if let Some(paragraphs) = &self.paragraphs {
             notes.push(self.cut(corpus, paragraphs, &reached, &cuts)?);
@@ -131,7 +131,7 @@ impl ParagraphDedupStage {
             TextUnit::Line => Unit::Line,
         };
         let shards = corpus.firsts().len() - 1;
-        let units = Spill::new(corpus.spill(), shards, corpus.memory() / 4);
+        let units = Spill::new(corpus.spill(), shards, corpus.memory() / 4)?;
         let (own, total) = (own_documents(corpus), AtomicU64::new(0));
         corpus.texts(
             &self.text,

@@ -6,7 +6,7 @@
 //! under names with the prefix [`KNOWN`], and leaves out [`SPARED`] columns if no row needs them.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use curate_schemas::tables;
+use curate_schemas::{stages, tables};
 use datafusion_expr::{Expr, col, when};
 
 use crate::error::Result;
@@ -43,9 +43,11 @@ impl Reuse {
         wanted: Expr,
         known: Expr,
     ) -> Reuse {
-        // The edits are a part of what was counted or scored.
+        // Edits are a part of what was counted or scored, and so is their absence: a table that is
+        // read for its edits alone is a part of one key and not of the other.
         let mut all = vec!["documents"];
         all.extend(text.tables());
+        all.extend(unedited(table, text));
         all.extend(parts);
         Reuse {
             table,
@@ -106,6 +108,15 @@ impl Reuse {
         }
         Ok(plan)
     }
+}
+
+/// The tables before a stage that may hold edits but do not, and whose rows the stage does not read.
+fn unedited(stage: &str, text: &TextSource) -> impl Iterator<Item = &'static str> {
+    let follows = stages::stage(stage).map(|spec| spec.follows);
+    let before = stages::aligned().take_while(move |spec| spec.name != stage);
+    let quiet = before.filter(|spec| spec.may_rewrite() && !text.tables().contains(&spec.name));
+    let quiet = quiet.filter(move |spec| Some(spec.name) != follows);
+    quiet.map(|spec| spec.name)
 }
 
 /// True if a column need not be read where every value is known.

@@ -3,10 +3,9 @@
 //! the corpus.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Result, StageError};
@@ -38,18 +37,20 @@ pub(crate) enum Words {
 }
 
 impl Spill {
-    /// So many partitions, of which `memory` bytes together stay in memory; files go into a new
-    /// folder in `folder`.
-    pub(crate) fn new(folder: &Path, partitions: usize, memory: u64) -> Spill {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let folder = folder.join(format!("words-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    /// Partitions of which `memory` bytes together stay in memory. Files go into a new folder in
+    /// `folder`.
+    ///
+    /// # Errors
+    /// If the new folder cannot be created.
+    pub(crate) fn new(folder: &Path, partitions: usize, memory: u64) -> Result<Spill> {
         let tail = (memory / 8) as usize / partitions.max(1);
         let parts = (0..partitions).map(|_| Mutex::default()).collect();
-        Spill {
-            folder,
+
+        Ok(Spill {
+            folder: new_folder(folder)?,
             parts,
             tail: tail.max(LEAST_TAIL),
-        }
+        })
     }
 
     /// How many partitions there are.
@@ -160,9 +161,6 @@ impl Spill {
     fn file(&self, partition: usize, part: &mut Part) -> Result<()> {
         let path = self.path(partition);
         let place = |error| failed("write", &path, error);
-        if part.filed == 0 {
-            fs::create_dir_all(&self.folder).map_err(place)?;
-        }
         // Not kept open: partitions are many, open files few.
         let mut file = OpenOptions::new()
             .create(true)
@@ -225,6 +223,20 @@ impl Words {
     }
 }
 
+/// A folder in `parent` that nobody has used before: `words-0`, or the next free number.
+fn new_folder(parent: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(parent).map_err(|error| failed("create", parent, error))?;
+    let mut number = 0;
+    loop {
+        let folder = parent.join(format!("words-{number}"));
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(failed("create", &folder, error)),
+        }
+    }
+}
+
 /// The pairs of words that a partition consists of.
 pub(crate) fn pairs(words: &[u64]) -> &[[u64; 2]] {
     words.as_chunks().0
@@ -255,7 +267,7 @@ mod tests {
     fn words_come_back_from_memory_and_from_files() {
         let folder = std::env::temp_dir().join(format!("curate-spill-{}", std::process::id()));
         for memory in [0, 1 << 30] {
-            let spill = Spill::new(&folder, 2, memory);
+            let spill = Spill::new(&folder, 2, memory).expect("a folder");
             let mut at = Vec::new();
             for n in 0..2_000u64 {
                 assert_eq!(spill.push(0, &[n]).expect("a push"), n);

@@ -60,7 +60,12 @@ impl Stage for TokensStage {
     }
 
     fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
-        [("tokenizer", self.tokenizer.digest().to_owned())].into()
+        let mut parts = BTreeMap::from([("tokenizer", self.tokenizer.digest().to_owned())]);
+        // With several steps that edit, the parts for their tables do not say which of them do.
+        if self.text.tables().len() > 1 {
+            parts.insert("edits", self.text.tables().join(" "));
+        }
+        parts
     }
 
     fn covers_all(&self) -> bool {
@@ -84,8 +89,13 @@ impl ShardStage for TokensStage {
             TokenScope::All => lit(true),
             TokenScope::Survivors => col("reached").or(col("doc_id").lt(lit(SAMPLE_BELOW))),
         };
-        let known = col("known_tokens").is_not_null();
-        let parts = ["tokenizer"];
+        // A text that nothing edits now, but something edited then, is to be counted again.
+        let known = match self.text.is_plain() {
+            true => col("known_tokens_before").is_null(),
+            false => lit(true),
+        };
+        let known = col("known_tokens").is_not_null().and(known);
+        let parts = ["tokenizer", "edits"];
         Some(Reuse::of_text(
             TOKENS.name,
             &self.text,

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use curate_schemas::DocId;
 use curate_stages::mix::{
     Document, Method, Request, SourceBounds, buckets, compare, draws, effective_tokens, solve,
 };
@@ -32,7 +33,7 @@ fn pool(documents: usize) -> Vec<Document> {
     };
     let document = |doc: usize| Document {
         doc: doc as u64,
-        doc_id: (u128::from((random() * 1.8e19) as u64) << 64) | doc as u128,
+        doc_id: DocId((u128::from((random() * 1.8e19) as u64) << 64) | doc as u128),
         origin: (random() * random() * 60.0) as u32,
         tokens: 20 + (-(random() + 1e-12).ln() * 800.0) as u64,
         bytes: 4000,

@@ -334,7 +334,7 @@ fn files_that_a_manifest_names_have_bounds() {
     ] {
         for (path, what) in [
             (huge.as_path(), "run.max_file is 1073741824"),
-            (Path::new("/dev/zero"), "it is no regular file"),
+            (Path::new("/dev/zero"), "it is not a regular file"),
         ] {
             run(
                 &manifest,

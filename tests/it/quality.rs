@@ -163,7 +163,7 @@ fn a_curve_from_a_file_is_part_of_the_key() {
         ("[[0, 0.5], [0, 0.6]]", "point 1"),
         ("[[0, 2]]", "(0, 1]"),
         ("{}", "expected [[value, term]"),
-        ("[]", "there is none"),
+        ("[]", "the list of points is empty"),
     ] {
         curve(points);
         run(&manifest, &dir, &[])

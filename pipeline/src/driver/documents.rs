@@ -8,21 +8,20 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use arrow::array::AsArray;
+use curate_ingest::inputs::{Unit, units};
+use curate_ingest::{Known, UnitResult, read_unit, unit_folder, unit_key};
 use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, Counts, FileEntry, Input};
 use curate_schemas::stages::documents::DOCUMENTS;
+use curate_store::failure::{Exit, Failure};
+use curate_store::run_dir::RunDir;
+use curate_store::zip::{Part, Zip, file_digest};
+use curate_store::{durable, interrupt, key, terminal};
 
 use super::expect::number;
 use super::{Contents, Driver};
-use crate::durable;
-use crate::error::{Exit, Failure};
-use crate::ingest::inputs::{Unit, units};
-use crate::ingest::{self, Known, UnitResult, read_unit, unit_folder, unit_key};
-use crate::interrupt;
-use crate::key;
-use crate::progress::{self, Progress};
-use crate::run_dir::RunDir;
-use crate::zip::{Part, Zip, file_digest};
+use crate::progress::Progress;
+use ::curate_ingest;
 
 const STAGE: &str = DOCUMENTS.name;
 const UNIT_FILE: &str = "unit.json";
@@ -62,7 +61,7 @@ pub fn input_states(manifest: &Manifest, run: Option<&RunDir>) -> Result<Vec<(Un
         let Some(inputs) = known.inputs(unit, &source.name) else {
             return InputState::New;
         };
-        let key = unit_key(&ingest::config(manifest, source), unit, &inputs);
+        let key = unit_key(&curate_ingest::config(manifest, source), unit, &inputs);
         if let Some(result) = by_unit.get(&key) {
             return InputState::Committed(result.clone());
         }
@@ -346,7 +345,7 @@ impl Driver {
             let hint = format!("see the table quarantine in {}", self.run.root().display());
             return Err(Failure::new(Exit::No, message).hint(hint).into());
         }
-        progress::say(&format!(
+        terminal::say(&format!(
             "curate: warning: {bad} of {records} records are in quarantine; the first: {first}"
         ));
         Ok(())
@@ -378,18 +377,4 @@ fn is_file(path: &Path, file: &FileEntry) -> Result<bool> {
         return Ok(false);
     }
     Ok(file_digest(path)? == file.digest)
-}
-
-impl UnitResult {
-    fn empty(key: &str) -> Self {
-        UnitResult {
-            key: key.to_owned(),
-            inputs: Vec::new(),
-            seen: Vec::new(),
-            shards: Vec::new(),
-            quarantine: None,
-            counts: Counts::default(),
-            first_damage: None,
-        }
-    }
 }

@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use curate_schemas::Manifest;
 use curate_schemas::commit::Commit;
 use curate_stages::AnyStage;
+use curate_store::failure::{Exit, Failure};
+use curate_store::key;
+use curate_store::run_dir::RunDir;
 
-use crate::engine::Shards;
-use crate::error::{Exit, Failure};
-use crate::key;
-use crate::run_dir::RunDir;
+use crate::driver::engine::Shards;
 
 /// What deduplication reads of a run.
 const TABLES: [&str; 4] = ["documents", "signals", "signatures", "near_dedup"];

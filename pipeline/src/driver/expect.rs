@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use curate_schemas::commit::FileEntry;
 use curate_stages::{AnyStage, Stage, all_reads};
-
-use crate::key;
-use crate::progress;
-use crate::run_dir::RunDir;
+use curate_store::run_dir::RunDir;
+use curate_store::{key, terminal};
 
 /// A file that a stage must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +145,7 @@ impl Existing {
                             format!("has {} bytes", found.len())
                         });
                         let path = path.display();
-                        progress::say(&format!(
+                        terminal::say(&format!(
                             "curate: warning: {path} {size}, {} were committed; it is made again",
                             entry.size
                         ));

@@ -3,9 +3,11 @@
 
 mod documents;
 mod earlier;
+pub mod engine;
 mod expect;
-mod mixtures;
+mod hub;
 mod shards;
+pub mod space;
 
 use std::collections::BTreeMap;
 
@@ -16,21 +18,16 @@ use curate_schemas::spec::Scope;
 use curate_schemas::stages::{self, documents::DOCUMENTS};
 use curate_stages::AnyStage;
 use curate_stages::resources::Opening;
+use curate_store::failure::{Exit, Failure};
+use curate_store::run_dir::RunDir;
+use curate_store::{key, terminal};
 
 pub use documents::{InputState, input_states};
-pub use expect::{Existing, Expected, Keys, expected, number};
-pub use mixtures::{
-    Draws, Pooled, each_draw, gather_pool, method, mixture_expected, read_draws, request,
-};
-pub use shards::{count, edit, edited_bytes};
+pub use expect::{Existing, Expected, Keys, corpus_digest, expected, number};
+pub use shards::{count, edit, edited_bytes, publish};
 
-use crate::engine::{Engine, external, of_stage};
-use crate::error::{Exit, Failure};
-use crate::hub;
-use crate::key;
-use crate::progress;
-use crate::run_dir::RunDir;
-use crate::views;
+use crate::driver::engine::{Engine, external, of_stage};
+use crate::report::views;
 
 /// A run: a manifest, its directory, and what executes it.
 pub struct Driver {
@@ -38,7 +35,8 @@ pub struct Driver {
     pub manifest: Manifest,
     /// Where it is done.
     pub run: RunDir,
-    engine: Engine,
+    /// What runs the plans.
+    pub engine: Engine,
     stages: Vec<AnyStage>,
 }
 
@@ -73,7 +71,7 @@ impl Driver {
         let mut note = |stage: &str, computed: bool| match computed {
             true => done.computed.push(stage.to_owned()),
             false => {
-                progress::say(&format!("{stage}: cached"));
+                terminal::say(&format!("{stage}: cached"));
                 done.cached.push(stage.to_owned());
             }
         };
@@ -102,7 +100,7 @@ impl Driver {
     }
 
     /// Replaces a stage's commit: what follows is retired first, what is no longer named goes last.
-    fn commit(&self, stage: &str, version: u32, content: Contents) -> Result<()> {
+    pub fn commit(&self, stage: &str, version: u32, content: Contents) -> Result<()> {
         let Contents {
             files,
             tables,
@@ -172,11 +170,15 @@ impl Driver {
 
 /// What a commit is made of.
 #[derive(Default)]
-struct Contents {
-    files: Vec<FileEntry>,
-    tables: BTreeMap<String, Vec<FileEntry>>,
-    inputs: Vec<curate_schemas::commit::Input>,
-    sources: BTreeMap<String, Counts>,
+pub struct Contents {
+    /// The files of the stage's own table, in the order of shards.
+    pub files: Vec<FileEntry>,
+    /// The files of its further tables.
+    pub tables: BTreeMap<String, Vec<FileEntry>>,
+    /// The input files that were read.
+    pub inputs: Vec<curate_schemas::commit::Input>,
+    /// Counts by source.
+    pub sources: BTreeMap<String, Counts>,
 }
 
 /// The row-aligned stages of a manifest, with the files and models that it names.

@@ -15,17 +15,16 @@ use curate_schemas::tables;
 use curate_stages::corpus::{Corpus, CorpusStage, Decision, FurtherRows};
 use curate_stages::reuse::{KNOWN, is_spared};
 use curate_stages::{AnyStage, Read, ShardStage, Stage, all_reads, bytes_read, narrow_reads};
+use curate_store::failure::{Exit, Failure};
+use curate_store::run_dir::ShardFiles;
+use curate_store::writer::{Staged, TableWriter};
+use curate_store::zip::{Part, Zip, parts};
+use curate_store::{interrupt, key};
 
 use super::expect::{Existing, Expected, Keys, expected, number};
 use super::{Contents, Driver, earlier};
-use crate::engine::{CorpusFiles, of_stage, parts};
-use crate::error::{Exit, Failure};
-use crate::interrupt;
-use crate::key;
+use crate::driver::engine::{CorpusFiles, of_stage};
 use crate::progress::Progress;
-use crate::run_dir::ShardFiles;
-use crate::writer::{Staged, TableWriter};
-use crate::zip::{Part, Zip};
 
 /// What a stage has to work with.
 struct Job<'a> {
@@ -99,7 +98,7 @@ impl Driver {
     }
 
     /// Keys of the files of every committed row-aligned stage.
-    pub(super) fn keys(&self) -> Result<Keys> {
+    pub fn keys(&self) -> Result<Keys> {
         let mut keys = Keys::new();
         for stage in stages::aligned() {
             if let Some(commit) = self.run.commit(stage.name)? {
@@ -473,7 +472,7 @@ pub fn count(tally: &mut Tally, removes: Removes, removed_by: Option<&str>, n: u
 }
 
 /// Gives a staged file its name and records it.
-pub(super) fn publish(
+pub fn publish(
     driver: &Driver,
     file: &Expected,
     staged: Staged,

@@ -23,9 +23,9 @@ use std::path::Path;
 
 use curate_schemas::Manifest;
 use curate_schemas::stages::quality::Term;
+use curate_store::terminal::printable;
 use serde::Deserialize;
 
-use crate::error::printable;
 pub(crate) use diagnose::closest;
 use diagnose::{At, Problem};
 pub use reference::print_reference;

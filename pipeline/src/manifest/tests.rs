@@ -149,8 +149,16 @@ fn a_small_manifest_means_the_defaults() {
     );
     assert_eq!(
         (&manifest.tokens, &manifest.quality),
-        (&Tokens::default(), &Quality::default())
+        (&Tokens::default(), &heuristic())
     );
+}
+
+/// What q is made of unless the manifest says: the heuristic score.
+fn heuristic() -> Quality {
+    Quality {
+        term: vec![Term::of("signals.heuristic")],
+        ..Quality::default()
+    }
 }
 
 #[test]
@@ -200,7 +208,7 @@ fn empty_tables_mean_the_types_defaults() {
     );
     assert_eq!(
         (manifest.quality.term, manifest.quality.combine),
-        (Quality::default().term, Quality::default().combine)
+        (heuristic().term, Quality::default().combine)
     );
     let budget = manifest.budget.expect("it was given");
     assert_eq!(

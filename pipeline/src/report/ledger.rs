@@ -11,12 +11,12 @@ use curate_schemas::report::Pool;
 use curate_schemas::spec::Removes;
 use curate_schemas::{stages, tables};
 use curate_stages::{bytes_read, mix};
+use curate_store::run_dir::ShardFiles;
+use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
 
 use super::sample::Sample;
 use crate::driver::{count, edit};
-use crate::run_dir::ShardFiles;
-use crate::zip::{Zip, part};
 
 /// Sums over a set of documents, exact.
 #[derive(Debug, Clone, Copy, Default)]

@@ -5,30 +5,30 @@
 mod ledger;
 mod print;
 mod sample;
+pub mod views;
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use arrow::array::AsArray;
-use curate_schemas::Manifest;
 use curate_schemas::commit::Commit;
 use curate_schemas::report::{
     BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, StrategyReport,
     TokenizerReport, VERSION,
 };
-use curate_schemas::stages;
 use curate_schemas::stages::mixtures::{Budget, Mixture};
 use curate_schemas::stages::tokens::TokenScope;
+use curate_schemas::{Manifest, stages};
 use curate_scorers::loss::LossLaw;
 use curate_stages::mix::{self, Active, Method, Request};
+use curate_store::run_dir::{RunDir, ShardFiles};
+use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
 
 use crate::constants;
-use crate::driver::{Draws, Pooled, gather_pool, method, read_draws, request};
-use crate::run_dir::{RunDir, ShardFiles};
-use crate::zip::{Zip, part};
+use crate::mixing::{Draws, Pooled, gather_pool, method, read_draws, request};
 use ledger::{Ledger, entry, read_ledger};
-pub use print::{grouped, print, print_worth};
+pub use print::{print, print_worth};
 use sample::Sample;
 
 /// Builds the report from what is committed.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use curate_formats::numbers::grouped;
 use curate_schemas::report::{BudgetReport, LossReport, MixtureReport, Report};
 use curate_scorers::loss::LossLaw;
 
@@ -276,33 +277,4 @@ fn signed(n: i64) -> String {
         if n < 0 { "-" } else { "" },
         grouped(n.unsigned_abs())
     )
-}
-
-/// 1234567 as 1,234,567.
-pub fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_grouped() {
-        assert_eq!(
-            ["0", "999", "1,000", "1,234,567"],
-            [0, 999, 1000, 1_234_567]
-                .map(grouped)
-                .each_ref()
-                .map(String::as_str)
-        );
-    }
 }

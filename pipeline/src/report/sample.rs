@@ -4,9 +4,8 @@ use anyhow::Result;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use curate_stages::tokens::SAMPLE_BELOW;
-
-use crate::run_dir::ShardFiles;
-use crate::zip::{Zip, part};
+use curate_store::run_dir::ShardFiles;
+use curate_store::zip::{Zip, part};
 
 /// What the hash sample says of documents that were not counted, where `tokens.scope` leaves them
 /// out: tokens by bytes (a ratio estimator, Cochran 1977, ch. 6), from sampled documents that did

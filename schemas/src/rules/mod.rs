@@ -135,7 +135,7 @@ impl Fails {
             Fails::AtMost => "≤",
             Fails::AtLeast => "≥",
             Fails::Set => "is true",
-            Fails::Listed => "is present",
+            Fails::Listed => "is listed",
         }
     }
 }

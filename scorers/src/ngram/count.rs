@@ -10,9 +10,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -123,22 +122,27 @@ impl<const N: usize> Counter<N> {
     }
 }
 
+/// A file in `dir` that is new. Counters of one process may share a directory, as may processes.
+fn new_file(dir: &Path) -> Result<(PathBuf, File), NgramError> {
+    let process = std::process::id();
+    let mut number = 0;
+    loop {
+        let path = dir.join(format!("ngrams-{process}-{number}.run"));
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(NgramError::io("create", &path)(error)),
+        }
+    }
+}
+
 /// Merges `runs` and `buffer` into a new run.
 fn write_run<const N: usize>(
     dir: &Path,
     runs: &[Run],
     buffer: &[Words<N>],
 ) -> Result<Run, NgramError> {
-    // Counters of one process may share a directory, as may processes: the name has both numbers.
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let path = dir.join(format!("ngrams-{}-{serial}.run", std::process::id()));
-
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .map_err(NgramError::io("create", &path))?;
+    let (path, file) = new_file(dir)?;
 
     // From here on the file is deleted if writing fails.
     let run = Run { path };

@@ -173,6 +173,13 @@ mod tests {
     fn hosts_of_junk() {
         for (url, expected) in [
             ("", None),
+            (
+                "https://User:pw@Example.org:8080/a?b#c",
+                Some("example.org"),
+            ),
+            ("http://example.org.", Some("example.org")),
+            ("http://[2001:db8::1]:80/", Some("[2001:db8::1]")),
+            ("https:///a", Some("a")),
             (" \t\u{3000}", None),
             ("http://", None),
             ("http:///", None),

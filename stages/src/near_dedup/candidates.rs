@@ -78,7 +78,7 @@ impl Candidates {
         // Each thread sorts a partition and holds what is left of it beside it.
         let share = corpus.memory() / (16 * rayon::current_num_threads() as u64);
         let partitions = (16 * counts.keys).div_ceil(share).clamp(1, 4096) as usize;
-        let buckets = Spill::new(corpus.spill(), partitions, corpus.memory() / 8);
+        let buckets = Spill::new(corpus.spill(), partitions, corpus.memory() / 8)?;
         corpus.scan(&[read("signatures", "bands")], &|first, batch| {
             let mut local = vec![Vec::new(); partitions];
             each_key(batch, first, &mut |doc, key| {

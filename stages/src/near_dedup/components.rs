@@ -71,23 +71,29 @@ struct Opened {
 }
 
 impl Components {
-    /// Empty ones; `bytes` of sets and signatures are expected.
-    pub(super) fn new(corpus: &dyn Corpus, bytes: u64, threads: u64) -> Components {
+    /// No components yet. `bytes` of sets and signatures are expected.
+    ///
+    /// # Errors
+    /// If a folder for them cannot be created.
+    pub(super) fn new(corpus: &dyn Corpus, bytes: u64, threads: u64) -> Result<Components> {
         // Each thread holds a partition, and in it what is not sets: about as much again.
         let memory = corpus.memory() / (8 * threads);
         let partitions = bytes.div_ceil(memory / 2).clamp(1, 4096) as usize;
         let spill = |share: u64| Spill::new(corpus.spill(), partitions, corpus.memory() / share);
-        let store = |share: u64| Store {
-            words: spill(share),
-            places: spill(64),
+        let store = |share: u64| -> Result<Store> {
+            Ok(Store {
+                words: spill(share)?,
+                places: spill(64)?,
+            })
         };
-        Components {
-            buckets: spill(32),
-            ranks: spill(32),
-            sets: store(8),
-            signatures: store(32),
+
+        Ok(Components {
+            buckets: spill(32)?,
+            ranks: spill(32)?,
+            sets: store(8)?,
+            signatures: store(32)?,
             memory,
-        }
+        })
     }
 
     /// The partition of a component.
@@ -176,13 +182,17 @@ impl Components {
 }
 
 impl Store {
-    /// Room for the words of documents in so many partitions.
-    pub(super) fn new(corpus: &dyn Corpus, partitions: usize, memory: u64) -> Store {
+    /// Room for the words of documents in `partitions` partitions.
+    ///
+    /// # Errors
+    /// If a folder for them cannot be created.
+    pub(super) fn new(corpus: &dyn Corpus, partitions: usize, memory: u64) -> Result<Store> {
         let spill = || Spill::new(corpus.spill(), partitions, memory);
-        Store {
-            words: spill(),
-            places: spill(),
-        }
+
+        Ok(Store {
+            words: spill()?,
+            places: spill()?,
+        })
     }
 
     /// Takes a document's words.

@@ -109,7 +109,7 @@ impl Stage for NearDedupStage {
 impl CorpusStage for NearDedupStage {
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
         let Some(near) = &self.near else {
-            let results = Results::new(corpus, None);
+            let results = Results::new(corpus, None)?;
             return Ok(results.decision(
                 RecordBatch::new_empty(tables::schema("near_dedup_sample")),
                 Vec::new(),
@@ -120,7 +120,7 @@ impl CorpusStage for NearDedupStage {
         let candidates = Candidates::find(corpus, near, &sample)?;
         let sampled = sample.documents(documents);
         let gathered = self.gather(corpus, near, &candidates, &sampled)?;
-        let results = Results::new(corpus, Some(near));
+        let results = Results::new(corpus, Some(near))?;
         let tally = self.judge(corpus, near, &gathered, &results)?;
         let measured = sample.measure(
             near,
@@ -201,9 +201,9 @@ impl NearDedupStage {
             0
         };
         let bytes = sets + members * (signatures + member_bytes(near));
-        let components = Components::new(corpus, bytes, rayon::current_num_threads() as u64);
+        let components = Components::new(corpus, bytes, rayon::current_num_threads() as u64)?;
         components.add_buckets(candidates)?;
-        let sampled_words = Store::new(corpus, 1, corpus.memory() / 16);
+        let sampled_words = Store::new(corpus, 1, corpus.memory() / 16)?;
 
         let of_source: Vec<AtomicU64> = self
             .preference
@@ -428,23 +428,24 @@ record! {
 }
 
 impl Results {
-    fn new(corpus: &dyn Corpus, near: Option<&NearDedup>) -> Results {
+    fn new(corpus: &dyn Corpus, near: Option<&NearDedup>) -> Result<Results> {
         let firsts = corpus.firsts().to_vec();
         let (own, documents) = (own_documents(corpus), documents(corpus));
-        let rows = Spill::new(corpus.spill(), firsts.len() - 1, corpus.memory() / 16);
+        let rows = Spill::new(corpus.spill(), firsts.len() - 1, corpus.memory() / 16)?;
         let unverified = match near {
             Some(near) if near.cluster == Cluster::Component => "component",
             Some(near) if near.min_jaccard > 0.0 => "estimate",
             _ => "band",
         };
-        Results {
+
+        Ok(Results {
             rows,
             removed: Bits::new(documents),
             firsts,
             earlier: corpus.earlier().to_vec(),
             own,
             unverified,
-        }
+        })
     }
 
     fn add(&self, loaded: &Loaded, verdicts: &[Verdict]) -> Result<()> {

@@ -1,0 +1,221 @@
+//! A baseline: the distributions of a run, small enough for a repository.
+//!
+//! JSON, a line a column and group in a fixed order, so that changes read well in a diff; no
+//! timestamps, equal runs give equal bytes. `digest` is the BLAKE3 of the file with `digest` empty:
+//! a file that was edited or merged by hand is refused. About 2 KB a column and group of many
+//! documents, less of few.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use curate_schemas::tables::Measure;
+use curate_scorers::drift::{Bins, Summary};
+use curate_store::durable;
+use curate_store::failure::{Exit, Failure};
+use curate_store::terminal::printable;
+use serde::{Deserialize, Serialize};
+
+use super::columns::{KEPT, measure};
+use super::gather::Reader;
+use super::groups::{Documents, Group, Groups};
+
+/// Version of the file; another one is refused.
+const FORMAT: u32 = 1;
+
+/// What a run is compared with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// Version of the program that wrote it.
+    pub curate: String,
+    /// Name of the run.
+    pub run: String,
+    /// Its documents.
+    pub documents: Documents,
+    /// BLAKE3 of the file with this empty.
+    pub digest: String,
+    /// Distributions, sorted by column and group.
+    pub columns: Vec<Column>,
+}
+
+/// The distribution of a column in a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// The column.
+    pub measure: String,
+    /// Source and language.
+    pub group: Group,
+    /// How its values are distributed.
+    pub summary: Summary,
+}
+
+/// Only the version, whatever else there is.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+impl Baseline {
+    /// The distributions of a run's columns, those without any value left out.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn of(run: &Reader, measures: &[Measure]) -> Result<Baseline> {
+        let mut columns = Vec::new();
+        for measure in measures {
+            let Some(bins) = run.bins(measure)? else {
+                continue;
+            };
+            for (group, tally) in run.tally(measure, &bins)?.0 {
+                let own = bins
+                    .get(&group.source, &group.language)
+                    .context("what is counted has bins")?;
+                columns.push(Column {
+                    measure: measure.name(),
+                    group,
+                    summary: tally.summary(own),
+                });
+            }
+        }
+        columns.sort_by(|a, b| (&a.measure, &a.group).cmp(&(&b.measure, &b.group)));
+        Ok(Baseline {
+            format: FORMAT,
+            curate: env!("CARGO_PKG_VERSION").to_owned(),
+            run: run.name.clone(),
+            documents: run.documents.clone(),
+            digest: String::new(),
+            columns,
+        })
+    }
+
+    /// The columns that it has, each once.
+    ///
+    /// # Errors
+    /// If this program knows no such column.
+    pub fn measures(&self) -> Result<Vec<Measure>> {
+        let mut names: Vec<&str> = self
+            .columns
+            .iter()
+            .map(|column| column.measure.as_str())
+            .collect();
+        names.dedup();
+        let unknown = |name: &str| {
+            Failure::new(
+                Exit::Usage,
+                format!("no column is called {}", printable(name)),
+            )
+        };
+        names
+            .into_iter()
+            .map(|name| Ok(measure(name).ok_or_else(|| unknown(name))?))
+            .collect()
+    }
+
+    /// What it has of a column.
+    pub fn of_measure(&self, name: &str) -> impl Iterator<Item = &Column> {
+        self.columns
+            .iter()
+            .filter(move |column| column.measure == name)
+    }
+
+    /// Documents that no stage removed, by source; `None` if that is not in the file.
+    pub fn kept(&self) -> Option<BTreeMap<String, u64>> {
+        let mut kept = BTreeMap::new();
+        for Column { group, summary, .. } in self.of_measure(KEPT) {
+            // 0 and 1 are in cells of their own: one of them is half of the documents or more.
+            *kept.entry(group.source.clone()).or_default() +=
+                summary.counts.docs[summary.bins.cell(1.0)];
+        }
+        (!kept.is_empty()).then_some(kept)
+    }
+
+    /// The bins of a column.
+    pub fn bins(&self, name: &str) -> Groups<Bins> {
+        let mut bins = Groups::default();
+        for column in self.of_measure(name) {
+            bins.entry(&column.group.source, &column.group.language, || {
+                column.summary.bins.clone()
+            });
+        }
+        bins
+    }
+
+    /// Reads a file that [`Baseline::write`] wrote.
+    ///
+    /// # Errors
+    /// Exit 2 if it is not there, damaged, or of another version.
+    pub fn read(path: &Path) -> Result<Baseline> {
+        let refuse = |what: String| {
+            Failure::new(Exit::Usage, format!("baseline {}: {what}", path.display()))
+        };
+        let again = "write it again with `curate baseline RUN -o FILE`";
+        let damaged = |what: String| refuse(format!("it is damaged, {what}")).hint(again);
+        let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        let version: Version =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if version.format != FORMAT {
+            let found = format!(
+                "it has format {}, this program reads {FORMAT}",
+                version.format
+            );
+            return Err(refuse(found).hint(again).into());
+        }
+        let baseline: Baseline =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let digest = blake3::hash(text.replacen(&baseline.digest, "", 1).as_bytes()).to_hex();
+        if digest.as_str() != baseline.digest {
+            return Err(damaged(format!(
+                "its digest is {digest}, it says {}",
+                printable(&baseline.digest)
+            ))
+            .into());
+        }
+        for column in &baseline.columns {
+            column
+                .summary
+                .check()
+                .map_err(|error| damaged(error.to_string()))?;
+        }
+        Ok(baseline)
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let empty = self.text("")?;
+        let text = self.text(&blake3::hash(empty.as_bytes()).to_hex())?;
+        let place = || format!("cannot write {}", path.display());
+        durable::replace(path, |part| durable::write(part, text.as_bytes())).with_context(place)
+    }
+
+    /// The file with this digest.
+    fn text(&self, digest: &str) -> Result<String> {
+        let head = [
+            ("format", serde_json::to_string(&self.format)?),
+            ("curate", serde_json::to_string(&self.curate)?),
+            ("run", serde_json::to_string(&self.run)?),
+            ("documents", serde_json::to_string(&self.documents)?),
+            ("digest", serde_json::to_string(digest)?),
+        ];
+        let head: Vec<String> = head
+            .iter()
+            .map(|(key, value)| format!("  \"{key}\": {value},\n"))
+            .collect();
+        let lines = self
+            .columns
+            .iter()
+            .map(|column| Ok(format!("    {}", serde_json::to_string(column)?)));
+        let lines = lines.collect::<Result<Vec<_>>>()?.join(",\n");
+        Ok(format!(
+            "{{\n{}  \"columns\": [\n{lines}\n  ]\n}}\n",
+            head.concat()
+        ))
+    }
+}

@@ -1,0 +1,295 @@
+//! The same documents in two runs, one by one: flipped verdicts and changed scores.
+//!
+//! A verdict is what removed a document in the stages that both runs have, if anything did. Where
+//! the runs hold their documents in another order, both are sorted by `doc_id` first. Cost: 16
+//! bytes a document and score; sorting takes some 100 more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use arrow::array::{Array, AsArray, RecordBatch};
+use curate_schemas::tables::Measure;
+use curate_scorers::drift::{Flips, ScoreChange, score_change};
+use curate_stages::{Read, read};
+use curate_store::interrupt;
+use curate_store::zip::{Zip, parts};
+use serde::Serialize;
+
+use super::columns::{hash, is_kept, measure_reads, measured, verdict_reads, verdicts};
+use super::gather::{EXAMPLES, Reader};
+use super::groups::Example;
+
+/// Coverage of the interval of the share of flips.
+const CONFIDENCE: f64 = 0.95;
+
+/// What became of the same documents.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Paired {
+    /// Verdicts that flipped.
+    pub flips: Flips,
+    /// The exact 95 % interval of their share.
+    pub interval: [f64; 2],
+    /// McNemar's exact p-value.
+    pub mcnemar_p: f64,
+    /// Flips by the rule that removed the document before, and by the one that does now.
+    pub rules: BTreeMap<String, RuleFlips>,
+    /// Some documents whose verdict flipped.
+    pub examples: Vec<Example>,
+    /// Scores, a column each.
+    pub scores: Vec<Score>,
+    /// Stages whose verdicts were compared.
+    pub stages: Vec<&'static str>,
+}
+
+/// Flips of one rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RuleFlips {
+    /// Kept before, removed by it now.
+    pub removed: u64,
+    /// Removed by it before, kept now.
+    pub restored: u64,
+}
+
+/// What became of one column.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Score {
+    /// The column.
+    pub measure: String,
+    /// How it changed.
+    pub change: ScoreChange,
+    /// The documents whose score moved most.
+    pub examples: Vec<Example>,
+}
+
+impl Score {
+    /// Whether it is not what it was.
+    pub fn is_changed(&self) -> bool {
+        self.change.changed > 0 || self.change.unpaired > 0
+    }
+}
+
+/// Compares two runs of the same documents.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn paired(runs: [&Reader; 2], measures: &[Measure]) -> Result<Paired> {
+    let pairs = Pairs {
+        runs,
+        in_order: is_in_order(runs)?,
+    };
+    let stages: Vec<&str> = runs[0]
+        .removing()
+        .into_iter()
+        .filter(|stage| runs[1].has_table(stage))
+        .collect();
+    let (flips, rules, mut examples) = flips(&pairs, &stages)?;
+    let mut scores = Vec::new();
+    let is_in_both = |measure: &&Measure| {
+        !is_kept(measure) && runs.iter().all(|run| run.has_table(measure.table))
+    };
+    for measure in measures.iter().filter(is_in_both) {
+        scores.push(score(&pairs, measure)?);
+    }
+    describe(
+        runs[1],
+        examples
+            .iter_mut()
+            .chain(scores.iter_mut().flat_map(|score| &mut score.examples))
+            .collect(),
+    )?;
+    let (interval, mcnemar_p) = (flips.interval(CONFIDENCE), flips.mcnemar());
+    Ok(Paired {
+        flips,
+        interval,
+        mcnemar_p,
+        rules,
+        examples,
+        scores,
+        stages,
+    })
+}
+
+type Counted = (Flips, BTreeMap<String, RuleFlips>, Vec<Example>);
+
+fn flips(pairs: &Pairs, stages: &[&'static str]) -> Result<Counted> {
+    let verdicts = |batch: &RecordBatch| -> Result<Vec<Option<String>>> {
+        Ok(verdicts(batch, stages)?
+            .into_iter()
+            .map(|rule| rule.map(str::to_owned))
+            .collect())
+    };
+    let (mut flips, mut rules) = (Flips::default(), BTreeMap::<String, RuleFlips>::new());
+    let mut chosen: BTreeMap<u64, Example> = BTreeMap::new();
+    for pair in pairs.of(&verdict_reads(stages), &verdicts)? {
+        let (id, before, now) = pair?;
+        flips.add(before.as_deref(), now.as_deref());
+        match (&before, &now) {
+            (None, Some(rule)) => rules.entry(rule.clone()).or_default().removed += 1,
+            (Some(rule), None) => rules.entry(rule.clone()).or_default().restored += 1,
+            _ => continue,
+        }
+        let doc_id = format!("{id:032x}");
+        chosen.insert(
+            hash(&doc_id),
+            Example {
+                doc_id,
+                before,
+                now,
+                source: String::new(),
+                url: None,
+            },
+        );
+        if chosen.len() > EXAMPLES {
+            chosen.pop_last();
+        }
+    }
+    Ok((flips, rules, chosen.into_values().collect()))
+}
+
+fn score(pairs: &Pairs, measure: &Measure) -> Result<Score> {
+    // NaN is no score.
+    let scores = |batch: &RecordBatch| -> Result<Vec<f64>> {
+        Ok(measured(batch, measure)?
+            .into_iter()
+            .map(|value| value.unwrap_or(f64::NAN))
+            .collect())
+    };
+    let (mut all, mut most) = (Vec::new(), Vec::<(f64, u128, f64, f64)>::new());
+    for pair in pairs.of(&measure_reads(measure), &scores)? {
+        let (id, before, now) = pair?;
+        all.push((before, now));
+        let moved = (now - before).abs();
+        if moved > 0.0 && (most.len() < EXAMPLES || most.last().is_some_and(|last| last.0 < moved))
+        {
+            let at = most.partition_point(|other| other.0 >= moved);
+            most.insert(at, (moved, id, before, now));
+            most.truncate(EXAMPLES);
+        }
+    }
+    let example = |(_, id, before, now): (f64, u128, f64, f64)| Example {
+        doc_id: format!("{id:032x}"),
+        source: String::new(),
+        url: None,
+        before: Some(before.to_string()),
+        now: Some(now.to_string()),
+    };
+    let change = score_change(
+        all.into_iter()
+            .map(|(before, now)| (Some(before), Some(now))),
+    );
+    Ok(Score {
+        measure: measure.name(),
+        change,
+        examples: most.into_iter().map(example).collect(),
+    })
+}
+
+/// Two runs, document by document.
+struct Pairs<'a> {
+    runs: [&'a Reader; 2],
+    in_order: bool,
+}
+
+type Rows<'a, T> = Box<dyn Iterator<Item = Result<(u128, T)>> + 'a>;
+type OfBatch<'a, T> = dyn Fn(&RecordBatch) -> Result<Vec<T>> + 'a;
+
+impl Pairs<'_> {
+    /// What `of` makes of each document's columns in both.
+    fn of<'a, T: 'a>(
+        &'a self,
+        reads: &[Read],
+        of: &'a OfBatch<'a, T>,
+    ) -> Result<impl Iterator<Item = Result<(u128, T, T)>> + 'a> {
+        let [before, now] = self.runs.map(|run| rows(run, reads.to_vec(), of));
+        let [before, now]: [Rows<'a, T>; 2] = if self.in_order {
+            [before, now]
+        } else {
+            [sorted(before)?, sorted(now)?]
+        };
+        Ok(before.zip(now).map(|(before, now)| {
+            let ((id, before), (other, now)) = (before?, now?);
+            ensure!(
+                id == other,
+                "the runs' documents differ, {id:032x} is not in both"
+            );
+            Ok((id, before, now))
+        }))
+    }
+}
+
+fn is_in_order(runs: [&Reader; 2]) -> Result<bool> {
+    let none = |batch: &RecordBatch| Ok(vec![(); batch.num_rows()]);
+    let [one, other] = runs.map(|run| rows(run, Vec::new(), &none));
+    for (one, other) in one.zip(other) {
+        if one?.0 != other?.0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn sorted<'a, T: 'a>(rows: Rows<'a, T>) -> Result<Rows<'a, T>> {
+    let mut all = rows.collect::<Result<Vec<_>>>()?;
+    all.sort_unstable_by_key(|(id, _)| *id);
+    Ok(Box::new(all.into_iter().map(Ok)))
+}
+
+/// A run's documents in its order, with what `of` makes of the columns.
+fn rows<'a, T: 'a>(run: &'a Reader, reads: Vec<Read>, of: &'a OfBatch<'a, T>) -> Rows<'a, T> {
+    let mut all = vec![read("documents", "doc_id")];
+    all.extend(reads);
+    let of_batch = move |batch: Result<RecordBatch>| -> Result<Vec<(u128, T)>> {
+        interrupt::check()?;
+        let batch = batch?;
+        let ids = batch
+            .column(0)
+            .as_string::<i32>()
+            .iter()
+            .map(|id| id_of(id.unwrap_or_default()));
+        ids.zip(of(&batch)?)
+            .map(|(id, own)| Ok((id?, own)))
+            .collect()
+    };
+    let batches = run.shards().iter().flat_map(move |shard| {
+        match parts(shard, &all).and_then(|parts| Zip::open(&parts)) {
+            Ok(zip) => Box::new(zip) as Box<dyn Iterator<Item = Result<RecordBatch>>>,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    });
+    Box::new(batches.flat_map(move |batch| match of_batch(batch) {
+        Ok(rows) => rows.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(error) => vec![Err(error)],
+    }))
+}
+
+fn id_of(doc_id: &str) -> Result<u128> {
+    u128::from_str_radix(doc_id, 16)
+        .with_context(|| format!("doc_id {doc_id} is not 32 hex digits"))
+}
+
+/// Fills in where examples are from.
+fn describe(run: &Reader, examples: Vec<&mut Example>) -> Result<()> {
+    let wanted: BTreeSet<String> = examples
+        .iter()
+        .map(|example| example.doc_id.clone())
+        .collect();
+    let mut found: BTreeMap<String, (String, Option<String>)> = BTreeMap::new();
+    let reads = ["doc_id", "source", "url"].map(|column| read("documents", column));
+    for shard in run.shards().iter().filter(|_| !wanted.is_empty()) {
+        for batch in Zip::open(&parts(shard, &reads)?)? {
+            let batch = batch?;
+            let [ids, sources, urls] = [0, 1, 2].map(|at| batch.column(at).as_string::<i32>());
+            for row in (0..batch.num_rows()).filter(|&row| wanted.contains(ids.value(row))) {
+                let url = urls.is_valid(row).then(|| urls.value(row).to_owned());
+                found.insert(
+                    ids.value(row).to_owned(),
+                    (sources.value(row).to_owned(), url),
+                );
+            }
+        }
+    }
+    for example in examples {
+        (example.source, example.url) = found.get(&example.doc_id).cloned().unwrap_or_default();
+    }
+    Ok(())
+}

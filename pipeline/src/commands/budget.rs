@@ -1,0 +1,247 @@
+//! `curate budget`: what tokens of a quality are worth to a model, what a loss would take, how
+//! compute is best spent, and what a model's keys and values take; all without a run.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use curate_formats::numbers::grouped;
+use curate_scorers::lm::config::Config;
+use curate_scorers::lm::memory::kv_bytes;
+use curate_scorers::loss::{LAWS, LossLaw, law, unique_equivalent};
+use curate_store::failure::{Exit, Failure};
+
+use crate::constants::from_json;
+use crate::report::{Amounts, print_worth};
+
+/// What `curate budget` is asked.
+#[derive(Debug)]
+pub struct Question {
+    /// N.
+    pub params: Option<f64>,
+    /// |D|, repeats counted.
+    pub tokens: Option<f64>,
+    /// U: of these so many are different; none: all.
+    pub unique: Option<f64>,
+    /// Token-weighted mean quality.
+    pub quality: f64,
+    /// A named law, or a JSON file of one's own constants.
+    pub constants: String,
+    /// A loss to be reached, nats a token.
+    pub target_loss: Option<f64>,
+    /// Compute to be spent, FLOPs.
+    pub flops: Option<f64>,
+    /// `qwen2.5`, or a config.json.
+    pub memory_plan: Option<String>,
+}
+
+/// Answers what was asked.
+///
+/// # Errors
+/// Exit 2 for constants or a configuration that cannot be read, and where nothing was asked; exit 1
+/// for a loss that cannot be had.
+pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
+    let law = constants(&question.constants)?;
+    let mut code = ExitCode::SUCCESS;
+    match (question.params, question.tokens) {
+        (Some(params), Some(tokens)) => worth(question, &law, params, tokens, out)?,
+        (None, Some(_)) => {
+            return Err(Failure::new(Exit::Usage, "--tokens needs --params".to_owned()).into());
+        }
+        _ if question.target_loss.is_none()
+            && question.flops.is_none()
+            && question.memory_plan.is_none() =>
+        {
+            let hint = "for example curate budget --params 7e9 --tokens 18e12 --quality 0.8";
+            return Err(Failure::new(Exit::Usage, "nothing is asked".to_owned())
+                .hint(hint)
+                .into());
+        }
+        _ => {}
+    }
+    if let Some(flops) = question.flops {
+        let best = law.optimum(flops);
+        writeln!(
+            out,
+            "C = {flops:.3e} FLOPs are best spent on N = {:.4e}, D = {:.4e} effective tokens (D/N = {:.2}), L = {:.4} ({})",
+            best.params,
+            best.tokens,
+            best.tokens / best.params,
+            best.loss,
+            law.name
+        )?;
+    }
+    if let Some(target) = question.target_loss {
+        code = target_loss(question, &law, target, out)?;
+    }
+    if let Some(model) = &question.memory_plan {
+        memory_plan(model, out)?;
+    }
+    Ok(code)
+}
+
+/// The worth of tokens: with repeats by their discount, side by side with what raw and unique
+/// tokens would give.
+fn worth(
+    question: &Question,
+    law: &LossLaw,
+    params: f64,
+    tokens: f64,
+    out: &mut impl Write,
+) -> Result<()> {
+    let unique = question.unique.unwrap_or(tokens);
+    if unique > tokens {
+        let message = format!("--unique is {unique:e}, expected at most --tokens {tokens:e}");
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    let d_repeat = unique_equivalent(unique, tokens / unique);
+    let d_eff = question.quality * d_repeat;
+    print_worth(
+        law,
+        params,
+        Amounts {
+            tokens,
+            unique,
+            d_repeat,
+            d_eff,
+        },
+        question.quality,
+        out,
+    )?;
+    writeln!(out, "{:<30}{:>26}{:>12}", "", "tokens", "L(N, D)")?;
+    for (what, count) in [
+        ("raw |D|", tokens),
+        ("unique U", unique),
+        ("D' with q = 1", d_repeat),
+        ("D_eff (q uncalibrated)", d_eff),
+    ] {
+        writeln!(
+            out,
+            "  {what:<28}{:>26}{:>12.6}",
+            grouped(count.round() as u64),
+            law.loss(params, count)
+        )?;
+    }
+    Ok(())
+}
+
+fn target_loss(
+    question: &Question,
+    law: &LossLaw,
+    target: f64,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
+    let Some(params) = question.params else {
+        return Err(Failure::new(Exit::Usage, "--target-loss needs --params".to_owned()).into());
+    };
+    let needed = match law.tokens_for(target, params) {
+        Ok(needed) => needed,
+        Err(infeasible) => {
+            writeln!(out, "infeasible at N = {params:.3e}: {infeasible}")?;
+            return Ok(ExitCode::from(Exit::No as u8));
+        }
+    };
+    write!(
+        out,
+        "L = {target} at N = {params:.3e} takes {needed:.4e} effective tokens"
+    )?;
+    if let Some(tokens) = question.tokens {
+        let unique = question.unique.unwrap_or(tokens);
+        let d_eff = question.quality * unique_equivalent(unique, tokens / unique);
+        let missing = law.missing_tokens(target, params, d_eff).unwrap_or(0.0);
+        write!(
+            out,
+            "; {missing:.4e} are missing, {:.4e} tokens of this quality",
+            missing / question.quality
+        )?;
+    }
+    writeln!(out, " ({})", law.name)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes of keys and values: batch 1, bf16, by length, with weights and what grouped queries save.
+fn memory_plan(model: &str, out: &mut impl Write) -> Result<()> {
+    let models = match model {
+        "qwen2.5" => QWEN2_5
+            .iter()
+            .map(|(name, shape)| Ok((*name, qwen2_5(*shape)?)))
+            .collect::<Result<Vec<_>>>()?,
+        path => {
+            let usage =
+                |what: String| Failure::new(Exit::Usage, format!("--memory-plan {path}: {what}"));
+            let bytes = std::fs::read(path).map_err(|error| usage(error.to_string()))?;
+            let config = Config::from_json(&bytes).map_err(|error| usage(error.to_string()))?;
+            vec![(
+                Path::new(path)
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or(path),
+                config,
+            )]
+        }
+    };
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    writeln!(
+        out,
+        "{:<14}{:>16}{:>14}{:>12}{:>10}{:>10}{:>10}{:>12}",
+        "model", "parameters", "weights GiB", "KV B/token", "KV@2K", "KV@8K", "KV@32K", "GQA saves"
+    )?;
+    for (name, config) in models {
+        let kv = |tokens: u64| gib(kv_bytes(&config, 1, tokens, 2));
+        writeln!(
+            out,
+            "{name:<14}{:>16}{:>14.2}{:>12}{:>10.4}{:>10.4}{:>10.4}{:>11}×",
+            grouped(config.parameters()),
+            gib(2 * config.parameters()),
+            grouped(kv_bytes(&config, 1, 1, 2)),
+            kv(2048),
+            kv(8192),
+            kv(32_768),
+            config.num_heads / config.num_kv_heads
+        )?;
+    }
+    writeln!(
+        out,
+        "GiB in bf16 for one sequence: 2 · batch · length · layers · KV heads · head dimensions · 2 bytes"
+    )?;
+    Ok(())
+}
+
+/// Layers, hidden, feed-forward, query heads, KV heads, vocabulary, tied.
+type Shape = (usize, usize, usize, usize, usize, usize, bool);
+
+/// Qwen2.5 technical report, table 1, and the published configurations.
+const QWEN2_5: [(&str, Shape); 7] = [
+    ("Qwen2.5-0.5B", (24, 896, 4864, 14, 2, 151_936, true)),
+    ("Qwen2.5-1.5B", (28, 1536, 8960, 12, 2, 151_936, true)),
+    ("Qwen2.5-3B", (36, 2048, 11_008, 16, 2, 151_936, true)),
+    ("Qwen2.5-7B", (28, 3584, 18_944, 28, 4, 152_064, false)),
+    ("Qwen2.5-14B", (48, 5120, 13_824, 40, 8, 152_064, false)),
+    ("Qwen2.5-32B", (64, 5120, 27_648, 40, 8, 152_064, false)),
+    ("Qwen2.5-72B", (80, 8192, 29_568, 64, 8, 152_064, false)),
+];
+
+fn qwen2_5((layers, hidden, ffn, heads, kv, vocab, tied): Shape) -> Result<Config> {
+    let json = serde_json::json!({
+        "model_type": "qwen2", "num_hidden_layers": layers, "hidden_size": hidden, "intermediate_size": ffn,
+        "num_attention_heads": heads, "num_key_value_heads": kv, "vocab_size": vocab, "tie_word_embeddings": tied,
+        "max_position_embeddings": 32_768,
+    });
+    Config::from_json(json.to_string().as_bytes()).context("a published shape")
+}
+
+/// A law by its name, or from a JSON file with e, a, b, alpha, beta and perhaps their covariance.
+fn constants(name: &str) -> Result<LossLaw> {
+    if let Some(law) = law(name) {
+        return Ok(*law);
+    }
+    let usage = |what: String| Failure::new(Exit::Usage, format!("--constants {name}: {what}"));
+    if !name.ends_with(".json") {
+        let names: Vec<&str> = LAWS.iter().map(|law| law.name).collect();
+        let hint = format!("one of {}, or a JSON file", names.join(", "));
+        return Err(usage("no law has this name".to_owned()).hint(hint).into());
+    }
+    let bytes = std::fs::read(name).map_err(|error| usage(error.to_string()))?;
+    Ok(from_json(&bytes).map_err(usage)?)
+}

@@ -1,0 +1,489 @@
+//! Arguments, and a file for each subcommand.
+
+mod budget;
+mod export;
+mod plan;
+mod rules;
+mod trace;
+mod train;
+mod verify;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use arrow::datatypes::DataType;
+use clap::{Args, Parser, Subcommand};
+use curate_schemas::{Manifest, stages, tables};
+use curate_store::failure::{Exit, Failure};
+use curate_store::run_dir::RunDir;
+use curate_store::terminal::printable;
+use curate_store::zip::Reading;
+use curate_store::{interrupt, terminal};
+
+use crate::driver::{Driver, space};
+use crate::report::views;
+use crate::{manifest, progress, report};
+
+const EXIT_CODES: &str = "Exit codes:
+  0        done
+  1        the answer is no: verify found damage, too much was quarantined, a mixture cannot be had
+  2        usage or manifest error, a missing input, a run directory of another run
+  11       another process holds the run directory
+  70       an invariant broke: a stage lost or doubled something, or a committed file was changed
+  74       reading or writing failed, or the disk is full
+  130/143  interrupted; what was committed is kept, run the same command again to go on
+
+Example:
+  curate run manifests/quickstart.toml --set filter.gopher_quality.min_words=80";
+
+/// Curates pre-training data: shards, cleans, labels, deduplicates and scores raw text, and says
+/// what it is worth in effective tokens.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring every stage of a manifest up to date; what is committed already is not done again
+    Run(RunArgs),
+    /// Show which stages are cached and why others are not; writes nothing, reads no input
+    Plan(ManifestArgs),
+    /// Show the funnel of a run directory
+    Status(RunDirArgs),
+    /// Read everything committed again: digests, rows, schemas, conservation; exit 1 names what is
+    /// damaged
+    Verify(RunDirArgs),
+    /// Show everything that happened to one document
+    Trace {
+        /// Run directory
+        run: PathBuf,
+        /// Document identity, 32 hex digits, as in the column doc_id
+        doc_id: String,
+    },
+    /// List the rules, explain one, or compare the profiles on the documents of a run
+    Rules {
+        /// Rule to explain, as in gopher_quality.short_doc
+        #[arg(conflicts_with = "agreement")]
+        name: Option<String>,
+        /// Run directory: how many of its documents each family passes, and on how many the
+        /// profiles agree
+        #[arg(long, value_name = "RUN")]
+        agreement: Option<PathBuf>,
+    },
+    /// Learn a model from the documents that a run kept
+    Train {
+        #[command(subcommand)]
+        model: Train,
+    },
+    /// Compare a run's scores and verdicts with a baseline's; exit 1 names what drifted, documents
+    /// and PSI; example: curate drift runs/today --baseline baseline.json
+    Drift(curate_drift::DriftRequest),
+    /// Write the distributions of a run's scores into a small file for `drift`; example:
+    /// curate baseline runs/reference -o baseline.json
+    Baseline(curate_drift::BaselineRequest),
+    /// Write a mixture of a run as a folder that trainers read: Parquet, JSON lines, Megatron-LM's
+    /// .bin and .idx with blend files, and a dataset card; example: curate export runs/quickstart
+    /// general -o general --format parquet,jsonl
+    Export {
+        /// Run directory
+        run: PathBuf,
+        /// Name of the mixture
+        mixture: String,
+        /// Folder to be made
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        /// Formats
+        #[arg(
+            long = "format",
+            value_name = "FORMAT,…",
+            value_delimiter = ',',
+            default_value = "parquet"
+        )]
+        formats: Vec<export::Format>,
+        /// A tokenizer.json for token ids instead of the tokenizer that is compiled in
+        #[arg(long, value_name = "FILE")]
+        tokenizer: Option<PathBuf>,
+        /// Token that ends each document of token ids, as in <|endoftext|>
+        #[arg(long, value_name = "TOKEN")]
+        end: Option<String>,
+    },
+    /// Show what so many tokens of a quality are worth to a model, without a run
+    Budget(BudgetArgs),
+    /// Describe the manifest's keys, or a table's columns: manifest, documents, language, signals,
+    /// …
+    Schema {
+        /// `manifest` or the name of a table; without it the tables are listed
+        name: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ManifestArgs {
+    /// Path of the manifest
+    manifest: PathBuf,
+    /// Override a key, as in --set run.seed=9; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Run directory instead of run.dir
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Memory instead of run.memory, as in 8GiB
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    /// Threads; default: the machine's cores
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Most rows of committed tables read at a time; fewer take less memory, and only the rounding
+    /// of model scores may depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch_rows: Option<u32>,
+    /// Check everything that is committed first, as `verify` does, and make again what is damaged
+    #[arg(long)]
+    repair: bool,
+    /// Last stage to run, as in near_dedup
+    #[arg(long, value_name = "STAGE")]
+    until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RunDirArgs {
+    /// Run directory
+    run: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Train {
+    /// An n-gram model, interpolated modified Kneser-Ney, for [score.ngram]; example:
+    /// curate train ngram runs/reference -o reference.ngram
+    Ngram {
+        /// Run directory, of which the last stage that ran says what is kept
+        run: PathBuf,
+        /// File of the model
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// File of the same model in ARPA form, for KenLM
+        #[arg(long, value_name = "FILE")]
+        arpa: Option<PathBuf>,
+        /// A tokenizer.json instead of the tokenizer that is compiled in
+        #[arg(long, value_name = "FILE")]
+        tokenizer: Option<PathBuf>,
+        /// Longest n-gram, in tokens, 1 to 6
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        order: usize,
+        /// Drop n-grams that occur this often or less, from unigrams on; the last number holds for
+        /// all further orders
+        #[arg(
+            long,
+            value_name = "N,…",
+            value_delimiter = ',',
+            default_value = "0,0,1"
+        )]
+        prune: Vec<u64>,
+        /// Memory for counting, as in 1GiB; the n-grams that are kept come on top, 70 bytes each
+        #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = manifest::size)]
+        memory: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+struct BudgetArgs {
+    /// Parameters of the model, as in 7e9
+    #[arg(long, value_name = "N", value_parser = positive)]
+    params: Option<f64>,
+    /// Tokens, repeats counted, as in 18e12
+    #[arg(long, value_name = "D", value_parser = positive)]
+    tokens: Option<f64>,
+    /// How many of the tokens are different; default: all
+    #[arg(long, value_name = "U", value_parser = positive)]
+    unique: Option<f64>,
+    /// Token-weighted mean quality, above 0 and at most 1
+    #[arg(long, value_name = "Q", value_parser = quality, default_value = "1")]
+    quality: f64,
+    /// Constants of the loss law: besiroglu2024, besiroglu2024_full, hoffmann2022_rounded,
+    /// hoffmann2022, muennighoff2023, or a JSON file with e, a, b, alpha, beta and perhaps
+    /// covariance, a list of five lists
+    #[arg(long, value_name = "NAME", default_value = "besiroglu2024")]
+    constants: String,
+    /// What it takes to reach this loss with --params, nats per token
+    #[arg(long, value_name = "L", value_parser = positive)]
+    target_loss: Option<f64>,
+    /// The best parameters and tokens for this compute, FLOPs, as in 5.76e23
+    #[arg(long, value_name = "C", value_parser = positive)]
+    flops: Option<f64>,
+    /// Print what keys and values take: for the sizes of qwen2.5, or of a config.json
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "qwen2.5")]
+    memory_plan: Option<String>,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "expected a number such as 7e9".to_owned())?;
+    if number.is_finite() && number > 0.0 {
+        Ok(number)
+    } else {
+        Err("expected a number above 0".to_owned())
+    }
+}
+
+fn quality(text: &str) -> Result<f64, String> {
+    positive(text)
+        .ok()
+        .filter(|q| *q <= 1.0)
+        .ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
+}
+
+/// Parses the command line and runs the subcommand.
+///
+/// # Errors
+/// As [`curate_store::failure::exit_code`] tells.
+pub fn run() -> Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Run(args) => run_manifest(&args),
+        Command::Plan(args) => plan::print(&load(&args)?, &mut std::io::stdout().lock()),
+        Command::Status(args) => status(&args.run),
+        Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
+        Command::Trace { run, doc_id } => {
+            trace::print(&run, &doc_id, &mut std::io::stdout().lock())
+        }
+        Command::Rules { name, agreement } => {
+            let out = &mut std::io::stdout().lock();
+            match (name, agreement) {
+                (_, Some(run)) => rules::agreement(&run, out),
+                (Some(name), None) => rules::explain(&name, out),
+                (None, None) => rules::list(out),
+            }
+        }
+        Command::Train {
+            model:
+                Train::Ngram {
+                    run,
+                    output,
+                    arpa,
+                    tokenizer,
+                    order,
+                    prune,
+                    memory,
+                },
+        } => {
+            let request = train::Request {
+                run,
+                output,
+                arpa,
+                tokenizer,
+                order,
+                prune,
+                memory,
+            };
+            train::ngram(&request, &mut std::io::stdout().lock())
+        }
+        Command::Drift(request) => curate_drift::print(&request, &mut std::io::stdout().lock()),
+        Command::Baseline(request) => {
+            curate_drift::write_baseline(&request, &mut std::io::stdout().lock())
+        }
+        Command::Export {
+            run,
+            mixture,
+            output,
+            formats,
+            tokenizer,
+            end,
+        } => {
+            let request = export::Request {
+                run,
+                mixture,
+                output,
+                formats,
+                tokenizer,
+                end,
+            };
+            export::export(&request, &mut std::io::stdout().lock())
+        }
+        Command::Budget(args) => {
+            let BudgetArgs {
+                params,
+                tokens,
+                unique,
+                quality,
+                constants,
+                target_loss,
+                flops,
+                memory_plan,
+            } = args;
+            let question = budget::Question {
+                params,
+                tokens,
+                unique,
+                quality,
+                constants,
+                target_loss,
+                flops,
+                memory_plan,
+            };
+            budget::answer(&question, &mut std::io::stdout().lock())
+        }
+        Command::Schema { name } => schema(name.as_deref(), &mut std::io::stdout().lock()),
+    }
+}
+
+fn load(args: &ManifestArgs) -> Result<Manifest> {
+    let mut sets = args.sets.clone();
+    sets.extend(
+        args.memory
+            .as_ref()
+            .map(|memory| format!("run.memory={memory}")),
+    );
+    let mut manifest = manifest::load(&args.manifest, &sets)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()).of_lines())?;
+    if let Some(dir) = &args.run_dir {
+        manifest.run.dir.clone_from(dir);
+    }
+    Ok(manifest)
+}
+
+fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
+    let manifest = load(&args.manifest)?;
+    if let Some(until) = &args.until {
+        let names: Vec<&str> = stages::aligned().map(|stage| stage.name).collect();
+        if !names.contains(&until.as_str()) {
+            let failure = Failure::new(Exit::Usage, format!("there is no stage \"{until}\""));
+            let hint = format!("one of: {}", names.join(", "));
+            return Err(failure.hint(hint).into());
+        }
+    }
+    let threads = args.threads.map_or_else(default_threads, usize::from);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot start threads")?;
+    interrupt::install()?;
+    // Inputs are looked for before the run directory is made: a typing error leaves nothing behind.
+    let units = curate_ingest::inputs::units(&manifest)?;
+    space::warn(&manifest, &units);
+    let done = bring_up_to_date(manifest.clone(), args, threads);
+    done.map_err(|error| space::explain(error, &manifest, &units))
+}
+
+fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Result<ExitCode> {
+    let reading = Reading::new(args.batch_rows.map(|rows| rows as usize));
+    let run = RunDir::create(&manifest.run.dir, &manifest.run.name, args.repair, reading)?;
+    if args.repair {
+        verify::clear(&run)?;
+    }
+    let driver = Driver::new(manifest, run, threads)?;
+    let done = driver.run(args.until.as_deref())?;
+    views::write(&driver.run)?;
+    driver.run.sweep()?;
+    let report = report::build(&driver.run, &driver.manifest)?;
+    driver.run.write_manifest(&driver.manifest)?;
+    driver
+        .run
+        .write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;
+    let mut out = std::io::stdout().lock();
+    report::print(&report, &mut out)?;
+    if let Some(bytes) = progress::peak_memory() {
+        terminal::say(&format!("peak memory: {:.0} MB", bytes as f64 / 1e6));
+    }
+    let root = printable(&driver.run.root().to_string_lossy());
+    match done.computed.is_empty() {
+        true => writeln!(out, "\neverything was cached in {root}")?,
+        false => writeln!(
+            out,
+            "\ncomputed: {}; cached: {}; in {root}",
+            list(&done.computed),
+            list(&done.cached)
+        )?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(stages: &[String]) -> String {
+    if stages.is_empty() {
+        "nothing".to_owned()
+    } else {
+        stages.join(", ")
+    }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn status(root: &Path) -> Result<ExitCode> {
+    let run = RunDir::open(root)?;
+    let report = report::build(&run, &run.manifest()?)?;
+    report::print(&report, &mut std::io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn schema(name: Option<&str>, out: &mut impl Write) -> Result<ExitCode> {
+    if name == Some("manifest") {
+        manifest::print_reference(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(name) = name else {
+        writeln!(out, "{:<21}the keys of manifest.toml", "manifest")?;
+        for table in tables::tables() {
+            writeln!(out, "{:<21}{}", table.name, table.doc)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(table) = tables::table(name) else {
+        let names: Vec<&str> = tables::tables().iter().map(|table| table.name).collect();
+        let message = format!("there is no table \"{name}\"");
+        return Err(Failure::new(Exit::Usage, message)
+            .hint(format!("manifest, or one of: {}", names.join(", ")))
+            .into());
+    };
+    writeln!(out, "{}: {}", table.name, table.doc)?;
+    for column in &table.columns {
+        print_column(column, 1, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_column(
+    column: &tables::Column,
+    depth: usize,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let data_type = match (&column.data_type, column.children.is_empty()) {
+        (DataType::Map(..), _) => "Map(Utf8 to Float64)".to_owned(),
+        (_, true) => column.data_type.to_string(),
+        (DataType::List(_), false) => "List(Struct)".to_owned(),
+        (_, false) => "Struct".to_owned(),
+    };
+    let null = if column.nullable { ", null" } else { "" };
+    let unit = if column.unit.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", column.unit)
+    };
+    let range = if column.range.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", column.range)
+    };
+    writeln!(
+        out,
+        "{}{}: {data_type}{null}{unit}{range}: {}",
+        "  ".repeat(depth),
+        column.name,
+        column.doc
+    )?;
+    column
+        .children
+        .iter()
+        .try_for_each(|child| print_column(child, depth + 1, out))
+}

@@ -1,0 +1,128 @@
+//! `views.sql`: one DuckDB view a table, over the files that commits name, and `funnel`. Rewritten
+//! at each stage commit; it knows valid stages only.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+use arrow::datatypes::{DataType, FieldRef};
+use curate_schemas::commit::FileEntry;
+use curate_schemas::spec::Scope;
+use curate_schemas::{stages, tables};
+use curate_stages::bytes_read;
+use curate_store::run_dir::RunDir;
+
+/// Writes `views.sql`.
+///
+/// # Errors
+/// If a commit is damaged or the file cannot be written.
+pub fn write(run: &RunDir) -> Result<()> {
+    run.write_if_changed(&run.root().join("views.sql"), sql(run)?.as_bytes())
+}
+
+/// The text of `views.sql`.
+///
+/// # Errors
+/// If a commit is damaged.
+pub fn sql(run: &RunDir) -> Result<String> {
+    let mut sql = String::from(
+        "-- cd into this folder, then: duckdb -init views.sql\n-- or in Python: duckdb.execute(open('views.sql').read())\n",
+    );
+    let mut committed = Vec::new();
+    for folder in run.folders()? {
+        let Some(commit) = run.commit(&folder)? else {
+            continue;
+        };
+        let stage = stages::stage_of_folder(&folder).context("a folder belongs to a stage")?;
+        let name = folder.replacen('/', "_", 1);
+        view(&mut sql, &name, stage.name, &folder, &commit.files);
+        for (table, files) in &commit.tables {
+            view(&mut sql, table, table, table, files);
+        }
+        if stage.scope != Scope::Pool {
+            committed.push(stage.name);
+        }
+    }
+    funnel(&mut sql, &committed);
+    Ok(sql)
+}
+
+fn view(sql: &mut String, name: &str, table: &str, folder: &str, files: &[FileEntry]) {
+    let paths: Vec<String> = files
+        .iter()
+        .map(|file| format!("  '{folder}/{}'", file.path))
+        .collect();
+    let rows = match paths.is_empty() {
+        true => empty(table),
+        false => format!("SELECT * FROM read_parquet([\n{}\n])", paths.join(",\n")),
+    };
+    let _ = writeln!(sql, "CREATE OR REPLACE VIEW \"{name}\" AS {rows};");
+}
+
+/// A table without files still has its columns.
+fn empty(table: &str) -> String {
+    let schema = tables::schema(table);
+    let columns = schema.fields().iter().map(|field| {
+        format!(
+            "NULL::{} AS {}",
+            duckdb_type(field.data_type()),
+            field.name()
+        )
+    });
+    format!(
+        "SELECT {} WHERE false",
+        columns.collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn duckdb_type(data_type: &DataType) -> String {
+    let inner = |fields: &[FieldRef]| {
+        let fields = fields
+            .iter()
+            .map(|field| format!("\"{}\" {}", field.name(), duckdb_type(field.data_type())));
+        fields.collect::<Vec<_>>().join(", ")
+    };
+    match data_type {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::UInt32 => "UINTEGER".to_owned(),
+        DataType::UInt64 => "UBIGINT".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Binary | DataType::FixedSizeBinary(_) => "BLOB".to_owned(),
+        DataType::Timestamp(..) => "TIMESTAMPTZ".to_owned(),
+        DataType::List(item) => format!("{}[]", duckdb_type(item.data_type())),
+        DataType::Struct(fields) => format!("STRUCT({})", inner(fields)),
+        _ => "VARCHAR".to_owned(),
+    }
+}
+
+/// Where documents and bytes went, a row for each way out of each stage.
+fn funnel(sql: &mut String, stages: &[&str]) {
+    let mut rows = vec![
+        "SELECT 0 AS stage_number, 'documents' AS stage, NULL AS removed_by, count(*) AS docs, sum(bytes) AS bytes FROM \
+         documents"
+            .to_owned(),
+    ];
+    for (number, stage) in stages.iter().enumerate().skip(1) {
+        let removes = tables::schema(stage).index_of("removed_by").is_ok();
+        let reason = if removes { "s.removed_by" } else { "NULL" };
+        // What these keep is the text after their edits.
+        let edits = tables::schema(stage).index_of("edits").is_ok();
+        let of = if edits {
+            stage
+        } else {
+            bytes_read(stage).table
+        };
+        rows.push(format!(
+            "SELECT {number}, '{stage}', {reason}, count(*), sum(b.bytes) FROM \"{stage}\" s JOIN {of} b USING (doc_id) \
+             WHERE s.reached GROUP BY 3"
+        ));
+    }
+    if stages.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        sql,
+        "-- documents and bytes by stage and by the rule that removed them; removed_by is null for what went on\n\
+         CREATE OR REPLACE VIEW funnel AS\n{}\nORDER BY stage_number, docs DESC;",
+        rows.join("\nUNION ALL\n")
+    );
+}

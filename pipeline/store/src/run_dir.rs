@@ -1,0 +1,631 @@
+//! The run directory: where things lie, how a file becomes durable, who holds the lock.
+//!
+//! Commit protocol: stage a file in `.curate/staging`, fsync it, rename it to its final name, fsync
+//! the folder. A stage is what its `_commit.json` says; nothing is deleted before what replaces it
+//! is durable.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use curate_schemas::commit::{Commit, FORMAT, FileEntry};
+use curate_schemas::spec::{Scope, StageSpec};
+use curate_schemas::stages::documents::DOCUMENTS;
+use curate_schemas::stages::mixtures::BUCKETS;
+use curate_schemas::stages::{STAGES, aligned};
+use curate_schemas::{Manifest, tables};
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::failure::{Exit, Failure};
+use crate::terminal;
+use crate::zip::Reading;
+
+/// Name of a stage's commit.
+pub const COMMIT: &str = "_commit.json";
+/// Name of a commit that no longer holds, whose files may still be reused.
+pub const STALE: &str = "_stale.json";
+
+/// The files of one shard, by table.
+pub type ShardFiles = BTreeMap<String, Stored>;
+
+/// A file of a run directory, and how it is read.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Path of the file.
+    pub path: PathBuf,
+    /// The blake3 that the file was committed with, 64 hex digits; `None`: the reader checks the
+    /// file by other means.
+    pub digest: Option<String>,
+    /// True if the digest is checked only where text is read.
+    pub is_checked_with_text: bool,
+    /// How files of the run directory are read.
+    pub reading: Arc<Reading>,
+}
+
+/// A run directory, opened.
+#[derive(Debug)]
+pub struct RunDir {
+    root: PathBuf,
+    reading: Arc<Reading>,
+    /// Held until the process ends; readers hold none.
+    _lock: Option<File>,
+}
+
+/// `.curate/run.json`: whose directory this is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Owner {
+    format: u32,
+    name: String,
+}
+
+impl RunDir {
+    /// Opens or creates the directory of the run `name` for writing and takes its lock. With
+    /// `repair` one that lost the record of its owner is taken for this run's.
+    ///
+    /// # Errors
+    /// Exit 2 if it belongs to another run, is no run directory or cannot be written; 11 if another
+    /// process holds it.
+    pub fn create(root: &Path, name: &str, repair: bool, reading: Reading) -> Result<RunDir> {
+        Self::check_owner(root, name, repair)?;
+        let hidden = root.join(".curate");
+        let unwritable = || format!("cannot write the run directory {}", root.display());
+        durable::create_dir_all(&hidden).with_context(unwritable)?;
+        refuse_links(root)?;
+        let lock = take_lock(&hidden.join("lock"))?;
+        let run = RunDir {
+            root: root.to_path_buf(),
+            reading: Arc::new(reading),
+            _lock: Some(lock),
+        };
+        durable::create_dir_all(&run.receipts()).with_context(unwritable)?;
+        let owner = serde_json::to_vec_pretty(&Owner {
+            format: FORMAT,
+            name: name.to_owned(),
+        })?;
+        run.sweep_staging()?;
+        run.write_if_changed(&hidden.join("run.json"), &owner)?;
+        Ok(run)
+    }
+
+    /// Opens an existing run directory for reading.
+    ///
+    /// # Errors
+    /// Exit 2 if it is no run directory or has another format.
+    pub fn open(root: &Path) -> Result<RunDir> {
+        match read_owner(root)? {
+            Some(_) => Ok(RunDir {
+                root: root.to_path_buf(),
+                reading: Arc::new(Reading::new(None)),
+                _lock: None,
+            }),
+            None => Err(Failure::new(
+                Exit::Usage,
+                format!("{} is not a run directory", root.display()),
+            )
+            .hint("a run directory is made by `curate run MANIFEST`")
+            .into()),
+        }
+    }
+
+    /// Refuses a directory that belongs to another run, or that holds files of somebody else.
+    ///
+    /// # Errors
+    /// Exit 2 in both cases.
+    pub fn check_owner(root: &Path, name: &str, repair: bool) -> Result<()> {
+        let is_lost = repair && root.join(".curate").is_dir();
+        let owner = match read_owner(root) {
+            Err(NotOwned::Damaged(message)) if is_lost => {
+                terminal::say(&format!("curate: repair: {message}"));
+                None
+            }
+            owner => owner?,
+        };
+        if let Some(owner) = owner {
+            if owner.name != name {
+                let message = format!(
+                    "{} belongs to the run \"{}\", not \"{name}\"",
+                    root.display(),
+                    owner.name
+                );
+                return Err(Failure::new(Exit::Usage, message)
+                    .hint("set run.dir, or give --run-dir")
+                    .into());
+            }
+            return Ok(());
+        }
+        let occupied = fs::read_dir(root).is_ok_and(|entries| {
+            entries
+                .flatten()
+                .any(|entry| entry.file_name() != *".curate")
+        });
+        if occupied && !is_lost {
+            let message = format!("{} exists and is not a run directory", root.display());
+            return Err(Failure::new(Exit::Usage, message)
+                .hint("name a new or an empty directory")
+                .into());
+        }
+        Ok(())
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of a table.
+    pub fn table(&self, table: &str) -> PathBuf {
+        self.root.join(table)
+    }
+
+    /// Where files are written before they get their names.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join(".curate/staging")
+    }
+
+    /// Where plans over all shards spill.
+    pub fn spill(&self) -> PathBuf {
+        self.root.join(".curate/spill")
+    }
+
+    fn receipts(&self) -> PathBuf {
+        self.root.join(".curate/receipts")
+    }
+
+    /// The record of input files already read.
+    pub fn inputs(&self) -> PathBuf {
+        self.root.join(".curate/inputs.json")
+    }
+
+    /// Finished units of ingest that are not published yet.
+    pub fn ingest(&self) -> PathBuf {
+        self.root.join(".curate/ingest")
+    }
+
+    /// Writes a small file atomically and durably.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let staged = self
+            .staging()
+            .join(format!("{name}.{:?}.tmp", std::thread::current().id()));
+        let place = || format!("cannot write {}", path.display());
+        durable::write(&staged, bytes).with_context(place)?;
+        self.publish(&staged, path)
+    }
+
+    /// Writes a small file unless it holds these bytes already.
+    pub fn write_if_changed(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        match fs::read(path) {
+            Ok(found) if found == bytes => Ok(()),
+            _ => self.write(path, bytes),
+        }
+    }
+
+    /// Gives a staged, fsynced file its final name and makes the name durable.
+    pub fn publish(&self, staged: &Path, path: &Path) -> Result<()> {
+        let place = || format!("cannot write {}", path.display());
+        let folder = path.parent().context("a published file has a folder")?;
+        durable::create_dir_all(folder).with_context(place)?;
+        durable::rename(staged, path).with_context(place)?;
+        durable::sync_dir(folder).with_context(place)
+    }
+
+    /// The stage's commit, if it is finished and whole.
+    ///
+    /// # Errors
+    /// Exit 70 if `_commit.json` is there but was changed.
+    pub fn commit(&self, stage: &str) -> Result<Option<Commit>> {
+        read_commit(&self.table(stage).join(COMMIT))
+    }
+
+    /// The stage's former commit, whose files may be reused. A damaged one is no loss.
+    pub fn stale(&self, stage: &str) -> Option<Commit> {
+        read_commit(&self.table(stage).join(STALE)).ok().flatten()
+    }
+
+    /// Takes back a commit whose inputs are about to change; says whether there was one. Its files
+    /// stay until something replaces them.
+    pub fn retire(&self, stage: &str) -> Result<bool> {
+        let folder = self.table(stage);
+        let commit = folder.join(COMMIT);
+        if !commit.exists() {
+            return Ok(false);
+        }
+        let place = || format!("cannot retire {}", commit.display());
+        durable::rename(&commit, &folder.join(STALE)).with_context(place)?;
+        durable::sync_dir(&folder).with_context(place)?;
+        Ok(true)
+    }
+
+    /// Takes back `run.json`: what it says is about to be no longer so.
+    pub fn retire_report(&self) -> Result<()> {
+        if self.report().exists() {
+            remove(&self.report())?;
+            durable::sync_dir(&self.root)
+                .with_context(|| format!("cannot delete {}", self.report().display()))?;
+        }
+        Ok(())
+    }
+
+    /// The summary for programs.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    fn manifest_path(&self) -> PathBuf {
+        self.root.join(".curate/manifest.toml")
+    }
+
+    /// Keeps the manifest of a run that is done, as it was understood: its report can be made again
+    /// without its file. A report that another manifest led to is taken back first.
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        // TOML: its reader gives back every float as it was.
+        let text = toml::to_string_pretty(manifest)?;
+        if fs::read(self.manifest_path()).ok().as_deref() != Some(text.as_bytes()) {
+            self.retire_report()?;
+            self.write(&self.manifest_path(), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The manifest of the last run.
+    ///
+    /// # Errors
+    /// If it is not there or damaged.
+    pub fn manifest(&self) -> Result<Manifest> {
+        let path = self.manifest_path();
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let damaged = |error: toml::de::Error| {
+            Failure::new(
+                Exit::Broken,
+                format!("{} is damaged: {}", path.display(), error.message()),
+            )
+        };
+        Ok(toml::from_str(&text).map_err(damaged)?)
+    }
+
+    /// A file that a commit names.
+    pub fn stored(&self, table: &str, file: &FileEntry) -> Stored {
+        Stored {
+            path: self.table(table).join(&file.path),
+            digest: Some(file.digest.clone()),
+            is_checked_with_text: table == DOCUMENTS.name,
+            reading: Arc::clone(&self.reading),
+        }
+    }
+
+    /// A file whose digest the reader checks by other means, or not at all.
+    pub fn unchecked(&self, table: &str, file: &str) -> Stored {
+        Stored {
+            path: self.table(table).join(file),
+            digest: None,
+            is_checked_with_text: false,
+            reading: Arc::clone(&self.reading),
+        }
+    }
+
+    /// How files of this run directory are read.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// The files of each shard, by table, for the row-aligned stages that are committed.
+    pub fn shard_files(&self) -> Result<Vec<ShardFiles>> {
+        let mut shards: Vec<ShardFiles> = Vec::new();
+        for stage in aligned() {
+            let Some(commit) = self.commit(stage.name)? else {
+                continue;
+            };
+            shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
+            for (shard, file) in shards.iter_mut().zip(&commit.files) {
+                shard.insert(stage.name.to_owned(), self.stored(stage.name, file));
+            }
+        }
+        Ok(shards)
+    }
+
+    /// The folders of all stages, in the order they run: `score`, `buckets`, `mix/general`. Folders
+    /// of mixtures are named only if they have a commit, sorted.
+    ///
+    /// # Errors
+    /// If a folder cannot be listed.
+    pub fn folders(&self) -> Result<Vec<String>> {
+        let mut folders = Vec::new();
+        for stage in STAGES {
+            match has_subfolders(stage) {
+                true => folders.extend(self.subfolders(stage.name)?),
+                false => folders.push(stage.name.to_owned()),
+            }
+        }
+        Ok(folders)
+    }
+
+    /// `folder/name` for each subfolder with a commit, sorted.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn subfolders(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.table(folder);
+        let Ok(entries) = fs::read_dir(&path) else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot list {}", path.display()))?;
+            if entry.path().join(COMMIT).exists() {
+                names.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Records a finished shard, so that a later run need not do it again.
+    pub fn write_receipt(&self, table: &str, entry: &FileEntry) -> Result<()> {
+        let name = entry.path.replace(".parquet", ".json").replace('/', "_");
+        self.write(
+            &self.receipts().join(table.replace('/', "_")).join(name),
+            &serde_json::to_vec(entry)?,
+        )
+    }
+
+    /// The receipts of shards of `table` that were finished, but not committed. Unreadable ones are
+    /// no loss.
+    pub fn read_receipts(&self, table: &str) -> Vec<FileEntry> {
+        let Ok(entries) = fs::read_dir(self.receipts().join(table.replace('/', "_"))) else {
+            return Vec::new();
+        };
+        let texts = entries
+            .flatten()
+            .filter_map(|entry| fs::read(entry.path()).ok());
+        texts
+            .filter_map(|text| serde_json::from_slice(&text).ok())
+            .collect()
+    }
+
+    /// Replaces the stage's commit. What it no longer names is for [`RunDir::sweep_stage`], once
+    /// nothing else names it either.
+    pub fn write_commit(&self, commit: &Commit) -> Result<()> {
+        let mut sealed = commit.clone();
+        sealed.digest = String::new();
+        sealed.digest = digest_of(&sealed)?;
+        let folder = self.table(&commit.stage);
+        let mut text = serde_json::to_vec_pretty(&sealed)?;
+        text.push(b'\n');
+        self.write(&folder.join(COMMIT), &text)
+    }
+
+    /// Deletes what an interrupted run left and no commit names. Folders without a commit keep
+    /// theirs for the next run.
+    pub fn sweep(&self) -> Result<()> {
+        for stage in self.folders()? {
+            if let Some(commit) = self.commit(&stage)? {
+                self.sweep_stage(&commit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the receipts and the files of a stage that its commit does not name.
+    pub fn sweep_stage(&self, commit: &Commit) -> Result<()> {
+        remove(&self.table(&commit.stage).join(STALE))?;
+        self.sweep_table(&commit.stage, &commit.files)?;
+        commit
+            .tables
+            .iter()
+            .try_for_each(|(table, files)| self.sweep_table(table, files))
+    }
+
+    fn sweep_table(&self, table: &str, files: &[FileEntry]) -> Result<()> {
+        let named: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        let Ok(entries) = fs::read_dir(self.table(table)) else {
+            return Ok(());
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".parquet") && !named.contains(name.as_str()) {
+                remove(&entry.path())?;
+            }
+        }
+        let receipts = self.receipts().join(table.replace('/', "_"));
+        durable::remove_dir(&receipts)
+            .with_context(|| format!("cannot delete {}", receipts.display()))
+    }
+
+    fn sweep_staging(&self) -> Result<()> {
+        for folder in [self.staging(), self.spill()] {
+            // The folder itself stays: it may be a file system of its own.
+            durable::create_dir_all(&folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+            let place = || format!("cannot clear {}", folder.display());
+            for entry in fs::read_dir(&folder).with_context(place)? {
+                let path = entry.with_context(place)?.path();
+                let is_folder = path
+                    .symlink_metadata()
+                    .is_ok_and(|metadata| metadata.is_dir());
+                let removed = if is_folder {
+                    durable::remove_dir(&path)
+                } else {
+                    durable::remove(&path)
+                };
+                removed.with_context(place)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a directory has no owner that can be read.
+enum NotOwned {
+    Damaged(String),
+    Other(anyhow::Error),
+}
+
+impl From<NotOwned> for anyhow::Error {
+    fn from(why: NotOwned) -> Self {
+        match why {
+            NotOwned::Other(error) => error,
+            NotOwned::Damaged(message) => {
+                let hint = "`curate run` the manifest with --repair, it writes the file again";
+                Failure::new(Exit::Usage, message).hint(hint).into()
+            }
+        }
+    }
+}
+
+fn read_owner(root: &Path) -> Result<Option<Owner>, NotOwned> {
+    let path = root.join(".curate/run.json");
+    let other = |failure: Failure| NotOwned::Other(failure.into());
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(other(Failure::new(
+                Exit::Usage,
+                format!("{} is not a directory", root.display()),
+            )));
+        }
+        Err(error) => {
+            return Err(NotOwned::Other(
+                anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
+            ));
+        }
+    };
+    let owner: Owner = serde_json::from_slice(&text)
+        .map_err(|error| NotOwned::Damaged(format!("{} is damaged: {error}", path.display())))?;
+    if owner.format != FORMAT {
+        let message = format!(
+            "{} has format {}, this program writes {FORMAT}",
+            root.display(),
+            owner.format
+        );
+        return Err(other(
+            Failure::new(Exit::Usage, message).hint("use a new run directory"),
+        ));
+    }
+    Ok(Some(owner))
+}
+
+/// Who holds the lock, for those who find it held.
+fn holder() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok());
+    let host = host.map_or("an unknown host".to_owned(), |host| host.trim().to_owned());
+    let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S UTC");
+    format!("pid {} on {host} since {now}\n", std::process::id())
+}
+
+fn take_lock(path: &Path) -> Result<File> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0)?;
+            write!(file, "{}", holder())?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).ok();
+            let message = format!("another run holds {} ({})", path.display(), holder.trim());
+            Err(Failure::new(Exit::Locked, message)
+                .hint("wait for it to end, or stop it")
+                .into())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+/// Reads a commit and checks its own digest.
+pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let damaged = |what: String| {
+        Failure::new(
+            Exit::Broken,
+            format!("{} is damaged: {what}", path.display()),
+        )
+    };
+    let commit: Commit =
+        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    let is_name = |name: &str| {
+        !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != ".." && name != "."
+    };
+    let files = commit.files.iter().chain(commit.tables.values().flatten());
+    if let Some(file) = files.into_iter().find(|file| !is_name(&file.path)) {
+        return Err(damaged(format!("it names the file {:?}", file.path)).into());
+    }
+    if let Some(table) = commit
+        .tables
+        .keys()
+        .find(|table| tables::table(table).is_none())
+    {
+        return Err(damaged(format!("it names the table {table:?}")).into());
+    }
+    let mut unsealed = commit.clone();
+    unsealed.digest = String::new();
+    let digest = digest_of(&unsealed)?;
+    if digest != commit.digest {
+        return Err(damaged(format!("its digest is {digest}, it says {}", commit.digest)).into());
+    }
+    // The digest covers the values; a changed space or a repeated key is a changed file all the
+    // same.
+    let mut canonical = serde_json::to_vec_pretty(&commit)?;
+    canonical.push(b'\n');
+    if canonical != text {
+        return Err(damaged("its text is not what this program writes".to_owned()).into());
+    }
+    Ok(Some(commit))
+}
+
+fn digest_of(commit: &Commit) -> Result<String> {
+    Ok(blake3::hash(&serde_json::to_vec(commit)?)
+        .to_hex()
+        .to_string())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    durable::remove(path).with_context(|| format!("cannot delete {}", path.display()))
+}
+
+/// True if a stage has a folder for each mixture.
+fn has_subfolders(stage: &StageSpec) -> bool {
+    stage.scope == Scope::Pool && stage.name != BUCKETS.name
+}
+
+/// What is written into a run directory stays in it: links in place of its folders and files are
+/// refused.
+fn refuse_links(root: &Path) -> Result<()> {
+    let with_subfolders = STAGES.iter().filter(|stage| has_subfolders(stage));
+    let with_subfolders = with_subfolders.map(|stage| stage.name);
+    for folder in ["", ".curate"].into_iter().chain(with_subfolders) {
+        let Ok(entries) = fs::read_dir(root.join(folder)) else {
+            continue;
+        };
+        let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if let Some(link) = entries.flatten().find(is_link) {
+            let message = format!(
+                "{} is a symbolic link, it may lead out of the run directory",
+                link.path().display()
+            );
+            let hint = "move the run directory itself, or name another by run.dir";
+            return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+        }
+    }
+    Ok(())
+}
