@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use arrow::array::{Array, AsArray, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::support::{Outcome, Place, corpus, curate, files, fixture, report, run, start, tree};
+use crate::support::{
+    Outcome, Place, check, corpus, curate, files, fixture, query, report, run, start, tree,
+};
 
 /// A manifest of one source, `settings` in `[run]` and `fields` in `[[source]]`.
 fn manifest(place: &Place, path: &str, settings: &str, fields: &str) -> PathBuf {
@@ -129,6 +131,35 @@ fn a_wrong_text_field_lists_the_fields_there_are() {
         "no column \"text\"",
         "doc, uid",
     ]);
+}
+
+/// By `datasets.save_to_disk`: see `fixtures/arrow/README.md`.
+#[test]
+fn a_saved_dataset_is_read_as_it_was() {
+    let place = Place::new();
+    for name in [
+        "data-00000-of-00002.arrow",
+        "data-00001-of-00002.arrow",
+        "compressed.arrow",
+    ] {
+        fs::copy(fixture("../arrow").join(name), place.path(name)).unwrap();
+    }
+    let fields = "id = \"id\"\nurl = \"url\"\ndate = \"date\"";
+    let manifest = manifest(&place, "*.arrow", "", fields);
+    let dir = place.path("run");
+
+    let outcome = run(&manifest, &dir, &["--until", "documents"]).exits(0);
+    outcome.says(&["compressed.arrow", "compressed bodies are not read"]);
+    let values = "SELECT count(*), count(DISTINCT source_id), count(url), count(date), sum(ordinal) FROM documents";
+    assert_eq!(query(&dir, values), ["60|60|51|55|870"]);
+    let second = "SELECT source_id, length(text), meta FROM documents WHERE source_id = 'story-1'";
+    assert_eq!(query(&dir, second), ["story-1|800|{\"label\":1}"]);
+    let tagged = "SELECT meta FROM documents WHERE source_id = 'story-31'";
+    assert_eq!(
+        query(&dir, tagged),
+        ["{\"tags\":[\"Mansfield Park\",\"chapter-26\",\"fiction\"],\"label\":1}"]
+    );
+    check(&dir, None).exits(0);
 }
 
 #[test]

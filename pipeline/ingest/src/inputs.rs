@@ -11,6 +11,8 @@ use curate_schemas::stages::documents::{Format, Source};
 use curate_store::failure::{Exit, Failure};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::readers;
+
 /// A file that is read record by record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFile {
@@ -344,7 +346,10 @@ fn input_file(path: &Path, named: bool, prefix: &Path, source: &Source) -> Resul
             "the format of {}{why} is not known from its name",
             path.display()
         );
-        let hint = "set format = \"jsonl\", \"parquet\" or \"txt\", or name the files by a glob";
+        let hint = format!(
+            "set format = \"{}\", or name the files by a glob",
+            Format::WORDS.join("\" or \"")
+        );
         return Err(usage(source, message).hint(hint).into());
     };
     let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -369,13 +374,8 @@ fn format_of(name: &str) -> (Option<Format>, Compression) {
         Some((stem, "zst" | "zstd")) => (stem, Compression::Zstd),
         _ => (lower.as_str(), Compression::None),
     };
-    let format = match stem.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("jsonl" | "ndjson" | "json") => Some(Format::Jsonl),
-        Some("parquet") => Some(Format::Parquet),
-        Some("txt" | "md" | "text") => Some(Format::Txt),
-        _ => None,
-    };
-    (format, compression)
+    let ending = stem.rsplit_once('.').map(|(_, ending)| ending);
+    (ending.and_then(readers::by_ending), compression)
 }
 
 /// Tiny files share a unit. Where a group ends is decided by the file's own path and size alone, so

@@ -6,18 +6,13 @@
 //! and does not read their files again.
 
 mod clean;
-mod contents;
 mod date;
-mod footer;
 #[cfg(test)]
 mod fuzz;
 pub mod inputs;
-mod json;
-mod pages;
-mod read;
+mod readers;
 mod record;
-mod table;
-mod thrift;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -114,7 +109,8 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
     let mut inputs: Vec<Input> = Vec::new();
     for file in &unit.files {
         shards.start_file(file);
-        let digest = read::read_file(file, source, &manifest.run, &mut |item| shards.push(item))?;
+        let digest =
+            readers::read_file(file, source, &manifest.run, &mut |item| shards.push(item))?;
         check_unchanged(file)?;
         let (source, path) = (source.name.clone(), file.relative.clone());
         inputs.push(Input {

@@ -39,8 +39,9 @@ config! {
         /// Largest window of a Zstandard frame, bytes, in addition to `memory`. A file with a
         /// larger window is quarantined.
         key max_window: u64 = 2 * GIB; size(MIB, 2 * GIB);
-        /// Memory for the pages of a Parquet file that are read at once, one a column, bytes, in
-        /// addition to `memory`. A row group that takes more is quarantined.
+        /// Memory for the pages of a Parquet file that are read at once, one a column, or for a
+        /// record batch of an Arrow file, bytes, in addition to `memory`. What takes more is
+        /// quarantined.
         key max_pages: u64 = GIB; size(MIB, 64 * GIB);
         /// Largest tokenizer, list or other file that the manifest names, bytes. Models are not
         /// limited.
@@ -85,6 +86,8 @@ words! {
         Jsonl = "jsonl",
         /// One document per row.
         Parquet = "parquet",
+        /// Arrow IPC, as `datasets.save_to_disk` writes it. One document per row.
+        Arrow = "arrow",
         /// One document per file.
         Txt = "txt",
     }

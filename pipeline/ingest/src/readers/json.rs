@@ -8,8 +8,8 @@ use curate_schemas::stages::documents::Source;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::date;
-use super::record::Record;
+use crate::date;
+use crate::record::Record;
 
 type Damaged = (&'static str, String);
 

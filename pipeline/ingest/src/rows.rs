@@ -1,12 +1,9 @@
-//! Records out of Parquet files. A panic in the reader, which strangers' files can cause, sets the
-//! row group aside.
+//! Rows of a batch to records, for every format of tables.
 //!
-//! Memory: texts and bytes are views into the pages that they came in, and rows are copied out of
+//! Memory: texts and bytes are views into the buffers that they came in, and rows are copied out of
 //! them a megabyte at a time, so one dictionary entry of megabytes in a thousand rows is there
 //! once.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -21,145 +18,114 @@ use arrow::datatypes::{
 };
 use curate_schemas::stages::documents::{Run, Source};
 use curate_store::failure::guard;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
-};
-use parquet::basic::{ConvertedType, Type};
-use parquet::schema::types::ColumnDescPtr;
 
-use super::record::{Item, RAW_KEPT, Record, damage};
-use super::{date, footer, pages};
+use crate::date;
+use crate::readers::Sink;
+use crate::record::{Item, Record, damage};
 
 /// Text that is copied out of a batch at a time, bytes.
 const SLICE_BYTES: u64 = 1 << 20;
 
-/// Reads a file, row by row. Damage costs its row group, or the rest of it from where values are
-/// damaged on; the next one is read again.
-///
-/// # Errors
-/// If `sink` fails. Damage in the file is handed to `sink`.
-pub fn read(
-    file: File,
-    source: &Source,
-    limits: &Run,
-    sink: &mut dyn FnMut(Item) -> Result<()>,
-) -> Result<()> {
-    let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
-    let mut head = vec![0; RAW_KEPT.min(size as usize)];
-    let head = if file.read_exact_at(&mut head, 0).is_ok() {
-        head
-    } else {
-        Vec::new()
-    };
-    let damaged = |row: u64, detail: &str, bytes: u64| {
-        Err(damage(row, "damaged_file", detail, &head, bytes.min(size)))
-    };
-    let (metadata, has_views) = match guarded(|| open(&file, size)) {
-        Ok(open) => open,
-        Err(detail) => return sink(damaged(0, &detail, size)),
-    };
-    let mut row = 0;
-    for (group, about) in metadata.metadata().row_groups().iter().enumerate() {
-        let (promised, bytes) = (
-            about.num_rows(),
-            u64::try_from(about.compressed_size()).unwrap_or(0),
-        );
-        let open = || -> Result<_> {
-            let reading = pages::check(&file, size, about, limits.max_pages, has_views)
-                .map_err(anyhow::Error::msg)?;
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-                file.try_clone()?,
-                metadata.clone(),
-            );
-            let reader = builder
-                .with_row_groups(vec![group])
-                .with_batch_size(reading.batch_rows)
-                .build()?;
-            Ok((reader, reading.has_deltas || has_unmarked(&metadata)))
+/// Most rows whose sizes are counted at a time. A row may hold a list of a million entries.
+const ROWS: usize = 1024;
+
+/// Reads the rows of a table, batch after batch.
+pub struct Rows<'a> {
+    source: &'a Source,
+    max_record: u64,
+    /// Rows before the next one.
+    pub row: u64,
+}
+
+impl<'a> Rows<'a> {
+    /// A table from its first row on.
+    pub fn new(source: &'a Source, limits: &Run) -> Rows<'a> {
+        Rows {
+            source,
+            max_record: limits.max_record,
+            row: 0,
+        }
+    }
+
+    /// Calls `sink` for each row of a batch. `sink` is called outside of the guard: its failures are
+    /// the run's. The damage that ended the batch, if any.
+    ///
+    /// # Errors
+    /// If `sink` fails.
+    pub fn read(
+        &mut self,
+        batch: RecordBatch,
+        sink: Sink,
+    ) -> Result<std::result::Result<(), String>> {
+        let batch = match guarded(|| with_views(batch)) {
+            Ok(batch) => batch,
+            Err(detail) => return Ok(Err(detail)),
         };
-        let first = row;
-        let outcome = match guarded(open) {
-            Ok((mut reader, is_unchecked)) => read_group(
-                &mut reader,
-                is_unchecked,
-                source,
-                limits.max_record,
-                &mut row,
-                sink,
-            )?,
-            Err(detail) => Err(detail),
-        };
-        let found = row - first;
-        match outcome {
-            Err(detail) => sink(damaged(row, &format!("row group {group}: {detail}"), bytes))?,
-            Ok(()) if u64::try_from(promised) != Ok(found) => {
-                sink(damaged(
-                    row,
-                    &format!(
-                        "row group {group}: the footer says {promised} rows, {found} could be read"
-                    ),
-                    bytes,
-                ))?;
+
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let block = batch.slice(start, ROWS.min(batch.num_rows() - start));
+            let sizes = match guarded(|| Ok(sizes(&block))) {
+                Ok(sizes) => sizes,
+                Err(detail) => return Ok(Err(detail)),
+            };
+
+            let mut at = 0;
+            while at < sizes.len() {
+                let n = rows_of_a_slice(&sizes[at..]);
+                let slice = block.slice(at, n);
+                let work = || {
+                    records(
+                        &slice,
+                        &sizes[at..at + n],
+                        self.source,
+                        self.max_record,
+                        self.row,
+                    )
+                };
+                let items = match guarded(work) {
+                    Ok(items) => items,
+                    Err(detail) => return Ok(Err(detail)),
+                };
+                for item in items {
+                    self.row += 1;
+                    sink(item)?;
+                }
+                at += n;
             }
-            Ok(()) => {}
+            start += sizes.len();
         }
-        // Rows keep the numbers they have in the file, unless a footer lies.
-        row = row.max(
-            first.saturating_add(
-                u64::try_from(promised)
-                    .unwrap_or(0)
-                    .min(u64::from(u32::MAX)),
-            ),
-        );
-    }
-    let (said, groups) = (
-        metadata.metadata().file_metadata().num_rows(),
-        metadata.metadata().row_groups(),
-    );
-    let sum = groups
-        .iter()
-        .fold(0i64, |sum, group| sum.saturating_add(group.num_rows()));
-    if said != sum {
-        sink(damaged(
-            row,
-            &format!("the footer says {said} rows, its row groups say {sum}"),
-            0,
-        ))?;
-    }
-    Ok(())
-}
-
-/// The footer, with a schema in which texts and bytes are views if they can be: not where a group
-/// has no columns, for which the library has no type.
-fn open(file: &File, size: u64) -> Result<(ArrowReaderMetadata, bool)> {
-    footer::check(file, size).map_err(anyhow::Error::msg)?;
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::default())?;
-    let schema = metadata.schema();
-    let views = Schema::new_with_metadata(viewed(schema.fields()), schema.metadata().clone());
-    let options = ArrowReaderOptions::default().with_schema(Arc::new(views));
-    match ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options) {
-        Ok(metadata) => Ok((metadata, true)),
-        Err(_) => {
-            let options = ArrowReaderOptions::default().with_skip_arrow_metadata(true);
-            Ok((
-                ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?,
-                false,
-            ))
-        }
+        Ok(Ok(()))
     }
 }
 
-/// Whether there are texts that the library takes for UTF-8 without a look: bytes that are marked
-/// as JSON, or only by Arrow.
-fn has_unmarked(metadata: &ArrowReaderMetadata) -> bool {
-    let is_unmarked = |leaf: &ColumnDescPtr| {
-        leaf.physical_type() == Type::BYTE_ARRAY && leaf.converted_type() != ConvertedType::UTF8
-    };
-    metadata.parquet_schema().columns().iter().any(is_unmarked)
+/// The batch with texts and bytes as views.
+fn with_views(batch: RecordBatch) -> Result<RecordBatch> {
+    let fields = viewed(batch.schema_ref().fields());
+    if fields == *batch.schema_ref().fields() {
+        return Ok(batch);
+    }
+    let columns = fields.iter().zip(batch.columns());
+    let columns = columns
+        .map(|(field, column)| cast(column, field.data_type()))
+        .collect::<Result<_, _>>()?;
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
 }
 
-fn viewed(fields: &Fields) -> Fields {
+/// About the bytes of each row.
+fn sizes(batch: &RecordBatch) -> Vec<u64> {
+    let mut sizes = vec![0; batch.num_rows()];
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+    columns.for_each(|(field, column)| add_sizes(field.name(), column, &mut sizes));
+    sizes
+}
+
+/// The fields with texts and bytes as views, dictionaries spelled out and lists of any kind as plain
+/// lists.
+pub fn viewed(fields: &Fields) -> Fields {
     fields.iter().map(viewed_field).collect()
 }
 
@@ -184,69 +150,6 @@ fn viewed_type(data_type: &DataType) -> DataType {
         }
         DataType::Map(field, is_sorted) => DataType::Map(viewed_field(field), *is_sorted),
         other => other.clone(),
-    }
-}
-
-/// Calls the reader, whose panics are damage of the file. `sink` is called outside: its failures
-/// are the run's.
-fn read_group(
-    reader: &mut ParquetRecordBatchReader,
-    is_unchecked: bool,
-    source: &Source,
-    max_record: u64,
-    row: &mut u64,
-    sink: &mut dyn FnMut(Item) -> Result<()>,
-) -> Result<std::result::Result<(), String>> {
-    loop {
-        let next = || -> Result<_> {
-            let Some(mut batch) = reader.next().transpose()? else {
-                return Ok(None);
-            };
-            // Of values in a delta encoding the library checks all together, not each.
-            if is_unchecked {
-                batch
-                    .columns()
-                    .iter()
-                    .try_for_each(|column| column.to_data().validate_full())?;
-            }
-            let fields = viewed(batch.schema_ref().fields());
-            if fields != *batch.schema_ref().fields() {
-                let columns = fields.iter().zip(batch.columns());
-                let columns = columns
-                    .map(|(field, column)| cast(column, field.data_type()))
-                    .collect::<Result<_, _>>()?;
-                batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
-            }
-            let mut sizes = vec![0; batch.num_rows()];
-            let columns = batch.schema_ref().fields().iter().zip(batch.columns());
-            columns.for_each(|(field, column)| add_sizes(field.name(), column, &mut sizes));
-            Ok(Some((batch, sizes)))
-        };
-        let (batch, sizes) = match guarded(next) {
-            Ok(Some(batch)) => batch,
-            Ok(None) => return Ok(Ok(())),
-            Err(detail) => return Ok(Err(detail)),
-        };
-        let mut at = 0;
-        while at < sizes.len() {
-            let n = rows_of_a_slice(&sizes[at..]);
-            match guarded(|| {
-                records(
-                    &batch.slice(at, n),
-                    &sizes[at..at + n],
-                    source,
-                    max_record,
-                    *row,
-                )
-            }) {
-                Ok(items) => items.into_iter().try_for_each(|item| {
-                    *row += 1;
-                    sink(item)
-                })?,
-                Err(detail) => return Ok(Err(detail)),
-            }
-            at += n;
-        }
     }
 }
 
@@ -307,20 +210,39 @@ fn add_sizes(name: &str, column: &dyn Array, sizes: &mut [u64]) {
 }
 
 fn add_lists<O: Copy + TryInto<usize>>(values: &dyn Array, offsets: &[O], sizes: &mut [u64]) {
+    let place = |offset: Option<&O>| offset.and_then(|offset| (*offset).try_into().ok());
+    let (Some(first), Some(last)) = (place(offsets.first()), place(offsets.last())) else {
+        return;
+    };
+    // Values of one size need no count of their own.
+    if values.data_type().is_primitive()
+        || matches!(values.data_type(), DataType::Boolean | DataType::Null)
+    {
+        for (size, ends) in sizes.iter_mut().zip(offsets.windows(2)) {
+            if let (Some(start), Some(end)) = (place(ends.first()), place(ends.last())) {
+                *size += (end - start) as u64;
+            }
+        }
+        return;
+    }
+
+    // The values of other rows may be there too.
+    let values = values.slice(first, last - first);
     let mut each = vec![1; values.len()];
-    add_sizes("", values, &mut each);
+    add_sizes("", &values, &mut each);
+
     for (size, ends) in sizes.iter_mut().zip(offsets.windows(2)) {
-        if let (Ok(start), Ok(end)) = (ends[0].try_into(), ends[1].try_into()) {
-            *size += each[start..end].iter().sum::<u64>();
+        if let (Some(start), Some(end)) = (place(ends.first()), place(ends.last())) {
+            *size += each[start - first..end - first].iter().sum::<u64>();
         }
     }
 }
 
-/// What strangers' files can make of a reader: an error or a panic, told alike.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, String> {
+/// Runs what strangers' files can make fail: an error or a panic, told alike.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, String> {
     match guard(work) {
         Ok(done) => done.map_err(|error| format!("{error:#}")),
-        Err(panic) => Err(format!("the Parquet reader failed on it: {panic}")),
+        Err(panic) => Err(format!("the reader failed on it: {panic}")),
     }
 }
 
