@@ -23,6 +23,7 @@
 //! | `score` | model scores: values, what is copied, what is refused |
 //! | `drift` | silent on equal runs, and by name on what moved |
 //! | `verify` | one bit anywhere is found |
+//! | `docs` | generated pages are what the program says, and links lead somewhere |
 //! | `cli`, `layers` | subcommands, and the direction of dependencies |
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
@@ -32,6 +33,7 @@ mod cli;
 mod dedup;
 mod determinism;
 mod disk_full;
+mod docs;
 mod drift;
 mod duckdb;
 mod export;

@@ -252,10 +252,9 @@ impl Tables {
                     "big-endian values are not read"
                 );
                 let schema = fb_to_schema(schema);
-                let fields = schema.fields().iter();
-                fields
-                    .map(|field| check_type(field.data_type()))
-                    .collect::<Result<()>>()?;
+                for field in schema.fields() {
+                    check_type(field.data_type())?;
+                }
                 self.schema = Some(Arc::new(schema));
                 Ok(None)
             }
