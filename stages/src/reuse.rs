@@ -3,7 +3,8 @@
 //! them.
 //!
 //! The driver finds a former output whose key has the same [`Reuse::parts`], reads its columns
-//! under names with the prefix [`KNOWN`], and leaves out [`SPARED`] columns if no row needs them.
+//! under names with the prefix [`KNOWN`], and leaves out the columns of
+//! [`is_spared`] if no row needs them.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use curate_schemas::{stages, tables};

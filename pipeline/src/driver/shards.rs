@@ -343,7 +343,7 @@ fn is_made_of(commit: &Commit, wanted: &[Expected], existing: &Existing) -> bool
         && files().all(as_it_is)
 }
 
-/// `reached` from the columns of [`reached_reads`].
+/// `reached` from the columns of [`curate_stages::reached_reads`].
 fn reached(batch: &RecordBatch) -> Result<ArrayRef> {
     let reached = batch.column(1).as_boolean();
     let Some(removed) = batch.columns().get(2) else {

@@ -30,7 +30,7 @@ const ORDERED: &[(&str, &str)] = &[
 ];
 
 /// Checks a whole manifest, which `text` is the file of; what it returns fits the types of
-/// [`curate_schemas::manifest`] if no problem is with it.
+/// [`curate_schemas::Manifest`] if no problem is with it.
 pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem>) {
     let mut check = Check {
         text,

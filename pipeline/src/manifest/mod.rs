@@ -1,7 +1,7 @@
 //! Manifests: reading, overriding and checking them, and their reference.
 //!
 //! A file becomes a tree of values with positions ([`tree`]); overrides are written into it; it is
-//! walked against the key table of [`curate_schemas::manifest`] ([`check`], [`value`]); only a tree
+//! walked against the key table of [`curate_schemas::stages`] ([`check`], [`value`]); only a tree
 //! without a single problem becomes a [`Manifest`]. Of other files only that of `budget.constants`
 //! is read, by [`constants`]: a run's report needs it again. Cost: linear in the file, which may be
 //! 1 MiB at the most.

@@ -14,7 +14,7 @@ family! {
     settings {
         /// Drop lines that do not end with . ? ! or a quotation mark.
         key terminal_punct: bool = true; Kind::Bool;
-        /// Cut out citations such as [12], [edit], [citation needed].
+        /// Cut out citations such as `[12]`, `[edit]` and `[citation needed]`.
         key citations: bool = true; Kind::Bool;
         /// Fewest words of a line that is kept.
         key min_line_words: u32 = 3; WORD_COUNT;

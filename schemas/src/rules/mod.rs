@@ -251,7 +251,7 @@ impl Setting for Option<String> {
 
 /// Declares a family: its table of the manifest, its values and its rules.
 ///
-/// A row of `rules` is the doc comment and the declaration of the key as in [`config!`], then
+/// A row of `rules` is the doc comment and the declaration of the key as in `config!`, then
 /// `=> rule: value, side`, and if needed `, v1 …` and `, datatrove "…"`. A row of `fixed` is a rule
 /// that no key sets.
 macro_rules! family {

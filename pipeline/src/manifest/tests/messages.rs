@@ -85,7 +85,7 @@ fn wrong_types_and_ranges_are_named() {
 fn unknown_words_get_a_hint() {
     #[rustfmt::skip] // One line per case reads as a table.
     let cases = [
-        ("source", "format = \"json\"", "source.format: unknown word \"json\", expected one of \"jsonl\", \"parquet\", \"txt\"\n  hint: did you mean \"jsonl\"?"),
+        ("source", "format = \"json\"", "source.format: unknown word \"json\", expected one of \"jsonl\", \"parquet\", \"arrow\", \"txt\"\n  hint: did you mean \"jsonl\"?"),
         ("source", "pth = \"x\"", "unknown key \"pth\" in [[source]]\n  hint: did you mean \"path\"?"),
         ("run", "size = \"64\"", "unknown key \"size\" in [run]\n  hint: its keys are \"name\", \"dir\", \"seed\", \"memory\", \"shard_size\", \"max_record\", \"max_window\", \"max_pages\", \"max_file\", \"max_quarantine_ratio\""),
         ("run", "ngram = 5", "unknown key \"ngram\" in [run]\n  hint: \"ngram\" is a key of [dedup.near]"),
