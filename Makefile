@@ -6,7 +6,7 @@ DIR := fixtures/gold
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
-setup: .venv/done ## a Python with DuckDB, for tests and for looking at runs
+setup: .venv/done ## a Python with DuckDB and a validator of JSON Schema, for tests and for looking at runs
 .venv/done: tests/requirements.txt
 	python3 -m venv .venv && $(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt && touch $@
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use crate::support::{curate, repository};
+use crate::support::{Place, curate, figure, outcome, python, repository};
 
 /// Compares a page with what is generated, or writes it.
 fn assert_page(name: &str, generated: &str) {
@@ -34,6 +34,9 @@ fn the_reference_of_the_manifest_is_generated() {
     let page = format!(
         "# Manifest\n\n\
          Every table and key of `manifest.toml`, as `curate schema manifest` prints them.\n\n\
+         For an editor that reads JSON Schema in TOML files (Even Better TOML, taplo), write\n\
+         `curate schema manifest --json > curate.schema.json`, and begin the manifest with\n\
+         `#:schema ./curate.schema.json`.\n\n\
          ```toml\n{}\n```\n",
         keys.trim_end()
     );
@@ -70,6 +73,23 @@ fn the_reference_of_the_tables_is_generated() {
         page += "```\n";
     }
     assert_page("tables.md", &page);
+}
+
+/// Every manifest passes and every mistake of `every_message.txt` fails, by a validator of others.
+#[test]
+fn the_json_schema_says_what_the_check_says() {
+    let place = Place::new();
+    let schema = place.write("schema.json", printed(&["schema", "manifest", "--json"]));
+    let program = repository().join("tests/it/check_schema.py");
+    let outcome = outcome(python().arg(program).arg(schema)).exits(0);
+    figure(
+        "manifests and mistakes by the JSON Schema",
+        outcome.stdout.trim(),
+    );
+
+    curate(["schema", "documents", "--json"])
+        .exits(2)
+        .says(&["the manifest only"]);
 }
 
 #[test]

@@ -119,6 +119,9 @@ enum Command {
     Schema {
         /// `manifest` or the name of a table; without it the tables are listed
         name: Option<String>,
+        /// The manifest as a JSON Schema, for editors
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -333,7 +336,9 @@ pub fn run() -> Result<ExitCode> {
             };
             budget::answer(&question, &mut std::io::stdout().lock())
         }
-        Command::Schema { name } => schema(name.as_deref(), &mut std::io::stdout().lock()),
+        Command::Schema { name, json } => {
+            schema(name.as_deref(), json, &mut std::io::stdout().lock())
+        }
     }
 }
 
@@ -427,7 +432,16 @@ fn status(root: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn schema(name: Option<&str>, out: &mut impl Write) -> Result<ExitCode> {
+fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCode> {
+    if json {
+        if name != Some("manifest") {
+            let failure = Failure::new(Exit::Usage, "--json describes the manifest only");
+            return Err(failure.hint("curate schema manifest --json").into());
+        }
+        let schema = serde_json::to_string_pretty(&manifest::json_schema())?;
+        writeln!(out, "{schema}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if name == Some("manifest") {
         manifest::print_reference(out)?;
         return Ok(ExitCode::SUCCESS);

@@ -9,6 +9,7 @@
 mod check;
 mod constants;
 mod diagnose;
+mod json_schema;
 mod reference;
 mod size;
 mod terms;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 
 pub(crate) use diagnose::closest;
 use diagnose::{At, Problem};
+pub use json_schema::json_schema;
 pub use reference::print_reference;
 
 /// Longest manifest that is read, bytes. `/dev/zero` ends here.

@@ -1,0 +1,168 @@
+//! The manifest as a JSON Schema, so that editors complete keys and mark mistakes:
+//! `curate schema manifest --json`.
+//!
+//! It follows from the declarations that manifests are checked with. Editors for TOML read draft 7.
+//! A schema cannot say what depends on several keys, nor the range of a size that is written as a
+//! text such as `"64MiB"`; the check of a manifest says these.
+
+use curate_schemas::config::{Absent, Key, Kind, Section, Times};
+use curate_schemas::stages::sections;
+use serde_json::{Map, Value, json};
+
+/// The schema of a whole manifest.
+pub fn json_schema() -> Value {
+    let mut root = object("A manifest of curate.");
+    root["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    root["title"] = json!("curate manifest");
+    for section in sections() {
+        insert(&mut root, section);
+    }
+    root
+}
+
+/// A table of no keys yet.
+fn object(doc: &str) -> Value {
+    json!({
+        "description": doc,
+        "type": "object",
+        "properties": {},
+        "required": [],
+        "additionalProperties": false,
+    })
+}
+
+/// Adds a table at its path. A table may come before the one that it is in.
+fn insert(root: &mut Value, section: &Section) {
+    let mut place = &mut *root;
+    let (parents, name) = match section.path.rsplit_once('.') {
+        Some((parents, name)) => (parents.split('.').collect(), name),
+        None => (Vec::new(), section.path),
+    };
+    for parent in parents {
+        let inner = &mut place["properties"][parent];
+        if inner.is_null() {
+            *inner = object("");
+        }
+        place = inner;
+    }
+
+    if matches!(section.times, Times::Once | Times::OneOrMore) {
+        push(&mut place["required"], json!(name));
+    }
+    let known = place["properties"][name].take();
+    let mut table = object(section.doc());
+    if let Some(inner) = known.get("properties") {
+        table["properties"] = inner.clone();
+    }
+    for key in section.keys {
+        table["properties"][key.name] = value_of(key);
+        if matches!(key.absent, Absent::Refused(_)) {
+            push(&mut table["required"], json!(key.name));
+        }
+    }
+    let choices: Vec<Value> = section
+        .keys
+        .iter()
+        .filter(|key| matches!(key.absent, Absent::OneOf(_)))
+        .map(|key| json!({ "required": [key.name] }))
+        .collect();
+    if !choices.is_empty() {
+        table["anyOf"] = Value::Array(choices);
+    }
+    place["properties"][name] = match section.times {
+        Times::OneOrMore => json!({ "type": "array", "minItems": 1, "items": table }),
+        Times::Any => json!({ "type": "array", "items": table }),
+        Times::Once | Times::Default | Times::Switch => table,
+    };
+}
+
+fn push(list: &mut Value, value: Value) {
+    if let Value::Array(list) = list {
+        list.push(value);
+    }
+}
+
+/// What a key may hold, with its meaning and its default or an example.
+fn value_of(key: &Key) -> Value {
+    let mut value = match kind(key.kind) {
+        Value::Object(value) => value,
+        _ => Map::new(),
+    };
+    value.insert("description".to_owned(), json!(key.doc()));
+    match key.absent {
+        Absent::Default(default) => drop(value.insert("default".to_owned(), default())),
+        Absent::Refused(example) | Absent::Nothing(example) | Absent::OneOf(example) => {
+            let example: toml::Table = format!("value = {example}")
+                .parse()
+                .expect("an example is TOML");
+            value.insert("examples".to_owned(), json!([example["value"]]));
+        }
+    }
+    Value::Object(value)
+}
+
+fn kind(kind: Kind) -> Value {
+    let text = json!({ "type": "string", "minLength": 1 });
+    match kind {
+        Kind::Bool => json!({ "type": "boolean" }),
+        Kind::Integer { min, max } => integers(min, max),
+        // 3e11 is a float to TOML, and whole to JSON Schema.
+        Kind::Count => json!({ "type": "integer", "minimum": 1 }),
+        Kind::Number { min, max } => numbers("minimum", min, max),
+        Kind::Positive { max } => numbers("exclusiveMinimum", 0.0, max),
+        Kind::Size { min, max } => {
+            let written = r"^[0-9]{1,12}(\.[0-9]{1,12})?\s*(GiB|MiB|KiB|GB|MB|KB|kB|B)$";
+            json!({ "anyOf": [integers(min, max), { "type": "string", "pattern": written }] })
+        }
+        Kind::Name => {
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$" })
+        }
+        Kind::Label => json!({ "type": "string", "minLength": 1, "maxLength": 64 }),
+        Kind::Field => json!({ "type": "string", "pattern": r"^[^.]+(\.[^.]+)*$" }),
+        Kind::Path => text,
+        Kind::Paths => json!({
+            "anyOf": [text, { "type": "array", "minItems": 1, "items": text }],
+        }),
+        Kind::Word(words) => json!({ "enum": words }),
+        Kind::WordOrJson(words) => json!({
+            "anyOf": [{ "enum": words }, { "type": "string", "pattern": r"\.json$" }],
+        }),
+        Kind::Words(words) => json!({
+            "type": "array",
+            "items": { "enum": words },
+            "uniqueItems": true,
+        }),
+        Kind::Languages => {
+            let codes: Vec<String> = languages().collect();
+            json!({ "type": "array", "items": { "enum": codes } })
+        }
+    }
+}
+
+fn integers(min: u64, max: u64) -> Value {
+    json!({ "type": "integer", "minimum": min, "maximum": max })
+}
+
+fn numbers(least: &str, min: f64, max: f64) -> Value {
+    let mut value = json!({ "type": "number" });
+    if min.is_finite() {
+        value[least] = json!(min);
+    }
+    if max.is_finite() {
+        value["maximum"] = json!(max);
+    }
+    value
+}
+
+/// All codes of languages that a manifest may name: of two letters and of three.
+fn languages() -> impl Iterator<Item = String> {
+    let letters = || b'a'..=b'z';
+    let pairs = letters().flat_map(move |one| letters().map(move |two| vec![one, two]));
+    let triples = pairs
+        .clone()
+        .flat_map(move |pair| letters().map(move |three| [pair.as_slice(), &[three]].concat()));
+    let codes = pairs.chain(triples);
+    codes
+        .filter_map(|code| String::from_utf8(code).ok())
+        .filter(|code| curate_scorers::language::iso639_3(code).is_some())
+}
