@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::support::{
-    Outcome, Place, STAGES, assert_same, content, corpus, curate, fixture_lines, report, run, tree,
-    visit,
+    Outcome, Place, STAGES, assert_same, content, corpus, curate, fixture_lines, query, report,
+    run, tree, visit,
 };
 
 /// When each file of a run directory was last written; `.curate/` aside.
@@ -318,4 +318,37 @@ fn another_format_reads_the_same_file_again() {
     assert_eq!(report(&dir)["docs_in"], 1);
     run(&manifest, &dir, &["--set", "source.s.format=jsonl"]).exits(0);
     assert_eq!(report(&dir)["docs_in"], 2);
+}
+
+/// The counts were once those of the texts as `[dedup.paragraphs]` had left them.
+#[test]
+fn tokens_are_counted_again_once_paragraphs_stay() {
+    let place = Place::new();
+    let shared = "This paragraph stands in every document, and it is long enough to be cut out of all but one.";
+    let records: String = (0..30)
+        .map(|n| {
+            let own = format!(
+                "Document {n} begins with a paragraph about the number {}.",
+                n * 7919
+            );
+            let text = format!(
+                "{own}\\n\\n{shared}\\n\\nIt ends with the number {}.",
+                n * 31
+            );
+            format!("{{\"text\": \"{text}\"}}\n")
+        })
+        .collect();
+    place.write("in.jsonl", records);
+    let plain = "[run]\nname = \"p\"\n[[source]]\nname = \"s\"\npath = \"in.jsonl\"\n";
+    let cut = place.write("cut.toml", format!("{plain}[dedup.paragraphs]\n"));
+    let plain = place.write("plain.toml", plain);
+    let (dir, fresh) = (place.path("run"), place.path("fresh"));
+    let tokens = |dir: &Path| query(dir, "SELECT sum(tokens) FROM tokens");
+
+    run(&cut, &dir, &[]).exits(0);
+    let of_cut_texts = tokens(&dir);
+    run(&plain, &dir, &[]).exits(0);
+    run(&plain, &fresh, &[]).exits(0);
+    assert_ne!(of_cut_texts, tokens(&fresh));
+    assert_same(&tree(&dir), &tree(&fresh), "without paragraphs again");
 }
