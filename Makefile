@@ -146,7 +146,10 @@ bench-language:  ## accuracy and speed of language identification: make bench-la
 .venv/bench: tests/bench/requirements.txt
 	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt && touch $@
 
+house:           ## how readable the code is at 323c7db and now, and the seconds of a clean build
+	python3 tests/house.py --time-build
+
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language clean
+.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language house clean

@@ -28,18 +28,20 @@ cut out. Other items behind `#[cfg(test)]` stay.
 - Files per recipe: list items that start with a path in backticks, below each heading
   `## Recipe: NAME` of docs/contributing.md. A revision without that page has the figures that were
   counted by hand for 323c7db.
-- Clean build: not measured here. `--build FILE` names a text of lines `REV cpu_seconds
-  wall_seconds`, where REV may be `now`.
+- Clean build: `--time-build` builds the working tree into an empty folder and takes its time.
+  `--build FILE` names a text of lines `REV cpu_seconds wall_seconds`, where REV may be `now`.
 """
 
 import argparse
 import io
 import os
 import re
+import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -333,6 +335,18 @@ def recipes(files):
     return ", ".join(f"{name}: {len(found)}" for name, found in paths.items()) or "no recipes"
 
 
+def time_build():
+    """`CPU / wall` seconds of a clean build of the working tree."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "CARGO_TARGET_DIR": folder, "CARGO_INCREMENTAL": "0"}
+        command = ["cargo", "build", "--quiet", "--workspace", "--bins"]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{cpu:.0f} / {time.monotonic() - began:.0f}"
+
+
 def build_seconds(revision, build_file):
     """`CPU / wall` of a revision, as the build file has it."""
     lines = Path(build_file).read_text("utf-8").splitlines() if build_file else []
@@ -371,11 +385,14 @@ def main():
     parser = argparse.ArgumentParser(description="How readable the code is, by revision.")
     parser.add_argument("revisions", nargs="*", metavar="REV", help="git revisions (323c7db)")
     parser.add_argument("--build", metavar="FILE", help="lines `REV cpu_seconds wall_seconds`")
+    parser.add_argument("--time-build", action="store_true", help="time a clean build")
     arguments = parser.parse_args()
     revisions = arguments.revisions or ["323c7db"]
 
     columns = [figures(rev, files_of_revision(rev), arguments.build) for rev in revisions]
     columns.append(figures("now", files_of_working_tree(), arguments.build))
+    if arguments.time_build:
+        columns[-1]["clean build, CPU / wall seconds"] = time_build()
 
     print(f"| | {' | '.join([*revisions, 'now'])} |")
     print(f"|---|{'---:|' * len(columns)}")

@@ -20,7 +20,7 @@ pub struct Column {
     pub data_type: DataType,
     /// Whether nulls may occur.
     pub nullable: bool,
-    /// Unit of a quantity, empty where there is none.
+    /// Unit of a quantity; empty for columns without a unit.
     pub unit: &'static str,
     /// Range of the values, empty where the type says it all.
     pub range: &'static str,

@@ -40,7 +40,7 @@ pub struct Question {
 ///
 /// # Errors
 /// Exit 2 for constants or a configuration that cannot be read, and where nothing was asked; exit 1
-/// for a loss that cannot be had.
+/// for a loss below the one that no number of tokens reaches.
 pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
     let law = constants(&question.constants)?;
     let mut code = ExitCode::SUCCESS;

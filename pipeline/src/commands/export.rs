@@ -60,8 +60,8 @@ pub struct Request {
 /// Writes the folder.
 ///
 /// # Errors
-/// Exit 2 for what is not there, a token that is none, and a folder that is finished; 74 where
-/// writing fails.
+/// Exit 2 if the mixture or a file is missing, the tokenizer lacks the token `--end`, or the folder
+/// holds a finished export; 74 if writing fails.
 pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     interrupt::install()?;
     let run = RunDir::open(&request.run)?;

@@ -1,7 +1,7 @@
 //! A manifest as it was written: values, each with where it came from.
 //!
-//! `toml` gives byte spans for what stands in the file; an override has none. Both become one tree,
-//! so that overrides are checked, and complained about, like the rest.
+//! `toml` gives byte spans for values of the file. A value of an override has no span. Both become
+//! one tree, so that overrides are checked like the file, with messages of the same kind.
 
 use std::collections::BTreeMap;
 

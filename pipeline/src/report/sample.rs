@@ -60,8 +60,9 @@ impl Sample {
         ((scaled + u128::from(self.bytes) / 2) / u128::from(self.bytes.max(1))) as u64
     }
 
-    /// Half the 95 % interval of the tokens of texts of so many bytes: the ratio's error, and that
-    /// of each text about it, where they are as many as texts of the sample's mean size would be.
+    /// Half the 95 % interval of the tokens in `bytes` bytes of text. It has two parts: the error of
+    /// the ratio, and the spread of single texts about the ratio. The number of texts is taken to
+    /// be `bytes` over the sample's mean size.
     pub(super) fn half_width(&self, bytes: u64) -> u64 {
         if self.docs < 2 || self.bytes == 0 {
             return u64::MAX;

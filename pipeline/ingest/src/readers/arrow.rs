@@ -5,7 +5,8 @@
 //! arrow.apache.org/docs/format/Columnar.html, "IPC Streaming Format" and "IPC File Format". A file
 //! is a stream between a magic word and a footer; of the footer only the number of batches is read.
 //!
-//! Damage costs its record batch. Behind a message whose length cannot be right nothing is read.
+//! Damage costs its record batch. A damaged length, schema or dictionary ends the file: a later
+//! batch could be read with the values of an older dictionary.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,14 +22,14 @@ use arrow::ipc::reader::{RecordBatchDecoder, read_dictionary};
 use arrow::ipc::{self, Message, MessageHeader, root_as_footer, root_as_message};
 use curate_schemas::stages::documents::{Format, Run, Source};
 
-use super::{Read, Reader, Sink};
-use crate::record::{RAW_KEPT, damage};
+use super::{Read, Reader, Sink, head};
+use crate::record::damage;
 use crate::rows::{Rows, guarded};
 
 /// Arrow IPC: one document per row.
 pub const ARROW: Reader = Reader {
     format: Format::Arrow,
-    endings: &["arrow", "feather"],
+    endings: &["arrow"],
     read: Read::File(read),
 };
 
@@ -36,17 +37,13 @@ pub const ARROW: Reader = Reader {
 const MAGIC: &[u8; 8] = b"ARROW1\0\0";
 /// The first message of a file begins no later, bytes.
 const LONGEST_PADDING: u64 = 64 + 4;
-/// What stands before the length of a message since version 0.15 of the format.
+/// The word before the length of a message, since version 0.15 of the format.
 const CONTINUATION: u32 = 0xffff_ffff;
 
 /// Reads the rows of every record batch.
 fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
-    let mut head = vec![0; RAW_KEPT.min(size as usize)];
-    let head = match file.read_exact_at(&mut head, 0) {
-        Ok(()) => head,
-        Err(_) => Vec::new(),
-    };
+    let head = head(&file, size);
     let damaged = |row: u64, detail: &str, bytes: u64| {
         Err(damage(row, "damaged_file", detail, &head, bytes.min(size)))
     };
@@ -63,6 +60,7 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
             Err(detail) => return sink(damaged(rows.row, &detail, left)),
         };
 
+        let is_batch = guarded(|| Ok(parse(&header)?.header_type() == MessageHeader::RecordBatch));
         let first = rows.row;
         let bytes = (header.len() + body.len()) as u64;
         let mut promised = 0;
@@ -73,12 +71,11 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
             Err(detail) => Err(detail),
         };
         if let Err(detail) = outcome {
+            if is_batch != Ok(true) {
+                return sink(damaged(rows.row, &detail, left));
+            }
             let detail = format!("record batch {number}: {detail}");
             sink(damaged(rows.row, &detail, bytes))?;
-            // Without a schema no batch can be read.
-            if tables.schema.is_none() {
-                return Ok(());
-            }
         }
         // Rows keep the numbers they have in the file, unless a length lies.
         rows.row = rows.row.max(first.saturating_add(promised));
@@ -217,7 +214,7 @@ fn parse(header: &Buffer) -> Result<Message<'_>> {
     root_as_message(header).map_err(|error| anyhow!("the header of a message: {error}"))
 }
 
-/// What the messages before say of a record batch.
+/// The schema and the dictionaries so far: a record batch is read with them.
 struct Tables {
     schema: Option<SchemaRef>,
     dictionaries: HashMap<i64, ArrayRef>,
@@ -284,7 +281,7 @@ impl Tables {
         let schema = self.schema.as_ref().context("no schema came before")?;
         let dictionary = message
             .header_as_dictionary_batch()
-            .context("it is missing")?;
+            .context("a dictionary is missing")?;
         let values = dictionary.data().context("a dictionary without values")?;
         check_lengths(&values, body)?;
         // Dictionaries are kept to the end of the file.
@@ -440,6 +437,19 @@ mod tests {
             details(&cut),
             ["the stream has no end: rows may be missing"]
         );
+    }
+
+    /// The second batch would be read with the dictionary of the first.
+    #[test]
+    fn a_damaged_dictionary_ends_the_file() {
+        let mut whole = stream(&[batch(&["a"])]);
+        let word = whole.windows(5).position(|bytes| bytes == b"prose");
+        let offsets = word.expect("the dictionary") - 64;
+        assert_eq!(whole[offsets + 4], 5);
+        whole[offsets + 4] = 99;
+        let items = items(&whole);
+        assert_eq!((items.len(), texts(&items).len()), (1, 0), "{items:?}");
+        assert!(!details(&items)[0].contains("record batch"), "{items:?}");
     }
 
     #[test]

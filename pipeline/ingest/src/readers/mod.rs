@@ -78,6 +78,15 @@ pub fn read_file(file: &InputFile, source: &Source, limits: &Run, sink: Sink) ->
     }
 }
 
+/// The first bytes of a file, for a look at what is damaged; none if they cannot be read.
+fn head(file: &File, size: u64) -> Vec<u8> {
+    let mut head = vec![0; RAW_KEPT.min(size as usize)];
+    match file.read_exact_at(&mut head, 0) {
+        Ok(()) => head,
+        Err(_) => Vec::new(),
+    }
+}
+
 /// Hands the decompressed bytes of a file to `read`, and returns the blake3 of the file's bytes.
 fn stream(
     file: &InputFile,

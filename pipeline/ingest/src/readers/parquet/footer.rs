@@ -23,8 +23,8 @@ const MOST_GROUPS: u64 = 32_767;
 /// Largest footer that is read; it takes a multiple of that in memory.
 const LARGEST: u64 = 64 << 20;
 
-/// Refuses a footer that no reader should be given; others, and those that are none, are left to
-/// the reader.
+/// Refuses a footer that would cost a reader its stack or its memory. Bytes that are no footer are
+/// left to the reader, whose message says so.
 ///
 /// # Errors
 /// What is wrong with it.

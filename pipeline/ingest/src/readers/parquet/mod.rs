@@ -16,7 +16,6 @@ mod pages;
 mod thrift;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -29,8 +28,8 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::{ConvertedType, Type};
 use parquet::schema::types::ColumnDescPtr;
 
-use super::{Read, Reader, Sink};
-use crate::record::{RAW_KEPT, damage};
+use super::{Read, Reader, Sink, head};
+use crate::record::damage;
 use crate::rows::{Rows, guarded, viewed};
 
 /// Parquet: one document per row.
@@ -47,12 +46,7 @@ pub const PARQUET: Reader = Reader {
 /// If `sink` fails. Damage in the file is handed to `sink`.
 fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
-    let mut head = vec![0; RAW_KEPT.min(size as usize)];
-    let head = if file.read_exact_at(&mut head, 0).is_ok() {
-        head
-    } else {
-        Vec::new()
-    };
+    let head = head(&file, size);
     let damaged = |row: u64, detail: &str, bytes: u64| {
         Err(damage(row, "damaged_file", detail, &head, bytes.min(size)))
     };
