@@ -263,11 +263,20 @@ pub(crate) fn edits_column() -> Column {
         utf8("replacement", "the text that replaces the span"),
         utf8("reason", "the rule that changed the text").range("family.rule"),
     ];
-    let fields: Fields = children.iter().map(Column::field).collect();
     let doc = "the changes of this step, ascending, without overlap; null if it changes nothing";
+    list_of_structs("edits", children, doc).null()
+}
+
+/// A column of lists whose items have these fields.
+pub(crate) fn list_of_structs(
+    name: &'static str,
+    children: Vec<Column>,
+    doc: &'static str,
+) -> Column {
+    let fields: Fields = children.iter().map(Column::field).collect();
     Column {
         children,
-        ..Column::new("edits", list(DataType::Struct(fields)), doc).null()
+        ..Column::new(name, list(DataType::Struct(fields)), doc)
     }
 }
 

@@ -13,14 +13,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use arrow::array::{
-    ArrayRef, AsArray, ListBuilder, RecordBatch, StringBuilder, StructBuilder, UInt32Builder,
-    UInt64Array, UInt64Builder,
-};
-use arrow::datatypes::{DataType, UInt64Type};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringBuilder, UInt64Array, UInt64Builder};
+use arrow::datatypes::UInt64Type;
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::paragraph_dedup::{PARAGRAPH_DEDUP, ParagraphDedup, SeenSet, TextUnit};
-use curate_schemas::tables;
 use curate_scorers::paragraphs::{Span, Unit, spans};
 use probabilistic_collections::bloom::BloomFilter;
 use serde_json::{Value, json};
@@ -30,7 +26,7 @@ use crate::corpus::{Corpus, CorpusStage, Decision, own_documents, shard_of};
 use crate::error::{Result, StageError};
 use crate::resources::Opening;
 use crate::spill::{Spill, pairs, pairs_mut};
-use crate::text::TextSource;
+use crate::text::{EditLists, TextSource};
 use crate::{Read, Stage, bytes_read, column, is_reached};
 
 /// The stage `paragraph_dedup`.
@@ -292,16 +288,10 @@ fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
         cut.push(&cuts[at..end]);
         at = end;
     }
-    let DataType::List(item) = tables::edits() else {
-        unreachable!("edits are declared as a list")
-    };
-    let DataType::Struct(fields) = item.data_type() else {
-        unreachable!("edits are declared as structs")
-    };
-    let mut edits =
-        ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0)).with_field(item);
+    let mut edits = EditLists::default();
     let (mut docs, mut bytes, mut reasons) =
         (Vec::new(), UInt64Builder::new(), StringBuilder::new());
+
     // Both are in the order of documents.
     let mut cut = cut.into_iter().peekable();
     for [doc, length] in pairs(&lengths) {
@@ -312,29 +302,17 @@ fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
         let is_left = left > 0 || spans.is_empty();
         reasons.append_option((!is_left).then_some("paragraph_dedup.nothing_left"));
         bytes.append_value(if is_left { left } else { *length });
-        let entry = edits.values();
+
         for [start, end] in spans.iter().filter(|_| is_left) {
-            for (i, place) in [start, end].into_iter().enumerate() {
-                entry
-                    .field_builder::<UInt32Builder>(i)
-                    .expect("declared as UInt32")
-                    .append_value(*place as u32);
-            }
-            for (i, text) in [(2, ""), (3, "paragraph_dedup.repeated")] {
-                entry
-                    .field_builder::<StringBuilder>(i)
-                    .expect("declared as Utf8")
-                    .append_value(text);
-            }
-            entry.append(true);
+            edits.push(*start as u32, *end as u32, "", "paragraph_dedup.repeated");
         }
-        edits.append(is_left && !spans.is_empty());
+        edits.end_row();
     }
     Ok(RecordBatch::try_from_iter_with_nullable([
         ("doc", Arc::new(UInt64Array::from(docs)) as ArrayRef, false),
         ("removed_by", Arc::new(reasons.finish()), true),
         ("bytes", Arc::new(bytes.finish()), false),
-        ("edits", Arc::new(edits.finish()), true),
+        ("edits", edits.finish()?, true),
     ])?)
 }
 

@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Array, Float64Builder, ListBuilder, NullBufferBuilder,
-    StringArray, StringBuilder, StructArray, StructBuilder, UInt32Array, UInt32Builder,
-    UInt64Array,
+    ArrayRef, BooleanBuilder, Float64Array, Float64Builder, NullBufferBuilder, StringArray,
+    StructArray, UInt32Array, UInt32Builder, UInt64Array,
 };
 use arrow::datatypes::{DataType, Fields};
 use curate_schemas::rules::{self, BadWordsRules, C4Rules, LineRules};
@@ -39,6 +38,7 @@ use crate::error::{Result, StageError};
 use crate::function::{Function, field, text};
 use crate::plan::{Plan, if_reached, without_values};
 use crate::resources::{Digested, Opening};
+use crate::text::EditLists;
 use crate::{Read, ShardStage, Stage, read};
 
 /// The stage `signals`.
@@ -221,7 +221,7 @@ fn signals(arguments: Vec<Expr>, settings: Settings) -> Expr {
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u64>,
-    edits: Vec<Vec<Edit>>,
+    edits: EditLists,
     words: Vec<&'static str>,
     heuristic: Vec<f64>,
     quality: Vec<Option<GopherQuality>>,
@@ -280,7 +280,11 @@ impl Batch {
         self.c4.push(Some(c4));
         self.bad_words.push(bad_words);
         self.lines.push(lines);
-        self.edits.push(edits);
+        for edit in &edits {
+            let Edit { start, end, .. } = *edit;
+            self.edits.push(start, end, &edit.replacement, edit.reason);
+        }
+        self.edits.end_row();
         Ok(())
     }
 
@@ -288,7 +292,7 @@ impl Batch {
     fn finish(self) -> Result<ArrayRef> {
         let columns: [(&str, ArrayRef); 10] = [
             ("bytes", Arc::new(UInt64Array::from(self.bytes))),
-            ("edits", edit_lists(&self.edits)),
+            ("edits", self.edits.finish()?),
             (
                 "words",
                 Arc::new(StringArray::from_iter_values(&self.words)),
@@ -348,42 +352,6 @@ fn segment(text: &str, is_english: bool) -> Vec<&str> {
         false => dictionary::words(text, &mut words),
     }
     words
-}
-
-/// A list of edits a row; null for none.
-fn edit_lists(rows: &[Vec<Edit>]) -> ArrayRef {
-    let DataType::List(item) = tables::edits() else {
-        unreachable!("edits are declared as a list")
-    };
-    let DataType::Struct(fields) = item.data_type() else {
-        unreachable!("edits are declared as structs")
-    };
-    let mut lists =
-        ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0)).with_field(item);
-    for edits in rows {
-        let entry = lists.values();
-        for edit in edits {
-            let place = |entry: &mut StructBuilder, i: usize, at: u32| {
-                entry
-                    .field_builder::<UInt32Builder>(i)
-                    .expect("declared as UInt32")
-                    .append_value(at);
-            };
-            let word = |entry: &mut StructBuilder, i: usize, text: &str| {
-                entry
-                    .field_builder::<StringBuilder>(i)
-                    .expect("declared as Utf8")
-                    .append_value(text);
-            };
-            place(entry, 0, edit.start);
-            place(entry, 1, edit.end);
-            word(entry, 2, &edit.replacement);
-            word(entry, 3, edit.reason);
-            entry.append(true);
-        }
-        lists.append(!edits.is_empty());
-    }
-    Arc::new(lists.finish())
 }
 
 /// A struct column of the values of a family, each field under its name; `None` is null.

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder, StructArray,
+    Array, ArrayRef, AsArray, ListArray, RecordBatch, StringArray, StringBuilder, StructArray,
+    UInt32Array,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, UInt32Type};
-use curate_schemas::Manifest;
-use curate_schemas::stages;
+use curate_schemas::{Manifest, stages, tables};
 use curate_scorers::edits::{Edit, apply};
 use datafusion_expr::{Expr, col};
 
@@ -119,18 +120,21 @@ fn edit_once(texts: &StringArray, edits: &dyn Array) -> Result<StringArray> {
     let lists = edits.as_list::<i32>();
     let mut edited = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
     for (row, text) in texts.iter().enumerate() {
-        let text = match lists.is_valid(row) {
-            true => text
-                .map(|text| edit(text, lists.value(row).as_struct()))
-                .transpose()?,
-            false => text.map(Cow::Borrowed),
-        };
-        edited.append_option(text);
+        edited.append_option(text.map(|text| edit_row(text, lists, row)).transpose()?);
     }
     Ok(edited.finish())
 }
 
-fn edit<'a>(text: &'a str, edits: &StructArray) -> Result<Cow<'a, str>> {
+/// A text after the edits in a row of a column of the type [`curate_schemas::tables::edits`].
+///
+/// # Errors
+/// If the edits do not fit the text.
+pub fn edit_row<'a>(text: &'a str, lists: &ListArray, row: usize) -> Result<Cow<'a, str>> {
+    if lists.is_null(row) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let edits = lists.value(row);
+    let edits = edits.as_struct();
     let place = |i: usize| edits.column(i).as_primitive::<UInt32Type>().values();
     let replacements = edits.column(2).as_string::<i32>();
 
@@ -144,4 +148,64 @@ fn edit<'a>(text: &'a str, edits: &StructArray) -> Result<Cow<'a, str>> {
         })
         .collect();
     apply(text, &edits).map_err(StageError::kernel)
+}
+
+/// A column of edits while it is made.
+#[derive(Default)]
+pub(crate) struct EditLists {
+    starts: Vec<u32>,
+    ends: Vec<u32>,
+    replacements: StringBuilder,
+    reasons: StringBuilder,
+    /// Number of edits of each row that has ended.
+    lengths: Vec<usize>,
+    /// Number of edits in all rows that have ended.
+    ended: usize,
+}
+
+impl EditLists {
+    /// Adds an edit to the row that [`EditLists::end_row`] ends.
+    pub(crate) fn push(&mut self, start: u32, end: u32, replacement: &str, reason: &str) {
+        self.starts.push(start);
+        self.ends.push(end);
+        self.replacements.append_value(replacement);
+        self.reasons.append_value(reason);
+    }
+
+    /// Ends a row. A row without edits is null.
+    pub(crate) fn end_row(&mut self) {
+        self.lengths.push(self.starts.len() - self.ended);
+        self.ended = self.starts.len();
+    }
+
+    pub(crate) fn finish(mut self) -> Result<ArrayRef> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt32Array::from(self.starts)),
+            Arc::new(UInt32Array::from(self.ends)),
+            Arc::new(self.replacements.finish()),
+            Arc::new(self.reasons.finish()),
+        ];
+        list_of_structs(&tables::edits(), columns, &self.lengths)
+    }
+}
+
+/// A column of lists of structs from the columns of all items and the length of each list. A list
+/// of no item is null.
+pub(crate) fn list_of_structs(
+    data_type: &DataType,
+    columns: Vec<ArrayRef>,
+    lengths: &[usize],
+) -> Result<ArrayRef> {
+    let DataType::List(item) = data_type else {
+        return Err(StageError::Bug(format!("{data_type} is not a list")));
+    };
+    let DataType::Struct(fields) = item.data_type() else {
+        return Err(StageError::Bug(format!("{data_type} has no structs")));
+    };
+
+    let items = StructArray::try_new(fields.clone(), columns, None)?;
+    let nulls: NullBuffer = lengths.iter().map(|length| *length > 0).collect();
+    let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+    let lists = ListArray::try_new(Arc::clone(item), offsets, Arc::new(items), Some(nulls))?;
+    Ok(Arc::new(lists))
 }

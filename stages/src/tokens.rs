@@ -1,11 +1,15 @@
 //! Token counts. The slowest of the cheap stages: counts of unchanged text are copied from the
 //! stage's former output, and no stage that does without tokens waits for them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, FixedSizeBinaryBuilder, StructArray, UInt64Builder};
-use arrow::datatypes::DataType;
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, ListArray, StringArray, StructArray,
+    UInt64Array,
+};
+use arrow::datatypes::{DataType, Fields};
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::tokens::{TOKENS, TokenScope};
 use curate_scorers::tokenizer::Tokenizer;
@@ -18,7 +22,7 @@ use crate::function::{Function, fields_of, text};
 use crate::plan::{Plan, null_of};
 use crate::resources::Opening;
 use crate::reuse::Reuse;
-use crate::text::TextSource;
+use crate::text::{TextSource, edit_row, list_of_structs};
 use crate::{Read, ShardStage, Stage};
 
 /// `doc_id`s below this are the hash sample that is counted whatever the scope: one in 16, because
@@ -107,32 +111,81 @@ impl ShardStage for TokensStage {
     }
 }
 
-/// `count_tokens(edited text, text, tokenizer digest) -> {tokens, tokens_before, text_hash}`.
+/// `count_tokens(text, tokenizer digest, edits…) -> {tokens, tokens_before, text_hash}`.
 fn count_tokens(source: &TextSource, tokenizer: &Arc<Tokenizer>) -> Expr {
     let digest = lit(tokenizer.digest());
     let tokenizer = Arc::clone(tokenizer);
-    let is_plain = source.is_plain();
+    let editing = source.tables().to_vec();
     let output = fields_of(TOKENS.name, &COLUMNS);
     let fields = output.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
-        let (mut counts, mut before) = (UInt64Builder::new(), UInt64Builder::new());
-        let mut hashes = FixedSizeBinaryBuilder::new(16);
-        let ingested = text(columns, 1)?;
+        let edits: Vec<&ListArray> = columns[2..].iter().map(|edits| edits.as_list()).collect();
+        let steps: Vec<_> = editing.iter().copied().zip(edits).collect();
 
+        let mut counts = Counts::default();
         for (row, text) in text(columns, 0)?.iter().enumerate() {
-            let text = text.unwrap_or_default();
-            counts.append_value(tokenizer.count(text).map_err(StageError::kernel)?);
-            hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
+            counts.add(&tokenizer, text.unwrap_or_default(), &steps, row)?;
+        }
+        counts.finish(&fields)
+    };
 
-            // A text that no step edited is the same before and after.
-            let is_edited = !is_plain && columns[3..].iter().any(|edits| edits.is_valid(row));
-            let counted = is_edited.then(|| tokenizer.count(ingested.value(row)));
-            before.append_option(counted.transpose().map_err(StageError::kernel)?);
+    let mut arguments = vec![col("text"), digest];
+    arguments.extend(source.edits());
+    Function::new("count_tokens", DataType::Struct(output), kernel).call(arguments)
+}
+
+/// Token counts of a batch of documents.
+#[derive(Default)]
+struct Counts {
+    tokens: Vec<u64>,
+    hashes: Vec<[u8; 16]>,
+    /// Number of stages that edited each text.
+    lengths: Vec<usize>,
+    /// Each of these stages, and the tokens of the text that it saw.
+    stages: Vec<&'static str>,
+    before: Vec<u64>,
+}
+
+impl Counts {
+    /// Counts the text before each step that edits it, and after all steps.
+    fn add(
+        &mut self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        steps: &[(&'static str, &ListArray)],
+        row: usize,
+    ) -> Result<()> {
+        let count = |text: &str| tokenizer.count(text).map_err(StageError::kernel);
+        let mut text = Cow::Borrowed(text);
+        let already = self.stages.len();
+
+        // A step that leaves the text alone costs nothing: only texts that a step edited are
+        // counted more than once.
+        for (stage, edits) in steps.iter().filter(|(_, edits)| edits.is_valid(row)) {
+            self.stages.push(stage);
+            self.before.push(count(&text)?);
+            text = Cow::Owned(edit_row(&text, edits, row)?.into_owned());
         }
 
+        self.lengths.push(self.stages.len() - already);
+        self.tokens.push(count(&text)?);
+        self.hashes.push(xxh3_128(text.as_bytes()).to_be_bytes());
+        Ok(())
+    }
+
+    fn finish(self, fields: &Fields) -> Result<ArrayRef> {
+        let mut hashes = FixedSizeBinaryBuilder::new(16);
+        for hash in self.hashes {
+            hashes.append_value(hash)?;
+        }
+        let before: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(self.stages)),
+            Arc::new(UInt64Array::from(self.before)),
+        ];
+
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(counts.finish()),
-            Arc::new(before.finish()),
+            Arc::new(UInt64Array::from(self.tokens)),
+            list_of_structs(fields[1].data_type(), before, &self.lengths)?,
             Arc::new(hashes.finish()),
         ];
         Ok(Arc::new(StructArray::try_new(
@@ -140,9 +193,5 @@ fn count_tokens(source: &TextSource, tokenizer: &Arc<Tokenizer>) -> Expr {
             columns,
             None,
         )?))
-    };
-
-    let mut arguments = vec![source.text(), col("text"), digest];
-    arguments.extend(source.edits());
-    Function::new("count_tokens", DataType::Struct(output), kernel).call(arguments)
+    }
 }

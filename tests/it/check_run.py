@@ -128,38 +128,48 @@ def funnel(check):
     # A document that was not counted has the tokens of its bytes in the hash sample of those that did not reach `tokens`.
     n, t, b, tt, tb, bb = sample(check) if estimated else (0, 0, 1, 0, 0, 0)
 
-    def tokens_of(size, column):
-        guess = f"({size}::HUGEINT * {t} + {b // 2}) // {b}"
-        return f"coalesce({column}, {guess}), t.tokens IS NULL" if counted else "0, false"
+    def tokens_at(sizes, tokens, before):
+        """Tokens of a text whose length is `sizes`: before each stage of `editing`, and after the last."""
+        if not counted:
+            return [0 for _ in sizes]
+        if tokens is None:
+            return [(size * t + b // 2) // b for size in sizes]
+        saw, at = {step["stage"]: step["tokens"] for step in before or ()}, [tokens]
+        for stage in reversed(editing):
+            at.insert(0, saw.get(stage, at[0]))
+        return at
 
-    before, after = tokens_of("d.bytes", "t.tokens_before, t.tokens"), tokens_of("e.bytes", "t.tokens")
-    join = "JOIN tokens t USING (doc_id)" if counted else ""
+    editing = [stage for stage in check.stages if "edits" in columns(check, stage)]
+    sizes = ", ".join(f"{stage}.bytes" for stage in ["documents", *editing])
+    joins = "".join(f" JOIN {stage} USING (doc_id)" for stage in editing)
+    tokens = "tokens.tokens, tokens.tokens_before FROM documents JOIN tokens USING (doc_id)" if counted else "0, NULL FROM documents"
+    texts = {}
+    for doc_id, *own, count, steps in check.rows(f"SELECT documents.doc_id, {sizes}, {tokens}{joins}"):
+        texts[doc_id] = own, tokens_at(own, count, steps), count is None
+
     docs, raw, kept = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0), coalesce(sum(bytes), 0) FROM documents")
     bad, bad_bytes = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0) FROM quarantine")
     first = {"docs": tally(docs), "bytes": tally(raw + bad_bytes), "tokens": tally()}
     first["docs"].update({"in": docs + bad, "quarantined": bad})
     first["bytes"].update({"kept": kept, "quarantined": bad_bytes, "edited": raw - kept})
     expected, guessed = {"documents": first}, defaultdict(int)
-    for size, count, is_guess in check.rows(f"SELECT d.bytes, {before} FROM documents d {join}"):
-        put(first["tokens"], None, int(count))
-        guessed["documents"] += size * is_guess
-    paragraphs = check.has("paragraph_dedup") and check.one("SELECT count(edits) FROM paragraph_dedup")[0]
-    editing = "paragraph_dedup" if paragraphs else "signals"
-    for at, stage in enumerate(check.stages[1:]):
-        removed = "s.removed_by" if "removed_by" in columns(check, stage) else "NULL"
+    for own, counts, is_guess in texts.values():
+        put(first["tokens"], None, counts[0])
+        guessed["documents"] += own[0] * is_guess
+    for at, stage in enumerate(check.stages[1:], start=1):
+        removed = "removed_by" if "removed_by" in columns(check, stage) else "NULL"
         found = {"docs": tally(), "bytes": tally(), "tokens": tally()}
-        sql = f"""SELECT {removed}, d.bytes, {before}, e.bytes, {after} FROM {stage} s
-            JOIN documents d USING (doc_id) JOIN last e USING (doc_id) {join} WHERE s.reached"""
-        for reason, *sizes in check.rows(sql):
-            # What arrives at the one step that edits is the text before it.
-            arrives = sizes[3:] if editing in check.stages[1:][:at] else sizes[:3]
+        # What arrives is the text after the edits of the stages before.
+        edited = sum(other in editing for other in check.stages[:at])
+        for doc_id, reason in check.rows(f"SELECT doc_id, {removed} FROM {stage} WHERE reached"):
+            own, counts, is_guess = texts[doc_id]
             put(found["docs"], reason, 1)
-            for unit, came, goes in (("bytes", arrives[0], sizes[3]), ("tokens", arrives[1], sizes[4])):
-                put(found[unit], reason, int(came))
-                if stage == editing:
-                    found[unit]["kept"] += int(goes) - int(came)
-                    found[unit]["edited"] += int(came) - int(goes)
-            guessed[stage] += arrives[0] * arrives[2]
+            for unit, lengths in (("bytes", own), ("tokens", counts)):
+                put(found[unit], reason, lengths[edited])
+                if stage in editing:
+                    found[unit]["kept"] += lengths[edited + 1] - lengths[edited]
+                    found[unit]["edited"] += lengths[edited] - lengths[edited + 1]
+            guessed[stage] += own[edited] * is_guess
         expected[stage] = found
     for stage in check.report["stages"]:
         name = stage["name"]

@@ -468,8 +468,4 @@ fn paragraphs_that_stand_before_are_cut_out() {
     run(&manifest, &dir, &lines).exits(0);
     check(&dir, None).exits(0);
     assert_eq!(query(&dir, fates)[3], "3|None|True|2");
-    let conflict = ["--set", "filter.c4.rewrite=true"];
-    run(&manifest, &dir, &conflict)
-        .exits(2)
-        .says(&["dedup.paragraphs: filter.c4.rewrite is on"]);
 }

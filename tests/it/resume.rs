@@ -71,7 +71,9 @@ fn every_stage(place: &Place) -> PathBuf {
     ])
     .exits(0);
     let text = fs::read_to_string(&manifest).unwrap();
-    let more = "[dedup.paragraphs]\n\n[score.ngram]\nmodel = \"own.ngram\"\n\n[score.perplexity]";
+    // Two stages rewrite, so a kill can fall between them.
+    let more = "[filter.c4]\nrewrite = true\nterminal_punct = false\nmin_sentences = 1\n\n\
+                [dedup.paragraphs]\n\n[score.ngram]\nmodel = \"own.ngram\"\n\n[score.perplexity]";
     place.write("manifest.toml", text.replace("[score.perplexity]", more))
 }
 

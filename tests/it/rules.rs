@@ -1,9 +1,11 @@
 //! Rules end to end: profiles, lists, rules that rewrite, and what a change of each does again.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::support::{
-    Place, assert_same, check, commit, corpus, curate, query, report, repository, run, tree,
+    Place, Random, assert_same, check, commit, corpus, curate, outcome, python, query, report,
+    repository, run, tree,
 };
 
 /// A manifest over one file of records, with what is to be set.
@@ -119,6 +121,159 @@ fn a_rewriting_corpus_is_what_its_tables_say() {
     let fresh = place.path("fresh");
     run(&manifest, &fresh, &plain).exits(0);
     assert_same(&tree(&one), &tree(&fresh), "back to the text as it came");
+}
+
+/// Pages in which each line is for one step: C4's line rules, the line rules, or paragraphs.
+fn pages_for_every_step() -> Vec<String> {
+    let mut random = Random::new(11);
+    let mut line = |page: usize, at: u64| match random.below(7) {
+        // C4 drops lines without a full stop and of fewer than three words.
+        0 => format!("A line without a full stop on page {page}"),
+        1 => "Two words.".to_owned(),
+        // The line rules drop shouts and cut out a phrase, which C4 leaves alone.
+        2 => format!("THE SHOP OF PAGE {page} SHOUTS."),
+        3 => format!("You have items in cart on page {page}, {at}."),
+        // C4 cuts out the citation; only then is the line a repetition of another line.
+        4 => format!(
+            "The same line stands on many pages{}.",
+            ["", "[1]", "[23]"][page % 3]
+        ),
+        // The line rules cut out the phrase; only then is the line a repetition.
+        5 => format!(
+            "So you have {}nothing more to pay.",
+            ["", "items in cart "][page % 2]
+        ),
+        _ => format!("Line {at} of page {page} stands nowhere else."),
+    };
+    let pages = (0..40).map(|page| (0..12).map(|at| line(page, at)).collect::<Vec<_>>());
+    pages.map(|lines| lines.join("\n")).collect()
+}
+
+/// What the three steps make of the pages, in plain code: the text after each step.
+fn rewritten_plainly(pages: &[String]) -> Vec<[String; 3]> {
+    let mut seen = HashSet::new();
+    let mut steps = Vec::new();
+    for page in pages {
+        let is_sentence = |line: &&str| line.ends_with('.') && line.split(' ').count() > 2;
+        let c4: Vec<String> = page
+            .lines()
+            .filter(is_sentence)
+            .map(without_citations)
+            .collect();
+        let is_quiet = |line: &&String| !line.starts_with("THE SHOP");
+        let rules = c4.iter().filter(is_quiet);
+        let rules: Vec<String> = rules
+            .map(|line| line.replace("items in cart ", ""))
+            .collect();
+        let own = rules.iter().filter(|line| seen.insert(line.to_string()));
+        let own: Vec<&str> = own.map(String::as_str).collect();
+
+        steps.push([c4.join("\n"), rules.join("\n"), own.join("\n")]);
+    }
+    steps
+}
+
+fn without_citations(line: &str) -> String {
+    line.replace("[1]", "").replace("[23]", "")
+}
+
+#[test]
+fn three_steps_that_rewrite_give_what_plain_code_gives() {
+    let place = Place::new();
+    let pages = pages_for_every_step();
+    let records: Vec<(&str, &str)> = pages.iter().map(|page| ("", page.as_str())).collect();
+    let rules = "[filter.c4]\nrewrite = true\nmin_sentences = 1\n\
+                 [filter.lines]\nrewrite = true\nmax_removed_word_ratio = 1\n\
+                 [dedup.paragraphs]\nunit = \"line\"\nmin_len = 1\n\
+                 [[mixture]]\nname = \"all\"\ntokens = 1_000\nmax_epochs = 1\n";
+    let manifest = manifest(&place, &records, rules);
+    let (dir, resumed) = (place.path("run"), place.path("resumed"));
+    run(&manifest, &dir, &[]).exits(0);
+    check(&dir, None).exits(0);
+
+    // The plain code keeps line feeds between the lines that stay, the edits those before the
+    // lines that go: only the end of a text can differ, by a line feed.
+    let plain = rewritten_plainly(&pages);
+    let last = texts_after_edits(&dir);
+    assert_eq!(last.len(), pages.len());
+    for (found, [_, _, expected]) in last.iter().zip(&plain) {
+        assert_eq!(found.trim_end_matches('\n'), expected);
+    }
+    let changed = |step: usize| {
+        plain
+            .iter()
+            .filter(|texts| texts[step] != texts[step - 1])
+            .count()
+    };
+    assert!(
+        changed(1) > 20 && changed(2) > 20,
+        "{} {}",
+        changed(1),
+        changed(2)
+    );
+
+    // Tokens are counted before each stage that edited the text.
+    let stages = "SELECT DISTINCT list_transform(tokens_before, lambda step : step.stage) AS stages FROM tokens ORDER BY 1";
+    let both = "['signals', 'paragraph_dedup']";
+    assert!(
+        query(&dir, stages).contains(&both.to_owned()),
+        "{:?}",
+        query(&dir, stages)
+    );
+    for (at, name) in [(2, "signals"), (7, "paragraph_dedup")] {
+        let stage = &report(&dir)["stages"][at];
+        assert_eq!(stage["name"], name);
+        assert!(stage["tokens"]["edited"].as_i64().unwrap() > 100, "{stage}");
+    }
+
+    // A trace shows what each step replaced.
+    let id = query(
+        &dir,
+        "SELECT doc_id FROM tokens WHERE len(tokens_before) = 2 LIMIT 1",
+    );
+    let trace = ["trace".as_ref(), dir.as_os_str(), id[0].as_ref()];
+    let reasons = [
+        "c4.",
+        "paragraph_dedup.repeated",
+        "\"was\":\"So you have nothing more",
+    ];
+    curate(trace).exits(0).prints(&reasons);
+
+    // Ended between any two of the steps and continued, the run ends in the same bytes.
+    for until in [
+        "signals",
+        "near_dedup",
+        "paragraph_dedup",
+        "tokens",
+        "quality",
+    ] {
+        run(&manifest, &resumed, &["--until", until, "--threads", "1"]).exits(0);
+    }
+    run(&manifest, &resumed, &[]).exits(0);
+    assert_same(&tree(&resumed), &tree(&dir), "a resumed run");
+}
+
+/// The text of each document after all edits, in the order of the input.
+fn texts_after_edits(dir: &Path) -> Vec<String> {
+    let edits = "SELECT d.text, s.edits, p.edits FROM documents d JOIN signals s USING (doc_id) \
+                 JOIN paragraph_dedup p USING (doc_id) ORDER BY d.ordinal";
+    let program = "import duckdb, json, sys\n\
+                   sys.path.append(sys.argv[1])\n\
+                   from check_run import edit\n\
+                   c = duckdb.connect()\n\
+                   c.execute(open('views.sql').read())\n\
+                   for text, first, second in c.execute(sys.argv[2]).fetchall():\n    \
+                       print(json.dumps(edit(edit(text, first), second)))";
+    let tests = repository().join("tests/it");
+    let mut python = python();
+    python
+        .args(["-c", program, tests.to_str().unwrap(), edits])
+        .current_dir(dir);
+    let lines = outcome(&mut python).exits(0).stdout;
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -412,10 +567,6 @@ fn the_published_recipe_runs() {
 fn what_contradicts_itself_is_a_mistake_in_the_manifest() {
     let place = Place::new();
     for (settings, message) in [
-        (
-            "[filter.c4]\nrewrite = true\n[filter.lines]\nrewrite = true\n",
-            "only one of them can rewrite",
-        ),
         (
             "[language]\nengine = \"whichlang\"\nmin_confidence = 0.5\n",
             "whichlang\" has no confidence",

@@ -259,19 +259,6 @@ impl Check<'_> {
     fn conflicts(&mut self, entries: &Entries, out: &toml::Table) {
         let is = |path: &str, wanted: &toml::Value| value_at(out, path) == Some(wanted);
         let on = &toml::Value::Boolean(true);
-        if is("filter.c4.rewrite", on) && is("filter.lines.rewrite", on) {
-            let message =
-                "filter.lines.rewrite: filter.c4.rewrite is on, and only one of them can rewrite"
-                    .to_owned();
-            self.problem(place(entries, "filter.lines.rewrite"), message, None);
-        }
-        for rule in ["filter.c4.rewrite", "filter.lines.rewrite"] {
-            if is(rule, on) && value_at(out, "dedup.paragraphs").is_some() {
-                let message =
-                    format!("dedup.paragraphs: {rule} is on, and only one of them can rewrite");
-                self.problem(place(entries, "dedup.paragraphs"), message, None);
-            }
-        }
         let unverified =
             value_at(out, "dedup.near.min_jaccard").and_then(toml::Value::as_float) == Some(0.0);
         if is(

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{
+    Array, AsArray, BooleanArray, ListArray, RecordBatch, StringArray, UInt64Array,
+};
 use arrow::datatypes::{Float64Type, UInt64Type};
 use curate_schemas::commit::Tally;
 use curate_schemas::report::Pool;
-use curate_schemas::spec::Removes;
-use curate_schemas::{stages, tables};
-use curate_stages::{bytes_read, mix};
+use curate_schemas::spec::{Removes, StageSpec};
+use curate_schemas::stages::{self, quality::QUALITY, tokens::TOKENS};
+use curate_schemas::tables;
+use curate_stages::mix;
 use curate_store::run_dir::ShardFiles;
 use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
@@ -133,162 +136,205 @@ fn read_shard(files: &ShardFiles, stages: &[&str], sample: &Sample) -> Result<Sh
         stages: vec![OfStage::default(); stages.len()],
         ..Shard::default()
     };
+    let editing = editing(stages);
+
     let mut parts = vec![part(files, "documents", &["source", "domain", "bytes"])?];
     for stage in stages.iter().skip(1) {
+        let table = tables::table(stage).with_context(|| format!("no table is called {stage}"))?;
         let mut columns = vec!["reached"];
-        columns.extend(
-            tables::schema(stage)
-                .index_of("removed_by")
-                .ok()
-                .map(|_| "removed_by"),
-        );
-        columns.extend(
-            ["signals", "paragraph_dedup"]
-                .contains(stage)
-                .then_some("bytes"),
-        );
-        columns.extend(
-            (*stage == "tokens")
-                .then_some(["tokens", "tokens_before"])
-                .into_iter()
-                .flatten(),
-        );
-        columns.extend((*stage == "quality").then_some("q"));
+        columns.extend(table.has("removed_by").then_some("removed_by"));
+        columns.extend(table.has("edits").then_some("bytes"));
+        columns.extend(OF_TOKENS.into_iter().filter(|_| *stage == TOKENS.name));
+        columns.extend((*stage == QUALITY.name).then_some("q"));
         parts.push(part(files, stage, &columns)?);
     }
+
     for batch in Zip::open(&parts)? {
-        add_batch(&mut shard, &batch?, stages, sample)?;
+        add_batch(&mut shard, &batch?, stages, &editing, sample)?;
     }
     Ok(shard)
 }
 
-/// Which documents a stage saw before they were edited.
-#[derive(Clone, Copy)]
-enum Before {
-    /// None.
-    None,
-    /// Those that `paragraph_dedup` edits.
-    Paragraphs,
-    /// All.
-    All,
+/// What the ledger reads of the stage `tokens`, besides `reached`.
+const OF_TOKENS: [&str; 2] = ["tokens", "tokens_before"];
+
+/// Numbers of the stages that may edit texts, among `stages`.
+fn editing(stages: &[&str]) -> Vec<usize> {
+    let numbered = stages.iter().enumerate();
+    let edits =
+        numbered.filter(|(_, name)| stages::stage(name).is_some_and(StageSpec::may_rewrite));
+    edits.map(|(number, _)| number).collect()
 }
 
-fn removes(stage: &str) -> Removes {
-    stages::stage(stage).map_or(Removes::Documents, |stage| stage.removes)
+/// A text while it goes through the stages. It has one length more than there are stages that edit:
+/// the length that each of them saw, and the length after the last.
+struct Lengths<'a> {
+    bytes: Vec<&'a UInt64Array>,
+    tokens: &'a UInt64Array,
+    before: &'a ListArray,
+    sample: &'a Sample,
 }
 
-/// What arrives at the one step that edits is the text before it.
-fn before(stage: &str) -> Before {
-    match bytes_read(stage).table {
-        "documents" => Before::All,
-        "signals" => Before::Paragraphs,
-        _ => Before::None,
+impl Lengths<'_> {
+    /// Tokens of a document's text, before each of the stages `names` and after the last, and
+    /// whether they were counted; they are estimated from the bytes if not.
+    fn tokens(&self, names: &[&str], row: usize, all: &mut Vec<u64>) -> bool {
+        all.clear();
+        let is_counted = self.tokens.is_valid(row);
+        if !is_counted {
+            let bytes = self.bytes.iter().map(|bytes| bytes.value(row));
+            all.extend(bytes.map(|bytes| self.sample.estimate(bytes)));
+            return false;
+        }
+
+        all.resize(names.len() + 1, self.tokens.value(row));
+        if self.before.is_valid(row) {
+            let steps = self.before.value(row);
+            let stages = steps.as_struct().column(0).as_string::<i32>();
+            let counts = steps.as_struct().column(1).as_primitive::<UInt64Type>();
+
+            // A stage that left the text alone saw the text that the next one saw.
+            let mut step = stages.len();
+            for (at, name) in names.iter().enumerate().rev() {
+                let edited = step > 0 && stages.value(step - 1) == *name;
+                step -= usize::from(edited);
+                all[at] = if edited {
+                    counts.value(step)
+                } else {
+                    all[at + 1]
+                };
+            }
+        }
+        true
     }
+}
+
+/// Where the documents of a batch went in one stage.
+struct Outcome<'a> {
+    /// Number of stages before it that may edit texts.
+    edited: usize,
+    removes: Removes,
+    /// `None` for `documents`, where every document is.
+    reached: Option<&'a BooleanArray>,
+    removed_by: Option<&'a StringArray>,
 }
 
 fn add_batch(
     shard: &mut Shard,
     batch: &RecordBatch,
     stages: &[&str],
+    editing: &[usize],
     sample: &Sample,
 ) -> Result<()> {
     let column = |name: &str| {
-        batch
-            .column_by_name(name)
-            .with_context(|| format!("{name} was not read"))
+        let found = batch.column_by_name(name);
+        found.with_context(|| format!("{name} was not read"))
     };
-    let (sources, domains) = (
-        column("documents.source")?.as_string::<i32>(),
-        column("documents.domain")?.as_string::<i32>(),
-    );
-    let bytes_before = column("documents.bytes")?.as_primitive::<UInt64Type>();
-    let (signed, bytes) = (column("signals.bytes")?, column("paragraph_dedup.bytes")?);
-    let (signed, bytes) = (
-        signed.as_primitive::<UInt64Type>(),
-        bytes.as_primitive::<UInt64Type>(),
-    );
-    let tokens = column("tokens.tokens")?.as_primitive::<UInt64Type>();
-    let tokens_before = column("tokens.tokens_before")?.as_primitive::<UInt64Type>();
-    let quality = match column("quality.q") {
-        Ok(q) => Some((
-            q.as_primitive::<Float64Type>(),
-            column("quality.removed_by")?,
-            column("quality.reached")?.as_boolean(),
-        )),
-        Err(_) => None,
-    };
-    let mut outcomes: Vec<(Before, &BooleanArray, Option<&StringArray>)> = Vec::new();
-    for stage in stages.iter().skip(1) {
-        let reached = column(&format!("{stage}.reached"))?.as_boolean();
-        let removed = batch
-            .column_by_name(&format!("{stage}.removed_by"))
-            .map(|column| column.as_string::<i32>());
-        outcomes.push((before(stage), reached, removed));
+    let numbers = |name: &str| Ok::<_, anyhow::Error>(column(name)?.as_primitive::<UInt64Type>());
+
+    let names: Vec<&str> = editing.iter().map(|at| stages[*at]).collect();
+    let mut bytes = vec![numbers("documents.bytes")?];
+    for name in &names {
+        bytes.push(numbers(&format!("{name}.bytes"))?);
     }
-    let removes: Vec<Removes> = stages.iter().map(|stage| removes(stage)).collect();
-    let number = |name: &str| stages.iter().position(|stage| *stage == name);
-    let (signals, paragraphs) = (number("signals"), number("paragraph_dedup"));
-    for row in 0..batch.num_rows() {
-        let counted = tokens.is_valid(row);
-        let n = if counted {
-            tokens.value(row)
-        } else {
-            sample.estimate(bytes.value(row))
-        };
-        if counted {
-            shard.counted_bytes += bytes.value(row);
-            shard.counted_tokens += n;
+    let lengths = Lengths {
+        bytes,
+        tokens: numbers("tokens.tokens")?,
+        before: column("tokens.tokens_before")?.as_list(),
+        sample,
+    };
+
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (number, stage) in stages.iter().enumerate() {
+        let of_stage = |name: &str| batch.column_by_name(&format!("{stage}.{name}"));
+        outcomes.push(Outcome {
+            edited: editing.iter().filter(|at| **at < number).count(),
+            removes: stages::stage(stage).map_or(Removes::Documents, |spec| spec.removes),
+            reached: of_stage("reached").map(|reached| reached.as_boolean()),
+            removed_by: of_stage("removed_by").map(|removed| removed.as_string()),
+        });
+    }
+
+    add_outcomes(shard, &outcomes, &lengths, editing, &names);
+    if batch.column_by_name("quality.q").is_some() {
+        add_pool(shard, batch, &lengths)?;
+    }
+    Ok(())
+}
+
+/// Adds a batch to the tokens of each stage.
+fn add_outcomes(
+    shard: &mut Shard,
+    outcomes: &[Outcome],
+    lengths: &Lengths,
+    editing: &[usize],
+    names: &[&str],
+) {
+    let last = names.len();
+    let mut tokens = Vec::new();
+    for row in 0..lengths.tokens.len() {
+        let is_counted = lengths.tokens(names, row, &mut tokens);
+        if is_counted {
+            shard.counted_bytes += lengths.bytes[last].value(row);
+            shard.counted_tokens += tokens[last];
         }
-        let n_before = match (counted, tokens_before.is_valid(row)) {
-            (true, true) => tokens_before.value(row),
-            (true, false) => n,
-            (false, _) => sample.estimate(bytes_before.value(row)),
-        };
-        let by_paragraphs = bytes.value(row) != signed.value(row);
-        let mut tally = |at: usize, before: Before, removed_by: Option<&str>| {
-            let is_before = match before {
-                Before::All => true,
-                Before::Paragraphs => by_paragraphs,
-                Before::None => false,
-            };
-            let (n, bytes) = if is_before {
-                (n_before, bytes_before)
-            } else {
-                (n, bytes)
-            };
-            count(&mut shard.stages[at].tokens, removes[at], removed_by, n);
-            shard.stages[at].estimated += if counted { 0 } else { bytes.value(row) };
-        };
-        tally(0, Before::All, None);
-        for (at, (before, reached, removed)) in (1..).zip(&outcomes) {
-            if reached.value(row) {
-                tally(
-                    at,
-                    *before,
-                    removed
-                        .filter(|removed| removed.is_valid(row))
-                        .map(|removed| removed.value(row)),
-                );
+
+        let has_reached =
+            |outcome: &Outcome| outcome.reached.is_none_or(|reached| reached.value(row));
+        for (outcome, own) in outcomes.iter().zip(&mut shard.stages) {
+            if !has_reached(outcome) {
+                continue;
+            }
+            let removed = outcome.removed_by.filter(|removed| removed.is_valid(row));
+            let reason = removed.map(|removed| removed.value(row));
+            count(
+                &mut own.tokens,
+                outcome.removes,
+                reason,
+                tokens[outcome.edited],
+            );
+            if !is_counted {
+                own.estimated += lengths.bytes[outcome.edited].value(row);
             }
         }
-        let edits_in = if by_paragraphs { paragraphs } else { signals };
-        if let Some(at) = edits_in.filter(|at| n_before != n && outcomes[at - 1].1.value(row)) {
-            edit(&mut shard.stages[at].tokens, n_before, n);
+
+        // A stage keeps what it edited: only documents that it removes have no edits.
+        for (at, number) in editing.iter().enumerate() {
+            let (before, after) = (tokens[at], tokens[at + 1]);
+            if before != after && has_reached(&outcomes[*number]) {
+                edit(&mut shard.stages[*number].tokens, before, after);
+            }
         }
-        if let Some((q, removed, reached)) = &quality
-            && reached.value(row)
-            && removed.is_null(row)
-        {
-            let weighted = u128::from(mix::fixed_point(q.value(row))) * u128::from(n);
-            let own = Sums {
-                docs: 1,
-                bytes: bytes.value(row),
-                tokens: n,
-                weighted,
-            };
-            shard.by_source.add(sources.value(row), own);
-            shard.by_domain.add(domains.value(row), own);
+    }
+}
+
+/// Adds the documents of a batch that `quality` kept to the pool.
+fn add_pool(shard: &mut Shard, batch: &RecordBatch, lengths: &Lengths) -> Result<()> {
+    let column = |name: &str| {
+        let found = batch.column_by_name(name);
+        found.with_context(|| format!("{name} was not read"))
+    };
+    let sources = column("documents.source")?.as_string::<i32>();
+    let domains = column("documents.domain")?.as_string::<i32>();
+    let q = column("quality.q")?.as_primitive::<Float64Type>();
+    let removed_by = column("quality.removed_by")?;
+    let reached = column("quality.reached")?.as_boolean();
+    let bytes = lengths.bytes.last().context("a text has a length")?;
+
+    for row in 0..batch.num_rows() {
+        if !reached.value(row) || removed_by.is_valid(row) {
+            continue;
         }
+        // Every document that reaches `quality` reached `tokens`, so its tokens were counted.
+        let tokens = lengths.tokens.value(row);
+        let own = Sums {
+            docs: 1,
+            bytes: bytes.value(row),
+            tokens,
+            weighted: u128::from(mix::fixed_point(q.value(row))) * u128::from(tokens),
+        };
+        shard.by_source.add(sources.value(row), own);
+        shard.by_domain.add(domains.value(row), own);
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 use anyhow::Result;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
+use curate_schemas::stages::tokens::TOKENS;
+use curate_stages::bytes_read;
 use curate_stages::tokens::SAMPLE_BELOW;
 use curate_store::run_dir::ShardFiles;
 use curate_store::zip::{Zip, part};
@@ -23,8 +25,9 @@ impl Sample {
     pub(super) fn read(shards: &[ShardFiles]) -> Result<Sample> {
         let mut sample = Sample::default();
         for files in shards {
+            let length = bytes_read(TOKENS.name);
             let parts = [
-                part(files, "paragraph_dedup", &["doc_id", "bytes"])?,
+                part(files, length.table, &["doc_id", length.column])?,
                 part(files, "tokens", &["reached", "tokens"])?,
             ];
             for batch in Zip::open(&parts)? {

@@ -4,12 +4,12 @@ use arrow::datatypes::DataType;
 
 use crate::config::{Kind, config, words};
 use crate::spec::{Removes, Scope, StageSpec};
-use crate::tables::{Column, Table, aligned, count};
+use crate::tables::{Column, Table, aligned, count, list_of_structs, utf8};
 
 /// The declaration of the stage.
 pub const TOKENS: StageSpec = StageSpec {
     name: "tokens",
-    version: 3,
+    version: 4,
     scope: Scope::Shard,
     follows: "paragraph_dedup",
     removes: Removes::Documents,
@@ -53,10 +53,14 @@ fn tokens() -> Table {
                 "tokens of the text, without special tokens; null if not counted",
             )
             .null(),
-            count(
+            list_of_structs(
                 "tokens_before",
-                "tokens",
-                "tokens of the text before all edits; null if no step edited it",
+                vec![
+                    utf8("stage", "the stage that edited the text"),
+                    count("tokens", "tokens", "tokens of the text that the stage saw"),
+                ],
+                "tokens before each stage that edited the text, in the order of the stages; null \
+                 if no stage edited the text, or if the text is not counted",
             )
             .null(),
             Column::new(
