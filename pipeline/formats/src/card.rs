@@ -41,13 +41,9 @@ pub struct Facts {
     pub curate: String,
     /// Languages of the documents drawn, in the order that they are shown in.
     pub languages: Vec<Language>,
-    /// Further tags.
-    pub tags: Vec<String>,
     /// Configurations, the default one first, all in one format: `datasets` reads every one with
     /// the reader of the first.
     pub configs: Vec<Config>,
-    /// Pattern of the JSON lines beside the card, where the configurations are something else.
-    pub json_lines: Option<String>,
     /// Distinct documents.
     pub documents: u64,
     /// Rows: documents with their repeats.
@@ -70,8 +66,31 @@ pub struct Facts {
     pub sources: Vec<Source>,
     /// Where documents went, by stage.
     pub funnel: Vec<Stage>,
-    /// The Megatron blend file beside the card, if there is one.
-    pub megatron: Option<String>,
+    /// Ways to load the files beside the card.
+    pub uses: Vec<Use>,
+}
+
+/// A way to load the files beside a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// The language of the code, as a Markdown fence names it.
+    pub language: &'static str,
+    /// The code, one line.
+    pub code: String,
+}
+
+impl Use {
+    /// The call that loads a configuration in Python.
+    pub fn of_config(config: &Config) -> Use {
+        // `datasets` 5.2 takes its name for the data from the path's last part, so "." does not do.
+        let name = serde_json::Value::from(config.name.as_str());
+        Use {
+            language: "python",
+            code: format!(
+                "datasets.load_dataset(\"/path/of/this/folder\", {name}, split=\"train\")"
+            ),
+        }
+    }
 }
 
 /// A configuration: one way to load the mixture.
@@ -172,10 +191,7 @@ fn front_matter(facts: &Facts, out: &mut String) -> std::fmt::Result {
         [size_category(facts.draws)].into_iter(),
     )?;
     write_list(out, "task_categories", ["text-generation"].into_iter())?;
-    let tags = ["pretraining", "curate"]
-        .into_iter()
-        .chain(facts.tags.iter().map(String::as_str));
-    write_list(out, "tags", tags)?;
+    write_list(out, "tags", ["pretraining", "curate"].into_iter())?;
     write_configs(facts, out)?;
     writeln!(out, "---")
 }
@@ -439,35 +455,12 @@ fn write_columns(out: &mut String) -> std::fmt::Result {
 }
 
 fn write_use(facts: &Facts, out: &mut String) -> std::fmt::Result {
-    let mut code = Vec::new();
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    // `datasets` 5.2 takes its name for the data from the path's last part, so "." does not do.
-    if let Some(config) = facts.configs.first() {
-        let name = quoted(&config.name);
-        code.push((
-            "python",
-            format!("datasets.load_dataset(\"/path/of/this/folder\", {name}, split=\"train\")"),
-        ));
-    }
-    if let Some(pattern) = &facts.json_lines {
-        let files = quoted(&format!("/path/of/this/folder/{pattern}"));
-        code.push((
-            "python",
-            format!("datasets.load_dataset(\"json\", data_files={files}, split=\"train\")"),
-        ));
-    }
-    if let Some(file) = &facts.megatron {
-        code.push((
-            "sh",
-            format!("--data-args-path {file} --split 100,0,0  # Megatron-LM, run from this folder"),
-        ));
-    }
-    if code.is_empty() {
+    if facts.uses.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n## Use\n\nRows are in a random order already.\n")?;
-    code.iter()
-        .try_for_each(|(language, code)| out.write_str(&code_block(language, code)))
+    let mut uses = facts.uses.iter();
+    uses.try_for_each(|Use { language, code }| out.write_str(&code_block(language, code)))
 }
 
 fn write_licenses(facts: &Facts, out: &mut String) -> std::fmt::Result {
@@ -640,13 +633,6 @@ dataset_info:
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains("\"json\""));
-        facts.json_lines = Some("*.jsonl.zst".into());
-        assert!(
-            card(&facts).contains(
-                "load_dataset(\"json\", data_files=\"/path/of/this/folder/*.jsonl.zst\", "
-            )
-        );
         facts.q_calibrated = true;
         assert!(!card(&facts).contains("uncalibrated") && !card(&facts).contains("not calibrated"));
     }
@@ -724,8 +710,13 @@ dataset_info:
             tokens: 1,
         }];
         facts.configs[0].name = hostile.into();
-        facts.megatron = Some(hostile.into());
-        facts.tags = vec![hostile.into()];
+        facts.uses = vec![
+            Use::of_config(&facts.configs[0]),
+            Use {
+                language: "sh",
+                code: hostile.into(),
+            },
+        ];
         let text = card(&facts);
         assert_eq!(text.lines().filter(|line| *line == "---").count(), 2);
         assert_eq!(

@@ -13,31 +13,43 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
 use zstd::bulk::Compressor;
+
+use crate::card::{Facts, Use};
+use crate::{Export, Folder, Format, Part, Row};
 
 /// A frame ends with the line that reaches this many bytes of JSON.
 const FRAME_BYTES: usize = 4 << 20;
 /// Zstandard's own default.
 const LEVEL: i32 = 3;
 
-/// One draw of a document; a line has these keys in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Row<'a> {
-    /// The document's `doc_id`.
-    pub id: &'a str,
-    /// Name of the source.
-    pub source: &'a str,
-    /// Domain label.
-    pub domain: &'a str,
-    /// Number of this draw of the document, from 0.
-    pub draw: u32,
-    /// Tokens of the text.
-    pub tokens: u64,
-    /// Quality of the document, in (0, 1].
-    pub q: f64,
-    /// The text.
-    pub text: &'a str,
+/// The format.
+pub(crate) const JSONL: Format = Format {
+    name: "jsonl",
+    doc: "JSON lines in Zstandard",
+    open: |_| Ok(Box::new(Jsonl)),
+};
+
+struct Jsonl;
+
+impl Export for Jsonl {
+    fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()> {
+        folder.put(&format!("{}.jsonl.zst", part.stem()), &mut |out| {
+            let mut writer = JsonlWriter::new(out)?;
+            part.each_row(&mut |row| writer.write(row))?;
+            writer.finish()?;
+            Ok(())
+        })
+    }
+
+    fn finish(&mut self, _: &dyn Folder, card: &mut Facts) -> Result<()> {
+        card.uses.push(Use {
+            language: "python",
+            code: "datasets.load_dataset(\"json\", data_files=\"/path/of/this/folder/part-*.jsonl.zst\", split=\"train\")"
+                .to_owned(),
+        });
+        Ok(())
+    }
 }
 
 /// Writes rows as compressed lines.

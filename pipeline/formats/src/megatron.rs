@@ -33,7 +33,12 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use curate_scorers::tokenizer::Tokenizer;
+
+use crate::blend::{self, interleave_json, megatron_json, megatron_text};
+use crate::card::{Facts, Use};
+use crate::{Export, Folder, Format, Options, Part};
 
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 const VERSION: u64 = 1;
@@ -41,6 +46,93 @@ const VERSION: u64 = 1;
 const HEAD: u64 = 34;
 /// Vocabularies of fewer entries have ids of 16 bits.
 const SHORT_BELOW: u32 = 65_500;
+
+/// The format.
+pub(crate) const MEGATRON: Format = Format {
+    name: "megatron",
+    doc: "Token ids as Megatron-LM maps them, with blend files",
+    open: |options| Ok(Box::new(Megatron::open(options)?)),
+};
+
+/// An export as pairs of `.bin` and `.idx`.
+struct Megatron {
+    tokenizer: Tokenizer,
+    end: Option<u32>,
+    blend: Vec<blend::Row>,
+}
+
+impl Megatron {
+    fn open(options: &Options) -> Result<Megatron> {
+        let tokenizer = match options.tokenizer {
+            None => Tokenizer::embedded()?,
+            Some(path) => {
+                let name = path.display().to_string();
+                let bytes =
+                    std::fs::read(path).map_err(|error| anyhow!("--tokenizer {name}: {error}"))?;
+                Tokenizer::from_bytes(&name, &bytes)?
+            }
+        };
+        let id = |name: &str| {
+            let id = tokenizer.id(name);
+            id.with_context(|| format!("--end {name}: the tokenizer has no such token"))
+        };
+        Ok(Megatron {
+            end: options.end.map(id).transpose()?,
+            tokenizer,
+            blend: Vec::new(),
+        })
+    }
+}
+
+impl Export for Megatron {
+    fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()> {
+        let stem = part.stem();
+        let (bin, idx) = (format!("{stem}.bin"), format!("{stem}.idx"));
+        let mut index = None;
+        folder.put(&bin, &mut |out| {
+            let mut writer = BinWriter::new(out, self.tokenizer.ids() as u32, self.end)?;
+            part.each_row(&mut |row| writer.document(&self.tokenizer.encode(row.text, None)?))?;
+            index = Some(writer.finish(|out| out.sync())?.1);
+            Ok(())
+        })?;
+
+        let index = index.context("a file that was written has an index")?;
+        folder.put(&idx, &mut |mut out| Ok(index.write(&mut out)?))?;
+        let found = check(&folder.path(&bin), &folder.path(&idx))?;
+        ensure!(
+            found.documents == index.documents() && found.tokens == index.tokens(),
+            "{stem}: the pair does not fit"
+        );
+
+        let parquet = format!("{stem}.parquet");
+        let row = blend::Row::once(stem, parquet, index.tokens(), index.documents());
+        self.blend.push(row);
+        Ok(())
+    }
+
+    fn finish(&mut self, folder: &dyn Folder, card: &mut Facts) -> Result<()> {
+        // Megatron cannot map an empty `.bin`, so a mixture without ids has no blend.
+        if self.blend.iter().all(|row| row.tokens == 0) {
+            return Ok(());
+        }
+        let arguments = "megatron.txt";
+        for (name, text) in [
+            (arguments, megatron_text(&self.blend)?),
+            ("megatron.json", megatron_json(&self.blend)?),
+            ("interleave.json", interleave_json(&self.blend, 0)?),
+        ] {
+            folder.put(name, &mut |out| Ok(out.write_all(text.as_bytes())?))?;
+        }
+
+        card.uses.push(Use {
+            language: "sh",
+            code: format!(
+                "--data-args-path {arguments} --split 100,0,0  # Megatron-LM, run from this folder"
+            ),
+        });
+        Ok(())
+    }
+}
 
 /// The type of an id in `.bin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

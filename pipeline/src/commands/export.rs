@@ -6,39 +6,37 @@
 //! written into again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
-use curate_formats::blend::{Row as BlendRow, interleave_json, megatron_json, megatron_text};
-use curate_formats::card::{Config, Facts, Language, Source, Stage, card};
-use curate_formats::jsonl::{JsonlWriter, Row};
-use curate_formats::megatron::{BinWriter, check};
-use curate_schemas::report::{MixtureReport, Report};
-use curate_scorers::tokenizer::Tokenizer;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use curate_formats::card::{Facts, Language, Source, Stage, card};
+use curate_formats::{Export, FORMATS, Folder, Format, Options, Output, Part, Row};
+use curate_schemas::report::{MixtureReport, Report, StageReport};
 use curate_store::durable::NewFile;
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::{RunDir, Stored};
 use curate_store::terminal::printable;
-use curate_store::zip::{Part, Zip};
+use curate_store::zip::{self, Zip};
 use curate_store::{durable, interrupt};
 
 use crate::mixing::languages::languages;
 use crate::report;
 
-/// A format beside Parquet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// Parquet, as in the run.
-    Parquet,
-    /// JSON lines in Zstandard.
-    Jsonl,
-    /// Token ids as Megatron-LM maps them, with blend files.
-    Megatron,
+/// Reads the word of a format on the command line.
+pub fn format_parser() -> impl TypedValueParser<Value = Format> {
+    let words = FORMATS
+        .iter()
+        .map(|format| PossibleValue::new(format.name).help(format.doc));
+    PossibleValuesParser::new(words).map(|word| {
+        let format = FORMATS.into_iter().find(|format| format.name == word);
+        format.expect("the words are those of the formats")
+    })
 }
 
 /// What is to be written.
@@ -85,41 +83,31 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
             .into());
     }
     let unfinished = begin(&request.output)?;
-    let tokens = Tokens::open(request)?;
-    let mut writer = Export {
-        request,
-        tokens,
-        sources: BTreeMap::new(),
-        bytes: 0,
-        blend: Vec::new(),
-    };
-    let mut parquet = Config {
-        name: "default".to_owned(),
-        ..Config::default()
-    };
+    let folder = Target(&request.output);
+    let mut exports = open_formats(request)?;
+    let mut given = Given::default();
     for (number, file) in commit.files.iter().enumerate() {
-        let stem = format!("part-{number:05}");
         let stored = run.stored(&table, file);
         run.reading().check_digest(&stored.path, &file.digest)?;
-        let from = &stored.path;
-        if request.formats.contains(&Format::Parquet) {
-            let name = format!("{stem}.parquet");
-            writer.put(&name, |out| {
-                std::io::copy(&mut File::open(from)?, out)
-                    .map(drop)
-                    .map_err(Into::into)
-            })?;
-            parquet.bytes += file.size;
-            parquet.files.push(name);
+        let part = StoredPart {
+            stem: format!("part-{number:05}"),
+            stored,
+        };
+        for export in &mut exports {
+            export.part(&part, &folder)?;
         }
-        writer.part(&stem, &stored)?;
+        given.add(&part)?;
     }
-    writer.finish(
-        &report,
-        mixture,
-        parquet,
-        languages(&run, &request.mixture)?,
-    )?;
+
+    let languages = languages(&run, &request.mixture)?;
+    let mut facts = facts(&report, mixture, &given, languages);
+    for export in &mut exports {
+        export.finish(&folder, &mut facts)?;
+    }
+    folder.put("README.md", &mut |out| {
+        Ok(out.write_all(card(&facts).as_bytes())?)
+    })?;
+
     let place = || format!("cannot finish {}", request.output.display());
     durable::sync_dir(&request.output).with_context(place)?;
     durable::remove(&unfinished).with_context(place)?;
@@ -155,230 +143,158 @@ fn begin(folder: &Path) -> Result<PathBuf> {
     Ok(mark)
 }
 
-/// What makes token ids, if they are asked for.
-struct Tokens {
-    tokenizer: Tokenizer,
-    end: Option<u32>,
+/// Begins the export in each format that is asked for.
+fn open_formats(request: &Request) -> Result<Vec<Box<dyn Export>>> {
+    let options = Options {
+        tokenizer: request.tokenizer.as_deref(),
+        end: request.end.as_deref(),
+    };
+    let is_wanted = |format: &&Format| request.formats.iter().any(|word| word.name == format.name);
+    let wanted = FORMATS.iter().filter(is_wanted);
+    let opened = wanted
+        .map(|format| (format.open)(&options))
+        .collect::<Result<_>>();
+    opened.map_err(|error| Failure::new(Exit::Usage, format!("{error:#}")).into())
 }
 
-impl Tokens {
-    fn open(request: &Request) -> Result<Option<Tokens>> {
-        if !request.formats.contains(&Format::Megatron) {
-            return Ok(None);
-        }
-        let usage = |message: String| Failure::new(Exit::Usage, message);
-        let tokenizer = match &request.tokenizer {
-            None => Tokenizer::embedded()?,
-            Some(path) => {
-                let bytes = fs::read(path)
-                    .map_err(|error| usage(format!("--tokenizer {}: {error}", path.display())))?;
-                Tokenizer::from_bytes(&path.display().to_string(), &bytes)
-                    .map_err(|error| usage(error.to_string()))?
-            }
-        };
-        let end = |name: &String| {
-            tokenizer
-                .id(name)
-                .ok_or_else(|| usage(format!("--end {name}: the tokenizer has no such token")))
-        };
-        Ok(Some(Tokens {
-            end: request.end.as_ref().map(end).transpose()?,
-            tokenizer,
-        }))
-    }
-}
+/// The folder of the export.
+struct Target<'a>(&'a Path);
 
-struct Export<'a> {
-    request: &'a Request,
-    tokens: Option<Tokens>,
-    sources: BTreeMap<String, Source>,
-    bytes: u64,
-    blend: Vec<BlendRow>,
-}
-
-impl Export<'_> {
-    /// Writes a file under another name, makes it durable and gives it its own.
-    fn put(
-        &self,
-        name: &str,
-        write: impl FnOnce(&mut BufWriter<NewFile>) -> Result<()>,
-    ) -> Result<()> {
-        let (staged, path) = (
-            self.request.output.join(format!(".{name}.part")),
-            self.request.output.join(name),
-        );
+impl Folder for Target<'_> {
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Output) -> Result<()>) -> Result<()> {
+        let (staged, path) = (self.path(&format!(".{name}.part")), self.path(name));
         let place = || format!("cannot write {}", path.display());
-        let mut out =
-            BufWriter::with_capacity(1 << 20, NewFile::create(&staged).with_context(place)?);
+
+        let file = NewFile::create(&staged).with_context(place)?;
+        let mut out = Staged(BufWriter::with_capacity(1 << 20, file));
         write(&mut out).with_context(place)?;
-        out.flush().with_context(place)?;
-        out.get_ref().sync().with_context(place)?;
+        out.sync().with_context(place)?;
         durable::rename(&staged, &path).with_context(place)
     }
 
-    fn part(&mut self, stem: &str, from: &Stored) -> Result<()> {
-        if self.request.formats.contains(&Format::Jsonl) {
-            self.put(&format!("{stem}.jsonl.zst"), |out| {
-                let mut writer = JsonlWriter::new(out)?;
-                each_row(from.clone(), &mut |row| writer.write(row))?;
-                writer.finish()?;
-                Ok(())
-            })?;
-        }
-        if self.tokens.is_some() {
-            self.megatron(stem, from)?;
-        }
-        let (sources, bytes) = (&mut self.sources, &mut self.bytes);
-        each_row(from.clone(), &mut |row| {
-            let source = sources.entry(row.source.to_owned()).or_default();
-            source.documents += u64::from(row.draw == 0);
-            source.draws += 1;
-            source.tokens += row.tokens;
-            // The sum for now; the mean once all is there.
-            source.q += row.tokens as f64 * row.q;
-            *bytes += row.text.len() as u64;
-            Ok(())
-        })
-    }
-
-    fn megatron(&mut self, stem: &str, from: &Stored) -> Result<()> {
-        let tokens = self.tokens.as_ref().context("ids are asked for")?;
-        let (bin, idx) = (format!("{stem}.bin"), format!("{stem}.idx"));
-        let mut index = None;
-        self.put(&bin, |out| {
-            let mut writer = BinWriter::new(out, tokens.tokenizer.ids() as u32, tokens.end)?;
-            each_row(from.clone(), &mut |row| {
-                writer.document(&tokens.tokenizer.encode(row.text, None)?)
-            })?;
-            let sync = |out: &mut &mut BufWriter<NewFile>| {
-                out.flush()?;
-                out.get_ref().sync().map(drop)
-            };
-            index = Some(writer.finish(sync)?.1);
-            Ok(())
-        })?;
-        let index = index.context("a file that was written has an index")?;
-        self.put(&idx, |out| Ok(index.write(out)?))?;
-        let found = check(
-            &self.request.output.join(bin),
-            &self.request.output.join(idx),
-        )?;
-        ensure!(
-            found.documents == index.documents() && found.tokens == index.tokens(),
-            "{stem}: the pair does not fit"
-        );
-        self.blend.push(BlendRow::once(
-            stem,
-            format!("{stem}.parquet"),
-            index.tokens(),
-            index.documents(),
-        ));
-        Ok(())
-    }
-
-    /// The blend files, and the card last.
-    fn finish(
-        &mut self,
-        report: &Report,
-        mixture: &MixtureReport,
-        parquet: Config,
-        languages: Vec<Language>,
-    ) -> Result<()> {
-        let has_tokens = self.blend.iter().any(|row| row.tokens > 0);
-        if has_tokens {
-            self.put("megatron.txt", |out| {
-                Ok(out.write_all(megatron_text(&self.blend)?.as_bytes())?)
-            })?;
-            self.put("megatron.json", |out| {
-                Ok(out.write_all(megatron_json(&self.blend)?.as_bytes())?)
-            })?;
-            self.put("interleave.json", |out| {
-                Ok(out.write_all(interleave_json(&self.blend, 0)?.as_bytes())?)
-            })?;
-        }
-        let facts = Facts {
-            languages,
-            ..self.facts(report, mixture, parquet, has_tokens)
-        };
-        self.put("README.md", |out| {
-            Ok(out.write_all(card(&facts).as_bytes())?)
-        })
-    }
-
-    fn facts(
-        &self,
-        report: &Report,
-        mixture: &MixtureReport,
-        parquet: Config,
-        has_tokens: bool,
-    ) -> Facts {
-        let source = |(name, found): (&String, &Source)| Source {
-            name: name.clone(),
-            license: report
-                .sources
-                .iter()
-                .find(|source| source.name == *name)
-                .and_then(|source| source.license.clone()),
-            q: if found.tokens > 0 {
-                found.q / found.tokens as f64
-            } else {
-                0.0
-            },
-            ..found.clone()
-        };
-        let stage = |stage: &curate_schemas::report::StageReport| Stage {
-            name: stage.name.clone(),
-            arrived: stage.docs.arrived,
-            kept: stage.docs.kept,
-            removed: stage
-                .docs
-                .removed
-                .iter()
-                .map(|(rule, n)| (rule.clone(), *n))
-                .collect(),
-            duplicates: stage.docs.duplicates,
-            quarantined: stage.docs.quarantined,
-        };
-        let jsonl = self.request.formats.contains(&Format::Jsonl);
-        Facts {
-            name: mixture.name.clone(),
-            run: report.name.clone(),
-            manifest: format!("{}.toml", report.name),
-            curate: env!("CARGO_PKG_VERSION").to_owned(),
-            configs: if parquet.files.is_empty() {
-                Vec::new()
-            } else {
-                vec![parquet]
-            },
-            json_lines: jsonl.then(|| "part-*.jsonl.zst".to_owned()),
-            documents: mixture.docs,
-            draws: mixture.draws,
-            bytes: self.bytes,
-            tokens: mixture.tokens,
-            unique_tokens: mixture.unique_tokens,
-            q: mixture.q,
-            d_eff: mixture.d_eff,
-            q_calibrated: mixture.q_calibrated,
-            tokenizer: report
-                .tokenizer
-                .as_ref()
-                .map(|used| (used.name.clone(), used.digest.clone())),
-            sources: self.sources.iter().map(source).collect(),
-            funnel: report.stages.iter().map(stage).collect(),
-            megatron: has_tokens.then(|| "megatron.txt".to_owned()),
-            ..Facts::default()
-        }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 }
 
-/// Calls `visit` with each row of a file of the table `mixture`.
-fn each_row(from: Stored, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
-    let columns = ["doc_id", "draw", "source", "domain", "tokens", "q", "text"];
-    for batch in Zip::open(&[Part::of(from, &columns)])? {
-        interrupt::check()?;
-        rows(&batch?, visit)?;
+/// A file before it has its name.
+struct Staged(BufWriter<NewFile>);
+
+impl Write for Staged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
     }
-    Ok(())
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Output for Staged {
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        self.0.get_ref().sync().map(drop)
+    }
+}
+
+/// A file of the table `mixture`.
+struct StoredPart {
+    stem: String,
+    stored: Stored,
+}
+
+impl Part for StoredPart {
+    fn stem(&self) -> &str {
+        &self.stem
+    }
+
+    fn path(&self) -> &Path {
+        &self.stored.path
+    }
+
+    fn each_row(&self, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
+        let columns = ["doc_id", "draw", "source", "domain", "tokens", "q", "text"];
+        for batch in Zip::open(&[zip::Part::of(self.stored.clone(), &columns)])? {
+            interrupt::check()?;
+            rows(&batch?, visit)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the sources gave to a mixture, by name, and the bytes of its text.
+#[derive(Default)]
+struct Given {
+    sources: BTreeMap<String, Source>,
+    bytes: u64,
+}
+
+impl Given {
+    fn add(&mut self, part: &dyn Part) -> Result<()> {
+        part.each_row(&mut |row| {
+            let source = self.sources.entry(row.source.to_owned()).or_default();
+            source.documents += u64::from(row.draw == 0);
+            source.draws += 1;
+            source.tokens += row.tokens;
+            // The sum for now; `facts` makes it the mean.
+            source.q += row.tokens as f64 * row.q;
+            self.bytes += row.text.len() as u64;
+            Ok(())
+        })
+    }
+}
+
+/// What the card says of the mixture. The formats add how to load it.
+fn facts(
+    report: &Report,
+    mixture: &MixtureReport,
+    given: &Given,
+    languages: Vec<Language>,
+) -> Facts {
+    let source = |(name, found): (&String, &Source)| {
+        let stated = report.sources.iter().find(|source| source.name == *name);
+        Source {
+            name: name.clone(),
+            license: stated.and_then(|source| source.license.clone()),
+            q: match found.tokens {
+                0 => 0.0,
+                tokens => found.q / tokens as f64,
+            },
+            ..found.clone()
+        }
+    };
+    let stage = |stage: &StageReport| {
+        let docs = &stage.docs;
+        Stage {
+            name: stage.name.clone(),
+            arrived: docs.arrived,
+            kept: docs.kept,
+            removed: docs.removed.clone().into_iter().collect(),
+            duplicates: docs.duplicates,
+            quarantined: docs.quarantined,
+        }
+    };
+    let tokenizer = report.tokenizer.as_ref();
+
+    Facts {
+        name: mixture.name.clone(),
+        run: report.name.clone(),
+        manifest: format!("{}.toml", report.name),
+        curate: env!("CARGO_PKG_VERSION").to_owned(),
+        languages,
+        documents: mixture.docs,
+        draws: mixture.draws,
+        bytes: given.bytes,
+        tokens: mixture.tokens,
+        unique_tokens: mixture.unique_tokens,
+        q: mixture.q,
+        d_eff: mixture.d_eff,
+        q_calibrated: mixture.q_calibrated,
+        tokenizer: tokenizer.map(|used| (used.name.clone(), used.digest.clone())),
+        sources: given.sources.iter().map(source).collect(),
+        funnel: report.stages.iter().map(stage).collect(),
+        ..Facts::default()
+    }
 }
 
 fn rows(batch: &RecordBatch, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::datatypes::DataType;
 use clap::{Args, Parser, Subcommand};
+use curate_formats::Format;
 use curate_schemas::{Manifest, stages, tables};
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
@@ -102,9 +103,10 @@ enum Command {
             long = "format",
             value_name = "FORMAT,…",
             value_delimiter = ',',
+            value_parser = export::format_parser(),
             default_value = "parquet"
         )]
-        formats: Vec<export::Format>,
+        formats: Vec<Format>,
         /// A tokenizer.json for token ids instead of the tokenizer that is compiled in
         #[arg(long, value_name = "FILE")]
         tokenizer: Option<PathBuf>,

@@ -1,0 +1,47 @@
+//! Parquet: the files of the run's mixture, byte for byte.
+
+use std::fs::File;
+
+use anyhow::Result;
+
+use crate::card::{Config, Facts, Use};
+use crate::{Export, Folder, Format, Part};
+
+/// The format.
+pub(crate) const PARQUET: Format = Format {
+    name: "parquet",
+    doc: "Parquet, as in the run",
+    open: |_| Ok(Box::new(Parquet::default())),
+};
+
+#[derive(Default)]
+struct Parquet {
+    files: Vec<String>,
+    bytes: u64,
+}
+
+impl Export for Parquet {
+    fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()> {
+        let name = format!("{}.parquet", part.stem());
+        folder.put(&name, &mut |out| {
+            self.bytes += std::io::copy(&mut File::open(part.path())?, out)?;
+            Ok(())
+        })?;
+        self.files.push(name);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &dyn Folder, card: &mut Facts) -> Result<()> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let config = Config {
+            name: "default".to_owned(),
+            files: std::mem::take(&mut self.files),
+            bytes: self.bytes,
+        };
+        card.uses.push(Use::of_config(&config));
+        card.configs.push(config);
+        Ok(())
+    }
+}
