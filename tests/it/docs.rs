@@ -4,11 +4,13 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use regex::Regex;
 
-use crate::support::{Place, curate, figure, outcome, python, repository};
+use crate::support::{Place, curate, figure, fixture, outcome, python, repository};
 
 /// Compares a page with what is generated, or writes it.
 fn assert_page(name: &str, generated: &str) {
@@ -119,4 +121,126 @@ fn pages() -> Vec<PathBuf> {
         pages.extend(paths.filter(is_page));
     }
     pages
+}
+
+/// A fenced block of a page.
+struct Fence {
+    /// Page and line.
+    place: String,
+    /// What stands after the backticks, word by word.
+    info: Vec<String>,
+    text: String,
+}
+
+impl Fence {
+    fn is(&self, info: &[&str]) -> bool {
+        self.info == info
+    }
+}
+
+fn fences(page: &Path) -> Vec<Fence> {
+    let text = fs::read_to_string(page).unwrap();
+    let mut fences: Vec<Fence> = Vec::new();
+    let mut is_open = false;
+    for (number, line) in text.lines().enumerate() {
+        if let Some(info) = line.strip_prefix("```") {
+            is_open = !is_open;
+            if is_open {
+                fences.push(Fence {
+                    place: format!("{}:{}", page.display(), number + 1),
+                    info: info.split_whitespace().map(str::to_owned).collect(),
+                    text: String::new(),
+                });
+            }
+        } else if is_open {
+            fences.last_mut().unwrap().text += &format!("{line}\n");
+        }
+    }
+    fences
+}
+
+/// A folder that looks like a built clone, in which the quickstart ran; and what the run printed.
+fn clone_with_a_run() -> (Place, String) {
+    let place = Place::new();
+    fs::create_dir_all(place.path("target/debug")).unwrap();
+    let program = place.path("target/debug/curate");
+    symlink(env!("CARGO_BIN_EXE_curate"), &program).unwrap();
+    for folder in ["fixtures", "manifests"] {
+        symlink(repository().join(folder), place.path(folder)).unwrap();
+    }
+
+    let mut run = Command::new(program);
+    run.args(["run", "manifests/quickstart.toml"])
+        .current_dir(place.path(""));
+    let printed = outcome(&mut run).exits(0).stdout;
+    (place, printed)
+}
+
+/// Commands run as they stand, page by page; queries run over the quickstart's tables; a manifest
+/// is planned; what a page says that the quickstart printed, the quickstart printed.
+#[test]
+fn everything_fenced_in_the_pages_runs() {
+    let (place, mut printed) = clone_with_a_run();
+    let (mut commands, mut queries, mut manifests, mut lines, mut left) = (0, 0, 0, 0, Vec::new());
+    for fence in pages().iter().flat_map(|page| fences(page)) {
+        if fence.is(&["sh"]) {
+            let mut shell = Command::new("bash");
+            shell
+                .args(["-euo", "pipefail", "-c", &fence.text])
+                .current_dir(place.path(""));
+            println!("{}", fence.place);
+            printed += &outcome(&mut shell).exits(0).stdout;
+            commands += fence.text.lines().filter(|line| !line.is_empty()).count();
+        } else if fence.is(&["sql"]) {
+            println!("{}", fence.place);
+            queries += statements(&place.path("runs/quickstart"), &fence.text);
+        } else if fence.is(&["toml"]) && !fence.place.contains("reference") {
+            println!("{}", fence.place);
+            place.write("mine.toml", &fence.text);
+            place.write(
+                "web/a.jsonl.zst",
+                fs::read(fixture("web-000.jsonl.zst")).unwrap(),
+            );
+            let mut plan = Command::new(place.path("target/debug/curate"));
+            outcome(plan.args(["plan", "mine.toml"]).current_dir(place.path(""))).exits(0);
+            manifests += 1;
+        } else if fence.is(&["text", "quickstart"]) {
+            for line in fence.text.lines() {
+                assert!(is_printed(&printed, line), "{}: {line}", fence.place);
+                lines += 1;
+            }
+        } else if fence.info.get(1).is_some_and(|word| word == "no-run") {
+            left.push(fence.info[2].clone());
+        }
+    }
+
+    // A command that is not run names the reason, and there are no more of them than these.
+    assert_eq!(left, ["network", "gpu", "gpu"]);
+    let found = format!(
+        "{commands} commands, {queries} queries, {manifests} manifest, {lines} printed lines; \
+         {} blocks need a network or a GPU and are not run",
+        left.len()
+    );
+    assert!(
+        commands > 12 && queries > 5 && manifests > 0 && lines > 10,
+        "{found}"
+    );
+    figure("fenced blocks of README and docs", found);
+}
+
+/// Runs statements over the views of a run, and gives their number. Each has a column.
+fn statements(run: &Path, sql: &str) -> usize {
+    let program = "import duckdb, sys; c = duckdb.connect(); c.execute(open('views.sql').read())\n\
+                   for statement in duckdb.extract_statements(sys.argv[1]): print(len(c.execute(statement).description))";
+    let mut python = python();
+    python.args(["-c", program, sql]).current_dir(run);
+    outcome(&mut python).exits(0).stdout.lines().count()
+}
+
+/// True if a line of the output has all words of a line of a page, which may leave columns out.
+fn is_printed(output: &str, line: &str) -> bool {
+    let mut lines = output
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.any(|printed| line.split_whitespace().all(|word| printed.contains(&word)))
 }
