@@ -1,33 +1,36 @@
-//! The constants of the loss curve that a person names: a published fit, or a JSON file of a fit of
-//! their own.
+//! The constants of a loss law. They come from a published fit by its name, or from a JSON file
+//! with a fit of one's own.
 
 use anyhow::{Result, anyhow};
 use curate_schemas::stages::mixtures::Budget;
 use curate_scorers::loss::{LossLaw, UserConstants, law};
 use serde_json::Value;
 
-/// What such a file may hold.
+/// The keys that a file of constants may have.
 const KEYS: [&str; 6] = ["e", "a", "b", "alpha", "beta", "covariance"];
 
-/// The law of a JSON object with e, a, b, alpha, beta and perhaps their covariance, five rows of
-/// five in that order.
+/// The law of a JSON object with the numbers e, a, b, alpha and beta. Their covariance is optional,
+/// as five rows of five numbers in that order.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message that says what is wrong with the JSON or with the constants.
 pub fn from_json(bytes: &[u8]) -> Result<LossLaw, String> {
     let json: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let object = json.as_object().ok_or("expected an object")?;
-    // A misspelt covariance would go without a word, and its interval with it.
+
+    // Without this check, a misspelt covariance would be ignored and there would be no interval.
     if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!(
             "unknown key {unknown:?}, expected {}",
             KEYS.join(", ")
         ));
     }
+
+    // A missing key reads as null, so it is refused here too.
     let number = |key: &str| {
         json[key]
             .as_f64()
-            .ok_or_else(|| format!("{key} is no number"))
+            .ok_or_else(|| format!("{key} is not a number"))
     };
     let covariance = match &json["covariance"] {
         Value::Null => None,
@@ -35,6 +38,7 @@ pub fn from_json(bytes: &[u8]) -> Result<LossLaw, String> {
             serde_json::from_value(rows.clone()).map_err(|error| format!("covariance: {error}"))?,
         ),
     };
+
     let user = UserConstants {
         e: number("e")?,
         a: number("a")?,
@@ -46,10 +50,11 @@ pub fn from_json(bytes: &[u8]) -> Result<LossLaw, String> {
     LossLaw::try_from(user).map_err(|error| error.to_string())
 }
 
-/// The law that a manifest's budget names.
+/// The law that the budget of a manifest names.
 ///
 /// # Errors
-/// If there is none: a manifest that was loaded has one, a run's own copy may have been edited.
+/// If the name or the constants are not valid. A loaded manifest was checked, but the copy of the
+/// manifest in a run directory can be edited.
 pub fn of_budget(budget: &Budget) -> Result<LossLaw> {
     let wrong = |what: String| anyhow!("budget.constants {}: {what}", budget.constants);
     match &budget.constants_json {
@@ -90,8 +95,8 @@ mod tests {
     fn what_is_no_law_says_why() {
         let wrong =
             |from: &str, to: &str| from_json(OWN.replace(from, to).as_bytes()).expect_err("no law");
-        assert_eq!(wrong("\"a\": 406.4, ", ""), "a is no number");
-        assert_eq!(wrong("406.4", "\"406.4\""), "a is no number");
+        assert_eq!(wrong("\"a\": 406.4, ", ""), "a is not a number");
+        assert_eq!(wrong("406.4", "\"406.4\""), "a is not a number");
         assert!(wrong("406.4", "-1").contains("constant a is -1"));
         assert!(
             wrong("0.28}", "0.28, \"covarience\": []}")

@@ -3,13 +3,13 @@
 //!
 //! | module | what happens there |
 //! |---|---|
-//! | [`commands`] | arguments, and a file a subcommand |
-//! | [`manifest`] | `manifest.toml` to types, every problem with its place |
-//! | [`driver`] | which shards are missing; runs and commits them |
-//! | [`mixing`] | buckets, mixtures, and a mixture's text in training order |
+//! | [`commands`] | the arguments, and one file for each subcommand |
+//! | [`manifest`] | turns `manifest.toml` into types and reports every problem with its place |
+//! | [`driver`] | finds the missing shards, computes and commits them |
+//! | [`mixing`] | buckets, mixtures, and the text of a mixture in training order |
 //! | [`report`] | `run.json`, the funnel, `views.sql` |
-//! | [`progress`] | what a person sees while a run goes on |
-//! | [`constants`] | the loss constants that a person names |
+//! | [`progress`] | the progress that a person sees during a run |
+//! | [`constants`] | the loss constants that a manifest or an argument names |
 
 mod commands;
 mod constants;
@@ -26,14 +26,15 @@ use std::process::ExitCode;
 use curate_store::failure::{self, Exit};
 use curate_store::terminal;
 
-/// The system's allocator returns memory late and contends between threads that parse and build
-/// strings.
+/// Replaces the allocator of the system, which returns memory late and has contention between
+/// threads that parse and build strings.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     failure::report_panics();
-    // Whatever panicked said so; a run that it ended is resumed like one that was killed.
+
+    // The hook has reported the panic by now. The run can be resumed like a run that was killed.
     match std::panic::catch_unwind(commands::run).unwrap_or(Ok(ExitCode::from(Exit::Broken as u8)))
     {
         Ok(code) => code,
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `curate … | head` is no failure.
+/// True if the reader of stdout has gone away, as in `curate … | head`. This is not a failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     cause.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)

@@ -1,5 +1,5 @@
-//! What a person sees while a run goes on: a bar on a terminal, else one line for each committed
-//! shard. All on stderr.
+//! The progress of a run, on stderr. On a terminal there is a bar. Elsewhere there is one line for
+//! each committed shard.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,18 +8,20 @@ use std::time::{Duration, Instant};
 use curate_store::terminal::{printable, say};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Progress of one stage.
+/// The progress of one stage.
 pub struct Progress {
     stage: String,
     started: Instant,
+    /// Processor time of the process at the start, or `None` if the system does not report it.
     cpu_started: Option<Duration>,
     docs: AtomicU64,
     bytes: AtomicU64,
+    /// The bar, or `None` if stderr is not a terminal.
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// Starts a stage of `shards` shards.
+    /// Starts a stage that has to compute `shards` shards.
     pub fn start(stage: &str, shards: usize) -> Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(shards as u64);
@@ -29,9 +31,11 @@ impl Progress {
                     .unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
             bar.set_prefix(stage.to_owned());
+            // The elapsed time goes on between shards, so that a long shard does not look stuck.
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
+
         Progress {
             stage: stage.to_owned(),
             started: Instant::now(),
@@ -42,10 +46,11 @@ impl Progress {
         }
     }
 
-    /// A shard of so many documents and bytes of text is committed.
+    /// Counts a committed shard of `docs` documents and `bytes` bytes of text.
     pub fn shard(&self, name: &str, docs: u64, bytes: u64) {
         let docs_done = self.docs.fetch_add(docs, Ordering::Relaxed) + docs;
         let bytes_done = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+
         let Some(bar) = &self.bar else {
             say(&format!(
                 "{} {name} {docs} docs, {:.1} MB",
@@ -54,16 +59,16 @@ impl Progress {
             ));
             return;
         };
+
+        // The lower bound avoids a division by zero.
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
-        let (rate, speed) = (
-            docs_done as f64 / seconds,
-            bytes_done as f64 / 1e6 / seconds,
-        );
+        let rate = docs_done as f64 / seconds;
+        let speed = bytes_done as f64 / 1e6 / seconds;
         bar.set_message(format!("{rate:.0} docs/s, {speed:.1} MB/s"));
         bar.inc(1);
     }
 
-    /// Says something beside the bar.
+    /// Prints a line about the stage, above the bar if there is a bar.
     pub fn note(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(printable(&format!("{}: {text}", self.stage))),
@@ -71,20 +76,23 @@ impl Progress {
         }
     }
 
-    /// The stage is committed.
+    /// Ends the bar and prints the totals of the stage, which is committed.
     pub fn finish(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+
         let seconds = self.started.elapsed().as_secs_f64();
         let (docs, megabytes) = (self.docs.into_inner(), self.bytes.into_inner() as f64 / 1e6);
         let cpu = cpu_time()
             .zip(self.cpu_started)
             .map(|(end, start)| (end - start).as_secs_f64());
+        // The clock ticks every 10 ms: a speed over fewer than 5 ticks would be noise.
         let speed = match cpu {
             Some(cpu) if cpu >= 0.05 => format!(", {:.1} MB per CPU second", megabytes / cpu),
             _ => String::new(),
         };
+
         say(&format!(
             "{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}",
             self.stage
@@ -92,17 +100,19 @@ impl Progress {
     }
 }
 
-/// Processor time of this process, user and system, where the system tells it.
+/// Processor time of this process in user and system mode, or `None` if the system does not report
+/// it.
 fn cpu_time() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Fields 14 and 15, counted behind the command's name, which may hold anything; in ticks of 10
-    // ms on Linux.
+
+    // Fields 14 and 15 are the two times, in ticks of 10 ms on Linux. The count begins after the
+    // name of the command (field 2), because a name may contain spaces and brackets.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 10))
 }
 
-/// The most memory this process ever held, bytes, where the system tells it.
+/// The peak memory of this process in bytes, or `None` if the system does not report it.
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

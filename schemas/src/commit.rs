@@ -1,102 +1,107 @@
-//! What a commit records: `_commit.json` of a stage folder, and a shard's receipt (one
-//! [`FileEntry`]).
+//! The records of a commit: `_commit.json` of a stage folder, and the receipt of a shard, which is
+//! one [`FileEntry`].
 //!
-//! Canonical JSON: fields in the order declared here, maps sorted by key, no timestamps, so that
-//! equal runs write equal bytes.
+//! The JSON is canonical, so that equal runs write equal bytes. Fields are in the order declared
+//! here, maps are sorted by key, and there are no timestamps.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the run directory's layout; a directory of another version is refused.
+/// Version of the run directory's layout. A directory of another version is refused.
 pub const FORMAT: u32 = 2;
 
-/// Where every unit of a quantity (documents, bytes or tokens) that a stage saw went.
+/// The units of a quantity that a stage saw, by what became of them. The quantity is documents,
+/// bytes or tokens.
 ///
 /// Conservation: `in = kept + Σ removed + duplicates + quarantined + edited`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// What arrived: for `documents` the records read, else what the stage before kept.
+    /// Units that arrived: what the stage before kept; for `documents` the records read.
     #[serde(rename = "in")]
     pub arrived: u64,
-    /// What went on.
+    /// Units that go on to the next stage.
     pub kept: u64,
-    /// What a rule removed, by `family.rule`.
+    /// Units that a rule removed, by `family.rule`.
     pub removed: BTreeMap<String, u64>,
-    /// What was merged into a document that is kept.
+    /// Units that were merged into a document that is kept.
     pub duplicates: u64,
-    /// What could not be read or processed.
+    /// Units that could not be read or processed.
     pub quarantined: u64,
-    /// What edits took away; negative where they added. Always 0 for documents.
+    /// Units that edits took away; negative if they added some. Always 0 for documents.
     pub edited: i64,
 }
 
 impl Tally {
-    /// Whether nothing was lost and nothing doubled.
+    /// True if no unit was lost or counted twice.
     pub fn is_conserved(&self) -> bool {
         let removed: u64 = self.removed.values().sum();
         let gone = self.kept + removed + self.duplicates + self.quarantined;
+
+        // `edited` may be negative, and no 64-bit type holds every value of both other sums.
         i128::from(self.arrived) == i128::from(gone) + i128::from(self.edited)
     }
 
-    /// Adds another tally, field by field.
+    /// Adds another tally of the same quantity, field by field.
     pub fn add(&mut self, other: &Tally) {
         self.arrived += other.arrived;
         self.kept += other.kept;
         self.duplicates += other.duplicates;
         self.quarantined += other.quarantined;
         self.edited += other.edited;
+
         for (rule, n) in &other.removed {
             *self.removed.entry(rule.clone()).or_default() += n;
         }
     }
 }
 
-/// The tallies of a stage, without tokens: those are known only once `tokens` has run (see
-/// [`crate::report`]).
+/// The tallies of a stage, without tokens. Tokens are known only after `tokens` has run, see
+/// [`crate::report`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Documents; for the stage `documents` also records.
+    /// Tally of documents; for the stage `documents` of records too.
     pub docs: Tally,
-    /// Bytes of text.
+    /// Tally of bytes of text.
     pub bytes: Tally,
 }
 
 impl Counts {
-    /// Adds another stage's or shard's counts.
+    /// Adds the counts of another stage or shard.
     pub fn add(&mut self, other: &Counts) {
         self.docs.add(&other.docs);
         self.bytes.add(&other.bytes);
     }
 
-    /// Whether documents and bytes are conserved.
+    /// True if documents and bytes are conserved.
     pub fn is_conserved(&self) -> bool {
+        // An edit changes the length of a document, never the number of documents.
         self.docs.is_conserved() && self.bytes.is_conserved() && self.docs.edited == 0
     }
 }
 
-/// One committed file.
+/// A file that is committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
     /// Path relative to the stage's folder: `part-00000-<key8>.parquet`.
     pub path: String,
-    /// Key of what produced the file, 64 hex digits: blake3 over stage, version and `parts`.
+    /// Key of the file, 64 hex digits: blake3 over stage, version and `parts`.
     pub key: String,
-    /// The parts of the key by name: `config`, tables read, resources.
+    /// Parts of the key by name: `config`, the tables read, and resources.
     pub parts: BTreeMap<String, String>,
-    /// Rows in the file.
+    /// Number of rows in the file.
     pub rows: u64,
     /// Size of the file in bytes.
     pub size: u64,
-    /// blake3 of the file.
+    /// blake3 of the file, in hex.
     pub digest: String,
-    /// Digest of the rows that does not depend on shard layout: the sum of their hashes modulo
-    /// 2^128, 32 hex digits.
+    /// Digest of the rows that does not depend on how rows are divided into shards: the sum of the
+    /// rows' hashes modulo 2^128, 32 hex digits.
     pub content: String,
-    /// Where its documents went; absent for tables that are not row-aligned.
+    /// What became of the file's documents; absent for tables that are not row-aligned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub counts: Option<Counts>,
-    /// For `documents`: the input files the shard was read from.
+    /// Key of the unit of input files that the shard was read from, for `documents` only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unit: Option<String>,
 }
@@ -110,37 +115,38 @@ pub struct Input {
     pub path: String,
     /// Size of the file in bytes.
     pub size: u64,
-    /// blake3 of the file.
+    /// blake3 of the file, in hex.
     pub digest: String,
-    /// Key of the unit that it was read in: 64 hex digits.
+    /// Key of the unit that the file was read in, 64 hex digits.
     pub unit: String,
 }
 
-/// `_commit.json`: what a finished stage consists of. Readers trust it, never a directory listing.
+/// `_commit.json`: the content of a finished stage. Readers trust this file, never a directory
+/// listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    /// [`FORMAT`] of the writer.
+    /// Version of the layout, the [`FORMAT`] of the writer.
     pub format: u32,
     /// Name of the stage.
     pub stage: String,
     /// Version of the stage's code.
     pub version: u32,
-    /// Key of the stage: blake3 over its files' keys.
+    /// Key of the stage: blake3 over the keys of its files.
     pub key: String,
-    /// Where the documents went, summed over the files.
+    /// What became of the documents, summed over the files.
     pub counts: Counts,
-    /// The files of the stage's own table, in the documents' order.
+    /// Files of the stage's own table, in the order of the documents.
     pub files: Vec<FileEntry>,
-    /// The files of further tables that the stage writes, by folder.
+    /// Files of further tables that the stage writes, by folder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tables: BTreeMap<String, Vec<FileEntry>>,
-    /// For `documents`: every input file, sorted.
+    /// Every input file, sorted, for `documents` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
-    /// For `documents`: counts by source.
+    /// Counts by source, for `documents` only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, Counts>,
-    /// blake3 of this JSON with `digest` empty.
+    /// blake3 of this JSON with an empty `digest`, in hex.
     pub digest: String,
 }
 

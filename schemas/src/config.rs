@@ -1,10 +1,11 @@
-//! How a table of the manifest is declared: one field gives a key its name, type, range, default
-//! and meaning. Everything else is derived from that field: the type that stages read, the check of
+//! How a table of the manifest is declared. One field gives a key its name, type, range, default
+//! and meaning. Everything else is derived from the field: the type that stages read, the check of
 //! a manifest, `curate schema manifest`, the reference page and the JSON Schema.
 //!
-//! [`config!`] declares a table, [`words!`] the words that a key may hold. A library of derives
-//! (`garde`, `schemars`) was weighed against these macros. Deserialising stops at the first wrong
-//! type and loses positions, so the walk that reports all problems with their places would stay.
+//! [`config!`] declares a table, and [`words!`] declares the words that a key may hold. A library
+//! of derives (`garde`, `schemars`) was weighed against these macros. Deserialising stops at the
+//! first wrong type and loses positions, so the walk that reports all problems with their places
+//! would stay.
 
 use serde_json::Value;
 
@@ -15,14 +16,14 @@ pub struct Section {
     pub path: &'static str,
     /// How often the table may occur, and what its absence means.
     pub times: Times,
-    /// Meaning, one sentence.
+    /// Meaning of the table, one sentence.
     pub doc: &'static str,
     /// Keys of the table, in the order of the reference.
     pub keys: &'static [Key],
 }
 
 impl Section {
-    /// The meaning without the space and the full stop that a doc comment brings along.
+    /// The meaning, without the leading space and the full stop of its doc comment.
     pub fn doc(&self) -> &'static str {
         plain(self.doc)
     }
@@ -32,7 +33,7 @@ impl Section {
         matches!(self.times, Times::OneOrMore | Times::Any)
     }
 
-    /// `[table]`, or `[[table]]` where there may be several.
+    /// The header in TOML: `[table]`, or `[[table]]` if the table may occur several times.
     pub fn header(&self) -> String {
         match self.is_list() {
             true => format!("[[{}]]", self.path),
@@ -40,7 +41,7 @@ impl Section {
         }
     }
 
-    /// The key called `name`.
+    /// The key of the table with this name.
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
@@ -49,7 +50,7 @@ impl Section {
 /// How often a table may occur in a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Times {
-    /// Exactly once.
+    /// The table occurs exactly once.
     Once,
     /// Once or not at all. An absent table means the same as an empty one.
     Default,
@@ -68,21 +69,21 @@ pub struct Key {
     pub path: &'static str,
     /// Name of the key, such as `shard_size`.
     pub name: &'static str,
-    /// Type and range of its values.
+    /// Type and range of the key's values.
     pub kind: Kind,
-    /// What it means if the key is absent.
+    /// The meaning of an absent key.
     pub absent: Absent,
-    /// Meaning with unit, one sentence.
+    /// Meaning of the key with unit, one sentence.
     pub doc: &'static str,
 }
 
 impl Key {
-    /// The meaning without the space and the full stop that a doc comment brings along.
+    /// The meaning, without the leading space and the full stop of its doc comment.
     pub fn doc(&self) -> &'static str {
         plain(self.doc)
     }
 
-    /// The value that an absent key has.
+    /// The value that an absent key has; `None` if an absent key has no value.
     pub fn default(&self) -> Option<Value> {
         match self.absent {
             Absent::Default(value) => Some(value()),
@@ -91,64 +92,65 @@ impl Key {
     }
 }
 
+/// A doc comment without its leading space and full stop.
 fn plain(doc: &'static str) -> &'static str {
     let doc = doc.trim();
     doc.strip_suffix('.').unwrap_or(doc)
 }
 
-/// What it means that a key is absent. Examples are TOML.
+/// The meaning of an absent key. The examples are values in TOML.
 #[derive(Debug, Clone, Copy)]
 pub enum Absent {
-    /// A mistake; with an example.
+    /// An absent key is a mistake. With an example.
     Refused(&'static str),
-    /// The same as this value.
+    /// An absent key means the same as this value.
     Default(fn() -> Value),
-    /// What the key's meaning says; with an example.
+    /// The key's description says what its absence means. With an example.
     Nothing(&'static str),
-    /// Nothing, if another key of this kind is in the table; with an example.
+    /// The key may be absent if another key of this kind is in the table. With an example.
     OneOf(&'static str),
 }
 
 /// Type of a key, and range of its values. Bounds are inclusive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// true or false.
+    /// The words `true` and `false`.
     Bool,
-    /// An integer.
+    /// An integer in a range.
     Integer {
-        /// Least value.
+        /// The least value allowed.
         min: u64,
-        /// Greatest value; [`NO_MAX`] for no bound.
+        /// The greatest value; [`NO_MAX`] for no bound.
         max: u64,
     },
-    /// An integer from 1, which may be written as a float such as `3e11`.
+    /// An integer of 1 or more. It may be written as a float such as `3e11`.
     Count,
-    /// A finite integer or float.
+    /// A finite integer or float in a range.
     Number {
-        /// Least value; infinite for no bound.
+        /// The least value; infinite for no bound.
         min: f64,
-        /// Greatest value; infinite for no bound.
+        /// The greatest value; infinite for no bound.
         max: f64,
     },
     /// A finite integer or float above 0.
     Positive {
-        /// Greatest value; infinite for no bound.
+        /// The greatest value; infinite for no bound.
         max: f64,
     },
-    /// Bytes: an integer, or a string such as `"64MiB"`.
+    /// A number of bytes: an integer, or a string such as `"64MiB"`.
     Size {
-        /// Least value, bytes.
+        /// The least value, in bytes.
         min: u64,
-        /// Greatest value, bytes; [`NO_MAX`] for no bound.
+        /// The greatest value, in bytes; [`NO_MAX`] for no bound.
         max: u64,
     },
-    /// 1 to 64 of `A-Z a-z 0-9 . _ -`, the first not a dot.
+    /// 1 to 64 of the characters `A-Z a-z 0-9 . _ -`. The first is not a dot.
     Name,
-    /// 1 to 64 characters, none a control character.
+    /// 1 to 64 characters without control characters.
     Label,
-    /// A field of a record; dots lead into nested fields.
+    /// The name of a field of a record. Dots lead into nested fields.
     Field,
-    /// A file or directory.
+    /// The path of a file or directory.
     Path,
     /// A glob, file or directory, or a list of them.
     Paths,
@@ -156,28 +158,28 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// One of these words, or the path of a file whose name ends with `.json`.
     WordOrJson(&'static [&'static str]),
-    /// A list of these words, each at most once.
+    /// A list of these words. Each word occurs at most once.
     Words(&'static [&'static str]),
     /// A list of ISO 639-3 or 639-1 codes.
     Languages,
 }
 
-/// The greatest integer that TOML must carry; as a bound it means no bound.
+/// The greatest integer that every TOML parser must read. As a bound it means no bound.
 pub const NO_MAX: u64 = i64::MAX as u64;
-/// 2^10 bytes.
+/// One KiB, 2^10 bytes.
 pub const KIB: u64 = 1 << 10;
-/// 2^20 bytes.
+/// One MiB, 2^20 bytes.
 pub const MIB: u64 = 1 << 20;
-/// 2^30 bytes.
+/// One GiB, 2^30 bytes.
 pub const GIB: u64 = 1 << 30;
-/// A share, 0 to 1.
+/// A share from 0 to 1.
 pub const SHARE: Kind = Kind::Number { min: 0.0, max: 1.0 };
-/// A number from 0.
+/// A number of 0 or more.
 pub const NOT_NEGATIVE: Kind = Kind::Number {
     min: 0.0,
     max: f64::INFINITY,
 };
-/// Any finite number.
+/// A finite number without bounds.
 pub const ANY_NUMBER: Kind = Kind::Number {
     min: f64::NEG_INFINITY,
     max: f64::INFINITY,
@@ -190,21 +192,23 @@ pub const fn integer(min: u64, max: u64) -> Kind {
     Kind::Integer { min, max }
 }
 
-/// A size in a range, bytes.
+/// A size in a range of bytes.
 pub const fn size(min: u64, max: u64) -> Kind {
     Kind::Size { min, max }
 }
 
 /// Declares a table of the manifest: its type, the type's default, and its [`Section`].
 ///
-/// `"path", Times => Name { keys } tables { tables }`. A key is a doc comment and one of
-/// - `required name: Type; kind, "example";` a mistake if absent,
-/// - `optional name: Option<Type>; kind, "example";` `None` if absent,
-/// - `derived name: Type; kind, "example";` the loader fills it in,
-/// - `one_of name: Option<Type>; kind, "example";` at least one of these must be there,
-/// - `key name: Type = default; kind;`.
+/// The form is `"path", Times => Name { keys } tables { tables }`. A key is a doc comment and one
+/// of these lines:
+/// - `required name: Type; kind, "example";` for a key whose absence is a mistake,
+/// - `optional name: Option<Type>; kind, "example";` for a key that is `None` if absent,
+/// - `derived name: Type; kind, "example";` for a key that the loader fills in if absent,
+/// - `one_of name: Option<Type>; kind, "example";` for several keys, one of which must be present,
+/// - `key name: Type = default; kind;` for a key with a default.
 ///
-/// `tables` are fields that are no keys: tables of their own, and what the loader adds.
+/// The fields in `tables` are not keys. They are tables of their own, or values that the loader
+/// adds.
 macro_rules! config {
     (
         $(#[doc = $doc:literal])+
@@ -272,8 +276,8 @@ macro_rules! config {
 }
 pub(crate) use config;
 
-/// Declares the words that a key may hold as an enum. `WORDS` lists them in the order of
-/// declaration; the first one is the default.
+/// Declares the words that a key may hold, as an enum. `WORDS` lists them in the order of
+/// declaration. The first word is the default.
 macro_rules! words {
     (
         $(#[doc = $doc:literal])+
@@ -310,9 +314,9 @@ mod tests {
     words! {
         /// A size of a shirt.
         Shirt {
-            /// The middle one.
+            /// The size in the middle.
             Medium = "medium",
-            /// The large one.
+            /// The size above it.
             Large = "x-large",
         }
     }

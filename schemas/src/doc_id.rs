@@ -1,22 +1,22 @@
-//! The identity of a document.
+//! The identity of a document, as a number and as text.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// The identity of a document: xxh3-128 over source name, own id, path and ordinal.
 ///
-/// Tables hold it as 32 hex digits, lower case; [`fmt::Display`] and [`FromStr`] are the only
-/// places that write and read them. The order of identities is the order of their digits.
+/// Tables hold an identity as 32 hex digits in lower case. Only [`fmt::Display`] and [`FromStr`]
+/// write and read these digits. The order of identities is the order of their digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct DocId(pub u128);
 
 impl DocId {
-    /// The identity as two words, the upper half first. Words compare as identities do.
+    /// The identity as two words, the upper half first. The words compare as the identities do.
     pub fn words(self) -> [u64; 2] {
         [(self.0 >> 64) as u64, self.0 as u64]
     }
 
-    /// The identity of two words.
+    /// The identity from two words, the upper half first.
     pub fn from_words([upper, lower]: [u64; 2]) -> DocId {
         DocId(u128::from(upper) << 64 | u128::from(lower))
     }
@@ -28,13 +28,13 @@ impl fmt::Display for DocId {
     }
 }
 
-/// The text is not 32 hex digits.
+/// The error for a text that is not 32 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoDocId(String);
 
 impl fmt::Display for NoDocId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not a doc_id, which is 32 hex digits", self.0)
+        write!(f, "{:?} is not a doc_id, expected 32 hex digits", self.0)
     }
 }
 
@@ -44,6 +44,7 @@ impl FromStr for DocId {
     type Err = NoDocId;
 
     fn from_str(text: &str) -> Result<DocId, NoDocId> {
+        // `from_str_radix` accepts a sign too, so the digits are checked first.
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let id = is_hex
             .then(|| u128::from_str_radix(text, 16).ok())

@@ -1,15 +1,16 @@
-//! What a row is, what a manifest says, and what each stage promises. No logic.
+//! The declarations that all crates share: the rows of each table, the keys of a manifest, and the
+//! stages. There is no logic here.
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`stages`] | the list of stages, one file a stage: its manifest tables, its columns, what it removes |
-//! | [`spec`] | what is declared of a stage |
+//! | [`stages`] | the list of stages, one file a stage: manifest tables, columns, reasons for removal |
+//! | [`spec`] | how a stage is declared |
 //! | [`rules`] | the rules of `filter`, one file a family: values, thresholds, comparisons |
 //! | [`config`] | how a table of the manifest is declared |
-//! | [`tables`] | how a table of a run is declared; all of them |
+//! | [`tables`] | how a table of a run is declared, and all tables |
 //! | [`doc_id`] | the identity of a document |
 //! | [`commit`] | `_commit.json`: files, digests, keys and counts of a finished stage |
-//! | [`report`] | `run.json`: what a run did, for programs |
+//! | [`report`] | `run.json`: the figures of a run, for programs |
 
 pub mod commit;
 pub mod config;

@@ -1,4 +1,5 @@
-//! `run.json`: what a run did and what its output is worth, for programs. Versioned by [`VERSION`].
+//! `run.json`: what a run did and what its output is worth, for programs. [`VERSION`] is the
+//! version of its form.
 
 use std::collections::BTreeMap;
 
@@ -6,178 +7,180 @@ use serde::{Deserialize, Serialize};
 
 use crate::commit::Tally;
 
-/// Version of `run.json`: raised when a field changes its meaning or goes away.
+/// Version of `run.json`. It is raised when a field changes its meaning or is removed.
 pub const VERSION: u32 = 1;
 
-/// The whole of `run.json`.
+/// The whole content of `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [`VERSION`] of the writer.
+    /// Version of the form, the [`VERSION`] of the writer.
     pub version: u32,
-    /// `run.name` of the manifest.
+    /// Name of the run, `run.name` of the manifest.
     pub name: String,
-    /// Version of the program that wrote it.
+    /// Version of the program that wrote the file.
     pub curate: String,
-    /// Records read, over all sources.
+    /// Number of records read, over all sources.
     pub docs_in: u64,
-    /// Every finished row-aligned stage, in order.
+    /// Every finished row-aligned stage, in the order in which stages run.
     pub stages: Vec<StageReport>,
-    /// Every source of the manifest, in its order.
+    /// Every source, in the order of the manifest.
     pub sources: Vec<SourceReport>,
     /// How tokens were counted; absent until `tokens` has run.
     pub tokenizer: Option<TokenizerReport>,
-    /// What is left after `quality`; absent until then.
+    /// The documents left after `quality`; absent until `quality` has run.
     pub pool: Option<Pool>,
-    /// The same by domain.
+    /// The documents left after `quality`, by domain.
     pub domains: BTreeMap<String, Pool>,
-    /// Every finished mixture, in the manifest's order.
+    /// Every finished mixture, in the order of the manifest.
     pub mixtures: Vec<MixtureReport>,
-    /// Loss budget; absent without `[budget]`.
+    /// Loss budget of the pool; absent without `[budget]`.
     pub budget: Option<BudgetReport>,
-    /// What a reader should know before trusting a figure.
+    /// Facts that a reader should know before trusting a figure.
     pub warnings: Vec<String>,
 }
 
-/// Where documents, bytes and tokens went in one stage.
+/// What became of documents, bytes and tokens in one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageReport {
     /// Name of the stage and its folder.
     pub name: String,
-    /// Documents; for `documents`, `in` is the records read.
+    /// Tally of documents. For `documents`, `in` is the number of records read.
     pub docs: Tally,
-    /// Bytes of text.
+    /// Tally of bytes of text.
     pub bytes: Tally,
-    /// Tokens of the text; null until `tokens` has run.
+    /// Tally of tokens of the text; null until `tokens` has run.
     pub tokens: Option<Tally>,
-    /// With `tokens.scope = "survivors"` tokens of earlier stages are estimates from a hash sample;
-    /// this is half the 95 % interval of `tokens.in`. Null where every document was counted.
+    /// Half the width of the 95 % interval of `tokens.in`; null if every document was counted. With
+    /// `tokens.scope = "survivors"`, tokens of earlier stages are estimates from a hash sample.
     pub tokens_in_half_width: Option<u64>,
 }
 
-/// One source from records to pool.
+/// One source, from its records to the pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceReport {
-    /// Name in the manifest.
+    /// Name of the source in the manifest.
     pub name: String,
-    /// Licence of its texts as the manifest states it.
+    /// Licence of the texts as the manifest states it; null if it states none.
     pub license: Option<String>,
-    /// Records read.
+    /// Number of records read.
     pub docs_in: u64,
-    /// Records that could not be read.
+    /// Number of records that could not be read.
     pub quarantined: u64,
-    /// Records whose own id another record of the source has too.
+    /// Number of records whose own id another record of the source has too.
     pub repeated_ids: u64,
-    /// What is left after `quality`; absent until then.
+    /// The documents left after `quality`; absent until `quality` has run.
     pub pool: Option<Pool>,
-    /// Loss that a billion more tokens of its quality, not seen before, would save the pool; absent
-    /// without `[budget]`.
+    /// Loss that the pool would save with a billion more tokens of the source's quality that were
+    /// not seen before, in nats per token; absent without `[budget]`.
     pub next_billion: Option<f64>,
 }
 
 /// How tokens were counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenizerReport {
-    /// `embedded` or the path in the manifest.
+    /// Name of the tokenizer: `embedded`, or the path in the manifest.
     pub name: String,
-    /// blake3 of the tokenizer.json.
+    /// blake3 of the tokenizer.json, in hex.
     pub digest: String,
-    /// Bytes of text per token over everything counted: loss constants were fitted with other
-    /// tokenizers.
+    /// Bytes of text per token, over all counted documents. It helps to judge loss constants, which
+    /// were fitted with other tokenizers.
     pub bytes_per_token: f64,
 }
 
 /// A set of documents and what it is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Pool {
-    /// Documents.
+    /// Number of documents in the set.
     pub docs: u64,
-    /// Bytes of text.
+    /// Length of the texts in bytes.
     pub bytes: u64,
     /// |D|: tokens, each document once.
     pub tokens: u64,
     /// q(D) = Σ tokens·q / Σ tokens, in (0, 1]; 0 for an empty set.
     pub q: f64,
-    /// D_eff = q·|D|, uncalibrated unless `q_calibrated`.
+    /// D_eff = q·|D|, in effective tokens; uncalibrated unless `q_calibrated` is true.
     pub d_eff: f64,
-    /// Whether q was calibrated against losses.
+    /// True if q was calibrated against losses.
     pub q_calibrated: bool,
 }
 
 /// A mixture and what it is worth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MixtureReport {
-    /// Name in the manifest.
+    /// Name of the mixture in the manifest.
     pub name: String,
-    /// Distinct documents.
+    /// Number of distinct documents.
     pub docs: u64,
-    /// Draws: documents with their repeats.
+    /// Number of draws: documents with their repeats.
     pub draws: u64,
-    /// Tokens asked for.
+    /// Tokens that the manifest requests.
     pub tokens_asked: u64,
     /// |D|: tokens with their repeats.
     pub tokens: u64,
     /// Tokens with each document once.
     pub unique_tokens: u64,
-    /// Epochs over the documents drawn: tokens / unique_tokens.
+    /// Mean epochs over the documents drawn: tokens / unique_tokens.
     pub epochs: f64,
     /// q(D) = Σ draws·tokens·q / Σ draws·tokens, in (0, 1].
     pub q: f64,
-    /// D_eff = Σ_b q_b·D′(U_b, R_b) (Muennighoff et al. 2023), uncalibrated.
+    /// D_eff = Σ_b q_b·D′(U_b, R_b) (Muennighoff et al. 2023), in effective tokens; uncalibrated.
     pub d_eff: f64,
-    /// D′ with q ≡ 1: what repetition alone leaves.
+    /// D_eff with q ≡ 1: what repetition alone leaves, in tokens.
     pub d_repeat: f64,
-    /// Whether q was calibrated against losses.
+    /// True if q was calibrated against losses.
     pub q_calibrated: bool,
-    /// How its epochs were chosen.
+    /// Name of the strategy that chose the epochs.
     pub strategy: String,
-    /// The constraints without which it would be worth more, with `strategy = "effective"`.
+    /// Constraints without which the mixture would be worth more, with `strategy = "effective"`.
     pub held_by: Vec<String>,
-    /// What every strategy would make of the same request; those that cannot say why.
+    /// The result of every strategy for the same request. An infeasible strategy says why.
     pub compared: Vec<StrategyReport>,
-    /// Loss at `budget.params`, absent without `[budget]`.
+    /// Loss at `budget.params`; absent without `[budget]`.
     pub loss: Option<LossReport>,
 }
 
-/// A strategy beside others, before documents are drawn.
+/// The result of one strategy, before documents are drawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StrategyReport {
-    /// Its name.
+    /// Name of the strategy.
     pub strategy: String,
-    /// Tokens seen at least once.
+    /// Tokens that are seen at least once.
     pub unique_tokens: f64,
-    /// D′ with q ≡ 1.
+    /// D_eff with q ≡ 1, in tokens.
     pub d_repeat: f64,
-    /// D_eff, uncalibrated.
+    /// D_eff, in effective tokens; uncalibrated.
     pub d_eff: f64,
-    /// Mean epochs over what is seen.
+    /// Mean epochs over the tokens that are seen.
     pub epochs: f64,
-    /// Why it cannot be had; the numbers are 0 then.
+    /// Why the strategy is infeasible; null if it is feasible. The numbers of an infeasible
+    /// strategy are 0.
     pub infeasible: Option<String>,
 }
 
-/// Loss of a token count and of its effective tokens, nats per token.
+/// Losses of a number of tokens and of its effective tokens, in nats per token.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LossReport {
     /// Tokens after scaling by `represents`.
     pub tokens: f64,
-    /// Effective tokens after scaling.
+    /// Effective tokens after scaling by `represents`.
     pub d_eff: f64,
-    /// D_eff / |D|.
+    /// The ratio D_eff / |D|, 0 to 1.
     pub d_eff_ratio: f64,
-    /// L(N, |D|).
+    /// L(N, |D|), the loss of the tokens as if none were repeated and q ≡ 1.
     pub loss: f64,
-    /// L(N, U) of the tokens seen at least once.
+    /// L(N, U), the loss of the tokens that are seen at least once.
     pub loss_unique: f64,
-    /// L(N, D′) of the tokens with repeats discounted and q ≡ 1.
+    /// L(N, D′), the loss of the tokens with repeats discounted and q ≡ 1.
     pub loss_repeat: f64,
-    /// L(N, D_eff).
+    /// L(N, D_eff), the loss of the effective tokens.
     pub loss_d_eff: f64,
     /// ΔL = L(N, D_eff) − L(N, |D|), 0 or more.
     pub delta_loss: f64,
-    /// Its 95 % interval from the errors of the constants, where they are known: by their
-    /// covariance, or, of published ones, taken as independent, so rather wide.
+    /// The 95 % interval of ΔL from the errors of the constants; null if the errors are not known.
+    /// The errors of published constants are taken as independent, so the interval is rather wide.
+    /// A file of constants may give their covariance.
     pub delta_loss_interval: Option<(f64, f64)>,
-    /// Whether N, |D| and D_eff all lie within the range the constants were fitted on.
+    /// True if N, |D| and D_eff all lie within the range that the constants were fitted on.
     pub in_fitted_range: bool,
 }
 
@@ -188,13 +191,13 @@ pub struct BudgetReport {
     pub params: f64,
     /// Name of the constants, or their file as the manifest names it.
     pub constants: String,
-    /// blake3 of that file; absent for published constants.
+    /// blake3 of the file of constants, in hex; absent for published constants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constants_digest: Option<String>,
-    /// Where they come from.
+    /// Publication or file that the constants come from.
     pub source: String,
     /// How many times larger the corpus is than this run.
     pub represents: f64,
-    /// Loss of the pool.
+    /// Loss of the pool; null without a pool, or if the pool has no tokens.
     pub pool: Option<LossReport>,
 }

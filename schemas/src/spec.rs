@@ -1,5 +1,5 @@
-//! What is declared of a stage. Lists, keys, views, tallies, checks, the reference and the tests
-//! are derived from the specs in [`crate::stages::STAGES`].
+//! How a stage is declared. Lists, keys, views, tallies, checks, the reference and the tests are
+//! derived from the specs in [`crate::stages::STAGES`].
 
 use crate::config::Section;
 use crate::stages::Manifest;
@@ -8,24 +8,25 @@ use crate::tables::Table;
 /// The declaration of a stage.
 #[derive(Debug, Clone, Copy)]
 pub struct StageSpec {
-    /// Name of the stage, of its table, of its folder and of its view in DuckDB.
+    /// Name of the stage, and of its table, folder and view in DuckDB.
     pub name: &'static str,
-    /// Version of the code. Raised when the output changes, so that stored results are not reused.
+    /// Version of the code. It is raised when the output changes, so that stored results are not
+    /// reused.
     pub version: u32,
-    /// What one unit of its work looks at.
+    /// The part of the corpus that one unit of work looks at.
     pub scope: Scope,
     /// The stage whose survivors reach this one; empty if every document does.
     pub follows: &'static str,
-    /// What the rows that it removes count as.
+    /// How the removed rows are counted.
     pub removes: Removes,
-    /// Every reason that it may write into `removed_by`, in the order of `curate rules`. The
-    /// reasons of `filter` are its rules.
+    /// Every reason that the stage may write into `removed_by`, in the order of `curate rules`.
+    /// Empty for `filter`, whose reasons are its rules.
     pub removals: &'static [Removal],
-    /// True if a manifest makes it rewrite texts. Its table then holds the edits.
+    /// True if a manifest makes the stage rewrite texts. The stage's table then holds the edits.
     pub rewrites: fn(&Manifest) -> bool,
-    /// Tables of the manifest that set it.
+    /// Tables of the manifest that set the stage.
     pub sections: &'static [Section],
-    /// Tables that it writes, its own first.
+    /// Tables that the stage writes, its own table first.
     pub tables: fn() -> Vec<Table>,
 }
 
@@ -35,42 +36,44 @@ impl StageSpec {
         (self.tables)().swap_remove(0)
     }
 
-    /// Names of the further tables that it writes.
+    /// Names of the further tables that the stage writes.
     pub fn further_tables(&self) -> Vec<&'static str> {
         let tables = (self.tables)();
         tables.iter().skip(1).map(|table| table.name).collect()
     }
 
-    /// True if its table has `removed_by`.
+    /// True if the stage's table has the column `removed_by`.
     pub fn may_remove(&self) -> bool {
         self.table().has("removed_by")
     }
 
-    /// True if its table has `edits`: later stages may see another text than this one.
+    /// True if the stage's table has the column `edits`. Later stages may then see another text
+    /// than this stage.
     pub fn may_rewrite(&self) -> bool {
         self.table().has("edits")
     }
 }
 
-/// What one unit of a stage's work looks at.
+/// The part of the corpus that one unit of a stage's work looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Input files; they become shards.
+    /// Input files, which become shards.
     Input,
     /// One shard, which becomes one shard.
     Shard,
-    /// Narrow columns of all shards; a decision for each row of each shard.
+    /// Narrow columns of all shards. The result is a decision for each row of each shard.
     Corpus,
-    /// The documents that the last row-aligned stage kept. Its tables have rows of their own.
+    /// The documents that the last row-aligned stage kept. The stage's tables have rows of their
+    /// own.
     Pool,
 }
 
-/// What the rows that a stage removes count as.
+/// How the rows that a stage removes are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removes {
-    /// Removed, by reason.
+    /// As removed documents, by reason.
     Documents,
-    /// Duplicates: each is merged into a document that is kept.
+    /// As duplicates, each merged into a document that is kept.
     Duplicates,
 }
 
@@ -79,11 +82,11 @@ pub enum Removes {
 pub struct Removal {
     /// `family.rule`; `<…>` stands for a name from the manifest.
     pub name: &'static str,
-    /// When the reason is given.
+    /// The condition under which the reason is given.
     pub doc: &'static str,
 }
 
-/// A reason with its meaning.
+/// A reason with its condition.
 pub(crate) const fn removal(name: &'static str, doc: &'static str) -> Removal {
     Removal { name, doc }
 }

@@ -1,9 +1,9 @@
-//! Every table that a run writes, declared once: columns with type, nullability, unit, range and
-//! meaning.
+//! How a table of a run is declared, and all tables. A column has a type, nullability, unit, range
+//! and meaning.
 //!
-//! Row-aligned tables hold one row for each row of `documents`, in its order, so joining them is a
-//! zip; each carries `doc_id` for readers that join. `reached` says whether the document got to the
-//! stage, `removed_by` why it ended there.
+//! A row-aligned table holds one row for each row of `documents`, in the same order, so joining two
+//! of them is a zip. Each also has `doc_id`, for readers that join. `reached` says whether the
+//! document got to the stage. `removed_by` says why the document was removed there.
 
 use std::sync::Arc;
 
@@ -11,26 +11,27 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 use crate::stages::STAGES;
 
-/// A column: name, Arrow type and what its values mean.
+/// A column: name, Arrow type and meaning of the values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// Column name, a contract with readers.
+    /// Name of the column, a contract with readers.
     pub name: &'static str,
-    /// Arrow type as written.
+    /// Arrow type of the column as it is written.
     pub data_type: DataType,
-    /// Whether nulls may occur.
+    /// True if nulls may occur.
     pub nullable: bool,
     /// Unit of a quantity; empty for columns without a unit.
     pub unit: &'static str,
-    /// Range of the values, empty where the type says it all.
+    /// Range of the values; empty if the type says everything.
     pub range: &'static str,
-    /// Meaning, one line.
+    /// Meaning of the values, one line.
     pub doc: &'static str,
-    /// Columns inside a struct, in order.
+    /// Columns inside a struct, in order; empty for other types.
     pub children: Vec<Column>,
 }
 
 impl Column {
+    /// A column without nulls, unit or range.
     pub(crate) fn new(name: &'static str, data_type: DataType, doc: &'static str) -> Self {
         Column {
             name,
@@ -43,6 +44,7 @@ impl Column {
         }
     }
 
+    /// A column of structs with these fields.
     pub(crate) fn group(name: &'static str, children: Vec<Column>, doc: &'static str) -> Self {
         let fields: Fields = children.iter().map(Column::field).collect();
         Column {
@@ -51,6 +53,7 @@ impl Column {
         }
     }
 
+    /// The same column, in which nulls may occur.
     pub(crate) fn null(self) -> Self {
         Column {
             nullable: true,
@@ -58,34 +61,36 @@ impl Column {
         }
     }
 
+    /// The same column with a unit.
     pub(crate) fn unit(self, unit: &'static str) -> Self {
         Column { unit, ..self }
     }
 
+    /// The same column with a range.
     pub(crate) fn range(self, range: &'static str) -> Self {
         Column { range, ..self }
     }
 
+    /// The column as a field of an Arrow schema.
     pub(crate) fn field(&self) -> Field {
         Field::new(self.name, self.data_type.clone(), self.nullable)
     }
 }
 
-/// A column of numbers or of yes and no in a row-aligned table, or a field of a record's own
-/// `meta`.
+/// A column of numbers or booleans in a row-aligned table, or a field of the records' own `meta`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measure {
-    /// The table.
+    /// Name of the table.
     pub table: &'static str,
-    /// Its column.
+    /// Name of the column in the table.
     pub column: &'static str,
-    /// What of the column: a column inside a struct, or a field of `meta`, dots going into nested
-    /// ones.
+    /// The part of the column: a column inside a struct, or a field of `meta`, where dots lead into
+    /// nested fields. `None`: the whole column.
     pub field: Option<String>,
 }
 
 impl Measure {
-    /// What the manifest calls it.
+    /// The name of the measure in the manifest.
     pub fn name(&self) -> String {
         match &self.field {
             Some(field) if self.column == "meta" => format!("meta.{field}"),
@@ -95,9 +100,10 @@ impl Measure {
     }
 }
 
-/// The measure called `table.column`, `table.column.field` or `meta.field`; `None` if there is no
-/// such column with numbers.
+/// The measure with the name `table.column`, `table.column.field` or `meta.field`. `None` if there
+/// is no such column, or if it holds neither numbers nor booleans.
 pub fn measure(name: &str) -> Option<Measure> {
+    // The fields of records are not declared, so every name is accepted.
     if let Some(field) = name.strip_prefix("meta.") {
         return Some(Measure {
             table: "documents",
@@ -105,6 +111,8 @@ pub fn measure(name: &str) -> Option<Measure> {
             field: Some(field.to_owned()),
         });
     }
+
+    // Other tables have no row for each document, so a document has no value in them.
     let (table, column) = name.split_once('.')?;
     let (column, field) = column
         .split_once('.')
@@ -120,6 +128,7 @@ pub fn measure(name: &str) -> Option<Measure> {
         None => &column,
         Some(field) => column.children.iter().find(|known| known.name == field)?,
     };
+
     let is_number = measured.data_type.is_numeric() || measured.data_type == DataType::Boolean;
     is_number.then(|| Measure {
         table: table.name,
@@ -131,22 +140,22 @@ pub fn measure(name: &str) -> Option<Measure> {
 /// How a table's rows relate to those of `documents`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// One row for each document, in the documents' order, one file a shard.
+    /// One row for each document, in the order of `documents`, one file a shard.
     Aligned,
-    /// Rows of its own.
+    /// The table has rows of its own.
     Own,
 }
 
-/// A table: name, meaning, columns.
+/// A table that a run writes: name, meaning and columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// Folder in the run directory and view name in DuckDB.
+    /// Name of the folder in the run directory, and of the view in DuckDB.
     pub name: &'static str,
-    /// Meaning, one line.
+    /// Meaning of the table, one line.
     pub doc: &'static str,
-    /// Relation to `documents`.
+    /// How the rows relate to those of `documents`.
     pub shape: Shape,
-    /// Columns in order.
+    /// The columns of the table, in order.
     pub columns: Vec<Column>,
 }
 
@@ -169,21 +178,22 @@ pub fn tables() -> Vec<Table> {
     STAGES.iter().flat_map(|stage| (stage.tables)()).collect()
 }
 
-/// The table called `name`.
+/// The table with this name.
 pub fn table(name: &str) -> Option<Table> {
     tables().into_iter().find(|table| table.name == name)
 }
 
-/// The Arrow schema of the table called `name`.
+/// The Arrow schema of the table with this name.
 ///
 /// # Panics
-/// If there is no such table: names are literals in this workspace, and a test walks them.
+/// If there is no such table. Names are literals in this workspace, and a test walks them.
 pub fn schema(name: &str) -> SchemaRef {
     table(name)
         .unwrap_or_else(|| panic!("no table is called {name}"))
         .schema()
 }
 
+/// A row-aligned table with its `own` columns after `doc_id` and `reached`.
 pub(crate) fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -> Table {
     let mut columns = vec![doc_id(), reached()];
     columns.extend(own);
@@ -195,6 +205,7 @@ pub(crate) fn aligned(name: &'static str, doc: &'static str, own: Vec<Column>) -
     }
 }
 
+/// The column `doc_id`, which names the document of a row.
 pub(crate) fn doc_id() -> Column {
     Column::new(
         "doc_id",
@@ -204,6 +215,7 @@ pub(crate) fn doc_id() -> Column {
     .range("32 hex digits, unique in documents")
 }
 
+/// The column `reached` of every row-aligned table after `documents`.
 pub(crate) fn reached() -> Column {
     Column::new(
         "reached",
@@ -212,36 +224,43 @@ pub(crate) fn reached() -> Column {
     )
 }
 
+/// The column `removed_by` of a stage that may remove documents.
 pub(crate) fn removed_by() -> Column {
     Column::new(
         "removed_by",
         DataType::Utf8,
-        "the rule that ended the document's way here; null where it went on",
+        "the rule that removed the document at this stage; null if no rule did",
     )
     .null()
     .range("family.rule")
 }
 
+/// A column of UTF-8 texts.
 pub(crate) fn utf8(name: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::Utf8, doc)
 }
 
+/// A column of counts that may be 2^32 or more.
 pub(crate) fn count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::UInt64, doc).unit(unit)
 }
 
+/// A column of counts below 2^32.
 pub(crate) fn small_count(name: &'static str, unit: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::UInt32, doc).unit(unit)
 }
 
+/// A column of true and false.
 pub(crate) fn flag(name: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::Boolean, doc)
 }
 
+/// A column of ratios that may be above 1.
 pub(crate) fn ratio(name: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::Float64, doc).range("0 or more")
 }
 
+/// A column of shares, 0 to 1.
 pub(crate) fn unit_interval(name: &'static str, doc: &'static str) -> Column {
     Column::new(name, DataType::Float64, doc).range("[0, 1]")
 }
@@ -251,7 +270,7 @@ pub fn edits() -> DataType {
     edits_column().data_type
 }
 
-/// The column of a step that rewrites. Spans are of the text that the step saw.
+/// The column of a step that rewrites texts. Spans are positions in the text that the step saw.
 pub(crate) fn edits_column() -> Column {
     let children = vec![
         small_count(
@@ -280,6 +299,7 @@ pub(crate) fn list_of_structs(
     }
 }
 
+/// The type of lists of `item`. Entries are never null.
 pub(crate) fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, false)))
 }

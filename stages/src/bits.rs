@@ -1,12 +1,12 @@
-//! A set of documents, a bit each.
+//! A set of documents with one bit for each document of the corpus.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Documents by number; may be filled by several threads.
+/// A set of documents, by number. Several threads may add documents at the same time.
 pub(crate) struct Bits(Vec<AtomicU64>);
 
 impl Bits {
-    /// None of so many documents.
+    /// The empty set in a corpus of `documents` documents.
     pub(crate) fn new(documents: u64) -> Bits {
         Bits(
             (0..documents.div_ceil(64))
@@ -15,17 +15,17 @@ impl Bits {
         )
     }
 
-    /// Adds a document.
+    /// Adds a document to the set.
     pub(crate) fn insert(&self, doc: u64) {
         self.0[doc as usize / 64].fetch_or(1 << (doc % 64), Ordering::Relaxed);
     }
 
-    /// Whether a document was added.
+    /// True if a document is in the set.
     pub(crate) fn contains(&self, doc: u64) -> bool {
         self.0[doc as usize / 64].load(Ordering::Relaxed) >> (doc % 64) & 1 == 1
     }
 
-    /// How many there are.
+    /// The number of documents in the set.
     pub(crate) fn count(&self) -> u64 {
         self.0
             .iter()

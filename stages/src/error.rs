@@ -1,4 +1,4 @@
-//! Why a stage cannot go on. The variant says whose fault the failure is.
+//! Errors of stages. The variant says whose fault the failure is.
 
 use std::error::Error;
 use std::io;
@@ -13,28 +13,28 @@ pub type Result<T, E = StageError> = std::result::Result<T, E>;
 /// Why a stage cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// The manifest names something that cannot be used: a file, a model, a setting.
+    /// The manifest names a file, a model or a setting that cannot be used.
     #[error("{message}")]
     Manifest {
-        /// The key, its value and what is wrong with them.
+        /// The key, its value and the mistake in them.
         message: String,
-        /// What to do about it; empty if that is obvious.
+        /// Advice to correct the mistake; empty if the correction is obvious.
         hint: String,
     },
     /// A file of the stage's own, such as a spill file, cannot be read or written.
     #[error("cannot {action} {path}")]
     Io {
-        /// `read`, `write` or `delete`.
+        /// The action that failed: `create`, `read`, `write` or `delete`.
         action: &'static str,
-        /// The file.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The reason that the system gives.
         source: io::Error,
     },
     /// A kernel refused a text, or a model failed.
     #[error(transparent)]
     Kernel(Box<dyn Error + Send + Sync>),
-    /// The driver failed while it worked for the stage: a damaged file, a signal.
+    /// The driver failed while it worked for the stage, because of a damaged file or a signal.
     #[error(transparent)]
     Driver(Box<dyn Error + Send + Sync>),
     /// An Arrow kernel failed, which is a bug here.
@@ -49,7 +49,7 @@ pub enum StageError {
 }
 
 impl StageError {
-    /// A mistake in the manifest without a hint.
+    /// The error for a mistake in the manifest, without a hint.
     pub fn manifest(message: impl Into<String>) -> StageError {
         StageError::Manifest {
             message: message.into(),
@@ -57,7 +57,7 @@ impl StageError {
         }
     }
 
-    /// Adds what to do about a mistake in the manifest.
+    /// Adds a hint to a mistake in the manifest. Other errors stay as they are.
     pub fn hint(self, hint: impl Into<String>) -> StageError {
         match self {
             StageError::Manifest { message, .. } => StageError::Manifest {
@@ -68,11 +68,12 @@ impl StageError {
         }
     }
 
-    /// A failure of a kernel.
+    /// The error for a failure of a kernel.
     pub fn kernel(error: impl Into<Box<dyn Error + Send + Sync>>) -> StageError {
         StageError::Kernel(error.into())
     }
 
+    /// The error for a file of the stage's own.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> StageError {
         StageError::Io {
             action,
@@ -82,7 +83,7 @@ impl StageError {
     }
 }
 
-/// A failure of ours comes out of an expression as it went in.
+/// A stage's error comes out of an expression as it went in.
 impl From<DataFusionError> for StageError {
     fn from(error: DataFusionError) -> StageError {
         match error {
@@ -109,6 +110,7 @@ mod tests {
     fn a_failure_goes_through_an_expression_unchanged() {
         let failure = StageError::manifest("no such list").hint("name another");
         let back = StageError::from(DataFusionError::from(failure));
+
         let is_same = matches!(
             &back,
             StageError::Manifest { message, hint } if message == "no such list" && hint == "name another"

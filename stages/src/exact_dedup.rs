@@ -1,9 +1,12 @@
-//! Equal texts, and if asked for equal URLs: one is kept. Both are compared by xxh3-128: by the
-//! birthday bound two different texts among 10^10 collide with a probability of about 1.5e-19.
+//! Exact duplicates: of equal texts, and of equal URLs if the manifest says so, one document is
+//! kept.
 //!
-//! Cost: two scans of 16 bytes a document; 80 bytes for each document whose key is repeated, in
-//! partitions that spill. In memory stay a sketch (a quarter of the memory setting at the most) and
-//! 2 bits a document; all copies of one text are in one partition, which is sorted in memory.
+//! Texts and URLs are compared by xxh3-128. By the birthday bound, two different texts among 10^10
+//! collide with a probability of about 1.5e-19.
+//!
+//! Cost: two scans of 16 bytes a document, and 80 bytes for each document whose key is repeated, in
+//! partitions that spill. A sketch (at most a quarter of the memory setting) and 2 bits a document
+//! stay in memory. All copies of one text are in one partition, which is sorted in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,15 +30,17 @@ use crate::spill::Spill;
 use crate::survivor::{self, Preference, Rank, id_of};
 use crate::{Read, Stage, column, is_reached, read};
 
-/// The stage `exact_dedup`.
+/// The corpus stage `exact_dedup`.
 pub struct ExactDedupStage {
+    /// Settings of the stage; `None`: nothing is removed.
     exact: Option<ExactDedup>,
     preference: Preference,
+    /// Digest of the earlier runs that documents are also compared with.
     against: Option<String>,
 }
 
 impl ExactDedupStage {
-    /// The stage as the manifest sets it; without `[dedup.exact]` nothing is removed.
+    /// The stage with the manifest's settings. Without `[dedup.exact]` it removes nothing.
     pub fn open(opening: &Opening) -> Self {
         ExactDedupStage {
             exact: opening.manifest.dedup.exact.clone(),
@@ -44,7 +49,7 @@ impl ExactDedupStage {
         }
     }
 
-    /// The columns of `signatures` that are compared, and the reason of what they remove.
+    /// The columns of `signatures` that are compared, each with the reason for its removals.
     fn keys(&self) -> Vec<(&'static str, &'static str)> {
         let Some(exact) = &self.exact else {
             return Vec::new();
@@ -53,6 +58,7 @@ impl ExactDedupStage {
             ExactText::AsIs => "text_hash",
             ExactText::Normalized => "normalized_hash",
         };
+
         let mut keys = vec![(text, REASONS[0])];
         if exact.url {
             keys.push(("url_hash", REASONS[1]));
@@ -61,7 +67,7 @@ impl ExactDedupStage {
     }
 }
 
-/// Why a document goes, in the order in which keys are compared.
+/// The reasons for a removal, in the order in which keys are compared.
 const REASONS: [&str; 2] = ["exact_dedup.document", "exact_dedup.url"];
 
 impl Stage for ExactDedupStage {
@@ -87,6 +93,8 @@ impl Stage for ExactDedupStage {
             .into_iter()
             .map(|(key, _)| read("signatures", key))
             .collect();
+
+        // `doc_id` is read for every stage.
         reads.extend(
             survivor::reads()
                 .into_iter()
@@ -104,36 +112,39 @@ impl CorpusStage for ExactDedupStage {
             docs: Bits::new(documents),
             targets: Bits::new(documents),
             moved: Mutex::default(),
+            // The last of `firsts` is the number of all documents, not a shard.
             rows: Spill::new(corpus.spill(), firsts.len() - 1, corpus.memory() / 8)?,
         };
-        for (at, (key, _)) in self.keys().into_iter().enumerate() {
-            self.equal(corpus, key, at as u64, &removed)?;
-        }
-        let earlier = corpus.earlier().to_vec();
 
-        let annotations = move |shard| {
+        // One key after the other: a document that its text removes is not compared by URL.
+        for (at, (key, _)) in self.keys().into_iter().enumerate() {
+            let repeated = self.repeated(corpus, key, &removed)?;
+            remove_equal(corpus, &repeated, at as u64, &removed)?;
+        }
+
+        let earlier = corpus.earlier().to_vec();
+        Ok(Decision::of(Box::new(move |shard| {
             let mut removals: Vec<Removal> = sorted(removed.rows.read(shard)?);
             let moved = removed.moved.lock().unwrap_or_else(PoisonError::into_inner);
             for removal in &mut removals {
-                // One step is enough: no document that a URL removed is kept for an equal text.
+                // One step is enough: the URL is the last key, so what is kept for it stays.
                 if let Some(kept) = moved.get(&removal.kept_doc) {
                     (removal.kept, removal.kept_doc) = *kept;
                 }
             }
             annotations(&removals, &earlier)
-        };
-        Ok(Decision::of(Box::new(annotations)))
+        })))
     }
 }
 
 /// The documents that are removed, and the documents that are kept for them.
 struct Removed {
     docs: Bits,
-    /// Documents that are kept for another one so far.
+    /// Documents that are kept for another document so far.
     targets: Bits,
     /// Targets that were removed later, with the document that is kept for them.
     moved: Mutex<HashMap<u64, (DocId, u64)>>,
-    /// By shard: [`Removal`].
+    /// A record [`Removal`] for each removed document, in one partition for each shard.
     rows: Spill,
 }
 
@@ -143,16 +154,16 @@ record! {
         doc: u64,
         /// Place of the reason in [`REASONS`].
         reason: u64,
-        /// The document that is kept for it, by identity and by number.
+        /// Identity of the document that is kept instead. `kept_doc` is its number.
         kept: DocId,
         kept_doc: u64,
     }
 }
 
 record! {
-    /// A document whose key occurs more than once, in the order of keys and then of preference.
+    /// A document with a repeated key. Records sort by key, then by preference.
     struct Keyed {
-        /// Hash of the text or of the URL.
+        /// Hash of the text or of the URL, high half first.
         key: [u64; 2],
         rank: Rank,
         doc: u64,
@@ -160,49 +171,30 @@ record! {
 }
 
 impl ExactDedupStage {
-    /// Of the documents that share a key, removes all but the preferred one.
-    fn equal(
-        &self,
-        corpus: &dyn Corpus,
-        key: &'static str,
-        reason: u64,
-        removed: &Removed,
-    ) -> Result<()> {
+    /// The documents whose value in the column `key` may be repeated, as records [`Keyed`] in
+    /// partitions by key.
+    fn repeated(&self, corpus: &dyn Corpus, key: &'static str, removed: &Removed) -> Result<Spill> {
         let documents = documents(corpus);
         let sketch = Sketch::new(documents, corpus.memory() / 4);
-        let keys = read("signatures", key);
-        let each = |batch: &RecordBatch,
-                    first: u64,
-                    visit: &mut dyn FnMut(usize, [u64; 2]) -> Result<()>| {
-            let keys = column(batch, key)?.as_fixed_size_binary();
-            for row in
-                (0..batch.num_rows()).filter(|&row| keys.is_valid(row) && is_reached(batch, row))
-            {
-                if !removed.docs.contains(first + row as u64) {
-                    let (halves, _) = keys.value(row).as_chunks();
-                    visit(
-                        row,
-                        [u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1])],
-                    )?;
-                }
-            }
-            Ok(())
-        };
-        corpus.scan(std::slice::from_ref(&keys), &|first, batch| {
-            each(batch, first, &mut |_, key| {
+        corpus.scan(&[read("signatures", key)], &|first, batch| {
+            for_each_key(batch, key, first, removed, &mut |_, key| {
+                // The sketch takes 64 bits, and the halves of a hash are hashes.
                 sketch.add(key[1]);
                 Ok(())
             })
         })?;
+
+        // As many partitions as if all keys were repeated. Each thread sorts one of them.
         let bytes = documents * size_of::<Keyed>() as u64;
         let share = corpus.memory() / (8 * rayon::current_num_threads() as u64);
         let partitions = bytes.div_ceil(share).clamp(1, 4096) as usize;
         let repeated = Spill::new(corpus.spill(), partitions, corpus.memory() / 4)?;
+
         let mut reads = survivor::reads();
-        reads.push(keys);
+        reads.push(read("signatures", key));
         corpus.scan(&reads, &|first, batch| {
             let rank = survivor::ranks(&self.preference, batch, first >= own_documents(corpus))?;
-            each(batch, first, &mut |row, key| {
+            for_each_key(batch, key, first, removed, &mut |row, key| {
                 if !sketch.is_repeated(key[1]) {
                     return Ok(());
                 }
@@ -214,49 +206,85 @@ impl ExactDedupStage {
                 repeated.push_record(repeated.partition_of(key[1]), &keyed)
             })
         })?;
-        drop(sketch);
-        let (firsts, own) = (corpus.firsts(), own_documents(corpus));
-
-        (0..repeated.partitions())
-            .into_par_iter()
-            .try_for_each(|partition| {
-                let rows: Vec<Keyed> = sorted(repeated.take(partition)?);
-                corpus.check()?;
-
-                for equal in rows.chunk_by(|a, b| a.key == b.key) {
-                    let (kept, rest) = (&equal[0], &equal[1..]);
-                    if !rest.is_empty() {
-                        removed.targets.insert(kept.doc);
-                    }
-                    // Documents of earlier runs stay.
-                    for Keyed { doc, .. } in rest.iter().filter(|row| row.doc < own) {
-                        let removal = Removal {
-                            doc: *doc,
-                            reason,
-                            kept: id_of(&kept.rank),
-                            kept_doc: kept.doc,
-                        };
-                        if removed.targets.contains(*doc) {
-                            let mut moved =
-                                removed.moved.lock().unwrap_or_else(PoisonError::into_inner);
-                            moved.insert(*doc, (removal.kept, removal.kept_doc));
-                        }
-                        removed.docs.insert(*doc);
-                        removed.rows.push_record(shard_of(firsts, *doc), &removal)?;
-                    }
-                }
-                Ok(())
-            })
+        Ok(repeated)
     }
 }
 
-/// The rows of a shard that are removed, with reason and survivor.
+/// Calls `visit` with the row and the key, for each document that reaches the stage, has a value in
+/// the column `key` and is not removed yet. `first` is the document of the batch's first row.
+fn for_each_key(
+    batch: &RecordBatch,
+    key: &str,
+    first: u64,
+    removed: &Removed,
+    visit: &mut dyn FnMut(usize, [u64; 2]) -> Result<()>,
+) -> Result<()> {
+    let keys = column(batch, key)?.as_fixed_size_binary();
+
+    for row in (0..batch.num_rows()).filter(|&row| keys.is_valid(row) && is_reached(batch, row)) {
+        if !removed.docs.contains(first + row as u64) {
+            let (halves, _) = keys.value(row).as_chunks();
+            visit(
+                row,
+                [u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1])],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes all but the preferred one of the documents that share a key.
+fn remove_equal(
+    corpus: &dyn Corpus,
+    repeated: &Spill,
+    reason: u64,
+    removed: &Removed,
+) -> Result<()> {
+    let (firsts, own) = (corpus.firsts(), own_documents(corpus));
+
+    (0..repeated.partitions())
+        .into_par_iter()
+        .try_for_each(|partition| {
+            let rows: Vec<Keyed> = sorted(repeated.take(partition)?);
+            corpus.check()?;
+
+            // Keys are compared in full here, so two keys in one slot of the sketch do no harm.
+            for equal in rows.chunk_by(|a, b| a.key == b.key) {
+                let (kept, rest) = (&equal[0], &equal[1..]);
+                if !rest.is_empty() {
+                    removed.targets.insert(kept.doc);
+                }
+
+                // Documents of earlier runs stay.
+                for Keyed { doc, .. } in rest.iter().filter(|row| row.doc < own) {
+                    let removal = Removal {
+                        doc: *doc,
+                        reason,
+                        kept: id_of(&kept.rank),
+                        kept_doc: kept.doc,
+                    };
+                    // The key before kept this document for others. Their survivor changes too.
+                    if removed.targets.contains(*doc) {
+                        let mut moved =
+                            removed.moved.lock().unwrap_or_else(PoisonError::into_inner);
+                        moved.insert(*doc, (removal.kept, removal.kept_doc));
+                    }
+                    removed.docs.insert(*doc);
+                    removed.rows.push_record(shard_of(firsts, *doc), &removal)?;
+                }
+            }
+            Ok(())
+        })
+}
+
+/// The rows of the table for the removed documents of a shard, with reason and survivor.
 fn annotations(removals: &[Removal], earlier: &[Earlier]) -> Result<RecordBatch> {
     let docs = UInt64Array::from_iter_values(removals.iter().map(|removal| removal.doc));
     let reasons = removals
         .iter()
         .map(|removal| REASONS[removal.reason as usize]);
     let kept = removals.iter().map(|removal| removal.kept.to_string());
+    // Null if the survivor is of this run.
     let kept_in = removals
         .iter()
         .map(|removal| run_of(earlier, removal.kept_doc));

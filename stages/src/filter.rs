@@ -1,5 +1,6 @@
-//! Verdicts: every rule that the manifest switches on, as an expression over the values in
-//! `signals`. Reads no text. The lists of unwanted addresses are looked up in `documents.url`.
+//! The verdicts of the rules: every rule that the manifest switches on, as an expression over the
+//! values in `signals`. The stage reads no text. It looks addresses of `documents.url` up in the
+//! lists of unwanted ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::plan::{Plan, if_reached, null_of};
 use crate::resources::{Digested, Opening};
 use crate::{Read, ShardStage, Stage, read};
 
-/// The stage `filter`.
+/// The stage `filter` with its lists of unwanted addresses.
 pub struct FilterStage {
     filter: Filter,
     domains: Option<Digested<Blocklist>>,
@@ -36,8 +37,9 @@ impl FilterStage {
     /// If a list cannot be used.
     pub fn open(opening: &Opening) -> Result<Self> {
         let filter = opening.manifest.filter.clone();
-        let url = filter.url.clone().unwrap_or_default();
 
+        // Without `[filter.url]` there is no list, as in an empty table.
+        let url = filter.url.clone().unwrap_or_default();
         let domains = url.domains.as_ref().map(|name| {
             let file = opening.text("filter.url.domains", name)?;
             Ok::<_, StageError>(Digested {
@@ -54,6 +56,7 @@ impl FilterStage {
                 digest: file.digest,
             })
         });
+
         Ok(FilterStage {
             domains: domains.transpose()?,
             substrings: substrings.transpose()?,
@@ -68,15 +71,19 @@ impl Stage for FilterStage {
     }
 
     fn config(&self) -> Value {
-        // Files are named by their digests, see `resources`.
         let mut config = serde_json::to_value(&self.filter).expect("settings are plain data");
+
+        // A file counts by its digest, see `resources`. The key only says whether there is one.
         if let Some(url) = config["url"].as_object_mut() {
             let paths = url.values_mut().filter(|path| !path.is_null());
             paths.for_each(|path| *path = true.into());
         }
+
+        // `signals` counts the words of the list, so its key has the digest of this file.
         if let Some(words) = config["c4_bad_words"].as_object_mut() {
             words.remove("file");
         }
+
         config
     }
 
@@ -89,10 +96,10 @@ impl Stage for FilterStage {
     }
 
     fn reads(&self) -> Vec<Read> {
-        let families = FAMILIES
+        // A family without values of its own has no struct in `signals`.
+        let mut reads: Vec<Read> = FAMILIES
             .iter()
-            .filter(|family| !family.values_doc.is_empty());
-        let mut reads: Vec<Read> = families
+            .filter(|family| !family.values_doc.is_empty())
             .map(|family| read("signals", family.name))
             .collect();
         reads.push(read("signals", "bad_words"));
@@ -109,6 +116,7 @@ impl ShardStage for FilterStage {
             ("url_domain", &self.domains),
             ("url_substring", &self.substrings),
         ];
+
         let mut plan = input;
         for (column, list) in lists {
             let entry = match list {
@@ -118,6 +126,7 @@ impl ShardStage for FilterStage {
             plan = plan.with_column(column, entry)?;
         }
 
+        // `removed_by` names the first failing rule, so the order of the rules is a contract.
         let judging =
             rules().filter_map(|rule| Some((rule.full_name(), failed(rule, &self.filter)?)));
         let plan = plan.with_column("failing", if_reached(failing(judging.collect()))?)?;
@@ -125,13 +134,14 @@ impl ShardStage for FilterStage {
     }
 }
 
-/// True if a document fails the rule; `None` if the rule does not judge.
+/// The condition under which a document fails the rule; `None` if the rule does not judge.
 fn failed(rule: &Rule, filter: &Filter) -> Option<Expr> {
     let judged = rule.judged(filter)?;
+
     let number = |family: &str, name: &str| {
         let data_type = value_type(family, name);
         let value = field(col(family), name, data_type.clone());
-        // Thresholds are floats; whole numbers up to 2^32 are exact in a float.
+        // Thresholds are floats. A float holds every integer below 2^32 exactly.
         match data_type {
             DataType::UInt32 => cast(value, DataType::Float64),
             _ => value,
@@ -167,7 +177,8 @@ fn value_type(family: &str, name: &str) -> DataType {
     }
 }
 
-/// `listed(url, digest of the list) -> the entry that the url matches`, or null.
+/// The function `listed(url, digest of the list) -> entry`. The entry is the one that the URL
+/// matches, or null.
 fn listed(url: Expr, list: &Digested<Blocklist>) -> Expr {
     let blocklist = Arc::clone(&list.value);
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
@@ -177,27 +188,29 @@ fn listed(url: Expr, list: &Digested<Blocklist>) -> Expr {
     Function::new("listed", DataType::Utf8, kernel).call(vec![url, lit(list.digest.as_str())])
 }
 
-/// `first_of(list) -> its first entry`, null for a list without entries.
+/// The function `first_of(list) -> first entry`. The entry is null if the list is null or empty.
 fn first_of(list: Expr) -> Expr {
     let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let lists = columns[0].as_list::<i32>();
         if lists.null_count() == lists.len() {
             return Ok(new_null_array(&DataType::Utf8, lists.len()));
         }
+
+        // An empty list has the offset of the next entry, which is not its own.
         let entries = lists.values().as_string::<i32>();
-        let first = |row: usize| {
-            let has_entries = lists.is_valid(row) && lists.value_length(row) > 0;
-            has_entries.then(|| entries.value(lists.value_offsets()[row] as usize))
-        };
-        Ok(Arc::new(
-            (0..lists.len()).map(first).collect::<StringArray>(),
-        ))
+        let firsts: StringArray = (0..lists.len())
+            .map(|row| {
+                let has_entries = lists.is_valid(row) && lists.value_length(row) > 0;
+                has_entries.then(|| entries.value(lists.value_offsets()[row] as usize))
+            })
+            .collect();
+        Ok(Arc::new(firsts))
     };
     Function::new("first_of", DataType::Utf8, kernel).call(vec![list])
 }
 
-/// `failing(name, failed, name, failed, …) -> list of the names whose condition holds`, in the
-/// arguments' order.
+/// The function `failing(name, failed, name, failed, …) -> names`. It lists the names whose
+/// condition holds, in the order of the arguments. A null condition does not hold.
 pub fn failing(rules: Vec<(String, Expr)>) -> Expr {
     let schema = tables::schema("filter");
     let output = schema
@@ -205,13 +218,16 @@ pub fn failing(rules: Vec<(String, Expr)>) -> Expr {
         .expect("declared")
         .data_type()
         .clone();
+
     let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
+        // The table declares entries as not null, unlike the builder.
         let item = Field::new("item", DataType::Utf8, false);
         let mut lists = ListBuilder::new(StringBuilder::new()).with_field(item);
         let rules: Vec<_> = columns
             .chunks_exact(2)
             .map(|pair| (pair[0].as_string::<i32>(), pair[1].as_boolean()))
             .collect();
+
         for row in 0..columns.first().map_or(0, |column| column.len()) {
             for (name, failed) in &rules {
                 if failed.is_valid(row) && failed.value(row) {
@@ -222,7 +238,9 @@ pub fn failing(rules: Vec<(String, Expr)>) -> Expr {
         }
         Ok(Arc::new(lists.finish()))
     };
-    // Without a rule there would be no column to take the number of rows from.
+
+    // Without a rule there would be no column that gives the number of rows. `reached` is never
+    // null, so this condition never holds.
     let mut arguments = vec![lit(""), col("reached").is_null()];
     arguments.extend(
         rules

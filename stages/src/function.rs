@@ -1,6 +1,7 @@
-//! Scalar functions for plans: a kernel on columns. Settings that people should see in a plan are
-//! literal arguments; lists and models are captured by the kernel, and their digests are literal
-//! arguments.
+//! Scalar functions for plans: kernels on columns.
+//!
+//! Settings that people should see in a plan are literal arguments. Lists and models are captured
+//! by the kernel, and their digests are literal arguments.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -17,10 +18,10 @@ use datafusion_expr::{
 
 use crate::error::{Result, StageError};
 
-/// A kernel: argument columns of equal length to one column of that length.
+/// A kernel, which maps argument columns of equal length to one column of the same length.
 pub type Kernel = Arc<dyn Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync>;
 
-/// A scalar function made of a name, a type and a kernel.
+/// A scalar function, made of a name, an output type and a kernel.
 #[derive(Clone)]
 pub struct Function {
     name: &'static str,
@@ -30,7 +31,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// A function over any number of columns.
+    /// A function over any number of columns of any type.
     pub fn new(
         name: &'static str,
         output: DataType,
@@ -44,7 +45,7 @@ impl Function {
         }
     }
 
-    /// The function applied to arguments.
+    /// The expression that applies the function to `arguments`.
     pub fn call(self, arguments: Vec<Expr>) -> Expr {
         ScalarUDF::new_from_impl(self).call(arguments)
     }
@@ -57,6 +58,7 @@ impl fmt::Debug for Function {
 }
 
 impl PartialEq for Function {
+    // Kernels cannot be compared. Two kernels of one name differ in their arguments.
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.output == other.output
     }
@@ -90,7 +92,7 @@ impl ScalarUDFImpl for Function {
     }
 }
 
-/// `field(struct, name)`: a field of a struct column; null where the struct is null.
+/// The function `field(struct, name)`: a field of a struct column, null where the struct is null.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct StructField {
     signature: Signature,
@@ -118,18 +120,23 @@ impl ScalarUDFImpl for StructField {
     }
 }
 
-/// A field of a struct; null where the struct is null.
+/// A field of a struct column, null where the struct is null.
+///
+/// # Errors
+/// If the struct has no field `name`.
 pub(crate) fn struct_field(whole: &StructArray, name: &str) -> Result<ArrayRef> {
     let field = whole
         .column_by_name(name)
-        .ok_or_else(|| StageError::Bug(format!("there is no field {name}")))?;
+        .ok_or_else(|| StageError::Bug(format!("the struct has no field {name}")))?;
+
+    // A field may have values where its struct is null.
     let nulls = NullBuffer::union(whole.nulls(), field.nulls());
     Ok(make_array(
         field.to_data().into_builder().nulls(nulls).build()?,
     ))
 }
 
-/// A field, of type `output`, of a struct column.
+/// The expression for a field of a struct column. The field is of the type `output`.
 pub(crate) fn field(whole: Expr, name: &str, output: DataType) -> Expr {
     let field = StructField {
         signature: Signature::any(2, Volatility::Immutable),
@@ -141,18 +148,26 @@ pub(crate) fn field(whole: Expr, name: &str, output: DataType) -> Expr {
 }
 
 /// Columns of a table, as the fields of a struct that a kernel makes.
+///
+/// # Panics
+/// If the table has no such column, which tests exclude.
 pub(crate) fn fields_of(table: &str, columns: &[&str]) -> Fields {
     let schema = tables::schema(table);
-    let field = |name: &&str| -> Field {
-        schema
-            .field_with_name(name)
-            .expect("a test walks the tables")
-            .clone()
-    };
-    columns.iter().map(field).collect()
+    columns
+        .iter()
+        .map(|name| -> Field {
+            schema
+                .field_with_name(name)
+                .expect("a test walks the tables")
+                .clone()
+        })
+        .collect()
 }
 
-/// The text column among a kernel's arguments.
+/// The text column at place `index` of a kernel's arguments.
+///
+/// # Errors
+/// If the argument is not of the type Utf8.
 pub(crate) fn text(columns: &[ArrayRef], index: usize) -> Result<&StringArray> {
     columns[index].as_string_opt::<i32>().ok_or_else(|| {
         let found = columns[index].data_type();

@@ -1,5 +1,5 @@
-//! Language label of each document, and which languages are kept. Values and verdict are in one
-//! stage, because all later work is done only for documents that are kept here.
+//! The language label of each document, and the verdict which languages are kept. Values and
+//! verdict are in one stage, because all later work is done only for documents that are kept here.
 
 use std::sync::Arc;
 
@@ -18,21 +18,23 @@ use crate::plan::{Plan, null_of};
 use crate::resources::Opening;
 use crate::{Read, ShardStage, Stage, read};
 
+/// Columns of the table that a label fills.
 const COLUMNS: [&str; 3] = ["language", "confidence", "mixed"];
 
-/// The stage `language`.
+/// The stage `language` with its settings.
 pub struct LanguageStage {
     config: Language,
 }
 
 impl LanguageStage {
-    /// The stage as the manifest sets it; without `[language]` every document is kept.
+    /// The stage as the manifest sets it. Without `[language]` every document is kept.
     pub fn open(opening: &Opening) -> Self {
         LanguageStage {
             config: opening.manifest.language.clone().unwrap_or_default(),
         }
     }
 
+    /// The rule that removes a document, as an expression over the label; null if it is kept.
     fn removed_by(&self) -> Result<Expr> {
         let keep: Vec<Expr> = self
             .config
@@ -40,12 +42,16 @@ impl LanguageStage {
             .iter()
             .map(|code| lit(code.as_str()))
             .collect();
+
+        // A null label is in no list, but `NOT IN` is null for it, and null would keep the
+        // document.
         let not_kept = match keep.is_empty() {
             true => lit(false),
             false => col("language")
                 .is_null()
                 .or(col("language").in_list(keep, true)),
         };
+        // Without a confidence the comparison is null, so the document stays.
         let low = col("confidence").lt(lit(self.config.min_confidence));
         let mixed = col("mixed").and(lit(!self.config.keep_mixed));
 
@@ -82,6 +88,7 @@ impl ShardStage for LanguageStage {
         };
         let schema = tables::schema(LANGUAGE.name);
 
+        // One struct column first, so that each text is read once and not once for each column.
         let mut plan = input.with_column("detected", detect_language(col("text"), engine))?;
         for column in COLUMNS {
             let data_type = schema.field_with_name(column)?.data_type().clone();
@@ -91,7 +98,7 @@ impl ShardStage for LanguageStage {
     }
 }
 
-/// The table of documents without a language, which are all kept.
+/// The plan without labels: no document has a language, and all are kept.
 fn without_labels(input: Plan) -> Result<Plan> {
     let mut plan = input;
     for column in ["removed_by", "language", "confidence"] {
@@ -100,13 +107,14 @@ fn without_labels(input: Plan) -> Result<Plan> {
     plan.with_column("mixed", lit(false))
 }
 
-/// `detect_language(text, engine) -> {language, confidence, mixed}`.
+/// The function `detect_language(text, engine) -> {language, confidence, mixed}`.
 fn detect_language(text_column: Expr, engine: Engine) -> Expr {
     let output = fields_of(LANGUAGE.name, &COLUMNS);
     let fields = output.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut codes, mut confidences) = (StringBuilder::new(), Float64Builder::new());
         let mut mixed = BooleanBuilder::new();
+        // `detect` overwrites this for each text, which spares an allocation.
         let mut sample = String::new();
 
         for text in text(columns, 0)? {
@@ -127,6 +135,8 @@ fn detect_language(text_column: Expr, engine: Engine) -> Expr {
             None,
         )?))
     };
+
+    // The engine is an argument as well, so that plans show it.
     let name = match engine {
         Engine::Whatlang => "whatlang",
         Engine::Whichlang => "whichlang",

@@ -1,8 +1,8 @@
-//! Surprise of an n-gram model at survivors: values only, no verdict. Perplexity is CCNet's, over
-//! tokens and ends of lines.
+//! The surprise of an n-gram model at each survivor: values only, no verdict. Perplexity is that of
+//! CCNet, over tokens and ends of lines.
 //!
-//! Cost: with a tokenizer, the tokenizer's own (some 3 MB a CPU second). The model itself takes over
-//! two million tokens a second.
+//! Cost: the tokenizer reads some 3 MB a CPU second. The model itself scores over two million
+//! tokens a second.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,8 @@ use std::io::BufReader;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, FixedSizeBinaryBuilder, Float64Builder, StringBuilder, StructArray, UInt64Builder,
+    ArrayRef, FixedSizeBinaryBuilder, Float64Builder, StringArray, StringBuilder, StructArray,
+    UInt64Builder,
 };
 use arrow::datatypes::DataType;
 use curate_schemas::spec::StageSpec;
@@ -31,48 +32,51 @@ use crate::reuse::Reuse;
 use crate::text::TextSource;
 use crate::{Read, ShardStage, Stage};
 
-/// The stage `ngram`.
+/// The stage `ngram` with its model if the manifest names one.
 pub struct NgramStage {
     scorer: Option<Arc<NgramScorer>>,
     text: TextSource,
 }
 
-/// A model with what makes tokens for it.
+/// An n-gram model with the tokenizer that makes its tokens.
 pub struct NgramScorer {
     model: Model,
-    /// None: what is between white space is a token.
+    /// `None`: tokens are the words between white space.
     pieces: Option<Pieces>,
     settings: Ngram,
 }
 
+/// Prefix of a tokenizer's digest in a model's header.
 const LEARNT_WITH: &str = "blake3:";
 
-/// What a model's header says of the tokenizer that it was learnt with.
+/// The text in a model's header that names the tokenizer whose tokens the model was learnt from.
 pub fn learnt_with(tokenizer: &Tokenizer) -> String {
     format!("{LEARNT_WITH}{}", tokenizer.digest())
 }
 
-/// A tokenizer, and the model's number of each of its ids, where the model has the piece.
+/// A tokenizer, with the translation of its ids into those of the model.
 struct Pieces {
     tokenizer: Tokenizer,
+    /// The model's id of each id of the tokenizer; `None` if the model lacks the piece.
     numbers: Vec<Option<u32>>,
 }
 
 impl NgramScorer {
-    /// A model with its tokenizer; without one, words are what is between white space.
+    /// A model with its tokenizer. Without a tokenizer, tokens are the words between white space.
     ///
     /// # Errors
-    /// [`NgramError::Malformed`] if the model says that it was learnt with another tokenizer, or
-    /// knows fewer than half of the tokens' names.
+    /// [`NgramError::Malformed`] if the model says that it was learnt with another tokenizer, or if
+    /// it knows fewer than half of the tokenizer's tokens by name.
     pub fn new(
         model: Model,
         tokenizer: Option<Tokenizer>,
         settings: Ngram,
     ) -> std::result::Result<Self, NgramError> {
+        // Only a model of `curate train ngram` names its tokenizer's digest.
         let found = tokenizer.as_ref().map_or(WORDS.to_owned(), learnt_with);
         if model.tokenizer().starts_with(LEARNT_WITH) && model.tokenizer() != found {
             let reason = format!(
-                "it was learnt with another tokenizer, {}, than {found}",
+                "it was learnt with another tokenizer: {}, not {found}",
                 model.tokenizer()
             );
             return Err(NgramError::Malformed {
@@ -80,6 +84,8 @@ impl NgramScorer {
                 reason,
             });
         }
+
+        // Names are looked up once here, not once for each token of a text.
         let pieces = tokenizer.map(|tokenizer| {
             let vocabulary = model.vocabulary();
             let numbers = tokenizer
@@ -89,11 +95,14 @@ impl NgramScorer {
                 .collect();
             Pieces { tokenizer, numbers }
         });
+
+        // An ARPA file does not say which tokenizer it was made with. A model of other tokens shows
+        // in the names.
         let numbers: &[Option<u32>] = pieces.as_ref().map_or(&[], |pieces| &pieces.numbers);
         let known = numbers.iter().flatten().count();
         if known * 2 < numbers.len() {
             let reason = format!(
-                "it knows {known} of the {} tokens of the tokenizer",
+                "it knows only {known} of the {} tokens of the tokenizer",
                 numbers.len()
             );
             return Err(NgramError::Malformed {
@@ -101,6 +110,7 @@ impl NgramScorer {
                 reason,
             });
         }
+
         Ok(NgramScorer {
             model,
             pieces,
@@ -108,34 +118,40 @@ impl NgramScorer {
         })
     }
 
+    /// The score of a text, summed over its lines; `None` if the text has no tokens.
     fn score(&self, text: &str) -> std::result::Result<Option<DocumentScore>, TokenizerError> {
         let mut ids = Vec::new();
-        let mut score = |line: &str| -> std::result::Result<LineScore, TokenizerError> {
-            let normal = match self.settings.normalize {
-                Normalize::None => line.into(),
-                Normalize::Ccnet => ccnet_normalize(line),
-            };
-            let Some(Pieces { tokenizer, numbers }) = &self.pieces else {
-                return Ok(self.model.score_pieces(&normal));
-            };
-            let number = |id: u32| {
-                numbers
-                    .get(id as usize)
-                    .copied()
-                    .flatten()
-                    .unwrap_or(u32::MAX)
-            };
-            ids.clear();
-            ids.extend(tokenizer.encode(&normal, None)?.into_iter().map(number));
-            Ok(self.model.score_line(&ids))
-        };
         let lines = text
             .split('\n')
-            .map(&mut score)
+            .map(|line| self.score_line(line, &mut ids))
             .collect::<std::result::Result<Vec<_>, _>>()?;
         Ok(DocumentScore::of(lines).filter(|document| document.tokens > 0))
     }
 
+    /// The score of one line. `ids` is overwritten, and spares an allocation for each line.
+    fn score_line(
+        &self,
+        line: &str,
+        ids: &mut Vec<u32>,
+    ) -> std::result::Result<LineScore, TokenizerError> {
+        let normal = match self.settings.normalize {
+            Normalize::None => line.into(),
+            Normalize::Ccnet => ccnet_normalize(line),
+        };
+        let Some(Pieces { tokenizer, numbers }) = &self.pieces else {
+            return Ok(self.model.score_pieces(&normal));
+        };
+
+        ids.clear();
+        for id in tokenizer.encode(&normal, None)? {
+            let number = numbers.get(id as usize).copied().flatten();
+            // A vocabulary is never so large that `u32::MAX` is a token, so the token is unknown.
+            ids.push(number.unwrap_or(u32::MAX));
+        }
+        Ok(self.model.score_line(ids))
+    }
+
+    /// The digest of the tokenizer, or [`WORDS`].
     fn tokenizer_digest(&self) -> &str {
         self.pieces
             .as_ref()
@@ -143,6 +159,7 @@ impl NgramScorer {
     }
 }
 
+/// Columns of the table that a score fills.
 const COLUMNS: [&str; 7] = [
     "text_hash",
     "model",
@@ -157,8 +174,8 @@ const COLUMNS: [&str; 7] = [
 const WORDS: &str = "words";
 
 impl NgramStage {
-    /// The stage as the manifest sets it, with its model; without `[score.ngram]` there are no
-    /// values.
+    /// The stage as the manifest sets it, with its model. Without `[score.ngram]` every value is
+    /// null.
     ///
     /// # Errors
     /// If the model or its tokenizer cannot be used.
@@ -174,14 +191,14 @@ impl NgramStage {
     }
 }
 
-/// Opens the model: a file of `curate train ngram` is mapped and its digest is checked, an ARPA
+/// Opens the model. A file of `curate train ngram` is mapped, and its digest is checked. An ARPA
 /// file is read into memory.
 fn open_scorer(opening: &Opening, settings: Ngram) -> Result<NgramScorer> {
     let wrong = |error: &dyn std::fmt::Display| {
         StageError::manifest(format!("score.ngram.model {}: {error}", settings.model))
     };
-    let path = opening.manifest.base.join(&settings.model);
 
+    let path = opening.manifest.base.join(&settings.model);
     let model = match path
         .extension()
         .is_some_and(|extension| extension == "arpa")
@@ -239,12 +256,14 @@ impl ShardStage for NgramStage {
         let (Some(scorer), Some(reuse)) = (&self.scorer, self.reuse(arriving)) else {
             return without_values(input, NGRAM.name, &COLUMNS);
         };
+
         let scored = ngram_score(self.text.text(), scorer);
         reuse.fill(input, scored, |column| null_of(NGRAM.name, column))
     }
 
     fn reuse(&self, _: u64) -> Option<Reuse> {
         self.scorer.as_ref()?;
+        // A scored document has a hash of its text even if it has no tokens and so no perplexity.
         let known = col("known_text_hash").is_not_null();
         let parts = ["config", "model", "tokenizer"];
         Some(Reuse::of_text(
@@ -267,41 +286,10 @@ fn ngram_score(text_column: Expr, scorer: &Arc<NgramScorer>) -> Expr {
         lit(scorer.model.digest()),
         lit(scorer.tokenizer_digest()),
     ];
+
     let scorer = Arc::clone(scorer);
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
-        let (mut hashes, mut names) = (FixedSizeBinaryBuilder::new(16), StringBuilder::new());
-        let (mut digests, mut counts) = (
-            StringBuilder::new(),
-            [UInt64Builder::new(), UInt64Builder::new()],
-        );
-        let mut numbers = [Float64Builder::new(), Float64Builder::new()];
-        let digest = scorer.model.digest();
-        for text in text(columns, 0)? {
-            let text = text.unwrap_or_default();
-            let score = scorer.score(text).map_err(StageError::kernel)?;
-            hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
-            names.append_value(&scorer.settings.model);
-            digests.append_value(&digest);
-            counts[0].append_value(score.map_or(0, |score| score.tokens));
-            counts[1].append_value(score.map_or(0, |score| score.oov));
-            numbers[0].append_option(score.map(|score| score.log10_sum));
-            numbers[1].append_option(score.map(|score| score.perplexity));
-        }
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(hashes.finish()),
-            Arc::new(names.finish()),
-            Arc::new(digests.finish()),
-        ];
-        columns.extend(
-            counts
-                .iter_mut()
-                .map(|counts| Arc::new(counts.finish()) as ArrayRef),
-        );
-        columns.extend(
-            numbers
-                .iter_mut()
-                .map(|numbers| Arc::new(numbers.finish()) as ArrayRef),
-        );
+        let columns = arrays(&scorer, text(columns, 0)?)?;
         Ok(Arc::new(StructArray::try_new(
             fields.clone(),
             columns,
@@ -309,4 +297,36 @@ fn ngram_score(text_column: Expr, scorer: &Arc<NgramScorer>) -> Expr {
         )?))
     };
     Function::new("ngram_score", DataType::Struct(output), kernel).call(arguments)
+}
+
+/// The scores of texts, as the columns of [`COLUMNS`].
+fn arrays(scorer: &NgramScorer, texts: &StringArray) -> Result<Vec<ArrayRef>> {
+    let mut hashes = FixedSizeBinaryBuilder::new(16);
+    let (mut models, mut digests) = (StringBuilder::new(), StringBuilder::new());
+    let (mut tokens, mut unknown) = (UInt64Builder::new(), UInt64Builder::new());
+    let (mut sums, mut perplexities) = (Float64Builder::new(), Float64Builder::new());
+
+    let digest = scorer.model.digest();
+    for text in texts {
+        let text = text.unwrap_or_default();
+        let score = scorer.score(text).map_err(StageError::kernel)?;
+        hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
+        models.append_value(&scorer.settings.model);
+        digests.append_value(&digest);
+        tokens.append_value(score.map_or(0, |score| score.tokens));
+        unknown.append_value(score.map_or(0, |score| score.oov));
+        sums.append_option(score.map(|score| score.log10_sum));
+        perplexities.append_option(score.map(|score| score.perplexity));
+    }
+
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(hashes.finish()),
+        Arc::new(models.finish()),
+        Arc::new(digests.finish()),
+        Arc::new(tokens.finish()),
+        Arc::new(unknown.finish()),
+        Arc::new(sums.finish()),
+        Arc::new(perplexities.finish()),
+    ];
+    Ok(columns)
 }

@@ -1,9 +1,9 @@
-//! A plan over one shard: columns made one after the other by DataFusion expressions, then a
-//! choice of columns. Rows stay as they are, so their order does too.
+//! A plan over one shard: DataFusion expressions make columns one after the other, and a table
+//! chooses among the columns. Rows and their order stay as they are.
 //!
-//! Each expression is evaluated once for each batch. DataFusion's logical planner was left out on
-//! purpose: it merged projections and ran a kernel once for each field that was taken of its
-//! struct, and with the operators behind it cost a quarter of a clean build.
+//! Each expression is evaluated once for each batch. DataFusion's logical planner is left out on
+//! purpose. It merged projections, and so ran a kernel once for each field of the kernel's struct.
+//! The planner and its operators also took a quarter of a clean build.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use crate::error::{Result, StageError};
 
-/// The columns of a shard's rows, and how further ones are made.
+/// The columns of a shard's rows, and the steps that make further columns.
 #[derive(Clone)]
 pub struct Plan {
     /// The columns after all steps.
@@ -27,20 +27,20 @@ pub struct Plan {
     steps: Vec<Step>,
 }
 
-/// A column that is made from those before it.
+/// A step that makes one column from the columns before it.
 #[derive(Clone)]
 struct Step {
-    /// The expression as the stage wrote it, for people.
+    /// The name of the column and its expression as the stage wrote it, for people.
     shown: String,
     expression: Arc<dyn PhysicalExpr>,
-    /// The columns after the step.
+    /// The columns after this step.
     schema: SchemaRef,
-    /// Place of the column that the new one replaces; `None`: the new one is appended.
+    /// Place of the column that the new column replaces; `None`: the new column is appended.
     replaces: Option<usize>,
 }
 
 impl Plan {
-    /// A plan over rows with these columns, without a step.
+    /// A plan without steps, over rows with the columns of `schema`.
     pub fn new(schema: SchemaRef) -> Plan {
         Plan {
             schema,
@@ -48,15 +48,15 @@ impl Plan {
         }
     }
 
-    /// True if there is a column of this name.
+    /// True if the plan has a column `name`.
     pub fn has(&self, name: &str) -> bool {
         self.schema.index_of(name).is_ok()
     }
 
-    /// Adds the column `name`, or replaces it.
+    /// Adds the column `name`, or replaces it if the plan has one.
     ///
     /// # Errors
-    /// If the expression names a column that is not there, or its types do not fit.
+    /// If the expression names a column that the plan does not have, or if its types do not fit.
     pub fn with_column(mut self, name: &str, expression: Expr) -> Result<Plan> {
         let input = DFSchema::try_from(self.schema.as_ref().clone())?;
         let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
@@ -84,7 +84,7 @@ impl Plan {
         Ok(self)
     }
 
-    /// Makes the columns of a batch.
+    /// Makes all columns of the plan for a batch.
     ///
     /// # Errors
     /// The first failure of an expression.
@@ -106,23 +106,23 @@ impl Plan {
         Ok(batch)
     }
 
-    /// Makes a table's columns of a batch, in the table's order.
+    /// Makes the columns of a table for a batch, in the table's order.
     ///
     /// # Errors
-    /// The first failure of an expression, or a column that the plan does not make.
+    /// The first failure of an expression, or if the plan lacks a column of the table.
     pub fn run_table(&self, batch: RecordBatch, table: &str) -> Result<RecordBatch> {
         let made = self.run(batch)?;
         let schema = tables::schema(table);
-        let column = |field: &Arc<Field>| {
-            let column = made.column_by_name(field.name());
-            column
-                .cloned()
-                .ok_or_else(|| StageError::Bug(format!("{table} has no {}", field.name())))
-        };
+
         let columns = schema
             .fields()
             .iter()
-            .map(column)
+            .map(|field| {
+                let name = field.name();
+                made.column_by_name(name).cloned().ok_or_else(|| {
+                    StageError::Bug(format!("the plan for {table} makes no column {name}"))
+                })
+            })
             .collect::<Result<Vec<_>>>()?;
         Ok(RecordBatch::try_new(schema, columns)?)
     }
@@ -137,19 +137,20 @@ impl fmt::Display for Plan {
     }
 }
 
-/// The value if the document reached the stage, else null.
+/// The expression `value` where the document reaches the stage, else null.
 pub(crate) fn if_reached(value: Expr) -> Result<Expr> {
     Ok(datafusion_expr::when(col("reached"), value).end()?)
 }
 
-/// Null of a column's type.
+/// A null of the type of a table's column.
 pub(crate) fn null_of(table: &str, column: &str) -> Result<Expr> {
     let schema = tables::schema(table);
     let data_type = schema.field_with_name(column)?.data_type();
     Ok(lit(datafusion_common::ScalarValue::try_from(data_type)?))
 }
 
-/// Columns of a stage whose model the manifest does not name: null everywhere.
+/// Adds `columns` of a table to a plan, null everywhere. A stage whose model the manifest does not
+/// name has such columns.
 pub(crate) fn without_values(input: Plan, table: &str, columns: &[&str]) -> Result<Plan> {
     let mut plan = input;
     for column in columns {

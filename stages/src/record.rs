@@ -1,45 +1,46 @@
-//! Records of fixed size in a [`Spill`](crate::spill::Spill): structs with names, words on disk.
+//! Records of fixed size in a [`Spill`](crate::spill::Spill): structs with named fields in code,
+//! 64-bit words in memory and on disk.
 
 use curate_schemas::DocId;
 
 /// A record of fixed size. Records order as their words do, field by field.
 pub(crate) trait Record: Sized {
-    /// The words of a record: an array.
+    /// The array of the words of a record.
     type Words: Copy + Ord + AsRef<[u64]> + 'static;
 
-    /// The record as words.
+    /// The words of the record.
     fn words(&self) -> Self::Words;
 
-    /// The record of some words.
+    /// The record with the words `words`.
     fn read(words: &Self::Words) -> Self;
 
-    /// The records that a partition consists of.
+    /// The words of a partition, cut into records.
     fn chunks(words: &[u64]) -> &[Self::Words];
 
-    /// The records that a partition consists of, to be sorted.
+    /// The words of a partition, cut into records to sort them in place.
     fn chunks_mut(words: &mut [u64]) -> &mut [Self::Words];
 }
 
-/// The records of a partition.
+/// The records of a partition, as they are stored.
 pub(crate) fn records<R: Record>(words: &[u64]) -> impl Iterator<Item = R> {
     R::chunks(words).iter().map(R::read)
 }
 
-/// The records of a partition in their order.
+/// The records of a partition, sorted by their words.
 pub(crate) fn sorted<R: Record>(mut words: Vec<u64>) -> Vec<R> {
     R::chunks_mut(&mut words).sort_unstable();
     records(&words).collect()
 }
 
-/// A field of a record.
+/// A field of a record, of a fixed number of words.
 pub(crate) trait Field: Sized {
-    /// Words of the field.
+    /// The number of words of the field.
     const WORDS: usize;
 
-    /// Writes the field.
+    /// Writes the field into `words`, which has [`Field::WORDS`] words.
     fn write(&self, words: &mut [u64]);
 
-    /// Reads the field.
+    /// Reads the field from `words`, which has [`Field::WORDS`] words.
     fn read(words: &[u64]) -> Self;
 }
 
@@ -67,7 +68,7 @@ impl Field for bool {
     }
 }
 
-/// A number or none, which is NaN in the words.
+/// An optional number. `None` is NaN in the words, so a number must not be NaN.
 impl Field for Option<f64> {
     const WORDS: usize = 1;
 
@@ -164,9 +165,9 @@ mod tests {
     use super::*;
 
     record! {
-        /// A record of every kind of field.
+        /// A record with every kind of field.
         struct Sample {
-            /// First in the order.
+            /// The field that decides the order.
             doc: u64,
             id: DocId,
             rank: [u64; 3],
@@ -185,6 +186,7 @@ mod tests {
             similarity,
         };
         let (first, second) = (sample(1, None), sample(2, Some(0.5)));
+
         let words = [second.words(), first.words()].concat();
         assert_eq!(words.len(), 16);
         assert_eq!(sorted::<Sample>(words), [first, second]);

@@ -10,19 +10,20 @@ use curate_scorers::tokenizer::Tokenizer;
 
 use crate::error::{Result, StageError};
 
-/// What stages are opened with.
+/// The arguments with which stages are opened.
 pub struct Opening<'a> {
-    /// The manifest.
+    /// The manifest of the run.
     pub manifest: &'a Manifest,
-    /// Threads that work on shards at once.
+    /// The number of threads that work on shards at the same time.
     pub threads: usize,
-    /// Digest of the earlier runs that duplicates are also looked for in.
+    /// Digest of the earlier runs whose documents this run's documents are also compared with;
+    /// `None` without such runs.
     pub against: Option<String>,
-    /// Brings a model that is named `hf://…` onto this machine and returns its path.
+    /// Fetches a model that is named `hf://…`, and returns its path on this machine.
     pub fetch: &'a dyn Fn(&str) -> Result<PathBuf>,
 }
 
-/// A text file, with its digest.
+/// A text file with its digest.
 #[derive(Debug, Clone)]
 pub(crate) struct TextFile {
     /// The text, without a byte order mark.
@@ -31,7 +32,7 @@ pub(crate) struct TextFile {
     pub(crate) digest: String,
 }
 
-/// Something made of a file, with the digest of the file.
+/// A value that was made from a file, with the digest of the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Digested<T> {
     pub(crate) value: Arc<T>,
@@ -52,9 +53,11 @@ impl Opening<'_> {
             wrong(
                 key,
                 &path,
-                &format!("expected UTF-8, found another byte at {at}"),
+                &format!("expected UTF-8, found an invalid byte at offset {at}"),
             )
         })?;
+
+        // The digest is of the file's bytes, with its byte order mark.
         Ok(TextFile {
             text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
             digest: blake3::hash(&bytes).to_hex().to_string(),
@@ -69,6 +72,7 @@ impl Opening<'_> {
         if name == EMBEDDED_TOKENIZER {
             return Tokenizer::embedded().map_err(StageError::kernel);
         }
+
         let path = self.manifest.base.join(name);
         let bytes = self.bytes(key, &path)?;
         Tokenizer::from_bytes(name, &bytes).map_err(|error| wrong(key, &path, &error.to_string()))
@@ -79,6 +83,7 @@ impl Opening<'_> {
     fn bytes(&self, key: &str, path: &Path) -> Result<Vec<u8>> {
         let most = self.manifest.run.max_file;
         let metadata = fs::metadata(path).map_err(|error| wrong(key, path, &error.to_string()))?;
+        // Checked before the file is read: a device or a pipe may never end.
         if !metadata.is_file() {
             return Err(wrong(key, path, "it is not a regular file"));
         }
@@ -87,10 +92,12 @@ impl Opening<'_> {
             let message = format!("it has {size} bytes, run.max_file is {most}");
             return Err(wrong(key, path, &message));
         }
+
         fs::read(path).map_err(|error| wrong(key, path, &error.to_string()))
     }
 }
 
+/// The error for a file that the manifest names under `key`.
 fn wrong(key: &str, path: &Path, what: &str) -> StageError {
     StageError::manifest(format!("{key} {}: {what}", path.display()))
 }

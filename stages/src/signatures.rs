@@ -1,4 +1,4 @@
-//! What deduplication compares: a hash of the text and MinHash band keys, for each document that
+//! Signatures for deduplication: a hash of the text and MinHash band keys, for each document that
 //! `language` kept.
 
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::resources::Opening;
 use crate::text::TextSource;
 use crate::{Read, ShardStage, Stage, read};
 
+/// The columns that are made from the text, in the order of [`sign`]'s result.
 const COLUMNS: [&str; 6] = [
     "text_hash",
     "normalized_hash",
@@ -36,9 +37,10 @@ const COLUMNS: [&str; 6] = [
     "signature",
 ];
 
-/// The stage `signatures`.
+/// The shard stage `signatures`.
 pub struct SignaturesStage {
     settings: Settings,
+    /// True if URLs are hashed.
     url: bool,
     text: TextSource,
 }
@@ -46,15 +48,15 @@ pub struct SignaturesStage {
 /// Settings of the signatures of a text.
 #[derive(Debug, Clone)]
 struct Settings {
-    /// `None`: no band keys.
+    /// Settings of band keys; `None`: no band keys are made.
     near: Option<NearDedup>,
     seed: u64,
-    /// True if the hash of the normalised text is made.
+    /// True if the normalised text is hashed.
     normalizes: bool,
 }
 
 impl SignaturesStage {
-    /// The stage as the manifest sets it; without `[dedup.near]` there are no band keys.
+    /// The stage with the manifest's settings. Without `[dedup.near]` it makes no band keys.
     pub fn open(opening: &Opening) -> Self {
         let manifest = opening.manifest;
         let exact = manifest.dedup.exact.clone().unwrap_or_default();
@@ -70,7 +72,7 @@ impl SignaturesStage {
         }
     }
 
-    /// The columns of some texts, by name, without a plan.
+    /// The columns for `texts`, by name, without a plan.
     #[cfg(test)]
     pub(crate) fn sign_all(
         near: &NearDedup,
@@ -98,6 +100,8 @@ impl Stage for SignaturesStage {
             seed,
             normalizes,
         } = &self.settings;
+
+        // Settings that change no signature, such as `min_jaccard`, are left out of the key.
         let near = near.as_ref().map(|near| {
             json!({
                 "ngram": near.ngram,
@@ -113,7 +117,8 @@ impl Stage for SignaturesStage {
     }
 
     fn follows(&self) -> &'static str {
-        // Edits are read with the same table. It removes nothing, so the same documents arrive.
+        // The last table with edits is read anyway. It removes nothing, so the same documents
+        // arrive.
         self.text
             .tables()
             .last()
@@ -148,7 +153,7 @@ impl ShardStage for SignaturesStage {
     }
 }
 
-/// `signature(text, settings) -> {text_hash, …}`.
+/// The function `signature(text, settings) -> {text_hash, …}`.
 fn signature(text_column: Expr, stage: &SignaturesStage) -> Expr {
     let output = fields_of(SIGNATURES.name, &COLUMNS);
     let fields = output.clone();
@@ -157,10 +162,13 @@ fn signature(text_column: Expr, stage: &SignaturesStage) -> Expr {
         let made = sign(text(columns, 0)?, &settings)?;
         Ok(Arc::new(StructArray::try_new(fields.clone(), made, None)?))
     };
+
+    // The kernel captures its settings. The argument shows them in the plan.
     let shown = lit(stage.config().to_string());
     Function::new("signature", DataType::Struct(output), kernel).call(vec![text_column, shown])
 }
 
+/// Makes the columns [`COLUMNS`] for texts. A null text counts as empty.
 fn sign(texts: &StringArray, settings: &Settings) -> Result<Vec<ArrayRef>> {
     let near = settings.near.clone().unwrap_or_default();
     let (ngram, words) = (near.ngram as usize, near.shingles);
@@ -170,9 +178,11 @@ fn sign(texts: &StringArray, settings: &Settings) -> Result<Vec<ArrayRef>> {
         .near
         .as_ref()
         .map(|near| Permutations::new(near.family, bands, rows, settings.seed));
+
     let mut hashes = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
     let mut normalized = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
     let (mut counts, mut probes) = (UInt32Builder::new(), UInt64Builder::new());
+    // The schema's lists have items that are never null, which is not the builder's default.
     let list = || {
         ListBuilder::new(UInt64Builder::new()).with_field(Field::new(
             "item",
@@ -182,12 +192,14 @@ fn sign(texts: &StringArray, settings: &Settings) -> Result<Vec<ArrayRef>> {
     };
     let (mut keys, mut signatures) = (list(), list());
     let (mut grams, mut band_keys) = (Vec::new(), Vec::new());
+
     for text in texts.iter().map(Option::unwrap_or_default) {
         hashes.append_value(xxh3_128(text.as_bytes()).to_be_bytes())?;
         match settings.normalizes {
             true => normalized.append_value(normalize::text_hash(text).to_be_bytes())?,
             false => normalized.append_null(),
         }
+
         grams.clear();
         match &permutations {
             Some(_) => {
@@ -197,6 +209,8 @@ fn sign(texts: &StringArray, settings: &Settings) -> Result<Vec<ArrayRef>> {
             None => counts.append_null(),
         }
         probes.append_option(minhash::probe(&grams));
+
+        // All texts without a shingle would have the same signature, so they get no keys.
         let Some(permutations) = permutations.as_mut().filter(|_| !grams.is_empty()) else {
             keys.append_null();
             signatures.append_null();
@@ -210,6 +224,7 @@ fn sign(texts: &StringArray, settings: &Settings) -> Result<Vec<ArrayRef>> {
         }
         signatures.append(keeps);
     }
+
     Ok(vec![
         Arc::new(hashes.finish()),
         Arc::new(normalized.finish()),
@@ -220,7 +235,7 @@ fn sign(texts: &StringArray, settings: &Settings) -> Result<Vec<ArrayRef>> {
     ])
 }
 
-/// Replaces `out` by one hash for each shingle of a text, repeats included.
+/// Replaces `out` by one hash for each shingle of a text, in order, with repeats.
 pub(crate) fn shingles_of(words: Shingles, text: &str, ngram: usize, out: &mut Vec<u64>) {
     match words {
         Shingles::Words => shingles::shingles(text, ngram, out),
@@ -228,19 +243,20 @@ pub(crate) fn shingles_of(words: Shingles, text: &str, ngram: usize, out: &mut V
     }
 }
 
-/// The permutations of either family, with room for a signature.
+/// The permutations of a family, with the signature that was made last.
 enum Permutations {
     Fast(MinHash, Vec<u32>),
     Datatrove(MersenneMinHash, Vec<u64>),
 }
 
 impl Permutations {
+    /// The permutations for a seed, which is below 2^32 for datatrove's family.
     fn new(family: Family, bands: usize, rows: usize, seed: u64) -> Permutations {
         match family {
             Family::Fast => {
                 Permutations::Fast(MinHash::new(bands, rows, seed), vec![0; bands * rows])
             }
-            // The manifest's check refuses greater seeds.
+            // The cast is exact: the manifest's check refuses greater seeds.
             Family::Datatrove010 => Permutations::Datatrove(
                 MersenneMinHash::new(bands, rows, seed as u32),
                 vec![0; bands * rows],
@@ -248,6 +264,7 @@ impl Permutations {
         }
     }
 
+    /// Makes the signature of `shingles`, and replaces `band_keys` by its keys.
     fn sign(&mut self, shingles: &[u64], band_keys: &mut Vec<u64>) {
         match self {
             Permutations::Fast(minhash, signature) => {
@@ -261,7 +278,7 @@ impl Permutations {
         }
     }
 
-    /// Appends the values of the last signature.
+    /// Appends the values of the signature that was made last.
     fn append_to(&self, values: &mut UInt64Builder) {
         match self {
             Permutations::Fast(_, signature) => signature
@@ -272,7 +289,7 @@ impl Permutations {
     }
 }
 
-/// `url_hash(url) -> hash`.
+/// The function `url_hash(url) -> hash`; null without a URL.
 fn url_hash(url: Expr) -> Expr {
     let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let mut hashes = FixedSizeBinaryBuilder::with_capacity(columns[0].len(), 16);
@@ -284,5 +301,6 @@ fn url_hash(url: Expr) -> Expr {
         }
         Ok(Arc::new(hashes.finish()))
     };
+
     Function::new("url_hash", DataType::FixedSizeBinary(16), kernel).call(vec![url])
 }

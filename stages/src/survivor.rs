@@ -1,5 +1,5 @@
-//! Which of several duplicates is kept: the first under a total order from the manifest, ties by
-//! `doc_id`. Thread timing and model scores have no say.
+//! The choice of the duplicate that is kept: the first under a total order from the manifest, ties
+//! by `doc_id`. Thread timing and model scores do not matter.
 
 use std::collections::BTreeMap;
 
@@ -12,33 +12,39 @@ use curate_schemas::{DocId, Manifest};
 
 use crate::{Read, column, read};
 
-/// The order of preference, and what it needs to know of sources.
+/// The order of preference among duplicates.
 #[derive(Debug, Clone)]
 pub struct Preference {
+    /// Criteria, most important first.
     order: Vec<Prefer>,
+    /// The priority of each source, by name. The first source by name has number 0.
     priority: BTreeMap<String, u32>,
 }
 
-/// What a document is judged by, as words whose order is the order of preference: whether it is of
-/// this run, criteria, then `doc_id`.
+/// The place of a document in the order of preference. The lesser rank is preferred.
+///
+/// The words are 0 for a document of an earlier run and 1 for one of this run, the criteria, and
+/// the `doc_id`.
 pub type Rank = [u64; WORDS];
 
-/// Words of a [`Rank`].
+/// The number of words of a [`Rank`].
 pub(crate) const WORDS: usize = CRITERIA + 3;
 
-/// Criteria of an order, at the most.
+/// Most criteria of an order: each variant of [`Prefer`] once, since the manifest refuses repeats.
 const CRITERIA: usize = 4;
 
-/// What the order looks at, for one document.
+/// The values of one document that criteria look at.
 struct Facts<'a> {
     source: &'a str,
     heuristic: Option<f64>,
+    /// Length of the text, bytes.
     bytes: u64,
+    /// Microseconds since 1970; `None` without a date.
     date: Option<i64>,
 }
 
 impl Preference {
-    /// The manifest's order; that of `[dedup.near]` also serves exact duplicates.
+    /// The manifest's order. The order of `[dedup.near]` serves exact duplicates too.
     pub fn new(manifest: &Manifest) -> Self {
         let near = manifest.dedup.near.clone().unwrap_or_default();
         let priority = manifest
@@ -51,7 +57,7 @@ impl Preference {
         }
     }
 
-    /// An order of sources of equal priority.
+    /// An order over sources of equal priority.
     #[cfg(test)]
     pub(crate) fn of<const N: usize>(order: &[Prefer], sources: [&str; N]) -> Self {
         Preference {
@@ -65,7 +71,7 @@ impl Preference {
         serde_json::json!({ "prefer": self.order, "priority": self.priority })
     }
 
-    /// The number of a source, by name; `None` for one of another manifest.
+    /// The number of a source, by name; `None` for a source that the manifest does not name.
     pub(crate) fn source(&self, name: &str) -> Option<usize> {
         self.priority.keys().position(|source| source == name)
     }
@@ -75,8 +81,11 @@ impl Preference {
         self.priority.keys().map(String::as_str)
     }
 
+    /// The rank of a document, with 0 as its first word, which [`ranks`] sets.
     fn rank(&self, facts: &Facts<'_>, doc_id: &str) -> Result<Rank> {
         let mut rank = [0; WORDS];
+
+        // Ranks ascend, so a value of which more is better is complemented.
         for (prefer, word) in self.order.iter().zip(&mut rank[1..=CRITERIA]) {
             *word = match prefer {
                 Prefer::SourcePriority => self
@@ -85,9 +94,11 @@ impl Preference {
                     .map_or(u64::MAX, |rank| u64::from(*rank)),
                 Prefer::Heuristic => !ordered(facts.heuristic.unwrap_or(0.0)),
                 Prefer::Bytes => !facts.bytes,
+                // The flipped sign bit orders dates before 1970 as unsigned numbers too.
                 Prefer::Newest => facts.date.map_or(u64::MAX, |date| !(date as u64 ^ 1 << 63)),
             };
         }
+
         rank[CRITERIA + 1..].copy_from_slice(&parse_id(doc_id)?.words());
         Ok(rank)
     }
@@ -98,7 +109,7 @@ pub(crate) fn id_of(rank: &Rank) -> DocId {
     DocId::from_words([rank[WORDS - 2], rank[WORDS - 1]])
 }
 
-/// The identity in a column `doc_id`.
+/// Parses an identity from a column `doc_id`.
 ///
 /// # Errors
 /// If the text is not 32 hex digits.
@@ -107,8 +118,10 @@ pub(crate) fn parse_id(text: &str) -> Result<DocId> {
         .map_err(|error: NoDocId| StageError::Bug(error.to_string()))
 }
 
-/// An integer for each float, in their total order.
+/// An integer for each float. The integers have the total order of the floats.
 fn ordered(value: f64) -> u64 {
+    // The bits of a negative float order by magnitude, so all of them are flipped. The sign bit
+    // puts the others above.
     let bits = value.to_bits();
     if bits >> 63 == 0 {
         bits | 1 << 63
@@ -128,8 +141,11 @@ pub(crate) fn reads() -> Vec<Read> {
     ]
 }
 
-/// The rank of a row in a batch with the columns of [`reads`]; one of an earlier run comes before
-/// all of this one.
+/// A function from a row to its rank, for a batch with the columns of [`reads`]. Documents of an
+/// earlier run come before all documents of this run.
+///
+/// # Errors
+/// If the batch lacks a column. The function fails if a `doc_id` is not 32 hex digits.
 pub(crate) fn ranks<'a>(
     preference: &'a Preference,
     batch: &'a RecordBatch,
@@ -140,6 +156,7 @@ pub(crate) fn ranks<'a>(
     let bytes = column(batch, "bytes")?.as_primitive::<UInt64Type>();
     let dates = column(batch, "date")?.as_primitive::<TimestampMicrosecondType>();
     let heuristics = column(batch, "heuristic")?.as_primitive::<Float64Type>();
+
     Ok(move |row| {
         let facts = Facts {
             source: sources.value(row),
@@ -148,6 +165,7 @@ pub(crate) fn ranks<'a>(
             date: dates.is_valid(row).then(|| dates.value(row)),
         };
         let mut rank = preference.rank(&facts, ids.value(row))?;
+        // Earlier runs keep their documents, so no document of this run may come before.
         rank[0] = u64::from(!is_earlier);
         Ok(rank)
     })
@@ -178,6 +196,7 @@ mod tests {
     fn earlier_criteria_win_and_ties_fall_to_the_next() {
         let (web, a) = (document("web", 0.9, 900, None), "0".repeat(32));
         let (book, b) = (document("books", 0.1, 10, None), "1".repeat(32));
+
         let first = |prefer: &[Prefer]| {
             let order = order(prefer);
             let ranks = [
@@ -186,6 +205,7 @@ mod tests {
             ];
             if ranks[0] < ranks[1] { "web" } else { "books" }
         };
+
         assert_eq!(first(&[Prefer::SourcePriority, Prefer::Heuristic]), "books");
         assert_eq!(first(&[Prefer::Heuristic, Prefer::SourcePriority]), "web");
         assert_eq!(first(&[Prefer::Newest]), "web");
@@ -203,6 +223,7 @@ mod tests {
                 "{prefer:?}: {ranks:?}"
             );
         };
+
         ordered(
             Prefer::Heuristic,
             [1.0, 0.25, -0.5].map(|heuristic| document("web", heuristic, 1, None)),
@@ -216,6 +237,7 @@ mod tests {
             Prefer::Newest,
             [Some(5), Some(-5), None].map(|date| document("web", 0.5, 1, date)),
         );
+
         let unknown = Facts {
             heuristic: None,
             ..document("web", 0.0, 1, None)

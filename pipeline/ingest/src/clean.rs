@@ -1,15 +1,16 @@
-//! `[clean]`: the only change to text before it is written. Each step is a setting; without the
-//! table text stays as it came.
+//! The table `[clean]` of the manifest: the only changes to a text before it is written. Each step
+//! is a setting. Without the table, a text stays as it is.
 
 use std::borrow::Cow;
 
 use curate_schemas::stages::documents::Clean;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// The text after the steps that are switched on: newlines, control characters, trailing space,
-/// NFC, in this order.
+/// The text after the steps that are switched on. The order is newlines, control characters,
+/// trailing space, NFC. A text that no step changes is borrowed.
 pub fn clean<'a>(text: &'a str, steps: &Clean) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
+
     if steps.newlines && text.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) {
         let unified = text
             .replace("\r\n", "\n")
@@ -19,6 +20,9 @@ pub fn clean<'a>(text: &'a str, steps: &Clean) -> Cow<'a, str> {
     if steps.control && text.contains(is_unwanted_control) {
         text = Cow::Owned(text.replace(is_unwanted_control, ""));
     }
+
+    // A carriage return or a control can come behind a space at the end of a line, so this step is
+    // after both.
     if steps.trailing_space && has_trailing_space(&text) {
         let lines: Vec<&str> = text
             .split('\n')
@@ -26,6 +30,9 @@ pub fn clean<'a>(text: &'a str, steps: &Clean) -> Cow<'a, str> {
             .collect();
         text = Cow::Owned(lines.join("\n"));
     }
+
+    // A removed control can bring a letter and its accent together, so this step is the last.
+    // The quick check spares most texts the composition. It may answer "maybe".
     if steps.nfc && is_nfc_quick(text.chars()) != IsNormalized::Yes {
         let normalised: String = text.nfc().collect();
         if normalised != *text {
@@ -35,12 +42,13 @@ pub fn clean<'a>(text: &'a str, steps: &Clean) -> Cow<'a, str> {
     text
 }
 
-/// C0 and C1 controls but tab, newline and carriage return (which `newlines` sees to) and NEL, a
-/// line break.
+/// True for C0 and C1 controls other than tab and the line breaks: newline, carriage return and
+/// NEL. The step `newlines` replaces the latter two.
 fn is_unwanted_control(c: char) -> bool {
     c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}')
 }
 
+/// True if a line of the text ends with a space or a tab.
 fn has_trailing_space(text: &str) -> bool {
     text.ends_with([' ', '\t']) || text.contains(" \n") || text.contains("\t\n")
 }

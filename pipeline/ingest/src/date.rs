@@ -1,25 +1,32 @@
-//! Dates as sources write them.
+//! Reads dates in the forms that sources write.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
-/// Microseconds since 1970, UTC, of `2020-01-02`, `2020-01-02 03:04:05`, RFC 3339, RFC 2822 or Unix
-/// seconds; a time without a zone is taken as UTC.
+/// Reads a date as microseconds since 1970, UTC. The forms are `2020-01-02`, `2020-01-02 03:04:05`,
+/// RFC 3339, RFC 2822 and Unix seconds. A time without a zone is taken as UTC. `None` if the text
+/// has none of the forms.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
+
     if let Ok(time) =
         DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text))
     {
         return Some(time.timestamp_micros());
     }
+
+    // A shorter number is more likely a year or a day than a time: nine digits begin in 1973. The
+    // upper bound is in 2096 and refuses milliseconds.
     if let Ok(seconds) = text.parse::<f64>() {
         let plausible = (0.0..4e9).contains(&seconds) && text.len() >= 9;
         return plausible.then_some((seconds * 1e6) as i64);
     }
+
     for format in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"] {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
             return Some(time.and_utc().timestamp_micros());
         }
     }
+
     let midnight = NaiveDate::parse_from_str(text, "%Y-%m-%d")
         .ok()?
         .and_hms_opt(0, 0, 0)?;

@@ -1,5 +1,5 @@
-//! Mutated files for every reader of inputs: whatever the bytes, it ends, says what it found, and
-//! loses no line and no row.
+//! Tests of every reader with mutated files. Whatever the bytes are, a reader ends, reports what it
+//! found, and loses no line and no row in silence.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,7 +17,7 @@ use mutations::cases;
 #[path = "../../../tests/mutations.rs"]
 mod mutations;
 
-/// One source in a folder, with limits that mutations reach.
+/// A manifest with one source in `folder`. Its limits are low, so that mutations exceed them.
 fn manifest(folder: &Path) -> Manifest {
     let mut manifest = Manifest::default();
     manifest.run.max_record = 4096;
@@ -35,6 +35,7 @@ fn manifest(folder: &Path) -> Manifest {
     manifest
 }
 
+/// The seed of JSON lines: twelve records.
 fn lines() -> Vec<u8> {
     let mut text = String::new();
     for n in 0..12 {
@@ -52,12 +53,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     out.finish().expect("finished")
 }
 
+/// A Parquet file of 40 rows in `groups` row groups.
 fn parquet(groups: usize) -> Vec<u8> {
     let texts: ArrayRef = Arc::new(StringArray::from_iter_values(
         (0..40).map(|n| format!("Prose {n} and so on")),
     ));
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..40));
     let batch = RecordBatch::try_from_iter([("text", texts), ("id", ids)]).expect("equal columns");
+
     let settings = ::parquet::file::properties::WriterProperties::builder()
         .set_max_row_group_row_count(Some(40 / groups))
         .set_compression(::parquet::basic::Compression::SNAPPY)
@@ -69,7 +72,7 @@ fn parquet(groups: usize) -> Vec<u8> {
     writer.into_inner().expect("finished")
 }
 
-/// A folder with an input, and what reads it.
+/// A folder with one input file, and the manifest that reads the file.
 struct Reader {
     folder: tempfile::TempDir,
     manifest: Manifest,
@@ -78,8 +81,8 @@ struct Reader {
 
 impl Reader {
     fn new(name: &'static str) -> Reader {
-        let memory = Path::new("/dev/shm");
-        let folder = tempfile::tempdir_in(memory)
+        // In memory, because each case writes a file.
+        let folder = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
             .expect("a folder");
         std::fs::create_dir(folder.path().join("in")).expect("a folder");
@@ -92,12 +95,13 @@ impl Reader {
         }
     }
 
-    /// What is in a file of these bytes. Its digest is that of the bytes, however far the reader
-    /// got.
+    /// The items of a file with these bytes. Checks that the digest covers all bytes, however far
+    /// the reader got, and that all items respect the limits.
     fn items(&self, bytes: &[u8]) -> Vec<Item> {
         std::fs::write(self.folder.path().join("in").join(self.name), bytes).expect("written");
         let unit = units(&self.manifest).expect("one file").remove(0);
         let file: &InputFile = &unit.files[0];
+
         let mut items = Vec::new();
         let digest = read_file(
             file,
@@ -112,6 +116,7 @@ impl Reader {
             digest.expect("no error of the run"),
             blake3::hash(bytes).to_hex().to_string()
         );
+
         for item in &items {
             match item {
                 Ok(record) => assert!(record.text.len() <= 4096, "a text beyond max_record"),
@@ -139,6 +144,7 @@ fn json_lines_of_any_bytes_lose_no_line() {
             .count(),
         12
     );
+
     cases("JSON lines", &[lines(), parquet(1)], |bytes| {
         let items = reader.items(bytes);
         let body = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -168,6 +174,8 @@ fn compressed_files_of_any_bytes_are_read_or_set_aside() {
                 .count(),
             12
         );
+
+        // The second seed has two members or frames.
         cases(
             name.rsplit_once('.').map_or(name, |(_, kind)| kind),
             &[seed.clone(), [seed.clone(), seed].concat()],
@@ -200,6 +208,7 @@ fn text_files_of_any_bytes_are_one_record() {
 fn parquet_files_of_any_bytes_lose_no_row_in_silence() {
     let reader = Reader::new("a.parquet");
     assert_eq!(reader.items(&parquet(4)).len(), 40);
+
     let mut panics = 0;
     cases("Parquet", &[parquet(1), parquet(4)], |bytes| {
         let items = reader.items(bytes);
@@ -214,12 +223,13 @@ fn parquet_files_of_any_bytes_lose_no_row_in_silence() {
             items.len()
         );
     });
+
     println!(
         "figure: fuzz cases, Parquet, in which the library panicked and the file was set aside: {panics}"
     );
 }
 
-/// Streams and files of two batches of 20 rows.
+/// A stream and a file, each with two batches of 20 rows.
 fn arrow_seeds() -> [Vec<u8>; 2] {
     let batch = |first: i64| {
         let rows = first..first + 20;
@@ -229,6 +239,7 @@ fn arrow_seeds() -> [Vec<u8>; 2] {
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows));
         RecordBatch::try_from_iter([("text", texts), ("id", ids)]).expect("equal columns")
     };
+
     let schema = batch(0).schema();
     let mut stream =
         ::arrow::ipc::writer::StreamWriter::try_new(Vec::new(), &schema).expect("a writer");
@@ -251,10 +262,11 @@ fn arrow_files_of_any_bytes_lose_no_row_in_silence() {
     for seed in &seeds {
         assert_eq!(reader.items(seed).iter().flatten().count(), 40);
     }
+
     cases("Arrow IPC", &seeds, |bytes| {
         let items = reader.items(bytes);
-        // A stream says nowhere how many batches it has: one that is gone from its header to its
-        // last byte cannot be missed. The footer of a file says so.
+        // A stream does not say how many batches it has, so a batch that is gone from its header to
+        // its last byte is not noticed. The footer of a file has the number.
         let is_whole = match bytes.starts_with(b"ARROW1") {
             true => items.len() >= 40,
             false => items.len().is_multiple_of(20),
@@ -279,6 +291,7 @@ fn a_damaged_row_group_costs_itself_only() {
             .expect("a footer");
     let (start, length) = footer.metadata().row_group(1).column(0).byte_range();
     bytes[start as usize..(start + length) as usize].fill(0xff);
+
     let items = reader.items(&bytes);
     let texts: Vec<&str> = items
         .iter()
@@ -290,6 +303,7 @@ fn a_damaged_row_group_costs_itself_only() {
         (texts[9], texts[10]),
         ("Prose 9 and so on", "Prose 20 and so on")
     );
+
     let damages: Vec<_> = items
         .iter()
         .filter_map(|item| item.as_ref().err())
@@ -323,6 +337,7 @@ fn a_row_is_not_blamed_for_another() {
     let mut writer =
         ::parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a writer");
     writer.write(&batch).expect("written");
+
     let items = Reader::new("a.parquet").items(&writer.into_inner().expect("finished"));
     let found: Vec<&str> = items
         .iter()
@@ -359,6 +374,7 @@ fn bytes_that_are_called_json_are_no_text_for_that() {
         writer.close().expect("closed");
         file
     };
+
     let reader = Reader::new("a.parquet");
     let fine = reader.items(&write(&[
         b"{\"a\": 1}",

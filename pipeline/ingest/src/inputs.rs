@@ -1,5 +1,5 @@
-//! Which files are input: patterns of the manifest resolved, in an order that no directory listing
-//! decides, and grouped into units of work.
+//! Finds the input files. The patterns of the manifest are resolved into files, and the files are
+//! grouped into units of work. The order of the files does not depend on directory listings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,54 +16,58 @@ use crate::readers;
 /// A file that is read record by record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFile {
-    /// Where it lies, absolute.
+    /// Absolute path of the file.
     pub path: PathBuf,
-    /// Path relative to the source's fixed prefix, with `/`: it enters ids and keys.
+    /// Path relative to the fixed prefix of the source, with `/`. It enters ids and keys.
     pub relative: String,
-    /// Size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
     /// Modification time, nanoseconds since 1970.
     pub modified: i64,
-    /// What stands in it.
+    /// Format of the decompressed file.
     pub format: Format,
-    /// How it is compressed.
+    /// Compression of the whole file.
     pub compression: Compression,
 }
 
-/// How a file is compressed, by the end of its name.
+/// The compression of a file, as the end of its name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// The file is not compressed.
     None,
-    /// `.gz`, one or more members.
+    /// Gzip: `.gz`, one or more members.
     Gzip,
-    /// `.zst`, one or more frames.
+    /// Zstandard: `.zst` or `.zstd`, one or more frames.
     Zstd,
 }
 
-/// A unit of ingest: one file, or a group of tiny files of one source, that becomes one or more
+/// A unit of ingest: one file, or a group of tiny files of one source. A unit becomes one or more
 /// shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Place of its source in the manifest.
+    /// Index of the source in the manifest.
     pub source: usize,
-    /// Its files, by relative path.
+    /// Files of the unit, by relative path.
     pub files: Vec<InputFile>,
 }
 
-/// A file smaller than this share of a shard is tiny and shares a shard with others.
+/// A file smaller than the shard size divided by this number is tiny. It shares a shard with
+/// others.
 const TINY: u64 = 64;
-/// A group of tiny files holds about this many at the most.
+/// The largest number of files in a group of tiny files, on average.
 const GROUP_FILES: u64 = 4096;
 
 /// The units of every source, ordered by source name and first path.
 ///
 /// # Errors
-/// Exit 2 for a pattern that matches nothing, a missing file, or a file of unknown format.
+/// Exit 2 for a pattern that matches no file, a missing file, or a file of unknown format.
 pub fn units(manifest: &Manifest) -> Result<Vec<Unit>> {
+    // The run directory may not exist yet. Then it holds no file to leave out.
     let run_dir = fs::canonicalize(&manifest.run.dir).unwrap_or_else(|_| manifest.run.dir.clone());
+    // By name, so that the order of the sources in the manifest does not matter.
     let mut order: Vec<usize> = (0..manifest.source.len()).collect();
     order.sort_by_key(|&source| &manifest.source[source].name);
+
     let mut units = Vec::new();
     for source in order {
         let files = files(&manifest.source[source], &manifest.base, &run_dir)?;
@@ -74,8 +78,41 @@ pub fn units(manifest: &Manifest) -> Result<Vec<Unit>> {
     Ok(units)
 }
 
-/// Every file of a source, by relative path.
+/// Every file of a source, by relative path. `base` is the folder of the manifest. Files that a run
+/// wrote are left out.
 fn files(source: &Source, base: &Path, run_dir: &Path) -> Result<Vec<InputFile>> {
+    let (found, prefix) = matched(source, base)?;
+    let mut outputs = Outputs {
+        run_dir: run_dir.to_path_buf(),
+        known: BTreeMap::new(),
+    };
+
+    let mut files = Vec::new();
+    // A file that has several names, by links, is read under the first of them.
+    let mut seen = BTreeSet::new();
+    for (path, is_named) in found {
+        // The order matters: a name inside a run directory must not hide a name outside of it.
+        if !outputs.holds(&path, &prefix)
+            && fs::canonicalize(&path).map_or(true, |file| seen.insert(file))
+        {
+            files.push(input_file(&path, is_named, &prefix, source)?);
+        }
+    }
+    if files.is_empty() {
+        let message = format!(
+            "all files of {} were written by a run",
+            source.path.join(", ")
+        );
+        return Err(usage(source, message).into());
+    }
+
+    files.sort_by(|a, b| a.relative.cmp(&b.relative));
+    Ok(files)
+}
+
+/// The files that the patterns of a source match, and the folder that all patterns share. A file
+/// has `true` if a pattern names it, and `false` if it was only found in a folder.
+fn matched(source: &Source, base: &Path) -> Result<(BTreeMap<PathBuf, bool>, PathBuf)> {
     let mut found: BTreeMap<PathBuf, bool> = BTreeMap::new();
     let mut prefixes = Vec::new();
     for pattern in &source.path {
@@ -90,36 +127,16 @@ fn files(source: &Source, base: &Path, run_dir: &Path) -> Result<Vec<InputFile>>
             };
             return Err(usage(source, message).into());
         }
+
         for path in expanded {
             *found.entry(path).or_default() |= !matches!(pattern.rest, Rest::Folder);
         }
         prefixes.push(pattern.prefix);
     }
-    let prefix = common_prefix(&prefixes);
-    let mut outputs = Outputs {
-        run_dir: run_dir.to_path_buf(),
-        known: BTreeMap::new(),
-    };
-    let mut files = Vec::new();
-    // Files that are there under several names, by links, are read under the first of them.
-    let mut seen = BTreeSet::new();
-    for (path, named) in found {
-        let mut is_new = || fs::canonicalize(&path).map_or(true, |file| seen.insert(file));
-        if !outputs.holds(&path, &prefix) && is_new() {
-            files.push(input_file(&path, named, &prefix, source)?);
-        }
-    }
-    if files.is_empty() {
-        let message = format!(
-            "all files of {} were written by a run",
-            source.path.join(", ")
-        );
-        return Err(usage(source, message).into());
-    }
-    files.sort_by(|a, b| a.relative.cmp(&b.relative));
-    Ok(files)
+    Ok((found, common_prefix(&prefixes)))
 }
 
+/// A failure with exit 2 that names the source.
 fn usage(source: &Source, message: String) -> Failure {
     Failure::new(
         Exit::Usage,
@@ -127,24 +144,30 @@ fn usage(source: &Source, message: String) -> Failure {
     )
 }
 
-/// A pattern of the manifest: a folder that is there, and what is wanted below it.
+/// A pattern of the manifest: a folder that exists, and the files in the folder that the pattern
+/// matches.
 struct Pattern {
-    /// The part that no wildcard touches, absolute, links resolved: ids do not depend on how the
-    /// manifest is named.
+    /// The part without wildcards, absolute and with links resolved. Ids therefore do not depend on
+    /// the name that the manifest is opened by.
     prefix: PathBuf,
     rest: Rest,
 }
 
+/// The files in a folder that a pattern matches.
 enum Rest {
-    /// Everything below.
+    /// Every file below the folder.
     Folder,
-    /// One file.
+    /// One file by its name.
     File(PathBuf),
-    /// What a glob finds.
+    /// Every file that a glob matches.
     Glob(String),
 }
 
 impl Pattern {
+    /// Takes a pattern apart.
+    ///
+    /// # Errors
+    /// Exit 2 if the pattern has no wildcard and no file or folder has this path.
     fn new(source: &Source, base: &Path, pattern: &str) -> Result<Pattern> {
         let base = if base.as_os_str().is_empty() {
             Path::new(".")
@@ -161,6 +184,8 @@ impl Pattern {
             fs::canonicalize(place)
                 .map_err(|error| usage(source, format!("{}: {error}", full.display())))
         };
+
+        // An existing path is taken literally, so names with brackets or question marks work.
         if full.is_dir() {
             return Ok(Pattern {
                 prefix: folder(&full)?,
@@ -168,23 +193,26 @@ impl Pattern {
             });
         }
         if full.exists() && !full.is_file() {
-            return Err(usage(source, format!("{} is no file", full.display())).into());
+            let message = format!("{} is not a regular file", full.display());
+            return Err(usage(source, message).into());
         }
         if full.exists() {
             let name = full
                 .file_name()
-                .with_context(|| format!("{} names no file", full.display()))?;
+                .with_context(|| format!("{} does not end with a file name", full.display()))?;
             return Ok(Pattern {
                 prefix: folder(full.parent().unwrap_or(base))?,
                 rest: Rest::File(name.into()),
             });
         }
-        // Wildcards are looked for in the manifest's own words only: a folder above it may be
-        // called anything.
+
+        // Only the pattern itself is searched for wildcards. A folder above the manifest may have
+        // such characters in its name.
         let parts: Vec<Component> = Path::new(pattern).components().collect();
-        let is_wild =
-            |part: &Component| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
-        let Some(wild) = parts.iter().position(is_wild) else {
+        let wild = parts
+            .iter()
+            .position(|part| part.as_os_str().to_string_lossy().contains(['*', '?', '[']));
+        let Some(wild) = wild else {
             return Err(usage(source, format!("{} does not exist", full.display())).into());
         };
         let fixed: PathBuf = parts[..wild].iter().collect();
@@ -196,12 +224,14 @@ impl Pattern {
         })
     }
 
+    /// The files that the pattern matches.
     fn expand(&self, source: &Source) -> Result<Vec<PathBuf>> {
         match &self.rest {
             Rest::File(name) => Ok(vec![self.prefix.join(name)]),
             Rest::Folder => self.below(false),
-            // The glob crate follows links round and round: two of them to their own folder are
-            // 2^40 paths.
+
+            // The glob crate follows links in circles: two links to the folder that they are in
+            // become 2^40 paths. So the folders are walked here and the paths are matched.
             Rest::Glob(rest) if rest.contains("**") => {
                 let wanted = glob::Pattern::new(rest)
                     .map_err(|error| usage(source, format!("{rest}: {error}")))?;
@@ -215,11 +245,14 @@ impl Pattern {
                 };
                 Ok(self.below(true)?.into_iter().filter(matches).collect())
             }
+
             Rest::Glob(rest) => {
+                // Wildcards in the prefix are part of the names of folders.
                 let escaped = glob::Pattern::escape(&self.prefix.to_string_lossy());
                 let bad = |error: &dyn std::fmt::Display| usage(source, format!("{rest}: {error}"));
                 let paths =
                     glob::glob(&format!("{escaped}/{rest}")).map_err(|error| bad(&error))?;
+                // A folder that cannot be listed is an error, not a missing match.
                 let paths: Result<Vec<PathBuf>, _> = paths.collect();
                 let files = paths
                     .map_err(|error| bad(&error))?
@@ -229,9 +262,7 @@ impl Pattern {
             }
         }
     }
-}
 
-impl Pattern {
     /// Every file below the prefix, as [`walk`] finds them.
     fn below(&self, is_glob: bool) -> Result<Vec<PathBuf>> {
         let (mut files, mut seen) = (BTreeSet::new(), BTreeSet::new());
@@ -240,39 +271,41 @@ impl Pattern {
     }
 }
 
+/// The deepest folder that all prefixes are in.
 fn common_prefix(prefixes: &[PathBuf]) -> PathBuf {
     let Some((first, rest)) = prefixes.split_first() else {
         return PathBuf::new();
     };
-    let shared = |part: usize, component: &Component| {
+
+    let shared = first.components().enumerate().take_while(|(part, name)| {
         rest.iter()
-            .all(|prefix| prefix.components().nth(part) == Some(*component))
-    };
-    first
-        .components()
-        .enumerate()
-        .take_while(|(part, component)| shared(*part, component))
-        .map(|(_, c)| c)
-        .collect()
+            .all(|prefix| prefix.components().nth(*part) == Some(*name))
+    });
+    shared.map(|(_, name)| name).collect()
 }
 
-/// Run directories below a source: what a run wrote is no input.
+/// The run directories below a source. The files in them are outputs, not inputs.
 struct Outputs {
     run_dir: PathBuf,
+    /// The folders that were looked at, with the answer for each.
     known: BTreeMap<PathBuf, bool>,
 }
 
 impl Outputs {
+    /// True if a file is in a run directory.
     fn holds(&mut self, file: &Path, prefix: &Path) -> bool {
         file.parent()
             .is_some_and(|folder| self.is_output(folder, prefix))
     }
 
+    /// True if a folder is a run directory or is in a run directory.
     fn is_output(&mut self, folder: &Path, prefix: &Path) -> bool {
         if let Some(known) = self.known.get(folder) {
             return *known;
         }
+
         let own = folder == self.run_dir || folder.join(".curate/run.json").exists();
+        // The search ends at the prefix, because a source may name a folder inside a run directory.
         let above = || folder.starts_with(prefix) && folder != prefix;
         let is = own
             || above()
@@ -284,9 +317,11 @@ impl Outputs {
     }
 }
 
-/// Every file below a folder but hidden ones and markers such as `_SUCCESS`. Links are followed,
-/// each folder once. For a glob, which says itself what it wants, nothing is hidden and a folder
-/// has all its names, but is not entered from below itself.
+/// Adds every file below a folder to `files`. Links are followed.
+///
+/// Without a glob, hidden files and markers such as `_SUCCESS` are left out, and a folder with
+/// several names is entered once. A glob says itself which names it wants. So with `is_glob` no
+/// name is left out and a folder is entered by each of its names, but never from inside itself.
 fn walk(
     folder: &Path,
     is_glob: bool,
@@ -294,42 +329,53 @@ fn walk(
     seen: &mut BTreeSet<PathBuf>,
 ) -> Result<()> {
     let place = || format!("cannot list {}", folder.display());
+
+    // `seen` ends circles of links.
     let own = fs::canonicalize(folder).with_context(place)?;
     if !seen.insert(own.clone()) {
         return Ok(());
     }
+
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).with_context(place)? {
         paths.push(entry.with_context(place)?.path());
     }
-    // Which of two links to one folder comes first must not depend on the listing.
+    // The first of two links to one folder must not depend on the order of the listing.
     paths.sort();
+
     for path in paths {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if !is_glob && name.starts_with(['.', '_']) {
+        let name = path.file_name().unwrap_or_default();
+        if !is_glob && name.to_string_lossy().starts_with(['.', '_']) {
             continue;
         }
         if path.is_dir() {
             walk(&path, is_glob, files, seen)?;
         } else if path.is_file() {
-            // A pipe or a socket would be waited for without end.
+            // Not pipes and sockets: a run would wait for their bytes for ever.
             files.insert(path);
         }
     }
+
+    // For a glob, only the folders on the way down from the top are blocked.
     if is_glob {
         seen.remove(&own);
     }
     Ok(())
 }
 
-fn input_file(path: &Path, named: bool, prefix: &Path, source: &Source) -> Result<InputFile> {
-    let relative = path
-        .strip_prefix(prefix)
-        .with_context(|| format!("{} is not below its prefix", path.display()))?;
+/// Describes a file. `is_named` is false if the file was only found in a folder.
+///
+/// # Errors
+/// Exit 2 if its path is not UTF-8 or its format is unknown.
+fn input_file(path: &Path, is_named: bool, prefix: &Path, source: &Source) -> Result<InputFile> {
+    // The path enters ids and keys, so it must have one spelling.
+    let relative = path.strip_prefix(prefix).with_context(|| {
+        format!(
+            "{} is not in the folder {}",
+            path.display(),
+            prefix.display()
+        )
+    })?;
     let parts: Option<Vec<&str>> = relative
         .components()
         .map(|part| part.as_os_str().to_str())
@@ -339,24 +385,32 @@ fn input_file(path: &Path, named: bool, prefix: &Path, source: &Source) -> Resul
             .hint("rename the file")
             .into());
     };
+
     let (by_name, compression) = format_of(parts.last().copied().unwrap_or_default());
     let Some(format) = source.format.or(by_name) else {
-        let why = if named { "" } else { " (found in its folder)" };
+        let why = if is_named {
+            ""
+        } else {
+            ", which was found in a folder,"
+        };
         let message = format!(
             "the format of {}{why} is not known from its name",
             path.display()
         );
         let hint = format!(
-            "set format = \"{}\", or name the files by a glob",
+            "set format = \"{}\", or select the files with a glob",
             Format::WORDS.join("\" or \"")
         );
         return Err(usage(source, message).hint(hint).into());
     };
+
+    // A time that is missing or before 1970 counts as 0.
     let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     let since_1970 = metadata
         .modified()
         .ok()
         .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+
     Ok(InputFile {
         path: path.to_path_buf(),
         relative: parts.join("/"),
@@ -367,6 +421,8 @@ fn input_file(path: &Path, named: bool, prefix: &Path, source: &Source) -> Resul
     })
 }
 
+/// The format and the compression of a file by its name. The format is `None` for an ending that no
+/// reader has.
 fn format_of(name: &str) -> (Option<Format>, Compression) {
     let lower = name.to_ascii_lowercase();
     let (stem, compression) = match lower.rsplit_once('.') {
@@ -374,28 +430,35 @@ fn format_of(name: &str) -> (Option<Format>, Compression) {
         Some((stem, "zst" | "zstd")) => (stem, Compression::Zstd),
         _ => (lower.as_str(), Compression::None),
     };
+
     let ending = stem.rsplit_once('.').map(|(_, ending)| ending);
     (ending.and_then(readers::by_ending), compression)
 }
 
-/// Tiny files share a unit. Where a group ends is decided by the file's own path and size alone, so
-/// a new file changes at most the group it falls into: the chance to end it is the file's share of
-/// a shard, or 1 in [`GROUP_FILES`].
+/// Groups files into units. Tiny files share a unit.
+///
+/// The path and the size of a file alone decide if a group ends with it, so that a new file changes
+/// at most the group that it falls into. The chance that a group ends is the share of the file in a
+/// shard, and at least 1 in [`GROUP_FILES`].
 fn group(files: Vec<InputFile>, shard_size: u64) -> Vec<Vec<InputFile>> {
     let mut units = Vec::new();
     let mut open = Vec::new();
     for file in files {
         if file.size * TINY >= shard_size {
+            // The open group goes on behind this file.
             units.push(vec![file]);
             continue;
         }
+
         let share = (file.size as f64 / shard_size as f64).max(1.0 / GROUP_FILES as f64);
+        // The hash stands in for a random number that is the same in every run.
         let ends = (xxh3_64(file.relative.as_bytes()) as f64) < share * u64::MAX as f64;
         open.push(file);
         if ends {
             units.push(std::mem::take(&mut open));
         }
     }
+
     if !open.is_empty() {
         units.push(open);
     }

@@ -1,9 +1,9 @@
-//! Raw files to the table `documents`: inputs resolved into units, units read into shards and
-//! quarantine.
+//! Reads raw files into the table `documents`. Inputs are resolved into units, and each unit is
+//! read into shards and a quarantine file.
 //!
-//! A finished unit waits in `.curate/ingest/<unit key>/` until all are done, because only then are
-//! part numbers known; publishing renames its files. An interrupted run finds finished units there
-//! and does not read their files again.
+//! A finished unit waits in `.curate/ingest/<unit key>/` until all units are finished, because only
+//! then are the part numbers known. Publishing renames its files. An interrupted run finds the
+//! finished units there and does not read their files again.
 
 mod clean;
 mod date;
@@ -36,28 +36,31 @@ use xxhash_rust::xxh3::Xxh3;
 use inputs::{InputFile, Unit};
 use record::{Damage, Item, Record};
 
-/// Version of the stage `documents`: raised when its output changes.
+/// Version of the stage `documents`. It is raised when the output of the stage changes.
 pub const VERSION: u32 = 4;
 
+/// A batch is written when it reaches this number of rows, or [`BATCH_BYTES`].
 const BATCH_ROWS: usize = 1024;
+/// A batch is written when its text, ids, urls and meta reach this size, bytes.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What a unit became: recorded when it is finished.
+/// The outcome of a unit. It is recorded when the unit is finished.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UnitResult {
-    /// Its key: 64 hex digits.
+    /// Key of the unit, 64 hex digits.
     pub key: String,
-    /// Its files, with digests taken while they were read.
+    /// Files of the unit, with digests that were taken while the files were read.
     pub inputs: Vec<Input>,
-    /// What was seen of each file when it was read.
+    /// Size, modification time and digest of each file when it was read.
     pub seen: Vec<Seen>,
-    /// Its shards, in order; `path` is the file's name in the unit's folder until it is published.
+    /// Shards of the unit, in order. Until a shard is published, its `path` is the name of the file
+    /// in the folder of the unit.
     pub shards: Vec<FileEntry>,
-    /// Its quarantine file, if something could not be read.
+    /// The quarantine file, or `None` if every record could be read.
     pub quarantine: Option<FileEntry>,
-    /// Records read, kept and set aside.
+    /// Records that were read, kept and quarantined.
     pub counts: Counts,
-    /// The first thing that was set aside, for messages.
+    /// The first damage of the unit, for messages.
     pub first_damage: Option<String>,
 }
 
@@ -76,56 +79,71 @@ impl UnitResult {
     }
 }
 
-/// The parts of the key of a unit's shards that do not depend on the data.
+/// The settings that decide how a source is read, as a JSON object. They are the part of a key that
+/// does not depend on the data.
 pub fn config(manifest: &Manifest, source: &Source) -> String {
     let clean: Option<&Clean> = manifest.clean.as_ref();
     let fields = serde_json::json!({
-        "source": source.name, "domain": source.domain, "text": source.text, "id": source.id, "url": source.url,
-        "date": source.date, "clean": clean, "shard_size": manifest.run.shard_size, "max_record": manifest.run.max_record,
-        "max_window": manifest.run.max_window, "max_pages": manifest.run.max_pages,
+        "source": source.name,
+        "domain": source.domain,
+        "text": source.text,
+        "id": source.id,
+        "url": source.url,
+        "date": source.date,
+        "clean": clean,
+        "shard_size": manifest.run.shard_size,
+        "max_record": manifest.run.max_record,
+        "max_window": manifest.run.max_window,
+        "max_pages": manifest.run.max_pages,
     });
     fields.to_string()
 }
 
-/// The key of a unit: what it was read from, and how.
+/// The key of a unit, 64 hex digits. It covers the settings and the path, digest and format of each
+/// file.
 pub fn unit_key(config: &str, unit: &Unit, inputs: &[Input]) -> String {
-    let digests = inputs.iter().zip(&unit.files);
-    let files: Vec<(&str, &str, Format)> = digests
+    let files: Vec<(&str, &str, Format)> = inputs
+        .iter()
+        .zip(&unit.files)
         .map(|(input, file)| (input.path.as_str(), input.digest.as_str(), file.format))
         .collect();
     let files = serde_json::to_string(&files).expect("strings are JSON");
     key::digest(&["documents", &VERSION.to_string(), config, &files])
 }
 
-/// Reads a unit into a folder of its own below `folder`, and returns its key and what it became.
+/// Reads a unit and writes its shards and its quarantine file into `folder`.
 ///
 /// # Errors
-/// If a file cannot be read from disk or changes meanwhile, or writing fails.
+/// If a file cannot be read from disk, if a file changes while it is read, or if writing fails.
+/// Damage in a file is not an error.
 pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<UnitResult> {
     let source = &manifest.source[unit.source];
     durable::create_dir_all(folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
     let mut shards = Shards::new(source, manifest, folder);
     let mut inputs: Vec<Input> = Vec::new();
+
     for file in &unit.files {
         shards.start_file(file);
         let digest =
             readers::read_file(file, source, &manifest.run, &mut |item| shards.push(item))?;
+        // The digest must be that of the bytes that the records came from.
         check_unchanged(file)?;
-        let (source, path) = (source.name.clone(), file.relative.clone());
         inputs.push(Input {
-            source,
-            path,
+            source: source.name.clone(),
+            path: file.relative.clone(),
             size: file.size,
             digest,
             unit: String::new(),
         });
     }
+
+    // The key covers the digests, so it is known only now.
     let config = config(manifest, source);
     let key = unit_key(&config, unit, &inputs);
-    inputs
-        .iter_mut()
-        .for_each(|input| input.unit.clone_from(&key));
+    for input in &mut inputs {
+        input.unit.clone_from(&key);
+    }
     let seen = inputs
         .iter()
         .zip(&unit.files)
@@ -134,27 +152,31 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
     shards.finish(key, inputs, seen, &config)
 }
 
+/// Compares the size and the modification time of a file with those before it was read.
 fn check_unchanged(file: &InputFile) -> Result<()> {
-    let place = || format!("cannot read {}", file.path.display());
-    let metadata = fs::metadata(&file.path).with_context(place)?;
+    let metadata =
+        fs::metadata(&file.path).with_context(|| format!("cannot read {}", file.path.display()))?;
+    // A time before 1970 counts as 0, as it did when the file was found.
     let modified = metadata
         .modified()?
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| d.as_nanos() as i64);
+
     if metadata.len() != file.size || modified != file.modified {
         let message = format!("{} changed while it was read", file.path.display());
         return Err(Failure::new(Exit::Broken, message)
-            .hint("run again when nothing writes to it")
+            .hint("run again when no process writes to the file")
             .into());
     }
     Ok(())
 }
 
-/// The identity of a document: xxh3-128 over source, own id, path and ordinal, each with its length
-/// before it.
+/// The identity of a document, 32 hex digits. It is the xxh3-128 of source, own id and path, each
+/// with its length before it, and of the ordinal.
 pub fn doc_id(source: &str, own_id: &str, path: &str, ordinal: u64) -> String {
     let mut hash = Xxh3::new();
     for part in [source, own_id, path] {
+        // The length keeps the pairs ("a", "bc") and ("ab", "c") apart.
         hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
@@ -162,20 +184,27 @@ pub fn doc_id(source: &str, own_id: &str, path: &str, ordinal: u64) -> String {
     format!("{:032x}", hash.digest128())
 }
 
-/// Cuts records into shards: a shard ends when its text, with ids, urls and meta, reaches the shard
-/// size.
+/// Cuts records into shards. A shard ends when its text, ids, urls and meta reach the shard size.
 struct Shards<'a> {
     source: &'a Source,
     clean: Option<&'a Clean>,
+    /// Size at which a shard ends, bytes before compression.
     shard_size: u64,
+    /// The folder that the files are written into.
     folder: &'a Path,
+    /// Relative path of the input file that is being read.
     path: String,
+    /// Number of records of the input file before the next one, damaged ones included.
     ordinal: u64,
+    /// Rows of the open shard that are not written yet.
     rows: Rows,
+    /// The file of the open shard, or `None` if none of its rows is written yet.
     writer: Option<TableWriter>,
+    /// Size of the open shard so far, bytes.
     shard_bytes: u64,
     shard_counts: Counts,
     finished: Vec<(Staged, Counts)>,
+    /// The quarantine file and its unwritten rows, or `None` before the first damage.
     damaged: Option<(TableWriter, DamagedRows)>,
     quarantined: Counts,
     first_damage: Option<String>,
@@ -201,16 +230,20 @@ impl<'a> Shards<'a> {
         }
     }
 
+    /// Starts the next input file of the unit. Its records are numbered from 0.
     fn start_file(&mut self, file: &InputFile) {
         self.path.clone_from(&file.relative);
         self.ordinal = 0;
     }
 
+    /// Adds the next record or damage of the input file.
     fn push(&mut self, item: Item) -> Result<()> {
         match item {
             Ok(record) => self.push_record(record)?,
             Err(damage) => self.push_damage(damage)?,
         }
+        // A damaged line takes a number too, so that the records behind it keep their ids when the
+        // line is repaired.
         self.ordinal += 1;
         Ok(())
     }
@@ -222,15 +255,18 @@ impl<'a> Shards<'a> {
             None => record.text,
         };
         let bytes = text.len() as u64;
+
+        // Ids, urls and meta count too, because they can be longer than the text.
         let others = [&record.id, &record.url, &record.meta]
             .map(|field| field.as_ref().map_or(0, String::len));
         let row_bytes = text.len() + others.iter().sum::<usize>();
         count_kept(&mut self.shard_counts, raw_bytes, bytes);
         self.shard_bytes += row_bytes as u64;
+
         let own_id = record.id.as_deref().unwrap_or_default();
+        let doc_id = doc_id(&self.source.name, own_id, &self.path, self.ordinal);
         let rows = &mut self.rows;
-        rows.doc_id
-            .append_value(doc_id(&self.source.name, own_id, &self.path, self.ordinal));
+        rows.doc_id.append_value(doc_id);
         rows.source.append_value(&self.source.name);
         rows.source_id.append_option(record.id);
         rows.domain.append_value(&self.source.domain);
@@ -245,6 +281,7 @@ impl<'a> Shards<'a> {
         rows.bytes_held += row_bytes;
         rows.text.append_value(text);
         rows.n += 1;
+
         if rows.n >= BATCH_ROWS || rows.bytes_held >= BATCH_BYTES {
             self.flush_rows()?;
         }
@@ -266,6 +303,8 @@ impl<'a> Shards<'a> {
             format!("{}, record {}: {reason}: {detail}", self.path, self.ordinal)
         });
         count_quarantined(&mut self.quarantined, raw_bytes);
+
+        // The file is created at the first damage: a unit without damage has no quarantine file.
         if self.damaged.is_none() {
             let writer = TableWriter::create(
                 &self.folder.join("quarantine.parquet"),
@@ -274,8 +313,10 @@ impl<'a> Shards<'a> {
             self.damaged = Some((writer, DamagedRows::default()));
         }
         let Some((writer, rows)) = &mut self.damaged else {
+            // Not reached: `damaged` was filled above.
             return Ok(());
         };
+
         rows.source.append_value(&self.source.name);
         rows.path.append_value(&self.path);
         rows.ordinal.append_value(self.ordinal);
@@ -286,17 +327,23 @@ impl<'a> Shards<'a> {
         rows.raw.append_value(raw);
         rows.raw_bytes.append_value(raw_bytes);
         rows.n += 1;
+
         if rows.n >= BATCH_ROWS || rows.bytes_held >= BATCH_BYTES {
             writer.write(&rows.take()?)?;
         }
         Ok(())
     }
 
+    /// Writes the rows that are held.
     fn flush_rows(&mut self) -> Result<()> {
+        // A signal stops a run here, also within a large file.
         interrupt::check()?;
         if self.rows.n == 0 {
             return Ok(());
         }
+
+        // The file is created with its first rows, so that no shard is empty. Its number is its
+        // place in the unit, because part numbers are not known yet.
         if self.writer.is_none() {
             let path = self.folder.join(format!("{}.parquet", self.finished.len()));
             self.writer = Some(TableWriter::create(&path, tables::schema("documents"))?);
@@ -307,6 +354,7 @@ impl<'a> Shards<'a> {
         Ok(())
     }
 
+    /// Finishes the file of the open shard, if the shard has rows.
     fn end_shard(&mut self) -> Result<()> {
         self.flush_rows()?;
         if let Some(writer) = self.writer.take() {
@@ -317,6 +365,7 @@ impl<'a> Shards<'a> {
         Ok(())
     }
 
+    /// Ends the last shard and the quarantine file, and describes the files.
     fn finish(
         mut self,
         unit_key: String,
@@ -325,48 +374,27 @@ impl<'a> Shards<'a> {
         config: &str,
     ) -> Result<UnitResult> {
         self.end_shard()?;
-        let entry = |name: &str, number: usize, staged: Staged, counts: Option<Counts>| {
-            let parts: BTreeMap<String, String> = [
-                ("config".to_owned(), config.to_owned()),
-                ("input".to_owned(), unit_key.clone()),
-                ("shard".to_owned(), number.to_string()),
-            ]
-            .into();
-            FileEntry {
-                path: format!("{name}.parquet"),
-                key: key::of_parts(table_of(name), VERSION, &parts),
-                parts,
-                rows: staged.rows,
-                size: staged.size,
-                digest: staged.digest,
-                content: format!("{:032x}", staged.content),
-                counts,
-                unit: Some(unit_key.clone()),
-            }
-        };
+
         let mut counts = self.quarantined.clone();
         let mut shards = Vec::new();
         for (number, (staged, shard_counts)) in self.finished.into_iter().enumerate() {
             counts.add(&shard_counts);
-            shards.push(entry(
-                &number.to_string(),
-                number,
-                staged,
-                Some(shard_counts),
-            ));
+            let name = number.to_string();
+            let entry = file_entry(&name, number, staged, shard_counts, &unit_key, config);
+            shards.push(entry);
         }
+
+        // Damage of all input files is in one file, whichever shards their records are in.
         let quarantine = match self.damaged {
             None => None,
             Some((mut writer, mut rows)) => {
                 writer.write(&rows.take()?)?;
-                Some(entry(
-                    "quarantine",
-                    0,
-                    writer.finish()?,
-                    Some(self.quarantined),
-                ))
+                let (name, staged) = ("quarantine", writer.finish()?);
+                let entry = file_entry(name, 0, staged, self.quarantined, &unit_key, config);
+                Some(entry)
             }
         };
+
         ensure!(
             counts.is_conserved(),
             "records are lost or doubled while reading {}",
@@ -384,6 +412,38 @@ impl<'a> Shards<'a> {
     }
 }
 
+/// The entry of a file that is written. `name` is the name of the file without its ending, and
+/// `number` is the place of a shard in its unit, 0 for the quarantine file.
+fn file_entry(
+    name: &str,
+    number: usize,
+    staged: Staged,
+    counts: Counts,
+    unit_key: &str,
+    config: &str,
+) -> FileEntry {
+    // The bytes of a file follow from these parts and from the version.
+    let parts: BTreeMap<String, String> = [
+        ("config".to_owned(), config.to_owned()),
+        ("input".to_owned(), unit_key.to_owned()),
+        ("shard".to_owned(), number.to_string()),
+    ]
+    .into();
+
+    FileEntry {
+        path: format!("{name}.parquet"),
+        key: key::of_parts(table_of(name), VERSION, &parts),
+        parts,
+        rows: staged.rows,
+        size: staged.size,
+        digest: staged.digest,
+        content: format!("{:032x}", staged.content),
+        counts: Some(counts),
+        unit: Some(unit_key.to_owned()),
+    }
+}
+
+/// The table that a file of a unit belongs to.
 fn table_of(file: &str) -> &'static str {
     if file == "quarantine" {
         "quarantine"
@@ -392,15 +452,19 @@ fn table_of(file: &str) -> &'static str {
     }
 }
 
+/// Counts a record that is kept. `raw_bytes` and `bytes` are the sizes of its text before and after
+/// `[clean]`.
 fn count_kept(counts: &mut Counts, raw_bytes: u64, bytes: u64) {
     let Counts { docs, bytes: sizes } = counts;
     docs.arrived += 1;
     docs.kept += 1;
     sizes.arrived += raw_bytes;
     sizes.kept += bytes;
+    // The difference is signed, because NFC can make a text longer.
     sizes.edited += raw_bytes as i64 - bytes as i64;
 }
 
+/// Counts a damaged record or file of `raw_bytes` bytes.
 fn count_quarantined(counts: &mut Counts, raw_bytes: u64) {
     let add = |tally: &mut Tally, n: u64| {
         tally.arrived += n;
@@ -410,9 +474,11 @@ fn count_quarantined(counts: &mut Counts, raw_bytes: u64) {
     add(&mut counts.bytes, raw_bytes);
 }
 
+/// Rows of `documents` that are not written yet.
 #[derive(Default)]
 struct Rows {
     n: usize,
+    /// Bytes of their texts, ids, urls and meta.
     bytes_held: usize,
     doc_id: StringBuilder,
     source: StringBuilder,
@@ -430,8 +496,10 @@ struct Rows {
 }
 
 impl Rows {
+    /// The rows as a batch. None are left.
     fn take(&mut self) -> Result<RecordBatch> {
         (self.n, self.bytes_held) = (0, 0);
+        // In the order of the declaration of the table. `try_new` compares the types.
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.doc_id.finish()),
             Arc::new(self.source.finish()),
@@ -451,9 +519,11 @@ impl Rows {
     }
 }
 
+/// Rows of `quarantine` that are not written yet.
 #[derive(Default)]
 struct DamagedRows {
     n: usize,
+    /// Bytes of their details and raw bytes.
     bytes_held: usize,
     source: StringBuilder,
     path: StringBuilder,
@@ -466,8 +536,10 @@ struct DamagedRows {
 }
 
 impl DamagedRows {
+    /// The rows as a batch. None are left.
     fn take(&mut self) -> Result<RecordBatch> {
         (self.n, self.bytes_held) = (0, 0);
+        // In the order of the declaration, as above.
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.source.finish()),
             Arc::new(self.path.finish()),
@@ -482,12 +554,13 @@ impl DamagedRows {
     }
 }
 
-/// Digests of input files that were read before, by absolute path: an unchanged path, size and
-/// modification time is not read again. An index only: without it files are read once more.
+/// Digests of the input files that were read before, by absolute path. A file with the same path,
+/// size and modification time is not read again. This is only an index: if it is lost, the files
+/// are read once more.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Known(BTreeMap<String, Seen>);
 
-/// What was seen of a file when it was read.
+/// Size, modification time and digest of a file when it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     path: String,
@@ -509,7 +582,7 @@ impl Seen {
 }
 
 impl Known {
-    /// The record of the run directory; empty if there is none.
+    /// Reads the index from the run directory. It is empty if the file is absent or damaged.
     pub fn load(run: &RunDir) -> Known {
         fs::read(run.inputs())
             .ok()
@@ -517,34 +590,35 @@ impl Known {
             .unwrap_or_default()
     }
 
-    /// Writes the record.
+    /// Writes the index to the run directory.
+    ///
+    /// # Errors
+    /// If writing fails.
     pub fn save(&self, run: &RunDir) -> Result<()> {
         run.write_if_changed(&run.inputs(), &serde_json::to_vec(self)?)
     }
 
-    /// The inputs of a unit, if all its files are known and unchanged; their units are not filled
-    /// in.
+    /// The inputs of a unit, with an empty `unit`. `None` if one of its files is unknown or has
+    /// changed.
     pub fn inputs(&self, unit: &Unit, source: &str) -> Option<Vec<Input>> {
-        let known = |file: &InputFile| {
-            let seen = self.0.get(file.path.to_string_lossy().as_ref())?;
-            let (source, path, digest) = (
-                source.to_owned(),
-                file.relative.clone(),
-                seen.digest.clone(),
-            );
-            let same = seen.size == file.size && seen.modified == file.modified;
-            same.then(|| Input {
-                source,
-                path,
-                size: file.size,
-                digest,
-                unit: String::new(),
-            })
-        };
-        unit.files.iter().map(known).collect()
+        let files = unit.files.iter();
+        files.map(|file| self.input(file, source)).collect()
     }
 
-    /// Remembers what was read.
+    /// The input of a file, or `None` if the file is unknown or has changed.
+    fn input(&self, file: &InputFile, source: &str) -> Option<Input> {
+        let seen = self.0.get(file.path.to_string_lossy().as_ref())?;
+        let is_same = seen.size == file.size && seen.modified == file.modified;
+        is_same.then(|| Input {
+            source: source.to_owned(),
+            path: file.relative.clone(),
+            size: file.size,
+            digest: seen.digest.clone(),
+            unit: String::new(),
+        })
+    }
+
+    /// Adds the files of a unit that was read.
     pub fn remember(&mut self, result: &UnitResult) {
         for seen in &result.seen {
             self.0.insert(seen.path.clone(), seen.clone());
@@ -552,7 +626,7 @@ impl Known {
     }
 }
 
-/// Where a finished unit waits.
+/// The folder where a finished unit waits to be published.
 pub fn unit_folder(run: &RunDir, unit_key: &str) -> PathBuf {
     run.ingest().join(unit_key.get(..32).unwrap_or(unit_key))
 }

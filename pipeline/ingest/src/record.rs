@@ -1,45 +1,45 @@
-//! What is read: a record, or the damage that stands in its place. Strangers wrote these files, so
-//! what cannot be read is set aside and never an error of the run.
+//! The items that a reader produces: a record, or the damage in place of a record. Input files are
+//! untrusted, so an unreadable record is set aside and is never an error of the run.
 
-/// The most of a damaged record that is kept for a look.
+/// The most bytes of a damaged record that are kept for inspection.
 pub const RAW_KEPT: usize = 4096;
-/// The most characters of a description.
+/// The most characters of a description that are kept.
 const DETAIL_CHARS: usize = 500;
 
-/// A record as read, before it gets an identity.
+/// A record as it was read, before it gets an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The text field.
+    /// The text field, before `[clean]`.
     pub text: String,
-    /// The id field, if the source names one and the record has it.
+    /// The id field. `None` if the source names no such field or the record lacks it.
     pub id: Option<String>,
-    /// The url field, likewise.
+    /// The url field. `None` as for `id`.
     pub url: Option<String>,
-    /// The date field, likewise, as microseconds since 1970.
+    /// The date field as microseconds since 1970, UTC. `None` as for `id`, or if it is not a date.
     pub date: Option<i64>,
-    /// The other fields, as a JSON object.
+    /// The other fields as a JSON object. `None` if there are no other fields.
     pub meta: Option<String>,
 }
 
 /// A record or file that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Where it starts: bytes in the decompressed file, or the row of a Parquet file.
+    /// Start of the damage: a byte of the decompressed file, or a row of a Parquet or Arrow file.
     pub offset: u64,
-    /// What is wrong, one word; see the table `quarantine`.
+    /// The kind of damage, one word. The table `quarantine` lists the words.
     pub reason: &'static str,
-    /// What exactly was found.
+    /// The finding in detail, cut after 500 characters.
     pub detail: String,
-    /// The first [`RAW_KEPT`] bytes.
+    /// The first bytes of the unreadable part, at most [`RAW_KEPT`].
     pub raw: Vec<u8>,
-    /// Length of what could not be read, as far as it is known.
+    /// Length of the unreadable part in bytes, as far as it is known.
     pub raw_bytes: u64,
 }
 
-/// A record, or what stands in its place.
+/// A record, or the damage in its place.
 pub type Item = std::result::Result<Record, Damage>;
 
-/// A damage with the head of its raw bytes.
+/// A damage that keeps the beginning of its detail and of its raw bytes.
 pub fn damage(
     offset: u64,
     reason: &'static str,
@@ -49,10 +49,11 @@ pub fn damage(
 ) -> Damage {
     let raw = raw[..raw.len().min(RAW_KEPT)].to_vec();
     let detail = match detail.char_indices().nth(DETAIL_CHARS) {
-        // A library's message may quote all of what it did not like.
+        // The message of a library may quote all of the input that it refused.
         Some((end, _)) => format!("{}… ({} bytes)", &detail[..end], detail.len()),
         None => detail.to_owned(),
     };
+
     Damage {
         offset,
         reason,

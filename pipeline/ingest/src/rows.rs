@@ -1,8 +1,8 @@
-//! Rows of a batch to records, for every format of tables.
+//! Turns the rows of a batch into records, for every table format.
 //!
-//! Memory: texts and bytes are views into the buffers that they came in, and rows are copied out of
-//! them a megabyte at a time, so one dictionary entry of megabytes in a thousand rows is there
-//! once.
+//! Memory: texts and bytes are views into the buffers of the batch, and rows are copied out of the
+//! views one megabyte at a time. A dictionary entry of several megabytes that a thousand rows share
+//! is therefore in memory once.
 
 use std::sync::Arc;
 
@@ -21,24 +21,25 @@ use curate_store::failure::guard;
 
 use crate::date;
 use crate::readers::Sink;
-use crate::record::{Item, Record, damage};
+use crate::record::{Damage, Item, Record, damage};
 
-/// Text that is copied out of a batch at a time, bytes.
+/// Bytes that are copied out of a batch at a time. A single larger row is a slice by itself.
 const SLICE_BYTES: u64 = 1 << 20;
 
-/// Most rows whose sizes are counted at a time. A row may hold a list of a million entries.
+/// The largest number of rows whose sizes are counted at a time. A row may hold a list of a million
+/// entries.
 const ROWS: usize = 1024;
 
 /// Reads the rows of a table, batch after batch.
 pub struct Rows<'a> {
     source: &'a Source,
     max_record: u64,
-    /// Rows before the next one.
+    /// Number of the next row in its file, from 0.
     pub row: u64,
 }
 
 impl<'a> Rows<'a> {
-    /// A table from its first row on.
+    /// Starts at the first row of a table.
     pub fn new(source: &'a Source, limits: &Run) -> Rows<'a> {
         Rows {
             source,
@@ -47,11 +48,12 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Calls `sink` for each row of a batch. `sink` is called outside of the guard: its failures are
-    /// the run's. The damage that ended the batch, if any.
+    /// Calls `sink` for each row of a batch. The inner result is the damage that ended the batch,
+    /// if there was any.
     ///
     /// # Errors
-    /// If `sink` fails.
+    /// If `sink` fails. `sink` is called outside of the guard, because its failures are failures of
+    /// the run.
     pub fn read(
         &mut self,
         batch: RecordBatch,
@@ -62,6 +64,7 @@ impl<'a> Rows<'a> {
             Err(detail) => return Ok(Err(detail)),
         };
 
+        // Sizes are counted for a block of rows, and the block is copied in slices.
         let mut start = 0;
         while start < batch.num_rows() {
             let block = batch.slice(start, ROWS.min(batch.num_rows() - start));
@@ -74,7 +77,7 @@ impl<'a> Rows<'a> {
             while at < sizes.len() {
                 let n = rows_of_a_slice(&sizes[at..]);
                 let slice = block.slice(at, n);
-                let work = || {
+                let outcome = guarded(|| {
                     records(
                         &slice,
                         &sizes[at..at + n],
@@ -82,11 +85,12 @@ impl<'a> Rows<'a> {
                         self.max_record,
                         self.row,
                     )
-                };
-                let items = match guarded(work) {
+                });
+                let items = match outcome {
                     Ok(items) => items,
                     Err(detail) => return Ok(Err(detail)),
                 };
+
                 for item in items {
                     self.row += 1;
                     sink(item)?;
@@ -99,14 +103,16 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The batch with texts and bytes as views.
+/// The batch with the types of [`viewed`].
 fn with_views(batch: RecordBatch) -> Result<RecordBatch> {
     let fields = viewed(batch.schema_ref().fields());
     if fields == *batch.schema_ref().fields() {
         return Ok(batch);
     }
-    let columns = fields.iter().zip(batch.columns());
-    let columns = columns
+
+    let columns = fields
+        .iter()
+        .zip(batch.columns())
         .map(|(field, column)| cast(column, field.data_type()))
         .collect::<Result<_, _>>()?;
     Ok(RecordBatch::try_new(
@@ -115,7 +121,7 @@ fn with_views(batch: RecordBatch) -> Result<RecordBatch> {
     )?)
 }
 
-/// About the bytes of each row.
+/// The approximate size of each row in bytes, see [`add_sizes`].
 fn sizes(batch: &RecordBatch) -> Vec<u64> {
     let mut sizes = vec![0; batch.num_rows()];
     let columns = batch.schema_ref().fields().iter().zip(batch.columns());
@@ -123,8 +129,8 @@ fn sizes(batch: &RecordBatch) -> Vec<u64> {
     sizes
 }
 
-/// The fields with texts and bytes as views, dictionaries spelled out and lists of any kind as plain
-/// lists.
+/// The fields with texts and bytes as views, dictionaries as plain columns and lists of any kind as
+/// plain lists.
 pub fn viewed(fields: &Fields) -> Fields {
     fields.iter().map(viewed_field).collect()
 }
@@ -140,8 +146,8 @@ fn viewed_type(data_type: &DataType) -> DataType {
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
         DataType::Dictionary(_, values) => viewed_type(values),
         DataType::Struct(fields) => DataType::Struct(viewed(fields)),
-        // A list of fixed size has its entries also where it is null, as many as the file's schema
-        // likes.
+        // A list of fixed size has entries even in null rows, and the schema of the file can demand
+        // any number of them.
         DataType::List(field) | DataType::FixedSizeList(field, _) | DataType::ListView(field) => {
             DataType::List(viewed_field(field))
         }
@@ -153,6 +159,7 @@ fn viewed_type(data_type: &DataType) -> DataType {
     }
 }
 
+/// The number of rows at the beginning of `sizes` that fit in a slice, at least 1.
 fn rows_of_a_slice(sizes: &[u64]) -> usize {
     let mut bytes = 0;
     let fitting = sizes.iter().take_while(|size| {
@@ -162,16 +169,18 @@ fn rows_of_a_slice(sizes: &[u64]) -> usize {
     fitting.count().max(1)
 }
 
-/// Adds what each row of a column holds of texts, bytes and names of fields, nested ones included:
-/// about what a copy of it takes.
+/// Adds to each size what the row holds in a column: the bytes of texts, binary values and field
+/// names, nested ones included. This is about what a copy of the row takes.
 fn add_sizes(name: &str, column: &dyn Array, sizes: &mut [u64]) {
+    // The name is counted in every row because `meta` repeats the name in every row.
     let mut own = vec![name.len() as u64; sizes.len()];
-    // The low half of a view is its length.
+    // The low 32 bits of a view are its length.
     let add = |own: &mut [u64], views: &[u128]| {
         own.iter_mut()
             .zip(views)
             .for_each(|(size, view)| *size += u64::from(*view as u32));
     };
+
     match column.data_type() {
         DataType::Utf8View => add(&mut own, column.as_string_view().views()),
         DataType::BinaryView => add(&mut own, column.as_binary_view().views()),
@@ -199,9 +208,11 @@ fn add_sizes(name: &str, column: &dyn Array, sizes: &mut [u64]) {
             column.as_map().value_offsets(),
             &mut own,
         ),
+        // Numbers and dates are too small to count.
         _ => {}
     }
-    // Where a value is null, anything may be left over from another.
+
+    // The bytes behind a null value are arbitrary, so they do not count.
     for (row, size) in sizes.iter_mut().enumerate() {
         if column.is_valid(row) {
             *size += own[row];
@@ -209,12 +220,15 @@ fn add_sizes(name: &str, column: &dyn Array, sizes: &mut [u64]) {
     }
 }
 
+/// Adds to each size what the entries of the row's list hold. `offsets` are the places in `values`
+/// where the lists start and end.
 fn add_lists<O: Copy + TryInto<usize>>(values: &dyn Array, offsets: &[O], sizes: &mut [u64]) {
     let place = |offset: Option<&O>| offset.and_then(|offset| (*offset).try_into().ok());
     let (Some(first), Some(last)) = (place(offsets.first()), place(offsets.last())) else {
         return;
     };
-    // Values of one size need no count of their own.
+
+    // Values of a fixed size count as one byte each. A walk through them would find nothing else.
     if values.data_type().is_primitive()
         || matches!(values.data_type(), DataType::Boolean | DataType::Null)
     {
@@ -226,7 +240,8 @@ fn add_lists<O: Copy + TryInto<usize>>(values: &dyn Array, offsets: &[O], sizes:
         return;
     }
 
-    // The values of other rows may be there too.
+    // A slice of a list column still has the values of all rows of the column. Only the values of
+    // its own rows are walked.
     let values = values.slice(first, last - first);
     let mut each = vec![1; values.len()];
     add_sizes("", &values, &mut each);
@@ -238,7 +253,7 @@ fn add_lists<O: Copy + TryInto<usize>>(values: &dyn Array, offsets: &[O], sizes:
     }
 }
 
-/// Runs what strangers' files can make fail: an error or a panic, told alike.
+/// Runs work on an untrusted file. An error and a panic both become a message.
 pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, String> {
     match guard(work) {
         Ok(done) => done.map_err(|error| format!("{error:#}")),
@@ -246,7 +261,11 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, St
     }
 }
 
-/// `sizes`: about the bytes of each row, see [`add_sizes`].
+/// The records of a batch, one item per row. `sizes` are the sizes of its rows, see [`add_sizes`],
+/// and `first` is the number of its first row in the file.
+///
+/// # Errors
+/// If the text column is neither text nor bytes, or if the other columns cannot be written as JSON.
 fn records(
     batch: &RecordBatch,
     sizes: &[u64],
@@ -256,117 +275,61 @@ fn records(
 ) -> Result<Vec<Item>> {
     let columns = StructArray::from(batch.clone());
     let Some(text) = lookup(&columns, &source.text) else {
-        let names: Vec<&str> = columns.column_names().into_iter().take(12).collect();
-        let detail = format!(
-            "no column \"{}\"; there are: {}",
-            source.text,
-            names.join(", ")
-        );
-        return Ok((0..batch.num_rows())
-            .map(|row| Err(damage(first + row as u64, "missing_text", &detail, &[], 0)))
-            .collect());
+        return Ok(without_text(&columns, &source.text, first));
     };
     let texts = Texts::new(&text)?;
-    let too_large = |row: usize, bytes: u64| {
-        let text = texts.bytes(row).unwrap_or_default();
-        let detail = match text.len() as u64 {
-            length if length > max_record => {
-                format!("a text of {length} bytes, max_record is {max_record}")
-            }
-            _ => {
-                format!("a row of {bytes} bytes with its other columns, max_record is {max_record}")
-            }
-        };
-        Err(damage(
-            first + row as u64,
-            "record_too_large",
-            &detail,
-            text,
-            bytes,
-        ))
-    };
-    // What is larger than a slice is a slice by itself, and not copied if it is much too large.
+
+    // A row larger than a slice comes alone. A row that is far too large is not copied at all. The
+    // margin leaves the decision to the exact size below, because `sizes` are approximate.
     if let [bytes] = sizes
         && *bytes > max_record.saturating_add(SLICE_BYTES)
     {
-        return Ok(vec![too_large(0, *bytes)]);
+        let text = texts.bytes(0).unwrap_or_default();
+        return Ok(vec![Err(too_large(first, text, *bytes, max_record))]);
     }
-    // What is no text, number or date there is no id, url or date; the text is not lost over it.
-    let scalars = |path: &Option<String>| -> Option<StringViewArray> {
-        let column = lookup(&columns, path.as_deref()?)?;
-        Some(
-            cast(&column, &DataType::Utf8View)
-                .ok()?
-                .as_string_view()
-                .clone(),
-        )
-    };
-    let (ids, urls) = (scalars(&source.id), scalars(&source.url));
-    let date_column = source
-        .date
-        .as_deref()
-        .and_then(|path| lookup(&columns, path));
-    let dates = date_column.as_ref().and_then(|column| dates(column).ok());
-    let mut named = vec![source.text.as_str()];
-    named.extend(
-        [&source.id, &source.url]
-            .into_iter()
-            .flatten()
-            .map(String::as_str),
-    );
-    // A date that could not be read stays with the other fields.
-    let all_read = |column: &ArrayRef, dates: &Vec<Option<i64>>| {
-        (0..dates.len()).all(|row| dates[row].is_some() || column.is_null(row))
-    };
-    if date_column
-        .as_ref()
-        .zip(dates.as_ref())
-        .is_some_and(|(column, dates)| all_read(column, dates))
-    {
-        named.extend(source.date.as_deref());
-    }
-    let mut metas = metas(&columns, &named)?;
-    let rows = (0..batch.num_rows()).map(|row| {
-        let value = |column: &Option<StringViewArray>| {
-            column
-                .as_ref()
-                .filter(|column| column.is_valid(row))
-                .map(|column| column.value(row).to_owned())
-        };
+
+    let mut others = Others::new(&columns, source)?;
+    let items = (0..batch.num_rows()).map(|row| -> Item {
         let offset = first + row as u64;
-        let Some(raw) = texts.bytes(row) else {
-            return Err(damage(
-                offset,
-                "missing_text",
-                &format!("column \"{}\" is null", source.text),
-                &[],
-                0,
-            ));
-        };
-        let Ok(text) = std::str::from_utf8(raw) else {
-            return Err(damage(
-                offset,
-                "invalid_utf8",
-                "the text is not UTF-8",
-                raw,
-                raw.len() as u64,
-            ));
-        };
-        let (id, url, meta) = (value(&ids), value(&urls), metas[row].take());
-        let others = [&id, &url, &meta].map(|field| field.as_ref().map_or(0, String::len));
-        let bytes = (text.len() + others.iter().sum::<usize>()) as u64;
+        let text = texts.text(row, &source.text, offset)?;
+        let (id, url) = (value(&others.ids, row), value(&others.urls, row));
+        let meta = others.metas[row].take();
+
+        let lengths = [&id, &url, &meta].map(|field| field.as_ref().map_or(0, String::len));
+        let bytes = (text.len() + lengths.iter().sum::<usize>()) as u64;
         if bytes > max_record {
-            return too_large(row, bytes);
+            return Err(too_large(offset, text.as_bytes(), bytes, max_record));
         }
+
         Ok(Record {
             text: text.to_owned(),
             id,
             url,
-            date: dates.as_ref().and_then(|dates| dates[row]),
+            date: others.dates.as_ref().and_then(|dates| dates[row]),
             meta,
         })
     });
-    Ok(rows.collect())
+    Ok(items.collect())
+}
+
+/// One damage per row of a table that has no column at `path`.
+fn without_text(columns: &StructArray, path: &str, first: u64) -> Vec<Item> {
+    let names: Vec<&str> = columns.column_names().into_iter().take(12).collect();
+    let detail = format!("no column \"{path}\"; there are: {}", names.join(", "));
+    (0..columns.len() as u64)
+        .map(|row| Err(damage(first + row, "missing_text", &detail, &[], 0)))
+        .collect()
+}
+
+/// The damage of a row that exceeds `max_record`. `bytes` is the size of the whole row.
+fn too_large(offset: u64, text: &[u8], bytes: u64, max_record: u64) -> Damage {
+    let length = text.len() as u64;
+    let detail = if length > max_record {
+        format!("a text of {length} bytes, max_record is {max_record}")
+    } else {
+        format!("a row of {bytes} bytes with its other columns, max_record is {max_record}")
+    };
+    damage(offset, "record_too_large", &detail, text, bytes)
 }
 
 /// The texts of a column of text or bytes.
@@ -384,14 +347,85 @@ impl Texts {
         })
     }
 
+    /// The bytes of a row, or `None` for null.
     fn bytes(&self, row: usize) -> Option<&[u8]> {
         match self {
             Texts::Text(column) => column.is_valid(row).then(|| column.value(row).as_bytes()),
             Texts::Bytes(column) => column.is_valid(row).then(|| column.value(row)),
         }
     }
+
+    /// The text of a row. A null and bytes that are not UTF-8 are damage. `path` is the name of the
+    /// column and `offset` the number of the row, for the damage.
+    fn text(&self, row: usize, path: &str, offset: u64) -> Result<&str, Damage> {
+        let Some(raw) = self.bytes(row) else {
+            let detail = format!("column \"{path}\" is null");
+            return Err(damage(offset, "missing_text", &detail, &[], 0));
+        };
+        std::str::from_utf8(raw).map_err(|_| {
+            let detail = "the text is not UTF-8";
+            damage(offset, "invalid_utf8", detail, raw, raw.len() as u64)
+        })
+    }
 }
 
+/// The columns of a batch other than the text.
+struct Others {
+    ids: Option<StringViewArray>,
+    urls: Option<StringViewArray>,
+    /// Microseconds since 1970, UTC. `None` in a row without a readable date.
+    dates: Option<Vec<Option<i64>>>,
+    /// The columns that the source does not name, a JSON object per row.
+    metas: Vec<Option<String>>,
+}
+
+impl Others {
+    /// Looks up the columns that a source names. A column of the wrong type counts as absent,
+    /// because a text is not lost over its id, url or date.
+    fn new(columns: &StructArray, source: &Source) -> Result<Others> {
+        let ids = scalars(columns, source.id.as_deref());
+        let urls = scalars(columns, source.url.as_deref());
+        let date_path = source.date.as_deref();
+        let date_column = date_path.and_then(|path| lookup(columns, path));
+        let dates = date_column.as_ref().and_then(|column| dates(column).ok());
+
+        let mut named = vec![source.text.as_str()];
+        named.extend(source.id.as_deref());
+        named.extend(source.url.as_deref());
+        // If one date cannot be read, the column goes to `meta`, where nothing of it is lost.
+        if let (Some(column), Some(dates)) = (&date_column, &dates)
+            && (0..dates.len()).all(|row| dates[row].is_some() || column.is_null(row))
+        {
+            named.extend(date_path);
+        }
+
+        Ok(Others {
+            ids,
+            urls,
+            dates,
+            metas: metas(columns, &named)?,
+        })
+    }
+}
+
+/// The column at `path` as text, or `None` if there is no such column or it has no form as text.
+fn scalars(columns: &StructArray, path: Option<&str>) -> Option<StringViewArray> {
+    let column = lookup(columns, path?)?;
+    let texts = cast(&column, &DataType::Utf8View).ok()?;
+    Some(texts.as_string_view().clone())
+}
+
+/// The value of a row, or `None` if the column is absent or the value is null.
+fn value(column: &Option<StringViewArray>, row: usize) -> Option<String> {
+    let column = column.as_ref().filter(|column| column.is_valid(row))?;
+    Some(column.value(row).to_owned())
+}
+
+/// The dates of a column of times or texts, microseconds since 1970, UTC. A text that is not a date
+/// is `None`.
+///
+/// # Errors
+/// If the column cannot be converted to times or to text.
 fn dates(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
     if matches!(
         column.data_type(),
@@ -403,6 +437,8 @@ fn dates(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
             .iter()
             .collect());
     }
+
+    // Numbers become texts too: `date::parse` reads Unix seconds.
     let texts = cast(column, &DataType::Utf8View)?;
     Ok(texts
         .as_string_view()
@@ -411,10 +447,11 @@ fn dates(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
         .collect())
 }
 
-/// A column by its name, else by its dotted path through structs; null where a struct on the way
-/// is.
+/// The column with the name `path`, or else the column at the dotted path through structs. A value
+/// is null where a struct around it is null.
 fn lookup(columns: &StructArray, path: &str) -> Option<ArrayRef> {
     if let Some(column) = columns.column_by_name(path) {
+        // Arrow keeps the nulls of a struct apart from those of its fields.
         let nulls = NullBuffer::union(columns.nulls(), column.nulls());
         return column
             .to_data()
@@ -424,82 +461,80 @@ fn lookup(columns: &StructArray, path: &str) -> Option<ArrayRef> {
             .ok()
             .map(make_array);
     }
+
     let (head, rest) = path.split_once('.')?;
     lookup(lookup(columns, head)?.as_struct_opt()?, rest)
 }
 
-/// The columns that the manifest does not name, a JSON object a row. A column that JSON cannot hold
-/// is left out.
+/// The columns that are not `named`, a JSON object per row. `None` is a row without a value in any
+/// of them. A column that JSON cannot express is left out.
 fn metas(columns: &StructArray, named: &[&str]) -> Result<Vec<Option<String>>> {
-    let kept = without(columns, named);
-    match write_json(&kept) {
-        Err(_) if kept.len() > 1 => {
-            let holds =
-                |column: &&(FieldRef, ArrayRef)| write_json(std::slice::from_ref(*column)).is_ok();
-            write_json(&kept.iter().filter(holds).cloned().collect::<Vec<_>>())
+    let mut kept = without(columns, named);
+    let metas = match write_json(&kept) {
+        Ok(metas) => metas,
+        // The error does not say which column caused it, so each is tried by itself.
+        Err(_) => {
+            kept.retain(|column| write_json(std::slice::from_ref(column)).is_ok());
+            write_json(&kept)?
         }
-        Err(_) => Ok(vec![None; columns.len()]),
-        written => written,
+    };
+
+    // Without a column there is no line for a row.
+    if metas.is_empty() {
+        return Ok(vec![None; columns.len()]);
     }
-    .map(|metas| {
-        if metas.is_empty() {
-            vec![None; columns.len()]
-        } else {
-            metas
-        }
-    })
+    Ok(metas)
 }
 
-/// The columns less the named ones; nested ones are left out of their struct.
+/// The columns without the `named` ones. A named field of a struct is left out of its struct.
 fn without(columns: &StructArray, named: &[&str]) -> Vec<(FieldRef, ArrayRef)> {
     let mut kept = Vec::new();
     for (field, column) in columns.fields().iter().zip(columns.columns()) {
         let name = field.name();
+        if named.contains(&name.as_str()) {
+            continue;
+        }
+
         let inside: Vec<&str> = named
             .iter()
             .filter_map(|path| path.strip_prefix(name.as_str())?.strip_prefix('.'))
             .collect();
-        if named.contains(&name.as_str()) {
-            continue;
-        }
         let Some(inner) = column.as_struct_opt().filter(|_| !inside.is_empty()) else {
             kept.push((Arc::clone(field), Arc::clone(column)));
             continue;
         };
+
+        // A struct without a field left would be an empty object in every row.
         let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) =
             without(inner, &inside).into_iter().unzip();
         if fields.is_empty() {
             continue;
         }
-        let rest: ArrayRef = Arc::new(StructArray::new(
-            fields.into(),
-            columns,
-            inner.nulls().cloned(),
-        ));
-        kept.push((
-            Arc::new(
-                field
-                    .as_ref()
-                    .clone()
-                    .with_data_type(rest.data_type().clone()),
-            ),
-            rest,
-        ));
+        let nulls = inner.nulls().cloned();
+        let rest: ArrayRef = Arc::new(StructArray::new(fields.into(), columns, nulls));
+        let field = Field::clone(field).with_data_type(rest.data_type().clone());
+        kept.push((Arc::new(field), rest));
     }
     kept
 }
 
+/// The columns as JSON, an object per row. A row in which all values are null is `None`. Without
+/// columns there are no rows.
+///
+/// # Errors
+/// If a column has a type that JSON cannot express.
 fn write_json(columns: &[(FieldRef, ArrayRef)]) -> Result<Vec<Option<String>>> {
     if columns.is_empty() {
         return Ok(Vec::new());
     }
+
     let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = columns.iter().cloned().unzip();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
     let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
-    writer.write(&RecordBatch::try_new(
-        Arc::new(Schema::new(fields)),
-        columns,
-    )?)?;
+    writer.write(&batch)?;
     writer.finish()?;
+
+    // The writer leaves null values out, and JSON escapes newlines: a line is a row.
     let lines = String::from_utf8(writer.into_inner()).context("JSON is UTF-8")?;
     Ok(lines
         .lines()

@@ -1,5 +1,6 @@
-//! `curate budget`: what tokens of a quality are worth to a model, what a loss would take, how
-//! compute is best spent, and what a model's keys and values take; all without a run.
+//! `curate budget` answers four questions without a run: what tokens of some quality are worth to a
+//! model, how many tokens a loss takes, how compute is best spent, and how much memory the keys and
+//! values of a model take.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,35 +16,38 @@ use curate_store::failure::{Exit, Failure};
 use crate::constants::from_json;
 use crate::report::{Amounts, print_worth};
 
-/// What `curate budget` is asked.
+/// The question that `curate budget` is asked. At least one part of it must be present.
 #[derive(Debug)]
 pub struct Question {
-    /// N.
+    /// N: parameters of the model, above 0.
     pub params: Option<f64>,
-    /// |D|, repeats counted.
+    /// |D|: tokens with their repeats, above 0.
     pub tokens: Option<f64>,
-    /// U: of these so many are different; none: all.
+    /// U: tokens that are different, at most |D|. `None` if all are different.
     pub unique: Option<f64>,
-    /// Token-weighted mean quality.
+    /// Token-weighted mean quality, above 0 and at most 1.
     pub quality: f64,
-    /// A named law, or a JSON file of one's own constants.
+    /// Name of a published law, or path of a JSON file with constants.
     pub constants: String,
-    /// A loss to be reached, nats a token.
+    /// Loss to reach, nats per token.
     pub target_loss: Option<f64>,
-    /// Compute to be spent, FLOPs.
+    /// Compute to spend, FLOPs.
     pub flops: Option<f64>,
-    /// `qwen2.5`, or a config.json.
+    /// Models whose keys and values are measured: `qwen2.5`, or the path of a config.json.
     pub memory_plan: Option<String>,
 }
 
-/// Answers what was asked.
+/// Prints the answer to each part of the question. The exit code is 1 if the target loss is out of
+/// reach.
 ///
 /// # Errors
-/// Exit 2 for constants or a configuration that cannot be read, and where nothing was asked; exit 1
-/// for a loss below the one that no number of tokens reaches.
+/// Exit 2 if constants or a configuration cannot be read, if an argument is missing, or if nothing
+/// is asked.
 pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
     let law = constants(&question.constants)?;
     let mut code = ExitCode::SUCCESS;
+
+    // A question may have several parts. Arguments that belong to none of them are a mistake.
     match (question.params, question.tokens) {
         (Some(params), Some(tokens)) => worth(question, &law, params, tokens, out)?,
         (None, Some(_)) => {
@@ -60,6 +64,7 @@ pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
         }
         _ => {}
     }
+
     if let Some(flops) = question.flops {
         let best = law.optimum(flops);
         writeln!(
@@ -72,6 +77,7 @@ pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
             law.name
         )?;
     }
+
     if let Some(target) = question.target_loss {
         code = target_loss(question, &law, target, out)?;
     }
@@ -81,8 +87,8 @@ pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// The worth of tokens: with repeats by their discount, side by side with what raw and unique
-/// tokens would give.
+/// Prints what tokens are worth: their loss with repeats discounted and weighted by q, beside the
+/// losses of the raw and of the unique tokens.
 fn worth(
     question: &Question,
     law: &LossLaw,
@@ -95,6 +101,8 @@ fn worth(
         let message = format!("--unique is {unique:e}, expected at most --tokens {tokens:e}");
         return Err(Failure::new(Exit::Usage, message).into());
     }
+
+    // All unique tokens are taken to be seen equally often.
     let d_repeat = unique_equivalent(unique, tokens / unique);
     let d_eff = question.quality * d_repeat;
     print_worth(
@@ -109,6 +117,8 @@ fn worth(
         question.quality,
         out,
     )?;
+
+    // The losses may be close together, so the table has six digits of them.
     writeln!(out, "{:<30}{:>26}{:>12}", "", "tokens", "L(N, D)")?;
     for (what, count) in [
         ("raw |D|", tokens),
@@ -126,6 +136,7 @@ fn worth(
     Ok(())
 }
 
+/// Prints how many effective tokens a loss takes, and how many of them are missing.
 fn target_loss(
     question: &Question,
     law: &LossLaw,
@@ -135,6 +146,8 @@ fn target_loss(
     let Some(params) = question.params else {
         return Err(Failure::new(Exit::Usage, "--target-loss needs --params".to_owned()).into());
     };
+
+    // A loss out of reach is an answer, not a mistake.
     let needed = match law.tokens_for(target, params) {
         Ok(needed) => needed,
         Err(infeasible) => {
@@ -142,13 +155,16 @@ fn target_loss(
             return Ok(ExitCode::from(Exit::No as u8));
         }
     };
+
     write!(
         out,
         "L = {target} at N = {params:.3e} takes {needed:.4e} effective tokens"
     )?;
+
     if let Some(tokens) = question.tokens {
         let unique = question.unique.unwrap_or(tokens);
         let d_eff = question.quality * unique_equivalent(unique, tokens / unique);
+        // The loss can be reached, as found above, so this does not fail.
         let missing = law.missing_tokens(target, params, d_eff).unwrap_or(0.0);
         write!(
             out,
@@ -160,7 +176,8 @@ fn target_loss(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Bytes of keys and values: batch 1, bf16, by length, with weights and what grouped queries save.
+/// Prints the memory of keys and values by length, for one sequence in bf16, beside the weights and
+/// what grouped queries save.
 fn memory_plan(model: &str, out: &mut impl Write) -> Result<()> {
     let models = match model {
         "qwen2.5" => QWEN2_5
@@ -172,6 +189,7 @@ fn memory_plan(model: &str, out: &mut impl Write) -> Result<()> {
                 |what: String| Failure::new(Exit::Usage, format!("--memory-plan {path}: {what}"));
             let bytes = std::fs::read(path).map_err(|error| usage(error.to_string()))?;
             let config = Config::from_json(&bytes).map_err(|error| usage(error.to_string()))?;
+            // The column is narrow, so the file is named without its folders.
             vec![(
                 Path::new(path)
                     .file_name()
@@ -181,13 +199,16 @@ fn memory_plan(model: &str, out: &mut impl Write) -> Result<()> {
             )]
         }
     };
+
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     writeln!(
         out,
         "{:<14}{:>16}{:>14}{:>12}{:>10}{:>10}{:>10}{:>12}",
         "model", "parameters", "weights GiB", "KV B/token", "KV@2K", "KV@8K", "KV@32K", "GQA saves"
     )?;
+
     for (name, config) in models {
+        // A value in bf16 takes 2 bytes, in the weights and in the keys and values.
         let kv = |tokens: u64| gib(kv_bytes(&config, 1, tokens, 2));
         writeln!(
             out,
@@ -201,6 +222,7 @@ fn memory_plan(model: &str, out: &mut impl Write) -> Result<()> {
             config.num_heads / config.num_kv_heads
         )?;
     }
+
     writeln!(
         out,
         "GiB in bf16 for one sequence: 2 · batch · length · layers · KV heads · head dimensions · 2 bytes"
@@ -208,10 +230,12 @@ fn memory_plan(model: &str, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// Layers, hidden, feed-forward, query heads, KV heads, vocabulary, tied.
+/// Shape of a model: layers, hidden size, feed-forward size, query heads, KV heads, size of the
+/// vocabulary, and true if the embeddings of input and output are tied.
 type Shape = (usize, usize, usize, usize, usize, usize, bool);
 
-/// Qwen2.5 technical report, table 1, and the published configurations.
+/// Shapes of the Qwen2.5 models, from table 1 of the technical report and the published
+/// configurations.
 const QWEN2_5: [(&str, Shape); 7] = [
     ("Qwen2.5-0.5B", (24, 896, 4864, 14, 2, 151_936, true)),
     ("Qwen2.5-1.5B", (28, 1536, 8960, 12, 2, 151_936, true)),
@@ -222,7 +246,9 @@ const QWEN2_5: [(&str, Shape); 7] = [
     ("Qwen2.5-72B", (80, 8192, 29_568, 64, 8, 152_064, false)),
 ];
 
+/// The configuration of a Qwen2 model of some shape.
 fn qwen2_5((layers, hidden, ffn, heads, kv, vocab, tied): Shape) -> Result<Config> {
+    // The reader of configurations checks a shape, and knows what follows from it.
     let json = serde_json::json!({
         "model_type": "qwen2", "num_hidden_layers": layers, "hidden_size": hidden, "intermediate_size": ffn,
         "num_attention_heads": heads, "num_key_value_heads": kv, "vocab_size": vocab, "tie_word_embeddings": tied,
@@ -231,17 +257,21 @@ fn qwen2_5((layers, hidden, ffn, heads, kv, vocab, tied): Shape) -> Result<Confi
     Config::from_json(json.to_string().as_bytes()).context("a published shape")
 }
 
-/// A law by its name, or from a JSON file with e, a, b, alpha, beta and perhaps their covariance.
+/// The law that `name` names: a published law, or a JSON file with e, a, b, alpha, beta and perhaps
+/// their covariance.
 fn constants(name: &str) -> Result<LossLaw> {
     if let Some(law) = law(name) {
         return Ok(*law);
     }
+
+    // Without the ending a misspelt name would be reported as a missing file.
     let usage = |what: String| Failure::new(Exit::Usage, format!("--constants {name}: {what}"));
     if !name.ends_with(".json") {
         let names: Vec<&str> = LAWS.iter().map(|law| law.name).collect();
         let hint = format!("one of {}, or a JSON file", names.join(", "));
         return Err(usage("no law has this name".to_owned()).hint(hint).into());
     }
+
     let bytes = std::fs::read(name).map_err(|error| usage(error.to_string()))?;
     Ok(from_json(&bytes).map_err(usage)?)
 }

@@ -1,4 +1,4 @@
-//! Arguments, and a file for each subcommand.
+//! The command line: the arguments of all subcommands, and a file for each larger subcommand.
 
 mod budget;
 mod export;
@@ -29,12 +29,12 @@ use crate::{manifest, progress, report};
 
 const EXIT_CODES: &str = "Exit codes:
   0        done
-  1        the answer is no: verify found damage, too much was quarantined, a mixture cannot be had
+  1        the answer is no: verify found damage, too much was quarantined, a mixture is impossible
   2        usage or manifest error, a missing input, a run directory of another run
   11       another process holds the run directory
   70       an invariant broke: a stage lost or doubled something, or a committed file was changed
   74       reading or writing failed, or the disk is full
-  130/143  interrupted; what was committed is kept, run the same command again to go on
+  130/143  interrupted; committed work is kept, run the same command again to go on
 
 Example:
   curate run manifests/quickstart.toml --set filter.gopher_quality.min_words=80";
@@ -50,20 +50,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring every stage of a manifest up to date; what is committed already is not done again
+    /// Bring every stage of a manifest up to date; work that is committed already is reused
     Run(RunArgs),
-    /// Show which stages are cached and why others are not; writes nothing, reads no input
+    /// Show which stages are cached, and why others are not; writes nothing and reads no input
     Plan(ManifestArgs),
     /// Show the funnel of a run directory
     Status(RunDirArgs),
-    /// Read everything committed again: digests, rows, schemas, conservation; exit 1 names what is
-    /// damaged
+    /// Check all committed files: digests, rows, schemas, conservation; exits with 1 and names each
+    /// damaged file
     Verify(RunDirArgs),
     /// Show everything that happened to one document
     Trace {
-        /// Run directory
+        /// Run directory to read
         run: PathBuf,
-        /// Document identity, 32 hex digits, as in the column doc_id
+        /// Identity of the document: 32 hex digits, as in the column doc_id
         doc_id: String,
     },
     /// List the rules, explain one, or compare the profiles on the documents of a run
@@ -71,7 +71,7 @@ enum Command {
         /// Rule to explain, as in gopher_quality.short_doc
         #[arg(conflicts_with = "agreement")]
         name: Option<String>,
-        /// Run directory: how many of its documents each family passes, and on how many the
+        /// Run directory; prints how many of its documents each family passes, and on how many the
         /// profiles agree
         #[arg(long, value_name = "RUN")]
         agreement: Option<PathBuf>,
@@ -81,8 +81,8 @@ enum Command {
         #[command(subcommand)]
         model: Train,
     },
-    /// Compare a run's scores and verdicts with a baseline's; exit 1 names what drifted, documents
-    /// and PSI; example: curate drift runs/today --baseline baseline.json
+    /// Compare a run's scores and verdicts with those of a baseline; exits with 1 and names what
+    /// drifted, documents and PSI; example: curate drift runs/today --baseline baseline.json
     Drift(curate_drift::DriftRequest),
     /// Write the distributions of a run's scores into a small file for `drift`; example:
     /// curate baseline runs/reference -o baseline.json
@@ -91,14 +91,14 @@ enum Command {
     /// .bin and .idx with blend files, and a dataset card; example: curate export runs/quickstart
     /// general -o general --format parquet,jsonl
     Export {
-        /// Run directory
+        /// Run directory to read
         run: PathBuf,
         /// Name of the mixture
         mixture: String,
-        /// Folder to be made
+        /// Path of the folder to create
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
-        /// Formats
+        /// Formats to write, separated by commas
         #[arg(
             long = "format",
             value_name = "FORMAT,…",
@@ -114,14 +114,13 @@ enum Command {
         #[arg(long, value_name = "TOKEN")]
         end: Option<String>,
     },
-    /// Show what so many tokens of a quality are worth to a model, without a run
+    /// Show what a number of tokens of some quality is worth to a model, without a run
     Budget(BudgetArgs),
-    /// Describe the manifest's keys, or a table's columns: manifest, documents, language, signals,
-    /// …
+    /// Describe the keys of the manifest, or the columns of a table such as documents or signals
     Schema {
-        /// `manifest` or the name of a table; without it the tables are listed
+        /// `manifest` or the name of a table; if absent, all tables are listed
         name: Option<String>,
-        /// The manifest as a JSON Schema, for editors
+        /// Print the manifest as a JSON Schema, for editors
         #[arg(long)]
         json: bool,
     },
@@ -146,14 +145,14 @@ struct ManifestArgs {
 struct RunArgs {
     #[command(flatten)]
     manifest: ManifestArgs,
-    /// Threads; default: the machine's cores
+    /// Number of threads; default: the machine's cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Most rows of committed tables read at a time; fewer take less memory, and only the rounding
-    /// of model scores may depend on it
+    /// Most rows of committed tables that are read at a time; fewer rows take less memory, and only
+    /// the rounding of model scores may depend on the number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_rows: Option<u32>,
-    /// Check everything that is committed first, as `verify` does, and make again what is damaged
+    /// Check all committed files first, as `verify` does, and make damaged files again
     #[arg(long)]
     repair: bool,
     /// Last stage to run, as in near_dedup
@@ -163,7 +162,7 @@ struct RunArgs {
 
 #[derive(Debug, Args)]
 struct RunDirArgs {
-    /// Run directory
+    /// Run directory to read
     run: PathBuf,
 }
 
@@ -172,12 +171,12 @@ enum Train {
     /// An n-gram model, interpolated modified Kneser-Ney, for [score.ngram]; example:
     /// curate train ngram runs/reference -o reference.ngram
     Ngram {
-        /// Run directory, of which the last stage that ran says what is kept
+        /// Run directory; the last stage that ran decides which documents are kept
         run: PathBuf,
-        /// File of the model
+        /// File to write the model to
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
-        /// File of the same model in ARPA form, for KenLM
+        /// File to write the same model to in ARPA form, for KenLM
         #[arg(long, value_name = "FILE")]
         arpa: Option<PathBuf>,
         /// A tokenizer.json instead of the tokenizer that is compiled in
@@ -195,7 +194,7 @@ enum Train {
             default_value = "0,0,1"
         )]
         prune: Vec<u64>,
-        /// Memory for counting, as in 1GiB; the n-grams that are kept come on top, 70 bytes each
+        /// Memory for counting, as in 1GiB; the n-grams that are kept take 70 bytes each on top
         #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = manifest::size)]
         memory: u64,
     },
@@ -206,7 +205,7 @@ struct BudgetArgs {
     /// Parameters of the model, as in 7e9
     #[arg(long, value_name = "N", value_parser = positive)]
     params: Option<f64>,
-    /// Tokens, repeats counted, as in 18e12
+    /// Tokens with their repeats, as in 18e12
     #[arg(long, value_name = "D", value_parser = positive)]
     tokens: Option<f64>,
     /// How many of the tokens are different; default: all
@@ -220,21 +219,24 @@ struct BudgetArgs {
     /// covariance, a list of five lists
     #[arg(long, value_name = "NAME", default_value = "besiroglu2024")]
     constants: String,
-    /// What it takes to reach this loss with --params, nats per token
+    /// Loss to reach with --params, nats per token; prints how many tokens it takes
     #[arg(long, value_name = "L", value_parser = positive)]
     target_loss: Option<f64>,
-    /// The best parameters and tokens for this compute, FLOPs, as in 5.76e23
+    /// Compute to spend, FLOPs, as in 5.76e23; prints the best parameters and tokens
     #[arg(long, value_name = "C", value_parser = positive)]
     flops: Option<f64>,
-    /// Print what keys and values take: for the sizes of qwen2.5, or of a config.json
+    /// Print the memory that keys and values take, for the sizes of qwen2.5 or for a config.json
     #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "qwen2.5")]
     memory_plan: Option<String>,
 }
 
+/// Parses an argument that is a finite number above 0.
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text
         .parse()
         .map_err(|_| "expected a number such as 7e9".to_owned())?;
+
+    // Rust also reads `inf` and `NaN`.
     if number.is_finite() && number > 0.0 {
         Ok(number)
     } else {
@@ -242,6 +244,7 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses an argument that is a mean quality, above 0 and at most 1.
 fn quality(text: &str) -> Result<f64, String> {
     positive(text)
         .ok()
@@ -252,9 +255,12 @@ fn quality(text: &str) -> Result<f64, String> {
 /// Parses the command line and runs the subcommand.
 ///
 /// # Errors
-/// As [`curate_store::failure::exit_code`] tells.
+/// If the subcommand fails. [`curate_store::failure::exit_code`] gives the exit code of an error.
 pub fn run() -> Result<ExitCode> {
-    match Cli::parse().command {
+    let cli = Cli::parse();
+
+    // The arms lock stdout, because `run` locks it only after its threads are done.
+    match cli.command {
         Command::Run(args) => run_manifest(&args),
         Command::Plan(args) => plan::print(&load(&args)?, &mut std::io::stdout().lock()),
         Command::Status(args) => status(&args.run),
@@ -270,29 +276,7 @@ pub fn run() -> Result<ExitCode> {
                 (None, None) => rules::list(out),
             }
         }
-        Command::Train {
-            model:
-                Train::Ngram {
-                    run,
-                    output,
-                    arpa,
-                    tokenizer,
-                    order,
-                    prune,
-                    memory,
-                },
-        } => {
-            let request = train::Request {
-                run,
-                output,
-                arpa,
-                tokenizer,
-                order,
-                prune,
-                memory,
-            };
-            train::ngram(&request, &mut std::io::stdout().lock())
-        }
+        Command::Train { model } => train_model(model),
         Command::Drift(request) => curate_drift::print(&request, &mut std::io::stdout().lock()),
         Command::Baseline(request) => {
             curate_drift::write_baseline(&request, &mut std::io::stdout().lock())
@@ -315,42 +299,73 @@ pub fn run() -> Result<ExitCode> {
             };
             export::export(&request, &mut std::io::stdout().lock())
         }
-        Command::Budget(args) => {
-            let BudgetArgs {
-                params,
-                tokens,
-                unique,
-                quality,
-                constants,
-                target_loss,
-                flops,
-                memory_plan,
-            } = args;
-            let question = budget::Question {
-                params,
-                tokens,
-                unique,
-                quality,
-                constants,
-                target_loss,
-                flops,
-                memory_plan,
-            };
-            budget::answer(&question, &mut std::io::stdout().lock())
-        }
+        Command::Budget(args) => answer_budget(args),
         Command::Schema { name, json } => {
             schema(name.as_deref(), json, &mut std::io::stdout().lock())
         }
     }
 }
 
+/// Trains the model that the arguments describe.
+fn train_model(model: Train) -> Result<ExitCode> {
+    let Train::Ngram {
+        run,
+        output,
+        arpa,
+        tokenizer,
+        order,
+        prune,
+        memory,
+    } = model;
+
+    let request = train::Request {
+        run,
+        output,
+        arpa,
+        tokenizer,
+        order,
+        prune,
+        memory,
+    };
+    train::ngram(&request, &mut std::io::stdout().lock())
+}
+
+/// Answers the question that the arguments of `curate budget` ask.
+fn answer_budget(args: BudgetArgs) -> Result<ExitCode> {
+    let BudgetArgs {
+        params,
+        tokens,
+        unique,
+        quality,
+        constants,
+        target_loss,
+        flops,
+        memory_plan,
+    } = args;
+
+    let question = budget::Question {
+        params,
+        tokens,
+        unique,
+        quality,
+        constants,
+        target_loss,
+        flops,
+        memory_plan,
+    };
+    budget::answer(&question, &mut std::io::stdout().lock())
+}
+
+/// Loads the manifest with its overrides. Mistakes in it are a usage error, exit 2.
 fn load(args: &ManifestArgs) -> Result<Manifest> {
+    // `--memory` is the last override, so it wins, and its value is checked like any other.
     let mut sets = args.sets.clone();
     sets.extend(
         args.memory
             .as_ref()
             .map(|memory| format!("run.memory={memory}")),
     );
+
     let mut manifest = manifest::load(&args.manifest, &sets)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()).of_lines())?;
     if let Some(dir) = &args.run_dir {
@@ -359,8 +374,11 @@ fn load(args: &ManifestArgs) -> Result<Manifest> {
     Ok(manifest)
 }
 
+/// Runs the stages of a manifest.
 fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     let manifest = load(&args.manifest)?;
+
+    // Without this check a misspelt stage would run every stage.
     if let Some(until) = &args.until {
         let names: Vec<&str> = stages::aligned().map(|stage| stage.name).collect();
         if !names.contains(&until.as_str()) {
@@ -369,39 +387,54 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
             return Err(failure.hint(hint).into());
         }
     }
+
+    // Rayon's pool is set up once for the process, before anything uses it.
     let threads = args.threads.map_or_else(default_threads, usize::from);
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
         .context("cannot start threads")?;
     interrupt::install()?;
-    // Inputs are looked for before the run directory is made: a typing error leaves nothing behind.
+
+    // Inputs are looked for before the run directory is made, so that a typing error leaves nothing
+    // behind.
     let units = curate_ingest::inputs::units(&manifest)?;
+    // A warning only, because the space that is needed is an estimate.
     space::warn(&manifest, &units);
-    let done = bring_up_to_date(manifest.clone(), args, threads);
-    done.map_err(|error| space::explain(error, &manifest, &units))
+
+    bring_up_to_date(manifest.clone(), args, threads)
+        .map_err(|error| space::explain(error, &manifest, &units))
 }
 
+/// Runs every stage, then writes and prints the report.
 fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Result<ExitCode> {
     let reading = Reading::new(args.batch_rows.map(|rows| rows as usize));
     let run = RunDir::create(&manifest.run.dir, &manifest.run.name, args.repair, reading)?;
+    // Damaged files are deleted, and the driver then finds that they are missing.
     if args.repair {
         verify::clear(&run)?;
     }
+
     let driver = Driver::new(manifest, run, threads)?;
     let done = driver.run(args.until.as_deref())?;
+
+    // Views first: the sweep deletes files that older views may still name.
     views::write(&driver.run)?;
     driver.run.sweep()?;
+
+    // The report comes last, because `verify` takes a run without `run.json` as unfinished.
     let report = report::build(&driver.run, &driver.manifest)?;
     driver.run.write_manifest(&driver.manifest)?;
     driver
         .run
         .write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;
+
     let mut out = std::io::stdout().lock();
     report::print(&report, &mut out)?;
     if let Some(bytes) = progress::peak_memory() {
         terminal::say(&format!("peak memory: {:.0} MB", bytes as f64 / 1e6));
     }
+
     let root = printable(&driver.run.root().to_string_lossy());
     match done.computed.is_empty() {
         true => writeln!(out, "\neverything was cached in {root}")?,
@@ -415,6 +448,7 @@ fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
+/// Names of stages in a list, or `nothing`.
 fn list(stages: &[String]) -> String {
     if stages.is_empty() {
         "nothing".to_owned()
@@ -423,17 +457,22 @@ fn list(stages: &[String]) -> String {
     }
 }
 
+/// The number of threads that the machine can run at once, or 1 if it is unknown.
 fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Prints the funnel of a run directory, from its committed files.
 fn status(root: &Path) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
+
+    // Built anew, because `run.json` may be of a former state or not there yet.
     let report = report::build(&run, &run.manifest()?)?;
     report::print(&report, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints the keys of the manifest, the columns of one table, or the list of all tables.
 fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCode> {
     if json {
         if name != Some("manifest") {
@@ -444,10 +483,12 @@ fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCo
         writeln!(out, "{schema}")?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if name == Some("manifest") {
         manifest::print_reference(out)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let Some(name) = name else {
         writeln!(out, "{:<21}the keys of manifest.toml", "manifest")?;
         for table in tables::tables() {
@@ -455,6 +496,7 @@ fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCo
         }
         return Ok(ExitCode::SUCCESS);
     };
+
     let Some(table) = tables::table(name) else {
         let names: Vec<&str> = tables::tables().iter().map(|table| table.name).collect();
         let message = format!("there is no table \"{name}\"");
@@ -462,6 +504,7 @@ fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCo
             .hint(format!("manifest, or one of: {}", names.join(", ")))
             .into());
     };
+
     writeln!(out, "{}: {}", table.name, table.doc)?;
     for column in &table.columns {
         print_column(column, 1, out)?;
@@ -469,17 +512,20 @@ fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints the line of a column, and below it those of its fields, indented by `depth`.
 fn print_column(
     column: &tables::Column,
     depth: usize,
     out: &mut impl Write,
 ) -> std::io::Result<()> {
+    // Arrow's text of a nested type repeats its fields, which have lines of their own below.
     let data_type = match (&column.data_type, column.children.is_empty()) {
         (DataType::Map(..), _) => "Map(Utf8 to Float64)".to_owned(),
         (_, true) => column.data_type.to_string(),
         (DataType::List(_), false) => "List(Struct)".to_owned(),
         (_, false) => "Struct".to_owned(),
     };
+
     let null = if column.nullable { ", null" } else { "" };
     let unit = if column.unit.is_empty() {
         String::new()
@@ -491,6 +537,7 @@ fn print_column(
     } else {
         format!(", {}", column.range)
     };
+
     writeln!(
         out,
         "{}{}: {data_type}{null}{unit}{range}: {}",

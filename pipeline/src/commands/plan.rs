@@ -1,10 +1,11 @@
-//! `curate plan`: which stages are cached, which shards are not, and which part of their key
-//! changed. Asks the questions a run asks, reads no input and writes nothing.
+//! `curate plan` prints which stages are cached, which shards are not, and which part of their key
+//! changed. It asks the same questions as a run, but reads no input and writes nothing.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use curate_ingest::inputs::Unit;
 use curate_schemas::Manifest;
 use curate_schemas::commit::FileEntry;
 use curate_schemas::stages::documents::DOCUMENTS;
@@ -18,59 +19,44 @@ use crate::driver::{
 };
 use crate::mixing::mixture_expected;
 
-/// Prints the plan.
+/// Prints what a run would do.
 ///
 /// # Errors
-/// As for a run: a missing input, a run directory of another run, a damaged commit.
+/// The errors of a run: a missing input, a run directory of another run, a damaged commit.
 pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     let dir = &manifest.run.dir;
     RunDir::check_owner(dir, &manifest.run.name, false)?;
+
+    // A plan must not create the directory that a first run would.
     let run = dir
         .join(".curate/run.json")
         .exists()
         .then(|| RunDir::open(dir))
         .transpose()?;
     let states = input_states(manifest, run.as_ref())?;
-    // Settings that a run would refuse are refused here, too.
+    // A plan refuses the same settings as a run.
     let loaded = load_stages(manifest, 1)?;
-    let new: Vec<_> = states
+
+    let new: Vec<&Unit> = states
         .iter()
         .filter(|(_, state)| matches!(state, InputState::New))
+        .map(|(unit, _)| unit)
         .collect();
-    let files: usize = new.iter().map(|(unit, _)| unit.files.len()).sum();
-    let bytes: u64 = new
-        .iter()
-        .flat_map(|(unit, _)| &unit.files)
-        .map(|file| file.size)
-        .sum();
     if !new.is_empty() {
-        writeln!(
-            out,
-            "documents: {files} input files to read, {:.1} MB",
-            bytes as f64 / 1e6
-        )?;
-        for (unit, _) in new.iter().take(5) {
-            writeln!(
-                out,
-                "  {} (source {})",
-                printable(&unit.files[0].relative),
-                manifest.source[unit.source].name
-            )?;
-        }
-        writeln!(
-            out,
-            "then every stage, for the shards that these become; their keys follow from what is read"
-        )?;
+        print_new(manifest, &new, out)?;
     }
     let Some(run) = run else {
         return Ok(ExitCode::SUCCESS);
     };
+
     let mut documents = Vec::new();
     for (_, state) in &states {
         if let InputState::Committed(result) | InputState::Finished(result) = state {
             documents.extend(result.shards.iter().cloned());
         }
     }
+
+    // Keys of later stages rest on committed documents, so the plan ends at units that are not.
     let unfinished = states
         .iter()
         .filter(|(_, state)| matches!(state, InputState::Finished(_)))
@@ -82,6 +68,7 @@ pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
         )?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if new.is_empty() {
         writeln!(out, "documents: {} shards, cached", documents.len())?;
     }
@@ -89,6 +76,37 @@ pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints the input files that a run would read, and the first five units by name.
+fn print_new(manifest: &Manifest, new: &[&Unit], out: &mut impl Write) -> Result<()> {
+    let files: usize = new.iter().map(|unit| unit.files.len()).sum();
+    let bytes: u64 = new
+        .iter()
+        .flat_map(|unit| &unit.files)
+        .map(|file| file.size)
+        .sum();
+
+    writeln!(
+        out,
+        "documents: {files} input files to read, {:.1} MB",
+        bytes as f64 / 1e6
+    )?;
+    for unit in new.iter().take(5) {
+        // A unit has at least one file, and the first names it.
+        writeln!(
+            out,
+            "  {} (source {})",
+            printable(&unit.files[0].relative),
+            manifest.source[unit.source].name
+        )?;
+    }
+    writeln!(
+        out,
+        "then every stage, for the shards that these files become; their keys depend on what is read"
+    )?;
+    Ok(())
+}
+
+/// Prints a line for each stage behind `documents`. `complete` is true if no input is new.
 fn stages(
     manifest: &Manifest,
     loaded: &[AnyStage],
@@ -102,16 +120,19 @@ fn stages(
         documents.iter().map(|file| file.key.clone()).collect(),
     )]
     .into();
+
     for stage in loaded {
         let name = stage.stage().name();
-        // What the stages before keep is known from the last run, until they have run again.
+        // The number of documents that arrive is that of the last run, until the stages before have
+        // run again.
         let followed = run.commit(stage.stage().follows())?;
         let arriving = followed.map_or(0, |commit| commit.counts.docs.kept);
         let wanted = expected(stage, arriving, documents, &keys)?;
         let own = wanted.iter().filter(|file| file.table == name);
         keys.insert(name.to_owned(), own.map(|file| file.key.clone()).collect());
-        let corpus = matches!(stage, AnyStage::Corpus(_));
-        if corpus && !complete {
+
+        // The key of such a stage holds the keys of all shards, and those of new ones are unknown.
+        if matches!(stage, AnyStage::Corpus(_)) && !complete {
             writeln!(
                 out,
                 "{name}: {} shards to do: it looks at all shards, and there are new ones",
@@ -121,6 +142,8 @@ fn stages(
         }
         line(run, name, &wanted, out)?;
     }
+
+    // Mixtures, too, rest on all shards.
     if !complete {
         return Ok(());
     }
@@ -142,6 +165,7 @@ fn stages(
     Ok(())
 }
 
+/// Prints whether the files that `name` needs are cached, or else why one of them is not.
 fn line(run: &RunDir, name: &str, wanted: &[Expected], out: &mut impl Write) -> Result<()> {
     let commit = run.commit(name)?.or_else(|| run.stale(name));
     let tables: Vec<&str> = wanted
@@ -150,6 +174,7 @@ fn line(run: &RunDir, name: &str, wanted: &[Expected], out: &mut impl Write) -> 
         .filter(|table| *table != name)
         .collect();
     let existing = Existing::load(run, name, &tables)?;
+
     let files: Vec<&FileEntry> = commit
         .iter()
         .flat_map(|commit| commit.files.iter().chain(commit.tables.values().flatten()))
@@ -162,11 +187,14 @@ fn line(run: &RunDir, name: &str, wanted: &[Expected], out: &mut impl Write) -> 
         writeln!(out, "{name}: {} shards, cached", wanted.len())?;
         return Ok(());
     }
+
+    // The reason is that of the first missing file with a predecessor in the last commit.
     let why = missing.iter().find_map(|file| {
         let former = files
             .iter()
             .find(|had| number(&had.path) == number(&file.path))?;
         let changes = changes(&former.parts, &file.parts);
+        // An equal key without a usable file: the file is gone or has another size.
         Some(if changes.is_empty() {
             "a file is not as it was committed".to_owned()
         } else {
@@ -183,9 +211,10 @@ fn line(run: &RunDir, name: &str, wanted: &[Expected], out: &mut impl Write) -> 
     Ok(())
 }
 
+/// Parts of a key by name, as [`Expected`] has them.
 type Parts = std::collections::BTreeMap<String, String>;
 
-/// What differs between two keys: settings by name with both values, other parts by name.
+/// The differences between two keys. A setting is named with both values, another part by its name.
 fn changes(before: &Parts, after: &Parts) -> Vec<String> {
     let mut changes = Vec::new();
     for (name, value) in after {
@@ -193,17 +222,20 @@ fn changes(before: &Parts, after: &Parts) -> Vec<String> {
         if former == Some(value) {
             continue;
         }
+
+        // Settings are JSON. The values of other parts, such as digests, tell a reader nothing.
         let values = former.and_then(|former| Some((parse(former)?, parse(value)?)));
         match values.filter(|_| name == "config") {
             Some((former, value)) => compare("", &former, &value, &mut changes),
             None => changes.push(format!("{name} changed")),
         }
     }
+
     changes.extend(
         before
             .keys()
             .filter(|name| !after.contains_key(*name))
-            .map(|name| format!("{name} is no part any more")),
+            .map(|name| format!("{name} is no longer a part of the key")),
     );
     changes
 }
@@ -212,6 +244,7 @@ fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
+/// Adds each setting that differs between two JSON values, by its path.
 fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<String>) {
     if let (Value::Object(before), Value::Object(after)) = (before, after) {
         let names: std::collections::BTreeSet<&String> =
@@ -247,6 +280,7 @@ mod tests {
             ]
             .into()
         };
+
         assert_eq!(
             changes(&parts(50, "a"), &parts(80, "a")),
             ["gopher_quality.min_words was 50, is 80"]

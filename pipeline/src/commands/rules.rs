@@ -1,5 +1,5 @@
-//! `curate rules`: every rule, one of them in full, or how far the profiles agree on the documents
-//! of a run.
+//! `curate rules` lists all rules, explains one rule, or prints on how many documents of a run the
+//! profiles agree.
 
 use std::io::Write;
 use std::path::Path;
@@ -21,12 +21,15 @@ use curate_store::zip::{Zip, part};
 
 use crate::manifest::closest;
 
-/// Prints every rule, a line each, in the order in which the first failing one is named.
+/// Prints a line for each rule. The order of the lines is the order of precedence: a removal is
+/// named after the first rule that fails.
 ///
 /// # Errors
 /// If `out` cannot be written.
 pub fn list(out: &mut impl Write) -> Result<ExitCode> {
     writeln!(out, "{:<40}{:<12}{:<18}datatrove", "rule", "fails", "unit")?;
+
+    // Other stages than `filter` have reasons for removal without a threshold.
     for stage in STAGES {
         for Removal { name, doc } in stage.removals {
             writeln!(out, "{name:<40}{doc}")?;
@@ -37,6 +40,7 @@ pub fn list(out: &mut impl Write) -> Result<ExitCode> {
             }
         }
     }
+
     writeln!(
         out,
         "\ncurate rules NAME explains one; values are columns of the table signals, verdicts of filter"
@@ -44,7 +48,8 @@ pub fn list(out: &mut impl Write) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A rule on a line: side and threshold, unit, datatrove's name.
+/// The line of a rule: its name, the side that fails with the threshold, the unit, and the name in
+/// datatrove.
 fn line(rule: &Rule) -> String {
     let line = format!(
         "{:<40}{:<12}{:<18}{}",
@@ -56,7 +61,7 @@ fn line(rule: &Rule) -> String {
     line.trim_end().to_owned()
 }
 
-/// The side that fails, with the threshold that the rule has without another in the manifest.
+/// The side that fails, with the default threshold.
 fn fails_where(rule: &Rule) -> String {
     let threshold = threshold(rule).unwrap_or_default();
     format!("{} {threshold}", rule.fails.symbol())
@@ -64,7 +69,7 @@ fn fails_where(rule: &Rule) -> String {
         .to_owned()
 }
 
-/// The unit of the value that a rule looks at.
+/// The unit of the value that a rule judges. A float without a unit is a share.
 fn unit(rule: &Rule) -> &'static str {
     let column = rule.column();
     match column.unit {
@@ -73,11 +78,11 @@ fn unit(rule: &Rule) -> &'static str {
     }
 }
 
-/// The threshold of a rule without a manifest; `None` if the rule has no number.
+/// The default threshold of a rule. `None` if the rule has no number.
 fn threshold(rule: &Rule) -> Option<String> {
     match (rule.fails, rule.key) {
         (Fails::Set | Fails::Listed, _) => None,
-        // A rule that no key sets is on where its family is.
+        // A rule without a key is on whenever its family is, and its threshold is part of the rule.
         (_, None) => Some(
             rule.judged(&every_family(Profile::Datatrove010))?
                 .threshold
@@ -87,6 +92,7 @@ fn threshold(rule: &Rule) -> Option<String> {
     }
 }
 
+/// The family that a rule belongs to.
 fn family(rule: &Rule) -> Option<&'static Family> {
     FAMILIES
         .iter()
@@ -94,27 +100,31 @@ fn family(rule: &Rule) -> Option<&'static Family> {
         .find(|family| family.name == rule.family)
 }
 
-/// Prints all there is to know of one rule.
+/// Prints everything about one rule: its paper, value, unit, threshold, key and profile.
 ///
 /// # Errors
-/// Exit 2 if there is no such rule.
+/// Exit 2 if no rule is called `name`.
 pub fn explain(name: &str, out: &mut impl Write) -> Result<ExitCode> {
+    // Reasons of other stages than `filter` have a sentence and nothing else.
     let mut removals = STAGES.iter().flat_map(|stage| stage.removals);
     if let Some(Removal { name, doc }) = removals.find(|removal| removal.name == name) {
         writeln!(out, "{name}: {doc}")?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let Some(rule) = rules().find(|rule| rule.full_name() == name) else {
         return Err(unknown(name).into());
     };
     let family = family(rule).context("a rule has a family")?;
 
+    // A rule without a number has a key that is true or false.
     let key = rule.key.map(|key| format!("filter.{}.{key}", rule.family));
     let is_switch = matches!(rule.fails, Fails::Set | Fails::Listed);
     let key = match key {
         Some(key) if is_switch => format!("{key} switches it on"),
         key => key.unwrap_or_default(),
     };
+    // `fineweb-v1-lines` reads some rules in another way, and lacks others.
     let profile = match rule.v1 {
         V1::Same => String::new(),
         V1::Other(field, fails) => {
@@ -144,6 +154,7 @@ pub fn explain(name: &str, out: &mut impl Write) -> Result<ExitCode> {
 
 /// The failure for a name that no rule has.
 fn unknown(name: &str) -> Failure {
+    // A name may be a rule's, or a reason of a stage other than `filter`.
     let mut names: Vec<String> = rules().map(Rule::full_name).collect();
     let removals = STAGES.iter().flat_map(|stage| stage.removals);
     names.extend(removals.map(|removal| removal.name.to_owned()));
@@ -156,13 +167,14 @@ fn unknown(name: &str) -> Failure {
     Failure::new(Exit::Usage, format!("there is no rule \"{name}\"")).hint(hint)
 }
 
-/// The profiles, by name.
+/// The profiles with the names that the manifest gives them.
 const PROFILES: [(&str, Profile); 2] = [
     ("datatrove-0.10", Profile::Datatrove010),
     ("fineweb-v1-lines", Profile::FineWebV1Lines),
 ];
 
-/// The families that are compared: those whose values every run has.
+/// The families that are compared. Their values are computed whichever rules are switched on,
+/// unless `signals.values` is `"none"`.
 const COMPARED: [&str; 5] = [
     "gopher_repetition",
     "gopher_quality",
@@ -171,23 +183,29 @@ const COMPARED: [&str; 5] = [
     "fineweb",
 ];
 
-/// Prints how many documents of a run each family passes under each profile, with default
-/// thresholds, and on how many the profiles agree: a table in Markdown. Reads `signals`, no text.
+/// Prints a table in Markdown: the share of a run's documents that each family passes under each
+/// profile with default thresholds, and the share on which the profiles agree. Only `signals` is
+/// read, no text.
 ///
 /// # Errors
-/// If the run has no `signals`.
+/// Exit 2 if the run has no `signals`, or if they were computed with other line settings than the
+/// default ones.
 pub fn agreement(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
     let refuse = |what: &str, hint: &str| {
         Failure::new(Exit::Usage, format!("{}: {what}", root.display())).hint(hint)
     };
+
     if run.commit("signals")?.is_none() {
         return Err(refuse(
             "it has no signals",
-            "run the manifest, with --until signals at least",
+            "run the manifest at least up to signals, with --until signals",
         )
         .into());
     }
+
+    // Line settings change the values themselves. These three settings only judge values, so they
+    // may differ from the default.
     let c4 = run.manifest()?.filter.c4.unwrap_or_default();
     let lines = C4Rules {
         min_sentences: 0,
@@ -202,15 +220,17 @@ pub fn agreement(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
                 ..C4Rules::default()
             })
     {
-        let hint = "run it without rewrite and with C4's line settings as they come";
+        let hint = "run it without rewrite and with the default line settings of C4";
         return Err(refuse(
-            "its signals were made with other line settings than the profiles'",
+            "its signals were computed with other line settings than those of the profiles",
             hint,
         )
         .into());
     }
+
     let mut table = Agreement::default();
     for files in &run.shard_files()? {
+        // `c4_paragraphs` has no values of its own: its rules judge values of other families.
         let mut columns = vec!["reached"];
         columns.extend(COMPARED.iter().filter(|family| **family != "c4_paragraphs"));
         for batch in Zip::open(&[part(files, "signals", &columns)?])? {
@@ -221,8 +241,8 @@ pub fn agreement(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Counts of documents. `passed[profile][family]`, `agreed[family]`; the last family is all of
-/// them.
+/// Counts of documents: `passed[profile][family]` and `agreed[family]`. One more family at the end
+/// stands for all families together.
 #[derive(Default)]
 struct Agreement {
     documents: u64,
@@ -231,18 +251,22 @@ struct Agreement {
 }
 
 impl Agreement {
+    /// Counts the rows of a batch that reached `signals`.
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let reached = batch
             .column_by_name("signals.reached")
             .context("reached was not read")?
             .as_boolean();
+
         let mut failed = Vec::new();
         for (_, profile) in PROFILES {
             failed.push(failed_families(batch, profile)?);
         }
+
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
             self.documents += 1;
             for family in 0..=COMPARED.len() {
+                // The number behind the last family stands for all families together.
                 let fails = |of: &[Vec<bool>; COMPARED.len()]| match of.get(family) {
                     Some(rows) => rows[row],
                     None => of.iter().any(|rows| rows[row]),
@@ -256,8 +280,10 @@ impl Agreement {
         Ok(())
     }
 
+    /// Prints the counts as shares of the documents.
     fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
         let share = |n: u64| format!("{:.4}", n as f64 / self.documents.max(1) as f64);
+
         writeln!(
             out,
             "{} documents; share that passes, default thresholds\n",
@@ -268,6 +294,7 @@ impl Agreement {
             "| family | {} | {} | agree |\n|---|---|---|---|",
             PROFILES[0].0, PROFILES[1].0
         )?;
+
         for family in 0..=COMPARED.len() {
             let name = COMPARED.get(family).copied().unwrap_or("all of them");
             let [first, second] = [0, 1].map(|profile| share(self.passed[profile][family]));
@@ -281,10 +308,12 @@ impl Agreement {
     }
 }
 
-/// For each family of [`COMPARED`], which rows fail one of its rules.
+/// For each family of [`COMPARED`], a value for each row: true if the row fails one of the family's
+/// rules.
 fn failed_families(batch: &RecordBatch, profile: Profile) -> Result<[Vec<bool>; COMPARED.len()]> {
     let filter = every_family(profile);
     let mut failed = [(); COMPARED.len()].map(|()| vec![false; batch.num_rows()]);
+
     for rule in rules() {
         let (Some(family), Some(judged)) = (
             COMPARED.iter().position(|name| *name == rule.family),
@@ -292,6 +321,7 @@ fn failed_families(batch: &RecordBatch, profile: Profile) -> Result<[Vec<bool>; 
         ) else {
             continue;
         };
+
         let values = values(batch, rule, judged)?;
         for (row, failed) in failed[family].iter_mut().enumerate() {
             *failed |= fails(&values, row, judged)?;
@@ -300,7 +330,7 @@ fn failed_families(batch: &RecordBatch, profile: Profile) -> Result<[Vec<bool>; 
     Ok(failed)
 }
 
-/// Every family that is compared, with its defaults.
+/// The settings of `filter` with every compared family switched on, at its defaults.
 fn every_family(profile: Profile) -> Filter {
     Filter {
         profile,
@@ -313,11 +343,14 @@ fn every_family(profile: Profile) -> Filter {
     }
 }
 
+/// The column of `signals` that a rule judges.
 fn values(batch: &RecordBatch, rule: &Rule, judged: Judged) -> Result<ArrayRef> {
+    // The rule of `c4_paragraphs`, for one, judges a value of C4.
     let (family, field) = match judged.value {
         Signal::Of(family, field) => (family, field),
         signal => (rule.family, signal.name()),
     };
+
     let group = batch
         .column_by_name(&format!("signals.{family}"))
         .context("a family was not read")?;
@@ -328,13 +361,16 @@ fn values(batch: &RecordBatch, rule: &Rule, judged: Judged) -> Result<ArrayRef> 
         .with_context(|| format!("signals has no {family}.{field}"))
 }
 
+/// True if the value of a row fails a rule.
 fn fails(values: &ArrayRef, row: usize, judged: Judged) -> Result<bool> {
+    // Thresholds are floats, so every value becomes a float. An integer of 32 bits does so exactly.
     let value = match values.data_type() {
         DataType::UInt32 => f64::from(values.as_primitive::<UInt32Type>().value(row)),
         DataType::Float64 => values.as_primitive::<Float64Type>().value(row),
         DataType::Boolean => f64::from(u8::from(values.as_boolean().value(row))),
         other => anyhow::bail!("a rule looks at a column of type {other}"),
     };
+
     Ok(match judged.fails {
         Fails::Below => value < judged.threshold,
         Fails::Above | Fails::Set => value > judged.threshold,

@@ -1,4 +1,4 @@
-//! `curate train ngram`: an n-gram model of the documents that a run kept.
+//! `curate train ngram` learns an n-gram model from the documents that a run kept.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,38 +11,39 @@ use curate_schemas::stages::{self, documents::DOCUMENTS, quality::QUALITY};
 use curate_scorers::ngram::{NgramError, TrainConfig, TrainSummary, train, write_arpa};
 use curate_scorers::tokenizer::Tokenizer;
 use curate_stages::ngram::learnt_with;
-use curate_stages::read;
 use curate_stages::text::TextSource;
+use curate_stages::{Read, read};
 use curate_store::failure::{Exit, Failure};
-use curate_store::run_dir::RunDir;
+use curate_store::run_dir::{RunDir, ShardFiles};
 use curate_store::terminal::printable;
 use curate_store::zip::{Zip, parts};
 use curate_store::{durable, interrupt, terminal};
 
 use crate::driver::engine::of_stage;
 
-/// What `curate train ngram` is asked for.
+/// The arguments of `curate train ngram`.
 pub struct Request {
-    /// The run directory.
+    /// Run directory whose documents are learnt from.
     pub run: PathBuf,
-    /// The model's file.
+    /// File that the model is written to.
     pub output: PathBuf,
-    /// An ARPA file to write as well.
+    /// File that the same model is written to in ARPA form. `None` for no such file.
     pub arpa: Option<PathBuf>,
-    /// A tokenizer.json; none: the one compiled in.
+    /// Path of a tokenizer.json. `None` for the tokenizer that is compiled in.
     pub tokenizer: Option<PathBuf>,
-    /// Order of the model.
+    /// Longest n-gram, in tokens, 1 to 6.
     pub order: usize,
-    /// Per order, from unigrams on: n-grams that occur this often or less are dropped.
+    /// For each order, from unigrams on: n-grams that occur this often or less are dropped. The
+    /// last number holds for all further orders.
     pub prune: Vec<u64>,
-    /// Bytes for counting.
+    /// Memory for counting, bytes.
     pub memory: u64,
 }
 
-/// Trains and writes the model; says what it is.
+/// Learns the model, writes it and prints its size and discounts.
 ///
 /// # Errors
-/// Exit 2 for settings and files that will not do, 74 where writing fails.
+/// Exit 2 if a setting is out of range or a file cannot be used. Exit 74 if writing fails.
 pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     interrupt::install()?;
     let run = RunDir::open(&request.run)?;
@@ -55,11 +56,14 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
                 .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?
         }
     };
-    // A folder of this process alone, so that nobody's is deleted afterwards.
+
+    // The folder is new and named after this process, so no folder of somebody else is deleted
+    // afterwards.
     let mut spill = request.output.clone().into_os_string();
     spill.push(format!(".spill-{}", std::process::id()));
     let spill = PathBuf::from(spill);
     std::fs::create_dir(&spill).with_context(|| format!("cannot create {}", spill.display()))?;
+
     let config = TrainConfig {
         order: request.order,
         prune: request.prune.clone(),
@@ -71,23 +75,30 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         tokenizer: &tokenizer,
         reads: Reads::of(&run)?,
     };
+
+    // The folder goes whether or not the training succeeded.
     let learnt = lines.train(&config);
     std::fs::remove_dir_all(&spill)
         .with_context(|| format!("cannot delete {}", spill.display()))?;
+
+    // Errors of the file system keep their exit code. The others are the settings' fault.
     let (model, summary) = learnt.map_err(|error| match error.downcast_ref() {
         Some(NgramError::Io { .. }) | None => error,
         Some(wrong) => Failure::new(Exit::Usage, wrong.to_string()).into(),
     })?;
+
     durable::replace(&request.output, |part| anyhow::Ok(model.write(part)?))
         .with_context(|| format!("cannot write {}", request.output.display()))?;
     if let Some(arpa) = &request.arpa {
         durable::replace(arpa, |part| anyhow::Ok(write_arpa(&model, part)?))
             .with_context(|| format!("cannot write {}", arpa.display()))?;
     }
+
     print(&request.output, &model.digest(), &summary, out)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints the size of a model, and a line for each order with its discounts.
 fn print(path: &Path, digest: &str, summary: &TrainSummary, out: &mut impl Write) -> Result<()> {
     let path = printable(&path.to_string_lossy());
     writeln!(
@@ -100,6 +111,7 @@ fn print(path: &Path, digest: &str, summary: &TrainSummary, out: &mut impl Write
         "{:>5} {:>12} {:>12}  discounts",
         "order", "seen", "kept"
     )?;
+
     for (order, found) in (1..).zip(&summary.orders) {
         let [one, two, more] = found.discounts;
         let fallback = found
@@ -116,14 +128,15 @@ fn print(path: &Path, digest: &str, summary: &TrainSummary, out: &mut impl Write
     Ok(())
 }
 
-/// Which columns say what is kept, and hold its text.
+/// The columns that say which documents are kept, and the columns that hold their text.
 struct Reads {
-    /// The last stage that ran.
+    /// The last row-aligned stage that ran.
     last: &'static StageSpec,
     text: TextSource,
 }
 
 impl Reads {
+    /// The columns of a run as far as it got.
     fn of(run: &RunDir) -> Result<Reads> {
         let mut last = None;
         for stage in stages::aligned() {
@@ -149,6 +162,7 @@ impl Reads {
     }
 }
 
+/// The lines that a model learns from.
 struct Lines<'a> {
     run: &'a RunDir,
     tokenizer: &'a Tokenizer,
@@ -156,21 +170,24 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
+    /// Learns a model from the lines of all kept texts.
     fn train(
         &mut self,
         config: &TrainConfig,
     ) -> Result<(curate_scorers::ngram::Model, TrainSummary)> {
         let pieces = self.tokenizer.pieces();
         let documents = self.texts()?;
+
+        // The stage `ngram` scores line by line, so a line is a sentence of the model.
         let lines = documents.flat_map(|text| match text {
-            Ok(text) => {
-                let ids = |line: &str| {
+            Ok(text) => text
+                .split('\n')
+                .map(|line| {
                     self.tokenizer
                         .encode(line, None)
                         .map_err(anyhow::Error::from)
-                };
-                text.split('\n').map(ids).collect::<Vec<_>>()
-            }
+                })
+                .collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         });
         train::<Vec<u32>, anyhow::Error, _>(lines, &pieces, config)
@@ -186,39 +203,44 @@ impl Lines<'_> {
         if last.may_remove() {
             reads.push(read(last.name, "removed_by"));
         }
+
         let shards = self.run.shard_files()?;
         terminal::say(&format!(
             "learning from what {} kept in {} shards",
             last.name,
             shards.len()
         ));
-        let of_shard = move |files: curate_store::run_dir::ShardFiles| -> Result<Vec<String>> {
-            let mut kept = Vec::new();
-            for batch in Zip::open(&parts(&files, &reads)?)? {
-                interrupt::check()?;
-                let batch = batch?;
-                let texts = text.texts(&batch).map_err(of_stage)?;
-                let reached = batch
-                    .column_by_name("reached")
-                    .map(|column| column.as_boolean());
-                let removed = batch.column_by_name("removed_by");
-                let is_kept = |row: &usize| {
-                    reached.is_none_or(|reached| reached.value(*row))
-                        && removed.is_none_or(|removed| removed.is_null(*row))
-                };
-                kept.extend(
-                    (0..batch.num_rows())
-                        .filter(is_kept)
-                        .map(|row| texts.value(row).to_owned()),
-                );
-            }
-            Ok(kept)
-        };
+
+        // One shard's texts are in memory at a time.
         Ok(shards
             .into_iter()
-            .flat_map(move |files| match of_shard(files) {
+            .flat_map(move |files| match kept_texts(&files, &reads, text) {
                 Ok(texts) => texts.into_iter().map(Ok).collect::<Vec<_>>(),
                 Err(error) => vec![Err(error)],
             }))
     }
+}
+
+/// The kept texts of a shard.
+fn kept_texts(files: &ShardFiles, reads: &[Read], text: &TextSource) -> Result<Vec<String>> {
+    let mut kept = Vec::new();
+    for batch in Zip::open(&parts(files, reads)?)? {
+        interrupt::check()?;
+        let batch = batch?;
+        let texts = text.texts(&batch).map_err(of_stage)?;
+
+        // `documents` lets every row through, and not every stage removes rows.
+        let reached = batch
+            .column_by_name("reached")
+            .map(|column| column.as_boolean());
+        let removed = batch.column_by_name("removed_by");
+        for row in 0..batch.num_rows() {
+            if reached.is_none_or(|reached| reached.value(row))
+                && removed.is_none_or(|removed| removed.is_null(row))
+            {
+                kept.push(texts.value(row).to_owned());
+            }
+        }
+    }
+    Ok(kept)
 }

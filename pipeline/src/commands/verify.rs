@@ -1,6 +1,6 @@
-//! `curate verify`: reads everything committed again. Digests, rows, schemas, alignment, counts,
-//! conservation between stages, and whether `run.json` and `views.sql` follow from what is
-//! committed.
+//! `curate verify` reads all committed files again. It checks digests, rows, schemas, alignment,
+//! counts and conservation between stages, and whether `run.json` and `views.sql` follow from the
+//! committed files.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -29,18 +29,21 @@ use crate::report::views;
 /// The files of the same shard that a row-aligned file is checked against.
 #[derive(Clone, Copy, Default)]
 struct Beside<'a> {
+    /// The file of `documents`.
     documents: Option<&'a FileEntry>,
-    /// That which says how long the texts are.
+    /// The file with the lengths of the texts that the stage read.
     bytes: Option<&'a FileEntry>,
 }
 
-/// Prints what is damaged; exit 1 if anything is.
+/// Prints each damage and how to repair it. The exit code is 1 if anything is damaged.
 ///
 /// # Errors
-/// If the directory is no run directory.
+/// If the directory is not a run directory, or if a file cannot be read for a reason that is not in
+/// the file.
 pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
     let check = Check::of(&run)?;
+
     for Damage { path, what } in &check.damages {
         writeln!(
             out,
@@ -49,11 +52,13 @@ pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
             printable(what)
         )?;
     }
+
     if check.damages.is_empty() {
+        // A run that is not finished has no `run.json`.
         let state = if run.report().exists() {
             "whole"
         } else {
-            "whole, of a run that is not finished"
+            "whole, but the run is not finished"
         };
         writeln!(
             out,
@@ -63,12 +68,15 @@ pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
         )?;
         return Ok(ExitCode::SUCCESS);
     }
+
     writeln!(
         out,
         "{} damages in {} files",
         check.damages.len(),
         check.files
     )?;
+
+    // The copy of the manifest may be damaged or not there yet. Then the reader fills in its path.
     let file = run
         .manifest()
         .map(|manifest| manifest.file)
@@ -80,16 +88,16 @@ pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
     );
     writeln!(
         out,
-        "\nhint: this makes what is named again, and nothing else (with the --set that the run had): {}",
+        "\nhint: this command makes the named files again, and nothing else (with the --set that the run had): {}",
         printable(&command)
     )?;
     Ok(ExitCode::from(Exit::No as u8))
 }
 
-/// Deletes what is damaged, so that a run makes it again; says what.
+/// Deletes damaged files, so that a run makes them again, and names each of them on stderr.
 ///
 /// # Errors
-/// If it cannot be deleted.
+/// If a damaged file cannot be deleted, or if the check itself fails.
 pub fn clear(run: &RunDir) -> Result<()> {
     for Damage { path, what } in Check::of(run)?.damages {
         terminal::say(&format!("curate: repair: {}: {what}", path.display()));
@@ -98,22 +106,26 @@ pub fn clear(run: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with a file.
+/// A file, and what is wrong with it.
 struct Damage {
     path: PathBuf,
     what: String,
 }
 
+/// The state of a check: what was read so far, and what is damaged.
 struct Check<'a> {
     run: &'a RunDir,
+    /// Number of files that were checked.
     files: u64,
+    /// Size of the committed data files, bytes.
     bytes: u64,
     damages: Vec<Damage>,
-    /// What could not be read for a reason that is not in the file.
+    /// Error of a file that could not be read for a reason that is not in the file.
     unread: Option<anyhow::Error>,
 }
 
 impl<'a> Check<'a> {
+    /// Checks a whole run directory.
     fn of(run: &'a RunDir) -> Result<Self> {
         let mut check = Check {
             run,
@@ -124,24 +136,30 @@ impl<'a> Check<'a> {
         };
         check.stages()?;
         check.summaries();
+
+        // A disk that cannot be read is not damage, and no file may be deleted for it.
         match check.unread.take() {
             Some(error) => Err(error),
             None => Ok(check),
         }
     }
 
+    /// Checks the commits of all stages, each against the earlier ones.
     fn stages(&mut self) -> Result<()> {
         let mut commits: Vec<Commit> = Vec::new();
+
+        // Folders come in the order of the stages.
         for name in self.run.folders()? {
             match self.run.commit(&name) {
                 Ok(Some(commit)) if commit.stage == name => {
                     self.commit(&commit, &commits);
                     commits.push(commit);
                 }
+                // A commit that was copied from another folder is whole in itself.
                 Ok(Some(commit)) => self.damage(
                     &name,
                     COMMIT,
-                    &format!("it says it is of stage {}", commit.stage),
+                    &format!("it says that it belongs to stage {}", commit.stage),
                 ),
                 Ok(None) => {}
                 Err(error) if is_of_the_system(&error) => return Err(error),
@@ -152,6 +170,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// Notes a damage of a file in the folder of a table.
     fn damage(&mut self, table: &str, file: &str, what: &str) {
         self.damages.push(Damage {
             path: self.run.table(table).join(file),
@@ -159,10 +178,12 @@ impl<'a> Check<'a> {
         });
     }
 
+    /// Checks the files of a commit, its counts, and its fit with the commits `before` it.
     fn commit(&mut self, commit: &Commit, before: &[Commit]) {
         let stage = &commit.stage;
         let documents = before.iter().find(|commit| commit.stage == DOCUMENTS.name);
         let mut counts = Counts::default();
+
         for (shard, file) in commit.files.iter().enumerate() {
             let of = |stage: &str| {
                 before
@@ -183,16 +204,23 @@ impl<'a> Check<'a> {
         }
         for (table, files) in &commit.tables {
             for file in files {
+                // Further tables are not row-aligned, so there is nothing to compare them with.
                 self.file(table, file, Beside::default());
                 counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
             }
         }
+
         if counts != commit.counts {
-            self.damage(stage, COMMIT, "its counts are not the sum of its files'");
+            self.damage(
+                stage,
+                COMMIT,
+                "its counts are not the sum of the counts of its files",
+            );
         }
         if !commit.counts.is_conserved() {
             self.damage(stage, COMMIT, "documents or bytes are lost or doubled");
         }
+
         let mut aligned = stages::aligned().skip(1);
         let is_aligned = aligned.any(|spec| spec.name == stage);
         if is_aligned
@@ -201,10 +229,12 @@ impl<'a> Check<'a> {
             self.damage(
                 stage,
                 COMMIT,
-                "it has another number of shards than documents",
+                "its number of shards differs from that of documents",
             );
         }
-        // The one before may be what is damaged.
+
+        // The stage before is looked up by name: if its commit is damaged, the last commit in
+        // `before` is that of an earlier stage.
         let earlier = stages::aligned().take_while(|spec| spec.name != stage);
         let before_it = earlier.last().map(|spec| spec.name);
         let previous = before.last().filter(|last| before_it == Some(&last.stage));
@@ -215,15 +245,17 @@ impl<'a> Check<'a> {
             self.damage(
                 stage,
                 COMMIT,
-                "what arrived is not what the stage before kept",
+                "the number of documents that arrived is not the number that the stage before kept",
             );
         }
     }
 
+    /// Checks one file and notes its damage.
     fn file(&mut self, folder: &str, file: &FileEntry, beside: Beside) {
         self.files += 1;
         self.bytes += file.size;
         let path = self.run.table(folder).join(&file.path);
+
         if let Err(error) = self.check_file(folder, &path, file, beside) {
             if is_of_the_system(&error) {
                 self.unread = Some(error.context(format!("cannot read {}", path.display())));
@@ -236,6 +268,7 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Compares one file with its entry in the commit.
     fn check_file(
         &self,
         folder: &str,
@@ -243,23 +276,9 @@ impl<'a> Check<'a> {
         file: &FileEntry,
         beside: Beside,
     ) -> Result<()> {
-        let handle = match File::open(path) {
-            Ok(handle) => handle,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("it is missing"),
-            Err(error) => return Err(error.into()),
-        };
-        let size = handle.metadata()?.len();
-        ensure!(
-            size == file.size,
-            "it has {size} bytes, {} were committed",
-            file.size
-        );
-        let digest = file_digest(path)?;
-        ensure!(
-            digest == file.digest,
-            "its digest is {digest}, {} was committed",
-            file.digest
-        );
+        check_bytes(path, file)?;
+
+        // A folder such as `mix/general` holds the table `mix`.
         let table = folder.split('/').next().unwrap_or(folder);
         let schema = tables::schema(table);
         let found = open_parquet(path)?;
@@ -267,15 +286,18 @@ impl<'a> Check<'a> {
             found.schema().fields() == schema.fields(),
             "its columns are not those of {table}"
         );
+
         let columns: Vec<&str> = schema
             .fields()
             .iter()
             .map(|field| field.name().as_str())
             .collect();
+        // The digest was compared above, so the reader need not compare it again.
         let mut parts = vec![Part::of(self.run.unchecked(folder, &file.path), &columns)];
         let aligned = tables::table(table).is_some_and(|table| table.shape == Shape::Aligned)
             && table != "documents";
-        // A file is not to blame for another that it cannot be compared with.
+
+        // A file is not blamed for the damage of a file that it would be compared with.
         let is_damaged = |table: &str, file: Option<&FileEntry>| {
             let path = self
                 .run
@@ -293,26 +315,29 @@ impl<'a> Check<'a> {
                 file: self.run.unchecked(DOCUMENTS.name, &documents.path),
                 columns,
             });
+
             let of = beside
                 .bytes
-                .with_context(|| format!("{}, which it rests on, is not committed", read.table))?;
+                .with_context(|| format!("it depends on {}, which is not committed", read.table))?;
             let columns = vec![(read.column.to_owned(), "seen.bytes".to_owned())];
             parts.push(Part {
                 file: self.run.unchecked(read.table, &of.path),
                 columns,
             });
         }
+
         let removes = stages::stage(table).map_or(Removes::Documents, |stage| stage.removes);
         check_rows(parts, removes, file)
     }
 
-    /// `run.json` and `views.sql` are made from commits, so they must be what those give. A run
-    /// that is not finished has no `run.json`, and its views may be one commit behind.
+    /// Checks that `run.json` and `views.sql` follow from the committed files. A run that is not
+    /// finished has no `run.json`, and its views may be one commit behind, so nothing is checked.
     fn summaries(&mut self) {
         let (report, views) = (self.run.report(), self.run.root().join("views.sql"));
         if !report.exists() {
             return;
         }
+
         let manifest = self.run.manifest();
         let expected = manifest
             .and_then(|manifest| report::build(self.run, &manifest))
@@ -321,6 +346,7 @@ impl<'a> Check<'a> {
         self.summary(views, views::sql(self.run).map(String::into_bytes));
     }
 
+    /// Compares one summary with the bytes that it must have.
     fn summary(&mut self, path: PathBuf, expected: Result<Vec<u8>>) {
         self.files += 1;
         let what = match (fs::read(&path), expected) {
@@ -333,9 +359,12 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Whether reading failed, not what was read: a file is not damaged because it could not be opened.
+/// True if reading failed rather than what was read. A file that may not be opened, for example, is
+/// not damaged.
 fn is_of_the_system(error: &anyhow::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, NotFound, Other, UnexpectedEof};
+
+    // These kinds are the fault of the file: it is missing, or its content is damaged.
     let cause = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<std::io::Error>());
@@ -344,18 +373,48 @@ fn is_of_the_system(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Rows, their digest, their alignment and where they went, against what was committed.
+/// Compares the size and the digest of a file with the committed ones.
+fn check_bytes(path: &Path, file: &FileEntry) -> Result<()> {
+    let handle = match File::open(path) {
+        Ok(handle) => handle,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("it is missing"),
+        Err(error) => return Err(error.into()),
+    };
+
+    // The size first: a file of another size need not be read.
+    let size = handle.metadata()?.len();
+    ensure!(
+        size == file.size,
+        "it has {size} bytes, {} were committed",
+        file.size
+    );
+
+    let digest = file_digest(path)?;
+    ensure!(
+        digest == file.digest,
+        "its digest is {digest}, {} was committed",
+        file.digest
+    );
+    Ok(())
+}
+
+/// Compares the rows of a file with what was committed: their number and digest, their order, and
+/// where their documents went. `parts[0]` is the file. A row-aligned file comes with the parts that
+/// it is compared with.
 fn check_rows(parts: Vec<Part>, removes: Removes, file: &FileEntry) -> Result<()> {
     let own: Vec<usize> = (0..parts[0].columns.len()).collect();
     let aligned = parts.len() > 1;
     let (mut rows, mut content, mut counts) = (0u64, 0u128, Counts::default());
+
     for batch in Zip::open(&parts)? {
         let batch = batch?;
         rows += batch.num_rows() as u64;
+        // The digest of a file is the sum of its batches', so batches of any size give it.
         content = content.wrapping_add(content_digest(&batch.project(&own)?)?);
         if !aligned {
             continue;
         }
+
         let column = |name: &str| {
             batch
                 .column_by_name(name)
@@ -366,11 +425,14 @@ fn check_rows(parts: Vec<Part>, removes: Removes, file: &FileEntry) -> Result<()
             column("documents.doc_id")?.as_string::<i32>(),
         );
         ensure!(ids == documents, "its rows are not in the documents' order");
+
         let bytes = column("seen.bytes")?.as_primitive::<UInt64Type>();
         let reached = column("reached")?.as_boolean();
         let removed = batch
             .column_by_name("removed_by")
             .map(|column| column.as_string::<i32>());
+
+        // Counted as the run counts, so that a changed verdict shows.
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
             let reason = removed
                 .filter(|removed| removed.is_valid(row))
@@ -382,6 +444,7 @@ fn check_rows(parts: Vec<Part>, removes: Removes, file: &FileEntry) -> Result<()
             }
         }
     }
+
     ensure!(
         rows == file.rows,
         "it has {rows} rows, {} were committed",
@@ -395,7 +458,7 @@ fn check_rows(parts: Vec<Part>, removes: Removes, file: &FileEntry) -> Result<()
     );
     ensure!(
         !aligned || file.counts.as_ref() == Some(&counts),
-        "its documents went elsewhere than was committed"
+        "its counts of documents or bytes are not those that were committed"
     );
     Ok(())
 }
@@ -423,12 +486,14 @@ mod tests {
         tokens = 20
     "#;
 
+    /// A finished run of six documents and a record that cannot be read.
     fn finished(folder: &Path) -> RunDir {
         let lines: String = (0..6)
             .map(|n| format!("{{\"text\": \"Prose number {n}, and what it says.\"}}\n"))
             .collect();
         fs::write(folder.join("in.jsonl"), lines + "no record\n").expect("written");
         fs::write(folder.join("manifest.toml"), MANIFEST).expect("written");
+
         let mut manifest =
             crate::manifest::load(&folder.join("manifest.toml"), &[]).expect("a manifest");
         manifest.run.dir = folder.join("run");
@@ -436,6 +501,7 @@ mod tests {
             .expect("a run directory");
         let driver = Driver::new(manifest, run, 1).expect("a driver");
         driver.run(None).expect("a run");
+
         driver
             .run
             .write_manifest(&driver.manifest)
@@ -451,8 +517,8 @@ mod tests {
         driver.run
     }
 
-    /// Flips a bit of each byte of a file, and each time wants `objects` to say no; the number of
-    /// bytes.
+    /// Flips a bit of each byte of a file, one byte at a time, and asserts that `objects` returns
+    /// true each time. Returns the number of bytes.
     fn each_byte(path: &Path, mut objects: impl FnMut() -> bool) -> u64 {
         let bytes = fs::read(path).expect("a file");
         let file = File::options().write(true).open(path).expect("a file");
@@ -476,6 +542,7 @@ mod tests {
         let mut check = Check::of(&run).expect("a check");
         let damages: Vec<&String> = check.damages.iter().map(|damage| &damage.what).collect();
         assert!(damages.is_empty(), "{damages:?}");
+
         let (mut files, mut flipped) = (0, 0);
         let stages = run.folders().expect("folders");
         for stage in stages.iter().map(String::as_str) {
@@ -493,6 +560,7 @@ mod tests {
                 });
                 files += 1;
             }
+
             let path = run.table(stage).join(COMMIT);
             flipped += each_byte(
                 &path,
@@ -500,6 +568,7 @@ mod tests {
             );
             files += 1;
         }
+
         for path in [run.report(), run.root().join("views.sql")] {
             let expected = fs::read(&path).expect("a file");
             flipped += each_byte(&path, || {
@@ -509,6 +578,7 @@ mod tests {
             });
             files += 1;
         }
+
         assert!(
             Check::of(&run).expect("a check").damages.is_empty(),
             "every byte was put back"

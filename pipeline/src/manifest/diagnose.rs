@@ -1,17 +1,17 @@
-//! What is wrong with a manifest, and where: positions, wording and suggestions.
+//! Mistakes in a manifest: their positions, their wording and suggestions.
 
 use std::fmt::Write;
 
-/// Where something was written. Ordered: the file from its beginning, then the overrides.
+/// Where something was written. Positions of the file, in bytes, sort before those of overrides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum At {
-    /// In the file, bytes from its beginning.
+    /// A place in the file, in bytes from its beginning.
     File(usize),
-    /// In an override, by its number.
+    /// An override, by its number on the command line, from 0.
     Set(usize),
 }
 
-/// One mistake.
+/// One mistake, with its place and perhaps a hint.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     pub(super) at: At,
@@ -34,13 +34,15 @@ impl Problem {
     }
 }
 
-/// All `problems`, by position, as `path:line:column: message`, each with its hint on a line below.
+/// The text of all `problems`, by position: a line `path:line:column: message` for each, and its
+/// hint on a line below.
 pub(super) fn report(
     path: &str,
     text: &str,
     sets: &[String],
     mut problems: Vec<Problem>,
 ) -> String {
+    // In this order the cursor below passes over the text once.
     problems.sort_by_key(|problem| problem.at);
     let mut cursor = Cursor {
         text,
@@ -48,6 +50,7 @@ pub(super) fn report(
         line: 1,
         column: 1,
     };
+
     let mut out = String::new();
     for Problem { at, message, hint } in problems {
         let place = match at {
@@ -57,6 +60,7 @@ pub(super) fn report(
             }
             At::Set(number) => format!("--set {}", sets.get(number).map_or("", String::as_str)),
         };
+
         let hint = hint
             .map(|hint| format!("\n  hint: {hint}"))
             .unwrap_or_default();
@@ -70,17 +74,20 @@ pub(super) fn report(
 /// A place in a text that only moves forward, so that many problems cost one pass.
 struct Cursor<'t> {
     text: &'t str,
-    /// Bytes.
+    /// Bytes before the place.
     offset: usize,
-    /// From 1.
+    /// Number of the line, from 1.
     line: usize,
-    /// From 1, in characters.
+    /// Number of the character in its line, from 1.
     column: usize,
 }
 
 impl Cursor<'_> {
     fn advance(&mut self, offset: usize) {
+        // No offset is trusted: one inside a character or behind the end is moved back.
         let offset = self.text.floor_char_boundary(offset);
+
+        // An offset before the cursor gives no slice, and the cursor stays.
         for char in self
             .text
             .get(self.offset..offset)
@@ -97,7 +104,7 @@ impl Cursor<'_> {
     }
 }
 
-/// The line that `offset` of `text` is in, from 1.
+/// The number of the line that holds the byte at `offset`, from 1.
 pub(super) fn line(text: &str, offset: usize) -> usize {
     text.bytes()
         .take(offset)
@@ -106,9 +113,10 @@ pub(super) fn line(text: &str, offset: usize) -> usize {
         + 1
 }
 
-/// `text` in quotes, on one line and not too long for one.
+/// `text` in quotes, on one line: escaped, and cut after 60 characters.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST_CHARS: usize = 60;
+
     let mut out = String::from('"');
     for (position, char) in text.chars().enumerate() {
         match char {
@@ -116,6 +124,7 @@ pub(super) fn quoted(text: &str) -> String {
                 out.push('…');
                 break;
             }
+            // `escape_debug` would escape an apostrophe, which needs no escape in double quotes.
             '\'' => out.push('\''),
             _ => out.extend(char.escape_debug()),
         }
@@ -124,27 +133,32 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// `words`, each in quotes, with commas.
+/// `words`, each in quotes, separated by commas.
 pub(super) fn list<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
     words.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 
-/// The one of `known` that was most likely meant by `word`: at most a third of its letters differ.
+/// The word of `known` that `word` was most likely meant to be. At most a third of its letters
+/// differ, or one letter of a short word.
 pub(crate) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    // Nothing known is near as long, and the distance takes time and memory by the product of both.
+    // No known word is nearly as long. The distance takes time and memory in proportion to the
+    // product of both lengths.
     const LONGEST_BYTES: usize = 200;
     if word.len() > LONGEST_BYTES {
         return None;
     }
+
     let plain = |word: &str| word.to_lowercase().replace(['-', ' '], "_");
-    let distance = |known| strsim::damerau_levenshtein(&plain(word), &plain(known));
-    let near = known.into_iter().map(|known| (distance(known), known));
-    let near = near.filter(|(distance, known)| *distance <= (known.chars().count() / 3).max(1));
-    near.min_by_key(|(distance, _)| *distance)
+    let word = plain(word);
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&word, &plain(known)), known))
+        .filter(|(distance, known)| *distance <= (known.chars().count() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
 
-/// The hint that `word` may have been meant for one of `known`.
+/// The hint that names the word of `known` closest to `word`, if one is close enough.
 pub(super) fn did_you_mean<'k>(
     word: &str,
     known: impl IntoIterator<Item = &'k str>,
@@ -158,15 +172,18 @@ mod tests {
 
     #[test]
     fn columns_count_characters_and_lines_end_with_a_newline() {
-        let problem = |offset| Problem::new(At::File(offset), "odd");
         let report = |text, offsets: &[usize]| {
             report(
                 "m",
                 text,
                 &[],
-                offsets.iter().map(|&at| problem(at)).collect(),
+                offsets
+                    .iter()
+                    .map(|&at| Problem::new(At::File(at), "odd"))
+                    .collect(),
             )
         };
+
         assert_eq!(report("", &[0, 9]), "m:1:1: odd\nm:1:1: odd");
         assert_eq!(
             report("é = 1\r\nb", &[8, 3, 8]),

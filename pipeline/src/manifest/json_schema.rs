@@ -1,9 +1,9 @@
 //! The manifest as a JSON Schema, so that editors complete keys and mark mistakes:
 //! `curate schema manifest --json`.
 //!
-//! It follows from the declarations that manifests are checked with. Editors for TOML read draft 7.
-//! A schema cannot say what depends on several keys, nor the range of a size that is written as a
-//! text such as `"64MiB"`; the check of a manifest says these.
+//! The schema is made from the declarations that manifests are checked with. It is written in draft
+//! 7, which editors for TOML read. A schema cannot express a rule about several keys, nor the range
+//! of a size that is written as a text such as `"64MiB"`. The check of a manifest covers both.
 
 use curate_schemas::config::{Absent, Key, Kind, Section, Times};
 use curate_schemas::stages::sections;
@@ -20,7 +20,7 @@ pub fn json_schema() -> Value {
     root
 }
 
-/// A table of no keys yet.
+/// The schema of a table that has no keys yet.
 fn object(doc: &str) -> Value {
     json!({
         "description": doc,
@@ -31,13 +31,14 @@ fn object(doc: &str) -> Value {
     })
 }
 
-/// Adds a table at its path. A table may come before the one that it is in.
+/// Adds the schema of a table at the table's path. A table may be added before the table around it.
 fn insert(root: &mut Value, section: &Section) {
     let mut place = &mut *root;
     let (parents, name) = match section.path.rsplit_once('.') {
         Some((parents, name)) => (parents.split('.').collect(), name),
         None => (Vec::new(), section.path),
     };
+
     for parent in parents {
         let inner = &mut place["properties"][parent];
         if inner.is_null() {
@@ -49,17 +50,21 @@ fn insert(root: &mut Value, section: &Section) {
     if matches!(section.times, Times::Once | Times::OneOrMore) {
         push(&mut place["required"], json!(name));
     }
+
+    // Tables inside this one may have been added already.
     let known = place["properties"][name].take();
     let mut table = object(section.doc());
     if let Some(inner) = known.get("properties") {
         table["properties"] = inner.clone();
     }
+
     for key in section.keys {
         table["properties"][key.name] = value_of(key);
         if matches!(key.absent, Absent::Refused(_)) {
             push(&mut table["required"], json!(key.name));
         }
     }
+    // At least one of these keys must be in the table.
     let choices: Vec<Value> = section
         .keys
         .iter()
@@ -69,6 +74,7 @@ fn insert(root: &mut Value, section: &Section) {
     if !choices.is_empty() {
         table["anyOf"] = Value::Array(choices);
     }
+
     place["properties"][name] = match section.times {
         Times::OneOrMore => json!({ "type": "array", "minItems": 1, "items": table }),
         Times::Any => json!({ "type": "array", "items": table }),
@@ -82,16 +88,18 @@ fn push(list: &mut Value, value: Value) {
     }
 }
 
-/// What a key may hold, with its meaning and its default or an example.
+/// The schema of a key's values, with the key's meaning and its default or an example.
 fn value_of(key: &Key) -> Value {
     let mut value = match kind(key.kind) {
         Value::Object(value) => value,
         _ => Map::new(),
     };
     value.insert("description".to_owned(), json!(key.doc()));
+
     match key.absent {
         Absent::Default(default) => drop(value.insert("default".to_owned(), default())),
         Absent::Refused(example) | Absent::Nothing(example) | Absent::OneOf(example) => {
+            // Only a whole line is TOML, so the example becomes the value of a key.
             let example: toml::Table = format!("value = {example}")
                 .parse()
                 .expect("an example is TOML");
@@ -101,15 +109,18 @@ fn value_of(key: &Key) -> Value {
     Value::Object(value)
 }
 
+/// The schema of the values of a kind.
 fn kind(kind: Kind) -> Value {
     let text = json!({ "type": "string", "minLength": 1 });
+
     match kind {
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Integer { min, max } => integers(min, max),
-        // 3e11 is a float to TOML, and whole to JSON Schema.
+        // `3e11` is a float in TOML, and an integer by JSON Schema.
         Kind::Count => json!({ "type": "integer", "minimum": 1 }),
         Kind::Number { min, max } => numbers("minimum", min, max),
         Kind::Positive { max } => numbers("exclusiveMinimum", 0.0, max),
+        // A pattern cannot bound the number of bytes that a text stands for.
         Kind::Size { min, max } => {
             let written = r"^[0-9]{1,12}(\.[0-9]{1,12})?\s*(GiB|MiB|KiB|GB|MB|KB|kB|B)$";
             json!({ "anyOf": [integers(min, max), { "type": "string", "pattern": written }] })
@@ -145,6 +156,8 @@ fn integers(min: u64, max: u64) -> Value {
 
 fn numbers(least: &str, min: f64, max: f64) -> Value {
     let mut value = json!({ "type": "number" });
+
+    // An infinite bound is left out, because JSON has no infinity.
     if min.is_finite() {
         value[least] = json!(min);
     }
@@ -154,15 +167,17 @@ fn numbers(least: &str, min: f64, max: f64) -> Value {
     value
 }
 
-/// All codes of languages that a manifest may name: of two letters and of three.
+/// All language codes that a manifest may hold, of two letters (ISO 639-1) and of three (639-3).
 fn languages() -> impl Iterator<Item = String> {
+    // `iso639_3` answers for one code at a time, so every combination of letters is tried.
     let letters = || b'a'..=b'z';
     let pairs = letters().flat_map(move |one| letters().map(move |two| vec![one, two]));
     let triples = pairs
         .clone()
         .flat_map(move |pair| letters().map(move |three| [pair.as_slice(), &[three]].concat()));
-    let codes = pairs.chain(triples);
-    codes
+
+    pairs
+        .chain(triples)
         .filter_map(|code| String::from_utf8(code).ok())
         .filter(|code| curate_scorers::language::iso639_3(code).is_some())
 }

@@ -1,10 +1,14 @@
 //! Manifests: reading, overriding and checking them, and their reference.
 //!
-//! A file becomes a tree of values with positions ([`tree`]); overrides are written into it; it is
-//! walked against the key table of [`curate_schemas::stages`] ([`check`], [`value`]); only a tree
-//! without a single problem becomes a [`Manifest`]. Of other files only that of `budget.constants`
-//! is read, by [`constants`]: a run's report needs it again. Cost: linear in the file, which may be
-//! 1 MiB at the most.
+//! 1. [`tree`] parses the file into a tree of values with positions, and writes the overrides into
+//!    the tree.
+//! 2. [`check`] and [`value`] compare the tree with the table of keys in
+//!    [`curate_schemas::stages`].
+//! 3. Only a tree without a single problem becomes a [`Manifest`].
+//!
+//! Of the files that a manifest names, only the file of `budget.constants` is read here, by
+//! [`constants`], because the report of a run needs its text again. Cost: linear in the file, which
+//! may have up to 1 MiB.
 
 mod check;
 mod constants;
@@ -32,79 +36,84 @@ use diagnose::{At, Problem};
 pub use json_schema::json_schema;
 pub use reference::print_reference;
 
-/// Longest manifest that is read, bytes. `/dev/zero` ends here.
+/// Greatest length of a manifest, bytes. A file without an end, such as `/dev/zero`, is given up
+/// after this many bytes.
 const LONGEST_BYTES: u64 = 1 << 20;
 
-/// Why there is no manifest.
+/// Why a manifest could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file cannot be read: it is not there, not a file, not ours or too long.
+    /// The file cannot be read: it does not exist, is a directory, may not be read or is too long.
     #[error("{path}: {reason}")]
     Unreadable {
-        /// The file, as it was named.
+        /// Path of the file, as the user wrote it.
         path: String,
-        /// What stood in the way.
+        /// Why the file cannot be read.
         reason: String,
     },
     /// The manifest or an override has mistakes.
     #[error("{report}")]
     Invalid {
-        /// All mistakes by position, one a line, each followed by its hint.
+        /// All mistakes by position, one on each line, each followed by its hint.
         report: String,
     },
-    /// The table of keys lets through what the types refuse: a bug here, never the manifest's
-    /// fault.
+    /// The table of keys accepts a value that the types refuse. This is a bug here, never the
+    /// manifest's fault.
     #[error("{path}: bug: the key table and the manifest's types disagree: {reason}")]
     Disagreement {
-        /// The file, as it was named.
+        /// Path of the file, as the user wrote it.
         path: String,
-        /// What the types refused.
+        /// The message of the types, which names what they refused.
         reason: String,
     },
 }
 
-/// Reads the manifest at `path`, with the overrides `sets`, such as `run.seed=9`, in their order.
+/// Reads the manifest at `path` and applies the overrides `sets`, such as `run.seed=9`, in their
+/// order.
 ///
-/// An override names a key by its path, and an array's table by its name: `source.web.priority=2`.
-/// It makes the tables it needs. Its value is TOML, or the bare text where it is no TOML or the key
-/// holds text.
+/// An override names a key by its path. A table of a list is named by its `name`, as in
+/// `source.web.priority=2`. Missing tables are made, but not those of a list. The value is TOML. It
+/// is taken as bare text if it is not TOML, or if the key holds text.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or with everything that is wrong in it and in `sets`. In a file with
-/// broken syntax only the first mistake is known.
+/// If the file cannot be read, or if the file or `sets` have mistakes. The error then lists all of
+/// them, or only the first one if the syntax is broken.
 pub fn load(path: &Path, sets: &[String]) -> Result<Manifest, LoadError> {
-    let unreadable = |reason| LoadError::Unreadable {
+    let bytes = read(path, "a manifest").map_err(|reason| LoadError::Unreadable {
         path: printable(&path.to_string_lossy()),
         reason,
-    };
-    let manifest = from_bytes(path, &read(path, "a manifest").map_err(unreadable)?, sets)?;
+    })?;
+    let manifest = from_bytes(path, &bytes, sets)?;
     Ok(Manifest {
         file: path.to_string_lossy().into_owned(),
         ..manifest
     })
 }
 
-/// Reads a small file, which is `what`.
+/// The bytes of a file of up to 1 MiB. `what` names the kind of file for the error.
 fn read(path: &Path, what: &str) -> Result<Vec<u8>, String> {
-    let reason = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::IsADirectory => format!("expected {what}, found a directory"),
-        _ => error.to_string(),
-    };
+    // One byte more than allowed tells a file that is too long from one that just fits.
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LONGEST_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(reason)?;
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => "no such file".to_owned(),
+            io::ErrorKind::IsADirectory => format!("expected {what}, found a directory"),
+            _ => error.to_string(),
+        })?;
+
     if bytes.len() as u64 > LONGEST_BYTES {
         return Err(format!("expected {what}, found more than 1MiB"));
     }
     Ok(bytes)
 }
 
+/// The manifest in `bytes`, which are those of the file `path`, with the overrides `sets`.
 fn from_bytes(path: &Path, bytes: &[u8], sets: &[String]) -> Result<Manifest, LoadError> {
     let base = path.parent().unwrap_or(Path::new(""));
     let path = &printable(&path.to_string_lossy());
+
     // Positions do not count a byte order mark, as editors do not.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let invalid = |text: &str, problems| LoadError::Invalid {
@@ -123,28 +132,37 @@ fn from_bytes(path: &Path, bytes: &[u8], sets: &[String]) -> Result<Manifest, Lo
         }
     };
     let mut tree = tree::parse(text).map_err(|error| invalid(text, vec![syntax(&error)]))?;
-    let apply = |(number, set): (usize, &String)| tree::apply(&mut tree, number, set).err();
-    let mut problems: Vec<Problem> = sets.iter().enumerate().filter_map(apply).collect();
+
+    // The steps go on after a mistake, so that one call reports all mistakes.
+    let mut problems: Vec<Problem> = Vec::new();
+    for (number, set) in sets.iter().enumerate() {
+        problems.extend(tree::apply(&mut tree, number, set).err());
+    }
     let (mut checked, found) = check::check(text, &tree);
     problems.extend(found);
     problems.extend(constants::read(base, &tree, &mut checked).err());
     if !problems.is_empty() {
         return Err(invalid(text, problems));
     }
+
     derive(&mut checked);
-    let broken = |error: toml::de::Error| LoadError::Disagreement {
-        path: path.to_owned(),
-        reason: error.message().to_owned(),
-    };
-    let manifest = Manifest::deserialize(toml::Value::Table(checked)).map_err(broken)?;
+    let manifest = Manifest::deserialize(toml::Value::Table(checked)).map_err(|error| {
+        LoadError::Disagreement {
+            path: path.to_owned(),
+            reason: error.message().to_owned(),
+        }
+    })?;
     Ok(Manifest {
         base: base.to_owned(),
         ..manifest
     })
 }
 
+/// The first mistake of a file that is not TOML.
 fn syntax(error: &toml::de::Error) -> Problem {
     let start = error.span().map_or(0, |span| span.start);
+
+    // A message takes one line. TOML's own words for deep nesting do not name the cause.
     let message = match error.message() {
         "recursion limit" => "keys are nested too deeply".to_owned(),
         message => message.replace('\n', ", "),
@@ -152,17 +170,17 @@ fn syntax(error: &toml::de::Error) -> Problem {
     Problem::new(At::File(start), message)
 }
 
-/// A size of the command line, such as `1GiB`.
+/// The bytes of a size on the command line, such as `1GiB`.
 ///
 /// # Errors
-/// What is expected instead.
+/// If `text` is not a size. The error says what is expected.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let bytes = size::parse_size(text).and_then(|bytes| u64::try_from(bytes).ok());
     bytes.ok_or_else(|| "expected a size such as 1GiB".to_owned())
 }
 
-/// Fills in what other keys decide: the run directory, each source's domain, and what q is without
-/// signals.
+/// Fills in defaults that depend on other keys: the run directory, the domain of each source, and
+/// the terms of q.
 fn derive(manifest: &mut toml::Table) {
     let name_of = |table: &toml::Table| {
         table
@@ -171,10 +189,12 @@ fn derive(manifest: &mut toml::Table) {
             .unwrap_or_default()
             .to_owned()
     };
+
     if let Some(run) = manifest.get_mut("run").and_then(toml::Value::as_table_mut) {
         let dir = format!("runs/{}", name_of(run));
         run.entry("dir").or_insert(toml::Value::String(dir));
     }
+
     let sources = manifest
         .get_mut("source")
         .and_then(toml::Value::as_array_mut);
@@ -186,6 +206,9 @@ fn derive(manifest: &mut toml::Table) {
         let name = name_of(source);
         source.entry("domain").or_insert(toml::Value::String(name));
     }
+
+    // Without signals there is no heuristic score. Then q has only the terms that the manifest
+    // names.
     let has_signals = manifest
         .get("signals")
         .and_then(|signals| signals.get("values")?.as_str())

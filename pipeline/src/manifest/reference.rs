@@ -1,7 +1,7 @@
 //! The reference of the manifest: `curate schema manifest`.
 //!
-//! It is printed from the declarations that manifests are checked with, and is itself a manifest
-//! that loads.
+//! The reference is printed from the declarations that manifests are checked with. It is itself a
+//! manifest that loads, and a test loads it.
 
 use std::io::{self, Write};
 
@@ -12,13 +12,15 @@ use serde_json::Value;
 use super::size::size_text;
 use super::value::{range, type_name};
 
+/// The first lines of the reference, which say how to read the others.
 const HEAD: &str = "\
 # Every table and key of a manifest. The value of a key is its default. It is an example if the line says \"required\" or begins
 # with a \"#\". Any key can be overridden: --set run.seed=9, --set source.web.priority=2.
 # Sizes are bytes, or strings with B, KB, MB, GB (powers of 1000), KiB, MiB or GiB (powers of 1024).";
 
-/// Writes a commented manifest with every key: its type, range and meaning, and its default or an
-/// example. A key that has no default and may be absent is commented out.
+/// Writes a manifest with every key. A comment beside each key says its type, range and meaning.
+/// The value of a key is its default or an example. A key that has no default and may be absent is
+/// commented out.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -31,6 +33,7 @@ pub fn print_reference(out: &mut impl Write) -> io::Result<()> {
             Times::Any => "any number",
             Times::Default | Times::Switch => "optional",
         };
+
         writeln!(out, "\n# {}; {times}\n{}", table.doc(), table.header())?;
         for key in table.keys {
             writeln!(out, "{}", line(key))?;
@@ -39,6 +42,7 @@ pub fn print_reference(out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// The line of a key: its value, and a comment with its type, range and meaning.
 fn line(key: &Key) -> String {
     let (mark, required) = match key.absent {
         Absent::Refused(_) => ("", "required "),
@@ -47,8 +51,9 @@ fn line(key: &Key) -> String {
         Absent::Nothing(_) => ("# ", ""),
     };
     let written = format!("{mark}{} = {}", key.name, shown_value(key));
+
     let kind = match key.kind {
-        // The head says how a size is written.
+        // The first lines of the reference say how a size is written.
         Kind::Size { .. } => "size".to_owned(),
         kind => {
             let name = type_name(kind);
@@ -56,6 +61,7 @@ fn line(key: &Key) -> String {
             name.trim_start_matches("a ").to_owned()
         }
     };
+
     let range = Some(range(key.kind))
         .filter(|range| !range.is_empty())
         .map_or_else(String::new, |range| format!(", {range}"));
@@ -72,11 +78,13 @@ pub(super) fn shown_value(key: &Key) -> String {
     }
 }
 
-/// A default as a person would write it.
+/// A default as a person would write it in TOML.
 fn default_text(kind: Kind, value: &Value) -> String {
     match (kind, value.as_u64(), value.as_f64()) {
         (Kind::Size { .. }, Some(bytes), _) => format!("\"{}\"", size_text(bytes)),
+        // The debug form keeps the `.0` that makes a whole number a float.
         (_, None, Some(number)) => format!("{number:?}"),
+        // TOML writes lists and texts as a person would. It has no null, which JSON can write.
         _ => match toml::Value::try_from(value) {
             Ok(value) => value.to_string(),
             Err(_) => value.to_string(),

@@ -1,6 +1,7 @@
-//! Sizes such as `64MiB`: integers of bytes, read and shown.
+//! Sizes such as `64MiB`: reading them into bytes, and showing bytes as a size.
 
-/// The units of a size, the larger ones first among those of a base.
+/// Units with their bytes. Among units of one base the larger ones come first, because the first
+/// unit that fits is taken. `B`, which ends every other unit, comes last.
 const UNITS: &[(&str, u64)] = &[
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -12,30 +13,34 @@ const UNITS: &[(&str, u64)] = &[
     ("B", 1),
 ];
 
-/// Bytes of a size such as `64MiB` or `1.5 GB`, rounded down; `None` if it is none.
+/// Bytes of a size such as `64MiB` or `1.5 GB`, rounded down. `None` if `text` is not a size.
 pub(super) fn parse_size(text: &str) -> Option<i128> {
     let (number, unit) = UNITS
         .iter()
         .find_map(|(name, bytes)| Some((text.strip_suffix(name)?.trim_end(), *bytes)))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    // Twelve digits, before and after the point, times 2^30 are far from overflow.
+
+    // Twelve digits before or after the point, times 2^30, are far from an overflow of 128 bits.
     let is_digits = |text: &str| {
         (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
     };
     if !is_digits(whole) || !is_digits(fraction) {
         return None;
     }
+
+    // The fraction stays an integer over a power of ten: a float would not be exact.
     let part = fraction.parse::<i128>().ok()? * i128::from(unit)
         / 10_i128.pow(u32::try_from(fraction.len()).ok()?);
     Some(whole.parse::<i128>().ok()? * i128::from(unit) + part)
 }
 
-/// `bytes` in the largest binary unit that it is whole in.
+/// `bytes` in the largest binary unit that divides them.
 pub(super) fn size_text(bytes: u64) -> String {
-    let whole = |(_, unit): &&(&str, u64)| {
-        unit.is_power_of_two() && bytes != 0 && bytes.is_multiple_of(*unit)
-    };
-    match UNITS.iter().find(whole) {
+    // Every unit divides 0, which is shown in bytes.
+    let largest = UNITS
+        .iter()
+        .find(|(_, unit)| unit.is_power_of_two() && bytes != 0 && bytes.is_multiple_of(*unit));
+    match largest {
         Some((name, unit)) if *unit > 1 => format!("{}{name}", bytes / unit),
         _ => format!("{bytes}B"),
     }
@@ -60,6 +65,7 @@ mod tests {
             ("3kB", 3000),
             ("999999999999GiB", 999_999_999_999 << 30),
         ];
+
         for (text, bytes) in sizes.into_iter().chain(edges) {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }

@@ -1,5 +1,5 @@
-//! Terms and vetoes of `quality`: do their columns exist, are they computed, and does each say what
-//! it needs?
+//! Checks of `[[quality.term]]`, `[[quality.veto]]` and `[score.perplexity]` that involve several
+//! keys: whether a column exists, whether a stage computes it, and whether keys fit together.
 
 use curate_schemas::tables;
 
@@ -7,25 +7,30 @@ use super::check::value_at;
 use super::diagnose::{At, Problem, quoted};
 use super::tree::{Entries, Node, Value};
 
-/// Everything that is wrong with `[[quality.term]]`, `[[quality.veto]]` and bands, in a manifest
-/// whose keys are right.
+/// All mistakes in terms, vetoes and bands that are not mistakes of a single key. A key with a
+/// mistake of its own is missing from `out` and is passed over here.
 pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
     let logistic =
         value_at(out, "quality.combine").and_then(toml::Value::as_str) == Some("logistic");
     let mut seen: Vec<&str> = Vec::new();
+
     for (kind, item, at) in items(entries, out) {
         let path = format!("quality.{kind}");
         let text = |key: &str| item.get(key).and_then(toml::Value::as_str);
         let Some(column) = text("column") else {
             continue;
         };
+
+        // Several keys are at fault, so a problem is placed at their table.
         let mut problem = |message: String, hint: Option<String>| {
             problems.push(Problem::new(at, format!("{path}: {message}")).hint(hint));
         };
         if let Some((message, hint)) = unusable(column, out) {
             problem(format!("{} {message}", quoted(column)), hint);
         }
+
+        // A veto needs a bound, and may name a column again. The rest is about terms.
         if kind == "veto" {
             if !item.contains_key("below") && !item.contains_key("above") {
                 problem(
@@ -35,10 +40,14 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
             }
             continue;
         }
+
+        // Terms are stored by their column, so one column is one term.
         if seen.contains(&column) {
             problem(format!("{} is a term already", quoted(column)), None);
         }
         seen.push(column);
+
+        // The weights of a logistic are coefficients of any sign.
         let weight = item
             .get("weight")
             .and_then(toml::Value::as_float)
@@ -50,6 +59,7 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
                 Some(hint),
             );
         }
+
         match (text("calibration"), text("file")) {
             (Some("isotonic"), None) => {
                 problem(
@@ -63,6 +73,14 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
             _ => {}
         }
     }
+    problems.extend(perplexity_problems(out));
+    problems
+}
+
+/// Mistakes in `[score.perplexity]` that take two keys to see.
+fn perplexity_problems(out: &toml::Table) -> Vec<Problem> {
+    let mut problems = Vec::new();
+
     let window = value_at(out, "score.perplexity.window").and_then(toml::Value::as_str);
     if window == Some("all") && value_at(out, "score.perplexity.max_tokens").is_some() {
         let message =
@@ -71,6 +89,7 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
         problems
             .push(Problem::new(At::File(0), message).hint(Some("write sample instead".to_owned())));
     }
+
     if is_sampled(out) && value_at(out, "score.perplexity.drop").is_some() {
         let message =
             "score.perplexity.drop: only a sample is scored, and the rest cannot be judged"
@@ -80,20 +99,22 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
     problems
 }
 
-/// Whether some survivors may have no model score.
+/// True if only a sample is scored, so that some survivors may have no model score.
 fn is_sampled(out: &toml::Table) -> bool {
     let sample = value_at(out, "score.perplexity.sample").and_then(toml::Value::as_float);
     sample.is_some_and(|share| share < 1.0)
         || value_at(out, "score.perplexity.max_tokens").is_some()
 }
 
-/// Why a column cannot be used, with a hint.
+/// Why a column cannot be a term or a veto, with a hint. `None` if the column can be used.
 fn unusable(column: &str, out: &toml::Table) -> Option<(String, Option<String>)> {
+    // q is what the terms make, so no column of `quality` can be a term.
     let Some(measure) = tables::measure(column).filter(|measure| measure.table != "quality") else {
         let hint =
             "name table.column as `curate schema` lists them, or meta.field for a field of the record".to_owned();
         return Some(("is no column of numbers".to_owned(), Some(hint)));
     };
+
     let word = |path: &str| value_at(out, path).and_then(toml::Value::as_str);
     let why = match (measure.table, measure.column) {
         ("signals", _) if word("signals.values") == Some("none") => {
@@ -113,10 +134,11 @@ fn unusable(column: &str, out: &toml::Table) -> Option<(String, Option<String>)>
         }
         _ => return None,
     };
+
     Some((why.to_owned(), None))
 }
 
-/// Each term and veto with its kind and its place.
+/// Every term and veto: its kind (`"term"` or `"veto"`), its keys and its place.
 fn items<'t>(entries: &Entries, out: &'t toml::Table) -> Vec<(&'static str, &'t toml::Table, At)> {
     let mut all = Vec::new();
     for kind in ["term", "veto"] {
@@ -127,11 +149,17 @@ fn items<'t>(entries: &Entries, out: &'t toml::Table) -> Vec<(&'static str, &'t 
             },
             _ => &[],
         };
+
+        // The checked tables have no places. They are in the order of the nodes, which have.
         let tables = value_at(out, &format!("quality.{kind}")).and_then(toml::Value::as_array);
         let tables = tables
             .into_iter()
             .flatten()
             .filter_map(toml::Value::as_table);
+        // An item that is not a table is a mistake of its own, and is not among the tables.
+        let nodes = nodes
+            .iter()
+            .filter(|node| matches!(node.value, Value::Table(_)));
         all.extend(
             tables
                 .zip(nodes)

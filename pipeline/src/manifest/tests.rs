@@ -1,4 +1,5 @@
-//! Tests of loading as a whole: what a manifest means. What is wrong with one is in [`messages`].
+//! Tests of loading as a whole: what a good manifest means. [`messages`] tests what is said about a
+//! bad one.
 
 mod every_message;
 mod messages;
@@ -36,7 +37,7 @@ fn bad(text: &str, sets: &[&str]) -> String {
     load_text(text, sets).expect_err(text).to_string()
 }
 
-/// What is wrong with `line` in a table of an otherwise good manifest, without the position.
+/// The message about `line` in a table of an otherwise good manifest, without its position.
 #[track_caller]
 fn fault(table: &str, line: &str) -> String {
     let text = match table {
@@ -44,6 +45,7 @@ fn fault(table: &str, line: &str) -> String {
         "source" => format!("{SMALL}{line}\n"),
         table => format!("{SMALL}{table}\n{line}\n"),
     };
+
     let report = bad(&text, &[]);
     report.split_once(": ").expect("a position").1.to_owned()
 }
@@ -58,6 +60,7 @@ fn overrides_replace_add_and_make_tables() {
         "filter.gopher_quality.min_words=80",
     ];
     let manifest = good(SMALL, &sets);
+
     assert_eq!(
         (
             manifest.run.seed,
@@ -77,11 +80,13 @@ fn overrides_replace_add_and_make_tables() {
             ..Default::default()
         })
     );
+
     let dotted = good(
         &SMALL.replace("\"web\"", "\"web.v1\""),
         &["source.web.v1.path=[\"x\", \"y\"]"],
     );
     assert_eq!(dotted.source[0].path, ["x", "y"]);
+
     let switched = good(
         SMALL,
         &[
@@ -93,6 +98,8 @@ fn overrides_replace_add_and_make_tables() {
         (switched.dedup.exact.is_some(), switched.quality.term.len()),
         (true, 2)
     );
+
+    // Overrides can make a whole manifest, and repair one.
     assert_eq!(
         good("", &["run.name=a", "source=[{name = 'b', path = 'c'}]"]).source[0].name,
         "b"
@@ -111,6 +118,7 @@ fn overrides_replace_add_and_make_tables() {
 #[test]
 fn a_small_manifest_means_the_defaults() {
     let manifest = good(SMALL, &[]);
+
     assert_eq!(manifest.run.dir, PathBuf::from("runs/a"));
     assert_eq!(
         (
@@ -124,6 +132,7 @@ fn a_small_manifest_means_the_defaults() {
         (manifest.run.max_record, manifest.run.max_quarantine_ratio),
         (64 << 20, 0.05)
     );
+
     let web = &manifest.source[0];
     assert_eq!(
         (
@@ -134,6 +143,7 @@ fn a_small_manifest_means_the_defaults() {
         ),
         ("text", "web", 0, None)
     );
+
     assert_eq!(
         (
             &manifest.clean,
@@ -153,7 +163,7 @@ fn a_small_manifest_means_the_defaults() {
     );
 }
 
-/// What q is made of unless the manifest says: the heuristic score.
+/// The `[quality]` of a manifest that says nothing of it: q is the heuristic score.
 fn heuristic() -> Quality {
     Quality {
         term: vec![Term::of("signals.heuristic")],
@@ -178,6 +188,7 @@ fn empty_tables_mean_the_types_defaults() {
         })
         .collect();
     let manifest = good(&format!("{SMALL}{switches}"), &[]);
+
     assert_eq!(
         (manifest.clean, manifest.language),
         (Some(Clean::default()), Some(Language::default()))
@@ -210,11 +221,13 @@ fn empty_tables_mean_the_types_defaults() {
         (manifest.quality.term, manifest.quality.combine),
         (heuristic().term, Quality::default().combine)
     );
+
     let budget = manifest.budget.expect("it was given");
     assert_eq!(
         (budget.params, budget.constants, budget.represents),
         (1.0, "besiroglu2024".to_owned(), 1.0)
     );
+
     let mixture = &good(
         &format!("{SMALL}[[mixture]]\nname = \"m\"\ntokens = 3e11\n"),
         &[],
@@ -230,6 +243,7 @@ fn empty_tables_mean_the_types_defaults() {
 fn values_come_out_normalised() {
     let rest = "[language]\nkeep = [\"fra\", \"en\", \"eng\"]\nmin_confidence = -0.0\n[filter.gopher_quality]\nmin_avg_word_len = 4\n[budget]\nparams = 7";
     let manifest = good(&format!("{SMALL}{rest}"), &[]);
+
     let language = manifest.language.expect("it was given");
     assert_eq!(language.keep, ["eng", "fra"]);
     assert!(language.min_confidence.is_sign_positive());
@@ -251,6 +265,7 @@ fn every_default_and_example_is_a_good_value() {
             .unwrap_or_else(|error| panic!("{}: {error}", key.path));
         let read = value::read(key.path, key.kind, &entries["v"].node);
         let read = read.unwrap_or_else(|_| panic!("{} = {written}", key.path));
+
         if let Some(default) = key.default() {
             assert_eq!(
                 Some(read),
@@ -262,7 +277,7 @@ fn every_default_and_example_is_a_good_value() {
     }
 }
 
-/// That the types know the words of the key table is not checked by the compiler.
+/// Each word of the key table is a word of its type, which the compiler does not check.
 #[test]
 fn every_word_loads() {
     let header = |path: &str| {
@@ -270,6 +285,7 @@ fn every_word_loads() {
         let table = tables.find(|table| table.keys.iter().any(|key| key.path == path));
         table.map(Section::header)
     };
+
     for key in keys() {
         let (Kind::Word(words) | Kind::WordOrJson(words) | Kind::Words(words)) = key.kind else {
             continue;
@@ -282,7 +298,8 @@ fn every_word_loads() {
             let table = header(key.path)
                 .filter(|header| header != "[[source]]")
                 .unwrap_or_default();
-            // What else must be there for it to make sense.
+
+            // The other keys that this word needs.
             let more = match (table.as_str(), *word) {
                 ("[budget]", _) => "params = 1\n",
                 ("[[mixture]]", _) => "name = 'm'\ntokens = 5\n",
@@ -295,6 +312,7 @@ fn every_word_loads() {
                 (_, "estimate") => "keep_signatures = true\n",
                 _ => "",
             };
+
             good(
                 &format!("{SMALL}{table}\n{} = {value}\n{more}", key.name),
                 &[],
@@ -309,12 +327,14 @@ fn the_reference_is_a_manifest_of_every_key() {
     print_reference(&mut out).expect("writing to memory");
     let text = String::from_utf8(out).expect("UTF-8");
     assert_eq!(good(&text, &[]).run.memory, 4 << 30);
+
     let uncommented = text
         .replace("\n# id =", "\nid =")
         .replace("\n# url =", "\nurl =")
         .replace("\n# date =", "\ndate =");
     let uncommented = uncommented.replace("\n# license =", "\nlicense =");
     good(&uncommented, &[]);
+
     for key in keys() {
         assert!(
             text.contains(&format!("{} = ", key.name)) && text.contains(key.doc()),
@@ -341,6 +361,8 @@ fn the_quickstart_loads_and_its_keys_are_known() {
         ),
         (7, 1 << 20, 300_000)
     );
+
+    // The paths of all values below `entries`.
     fn paths(prefix: &str, entries: &Entries, out: &mut Vec<String>) {
         for (name, entry) in entries {
             let path = format!("{prefix}{name}");
@@ -363,6 +385,7 @@ fn the_quickstart_loads_and_its_keys_are_known() {
             }
         }
     }
+
     let (mut written, tree) = (Vec::new(), parse(QUICKSTART).expect("it loads"));
     paths("", &tree, &mut written);
     assert!(written.len() > 30, "{written:?}");
@@ -382,6 +405,7 @@ fn parts_serialise_stably() {
         text.ends_with("prefer = [\"newest\", \"source_priority\"]\n"),
         "{text}"
     );
+
     let manifest = good(
         QUICKSTART,
         &["source.notes.format=jsonl", "tokens.scope=survivors"],
@@ -407,8 +431,8 @@ fn a_manifest_knows_its_directory() {
     assert_eq!(load(&path, &[]).expect("a manifest").base, directory.path());
 }
 
-/// Bytes, characters of TOML, and damaged copies of a good manifest: each is a manifest or has a
-/// report.
+/// Feeds random bytes, random pieces of TOML, and damaged copies of a good manifest. Each of them
+/// loads or gives an error with a message.
 #[test]
 fn nothing_panics() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -418,10 +442,12 @@ fn nothing_panics() {
         state ^= state << 17;
         (state >> 16) as usize % bound
     };
+
     let pieces = [
         "[", "]", "[[", "]]", "run", "source", ".", "=", "\n", "\"", "'", "a", "1e9", "-", "{",
         "}", ",", "#", "\u{feff}", "é", "\0", "nan", "name", "0x", "\\", "\r",
     ];
+
     for _ in 0..1_000 {
         let bytes: Vec<u8> = (0..below(40)).map(|_| below(256) as u8).collect();
         let tokens: String = (0..below(40))
@@ -431,6 +457,7 @@ fn nothing_panics() {
         let start = below(damaged.len());
         let end = (start + below(30)).min(damaged.len());
         damaged.splice(start..end, tokens.bytes().take(below(6)));
+
         for bytes in [bytes.as_slice(), tokens.as_bytes(), &damaged] {
             let sets = [String::from_utf8_lossy(&bytes[..bytes.len().min(30)]).into_owned()];
             for sets in [&[], sets.as_slice()] {

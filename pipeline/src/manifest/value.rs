@@ -1,6 +1,7 @@
-//! One value: is it of its key's type and in its range, and what does it come to?
+//! The check of one value: whether it has the type of its key and lies in the key's range, and its
+//! normal form.
 //!
-//! Also the wording of types and ranges, for messages and for the reference.
+//! The wording of types and ranges is here too, for messages and for the reference.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +11,8 @@ use super::diagnose::{Problem, did_you_mean, list, quoted};
 use super::size::{parse_size, size_text};
 use super::tree::{Node, Value};
 
-/// The value of `node` as [`Manifest`](curate_schemas::Manifest) wants it, or all that is
-/// wrong with it; `path` is its key.
+/// The value of `node` in the form that [`Manifest`](curate_schemas::Manifest) reads, or all its
+/// mistakes. `path` is the path of its key, which messages name.
 pub(super) fn read(path: &str, kind: Kind, node: &Node) -> Result<toml::Value, Vec<Problem>> {
     match (kind, &node.value) {
         (Kind::Words(known), Value::List(items)) => words(path, known, items),
@@ -22,7 +23,7 @@ pub(super) fn read(path: &str, kind: Kind, node: &Node) -> Result<toml::Value, V
     }
 }
 
-/// What is wrong with a value, without its key and place.
+/// A mistake in a value, without the value's key and place.
 struct Fault {
     message: String,
     hint: Option<String>,
@@ -34,21 +35,25 @@ impl Fault {
     }
 }
 
+/// The checked value of a key that holds a single value.
 fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
     let read = match (kind, value) {
         (Kind::Bool, Value::Bool(value)) => Some(toml::Value::Boolean(*value)),
         (Kind::Integer { min, max }, Value::Integer(value)) => within(*value, min, max),
         (Kind::Count, Value::Integer(value)) => within(*value, 1, NO_MAX),
-        // Up to 2^63, as of an integer; the cast is exact for a whole float in that range.
+        // The bound is just below 2^63, the bound of TOML's integers. The cast is exact for every
+        // whole float in the range.
         (Kind::Count, Value::Float(value))
             if value.fract() == 0.0 && (1.0..9.2e18).contains(value) =>
         {
             Some(toml::Value::Integer(*value as i64))
         }
+        // A whole number may be written without its `.0`.
         (Kind::Number { .. } | Kind::Positive { .. }, Value::Integer(value)) => {
             number(kind, *value as f64)
         }
         (Kind::Number { .. } | Kind::Positive { .. }, Value::Float(value)) => number(kind, *value),
+        // A negative integer is not a size, so it gets the message about the type.
         (Kind::Size { min, max }, Value::Integer(value @ 0..)) => within(*value, min, max),
         (Kind::Size { min, max }, Value::Text(text)) => match parse_size(text) {
             Some(bytes) => within(bytes, min, max),
@@ -65,12 +70,15 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
         }
         _ => return Err(unlike(kind, value)),
     };
+
+    // The type is right, so the range is what is missed.
     read.ok_or_else(|| Fault {
         message: format!("must be {}, found {}", range(kind), bare(kind, value)),
         hint: None,
     })
 }
 
+/// The fault of a value that does not have the type of its key.
 fn unlike(kind: Kind, value: &Value) -> Fault {
     let hint = match (kind, value) {
         (Kind::Words(_) | Kind::Languages, Value::Text(text)) => {
@@ -81,12 +89,14 @@ fn unlike(kind: Kind, value: &Value) -> Fault {
         }
         _ => None,
     };
+
     Fault {
         message: format!("expected {}, found {}", type_name(kind), found(value)),
         hint,
     }
 }
 
+/// An integer, if it lies in a range and TOML can hold it.
 fn within(value: i128, min: u64, max: u64) -> Option<toml::Value> {
     let value = i64::try_from(value).ok()?;
     (min..=max)
@@ -94,23 +104,28 @@ fn within(value: i128, min: u64, max: u64) -> Option<toml::Value> {
         .then_some(toml::Value::Integer(value))
 }
 
+/// A float, if it is finite and in the range of its key.
 fn number(kind: Kind, value: f64) -> Option<toml::Value> {
     let inside = match kind {
         Kind::Number { min, max } => min <= value && value <= max,
         Kind::Positive { max } => 0.0 < value && value <= max,
         _ => false,
     };
-    // Adding 0 turns -0 into 0, which are equal but would not be in a stage key.
+
+    // Adding 0 turns -0 into 0. The two are equal, but would give different stage keys.
     (inside && value.is_finite()).then_some(toml::Value::Float(value + 0.0))
 }
 
+/// True if a text is in the range of its key.
 fn is_text_of(kind: Kind, text: &str) -> bool {
     let short = (1..=64).contains(&text.chars().count());
+
     match kind {
         Kind::Name => {
-            let allowed =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-            short && !text.starts_with('.') && text.bytes().all(allowed)
+            let mut bytes = text.bytes();
+            short
+                && !text.starts_with('.')
+                && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         }
         Kind::Label => short && !text.chars().any(char::is_control),
         Kind::Field => text.split('.').all(|part| !part.is_empty()),
@@ -119,15 +134,17 @@ fn is_text_of(kind: Kind, text: &str) -> bool {
     }
 }
 
-/// Whether a text names a JSON file.
+/// True if a text is the path of a JSON file.
 pub(super) fn is_json(text: &str) -> bool {
     text.ends_with(".json") && is_text_of(Kind::Path, text)
 }
 
+/// A text, if it is one of the words that its key may hold.
 fn word(known: &[&str], text: &str, expected: &str) -> Result<toml::Value, Fault> {
     if known.contains(&text) {
         return Ok(toml::Value::String(text.to_owned()));
     }
+
     let message = format!("unknown word {}, expected {expected}", quoted(text));
     Err(Fault {
         message,
@@ -135,7 +152,7 @@ fn word(known: &[&str], text: &str, expected: &str) -> Result<toml::Value, Fault
     })
 }
 
-/// Reads each item with `one`; a text that is there twice is a mistake.
+/// Reads each item of a list with `one`. A text that occurs twice is a mistake.
 fn each(
     path: &str,
     items: &[Node],
@@ -143,6 +160,8 @@ fn each(
 ) -> Result<Vec<toml::Value>, Vec<Problem>> {
     let (mut values, mut problems) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
+
+    // One mistake does not hide those of the items behind it.
     for item in items {
         match (one(&item.value), &item.value) {
             (Err(fault), _) => problems.push(fault.at(path, item)),
@@ -155,6 +174,7 @@ fn each(
             (Ok(value), _) => values.push(value),
         }
     }
+
     if problems.is_empty() {
         Ok(values)
     } else {
@@ -177,50 +197,57 @@ fn paths(path: &str, items: &[Node], node: &Node) -> Result<toml::Value, Vec<Pro
             format!("{path}: expected at least one path, found an empty list"),
         )]);
     }
-    let one = |value: &Value| {
-        let Value::Text(text) = value else {
-            return Err(unlike(Kind::Paths, value));
-        };
-        if !is_text_of(Kind::Paths, text) {
-            let message = format!("must be {}, found {}", range(Kind::Paths), quoted(text));
-            return Err(Fault {
-                message,
-                hint: None,
-            });
-        }
-        match glob::Pattern::new(text) {
-            Ok(_) => Ok(toml::Value::String(text.clone())),
-            Err(error) => Err(Fault {
-                message: format!("{} is not a glob: {}", quoted(text), error.msg),
-                hint: Some(
-                    "write [[] for a bracket and [*] for a star that the file name holds"
-                        .to_owned(),
-                ),
-            }),
-        }
+    each(path, items, glob_path).map(toml::Value::Array)
+}
+
+/// A path that may be a glob.
+fn glob_path(value: &Value) -> Result<toml::Value, Fault> {
+    let Value::Text(text) = value else {
+        return Err(unlike(Kind::Paths, value));
     };
-    each(path, items, one).map(toml::Value::Array)
+    if !is_text_of(Kind::Paths, text) {
+        let message = format!("must be {}, found {}", range(Kind::Paths), quoted(text));
+        return Err(Fault {
+            message,
+            hint: None,
+        });
+    }
+
+    match glob::Pattern::new(text) {
+        Ok(_) => Ok(toml::Value::String(text.clone())),
+        Err(error) => Err(Fault {
+            message: format!("{} is not a glob: {}", quoted(text), error.msg),
+            hint: Some(
+                "write [[] for a bracket and [*] for a star that the file name holds".to_owned(),
+            ),
+        }),
+    }
 }
 
 fn languages(path: &str, items: &[Node]) -> Result<toml::Value, Vec<Problem>> {
-    let one = |value: &Value| {
-        let Value::Text(text) = value else {
-            return Err(unlike(Kind::Languages, value));
-        };
-        let known = curate_scorers::language::iso639_3(text);
-        known.map(|code| toml::Value::String(code.to_owned())).ok_or_else(|| Fault {
-            message: format!("unknown language {}", quoted(text)),
-            hint: Some(r#"languages go by their ISO 639-3 code, such as "eng", or ISO 639-1, such as "en""#.to_owned()),
-        })
-    };
-    let mut codes = each(path, items, one)?;
-    // The order says nothing, so it shall not change a stage key either.
+    let mut codes = each(path, items, language_code)?;
+
+    // Neither the order nor a repeated language (`en`, `eng`) has a meaning, so neither may change
+    // a stage key.
     codes.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
     codes.dedup();
     Ok(toml::Value::Array(codes))
 }
 
-/// A type in words, for "expected …".
+/// The ISO 639-3 code of a language that is named by either code.
+fn language_code(value: &Value) -> Result<toml::Value, Fault> {
+    let Value::Text(text) = value else {
+        return Err(unlike(Kind::Languages, value));
+    };
+
+    let known = curate_scorers::language::iso639_3(text);
+    known.map(|code| toml::Value::String(code.to_owned())).ok_or_else(|| Fault {
+        message: format!("unknown language {}", quoted(text)),
+        hint: Some(r#"languages go by their ISO 639-3 code, such as "eng", or ISO 639-1, such as "en""#.to_owned()),
+    })
+}
+
+/// The name of a type, for messages of the form "expected …".
 pub(super) fn type_name(kind: Kind) -> String {
     match kind {
         Kind::Bool => "true or false".to_owned(),
@@ -236,7 +263,7 @@ pub(super) fn type_name(kind: Kind) -> String {
     }
 }
 
-/// A range in words, for "must be …"; empty if every value of the type will do.
+/// A range in words, for messages of the form "must be …". Empty if the type has no range.
 pub(super) fn range(kind: Kind) -> String {
     match kind {
         Kind::Integer { min, max: NO_MAX } => format!("at least {min} and below 2^63"),
@@ -262,7 +289,7 @@ pub(super) fn range(kind: Kind) -> String {
     }
 }
 
-/// What a text may be, for "expected …".
+/// The words that a key may hold, for messages of the form "expected …".
 fn wanted(kind: Kind, known: &[&str]) -> String {
     let file = if matches!(kind, Kind::WordOrJson(_)) {
         ", or the path of a .json file"
@@ -272,10 +299,11 @@ fn wanted(kind: Kind, known: &[&str]) -> String {
     format!("one of {}{file}", list(known.iter().copied()))
 }
 
-/// A value with its type, for "found …".
+/// A value with its type, for messages of the form "expected …, found …".
 pub(super) fn found(value: &Value) -> String {
     match value {
         Value::Bool(value) => format!("boolean {value}"),
+        // The tree has these two in place of an integer that is too large.
         Value::Integer(i128::MIN | i128::MAX) => "an integer beyond 128 bits".to_owned(),
         Value::Integer(value) => format!("integer {value}"),
         Value::Float(value) => format!("float {value:?}"),
@@ -286,9 +314,10 @@ pub(super) fn found(value: &Value) -> String {
     }
 }
 
-/// A value of the right type, for "must be …, found …".
+/// A value without its type, for messages of the form "must be …, found …".
 fn bare(kind: Kind, value: &Value) -> String {
     match (kind, value) {
+        // Shown with a unit, as the range beside it is.
         (Kind::Size { .. }, Value::Integer(bytes)) => {
             u64::try_from(*bytes).map_or_else(|_| bytes.to_string(), size_text)
         }

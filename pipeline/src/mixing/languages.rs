@@ -1,7 +1,7 @@
-//! The languages of a mixture: of each document drawn, what the table `language` says of it.
+//! The languages of a mixture: those that the table `language` names for the drawn documents.
 //!
-//! One pass over narrow columns, merged with the mix, which is in the documents' order. Cost: 32
-//! bytes a document drawn.
+//! They are counted in one pass over narrow columns, which is merged with the mix. Both are in the
+//! documents' order. Cost: 32 bytes of memory for each drawn document.
 
 use std::collections::BTreeMap;
 
@@ -17,25 +17,29 @@ use curate_store::zip::{Zip, parts};
 
 use super::each_draw;
 
-/// The languages of what was drawn for `mixture`: the one with the most documents first, what could
-/// not be told last.
+/// The languages of the documents that were drawn for `mixture`. The language with the most
+/// documents comes first. Documents without a language come last.
 ///
 /// # Errors
-/// If a file cannot be read.
+/// If a file cannot be read, or if the mix names a document that the run does not have.
 pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
     let drawn = drawn(run, mixture)?;
     let (mut at, mut found) = (0, BTreeMap::<Option<String>, Language>::new());
+
     for files in run.shard_files()? {
         let reads = [
             read("documents", "doc_id"),
             read("language", "language"),
             read("tokens", "tokens"),
         ];
+
         for batch in Zip::open(&parts(&files, &reads)?)? {
             interrupt::check()?;
             let batch = batch?;
             let [ids, codes] = [0, 1].map(|column| batch.column(column).as_string::<i32>());
             let tokens = batch.column(2).as_primitive::<UInt64Type>();
+
+            // A merge: documents that were not drawn lie between those that were.
             for row in 0..batch.num_rows() {
                 let Some((_, draws)) = drawn
                     .get(at)
@@ -44,6 +48,8 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
                     continue;
                 };
                 at += 1;
+
+                // The language is null where no engine could tell one.
                 let code = codes.is_valid(row).then(|| codes.value(row).to_owned());
                 let language = found.entry(code.clone()).or_insert(Language {
                     code,
@@ -54,10 +60,13 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
             }
         }
     }
+
+    // The merge stops at the first drawn document that does not come, so `at` shows it.
     ensure!(
         at == drawn.len(),
         "mix/{mixture} names documents that are not in the run"
     );
+
     let mut all: Vec<Language> = found.into_values().collect();
     all.sort_by_key(|language| {
         (
@@ -68,7 +77,7 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
     Ok(all)
 }
 
-/// Each document drawn and how often, in the documents' order.
+/// Each drawn document and its number of draws, in the documents' order.
 fn drawn(run: &RunDir, mixture: &str) -> Result<Vec<(DocId, u32)>> {
     let mut drawn = Vec::new();
     let is_there = each_draw(run, mixture, &mut |doc_id, draws| {

@@ -1,8 +1,9 @@
-//! A mixture's text in a global order, by a keyed hash of (doc_id, draw): a shuffle in two passes,
-//! whose parts follow from the text's size and the part size, never from memory or cores.
+//! The shuffle of a mixture: its texts in one global order, by a keyed hash of (doc_id, draw).
 //!
-//! Pass one reads the documents once and appends each drawn text to the spill file of its part;
-//! pass two sorts each part in memory and writes it. Memory: one part's text a thread.
+//! Pass one reads the documents once and appends each drawn text to the spill file of its part.
+//! Pass two sorts each part in memory and writes it. The number of parts follows from the size of
+//! the text and of a part, never from memory or cores. In memory is the text of one part for each
+//! thread.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -24,22 +25,24 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::Pooled;
 use crate::driver::engine::of_stage;
 
+/// Greatest text of a written batch, bytes, unless one text is longer.
 const BATCH_BYTES: usize = 64 << 20;
+/// Greatest number of rows of a written batch.
 const BATCH_ROWS: usize = 256;
 
-/// Which documents go where.
+/// The documents that are drawn, and the part that each draw goes to.
 pub struct Plan<'a> {
     pool: &'a Pooled,
     seed: u64,
     name: &'a str,
-    /// Place in the pool of each drawn document, by `doc`, with its draws.
+    /// Place in the pool and number of draws of each drawn document, by its `doc`.
     drawn: HashMap<u64, (usize, u32)>,
-    /// Number of parts.
+    /// Number of parts, at least 1.
     pub parts: usize,
 }
 
 impl<'a> Plan<'a> {
-    /// A plan for the draws of a pool.
+    /// The plan for a pool whose documents are drawn as often as `draws` says.
     pub fn new(pool: &'a Pooled, draws: &[u32], seed: u64, mixture: &'a Mixture) -> Self {
         let places = pool
             .documents
@@ -50,11 +53,14 @@ impl<'a> Plan<'a> {
         let drawn: HashMap<u64, (usize, u32)> = places
             .map(|(at, (document, draws))| (document.doc, (at, *draws)))
             .collect();
+
+        // An empty mixture is one part without rows.
         let bytes: u64 = drawn
             .values()
             .map(|(at, draws)| pool.documents[*at].bytes * u64::from(*draws))
             .sum();
         let parts = bytes.div_ceil(mixture.part_size).max(1) as usize;
+
         Plan {
             pool,
             seed,
@@ -64,7 +70,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The place of a draw in the global order.
+    /// The place of a draw in the global order. Another mixture or seed gives another order.
     fn order(&self, doc_id: DocId, draw: u32) -> u128 {
         xxh3_128_with_seed(
             format!("{}\0{doc_id}\0{draw}", self.name).as_bytes(),
@@ -72,15 +78,17 @@ impl<'a> Plan<'a> {
         )
     }
 
-    /// Parts are equal ranges of the order, so that the order is global.
+    /// The part of a draw, from 0. Parts are equal ranges of the order, so one part after the other
+    /// is the global order.
     fn part_of(&self, order: u128) -> usize {
         (((order >> 64) * self.parts as u128) >> 64) as usize
     }
 }
 
-/// Pass one: writes the spill files of the parts for which `missing` holds. Parts are many and open
-/// files few, so each has a buffer out of `memory` bytes and its file is open only while that is
-/// written.
+/// Pass one: writes the spill files of the parts for which `missing` is true.
+///
+/// There may be more parts than files can be open. Each part therefore has a buffer, all of them
+/// together about `memory` bytes, and its file is open only while the buffer is written.
 ///
 /// # Errors
 /// If a file cannot be read or written.
@@ -92,19 +100,24 @@ pub fn spill(
     memory: u64,
     missing: &dyn Fn(usize) -> bool,
 ) -> Result<()> {
-    // Files are appended to, so what an earlier mixture left must go.
+    // Pass one appends to files, so the files that an earlier mixture left must go.
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+
     let mut buffers: Vec<Option<Vec<u8>>> = (0..plan.parts)
         .map(|part| missing(part).then(Vec::new))
         .collect();
     let most = (memory as usize / plan.parts).clamp(16 << 10, 8 << 20);
+
     for (shard, files) in shards.iter().enumerate() {
+        // If every part is there already, no text is read.
         if buffers.iter().all(Option::is_none) {
             break;
         }
+
+        // `doc` is the number of the shard and of the row in it, as the pool has it.
         let mut doc = (shard as u64) << 32;
         for batch in Zip::open(&parts(files, &text.reads())?)? {
             interrupt::check()?;
@@ -127,6 +140,8 @@ pub fn spill(
             }
         }
     }
+
+    // A part without text gets a file too, because pass two reads the file of each missing part.
     for (part, buffer) in buffers.iter_mut().enumerate() {
         if let Some(buffer) = buffer {
             flush(folder, part, buffer)?;
@@ -139,6 +154,7 @@ pub fn spill(
 fn flush(folder: &Path, part: usize, buffer: &mut Vec<u8>) -> Result<()> {
     let path = spill_path(folder, part);
     let place = || format!("cannot write {}", path.display());
+
     let mut file = File::options()
         .create(true)
         .append(true)
@@ -153,6 +169,7 @@ fn spill_path(folder: &Path, part: usize) -> PathBuf {
     folder.join(format!("{part:05}.spill"))
 }
 
+/// Appends one draw to a buffer: a head of 36 bytes, then the text. [`read_spill`] reads them back.
 fn append(buffer: &mut Vec<u8>, order: u128, at: u64, draw: u32, text: &str) {
     buffer.extend_from_slice(&order.to_le_bytes());
     buffer.extend_from_slice(&at.to_le_bytes());
@@ -161,6 +178,7 @@ fn append(buffer: &mut Vec<u8>, order: u128, at: u64, draw: u32, text: &str) {
     buffer.extend_from_slice(text.as_bytes());
 }
 
+/// One draw of a document, as a spill file holds it.
 struct Drawn {
     order: u128,
     at: usize,
@@ -168,7 +186,7 @@ struct Drawn {
     text: String,
 }
 
-/// Pass two: one part, sorted and written to staging.
+/// Pass two: sorts the rows of one part and writes them to `staged`. The spill file is deleted.
 ///
 /// # Errors
 /// If a file cannot be read or written.
@@ -176,29 +194,38 @@ pub fn write_part(plan: &Plan, part: usize, folder: &Path, staged: &Path) -> Res
     let path = spill_path(folder, part);
     let mut rows = read_spill(&path).with_context(|| format!("cannot read {}", path.display()))?;
     fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))?;
+
+    // Place and draw break ties of the hash, so that an unstable sort gives one order.
     rows.sort_unstable_by_key(|row| (row.order, row.at, row.draw));
+
     let mut writer = TableWriter::create(staged, tables::schema("mixture"))?;
-    // A batch's text must stay far below the 2 GiB that 32-bit offsets can address.
+    // The text of a batch must stay far below the 2 GiB that 32-bit offsets can address.
     let mut rest = rows.as_slice();
     while !rest.is_empty() {
-        let mut bytes = 0;
-        let full = |row: &Drawn| {
-            bytes += row.text.len();
-            bytes > BATCH_BYTES
-        };
-        // No more rows are looked at than are taken: a batch's bytes of short texts are hundreds of
-        // thousands.
+        // Only rows that can be taken are looked at. `BATCH_BYTES` of short texts are hundreds of
+        // thousands of rows, and all of them would be looked at again for each batch.
         let most = rest.len().min(BATCH_ROWS);
-        let n = rest[..most].iter().position(full).unwrap_or(most).max(1);
+        let mut bytes = 0;
+        let n = rest[..most]
+            .iter()
+            .position(|row| {
+                bytes += row.text.len();
+                bytes > BATCH_BYTES
+            })
+            .unwrap_or(most)
+            .max(1);
         writer.write(&batch(plan, &rest[..n])?)?;
         rest = &rest[n..];
     }
     writer.finish()
 }
 
+/// Rows of a part as a batch of the table `mixture`.
 fn batch(plan: &Plan, rows: &[Drawn]) -> Result<RecordBatch> {
     let documents = || rows.iter().map(|row| &plan.pool.documents[row.at]);
     let origins = || documents().map(|document| &plan.pool.origins[document.origin as usize]);
+
+    // In the order of the table's columns.
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(
             documents().map(|document| document.doc_id.to_string()),
@@ -222,19 +249,24 @@ fn batch(plan: &Plan, rows: &[Drawn]) -> Result<RecordBatch> {
             rows.iter().map(|row| &row.text),
         )),
     ];
+
     Ok(RecordBatch::try_new(tables::schema("mixture"), columns)?)
 }
 
+/// All draws of a spill file, in the order in which they were written.
 fn read_spill(path: &Path) -> Result<Vec<Drawn>> {
     let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
     let mut rows = Vec::new();
     let mut head = [0u8; 36];
+
     loop {
+        // The file may end before a draw. An end inside a draw is an error.
         match file.read_exact(&mut head[..1]) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(rows),
             result => result?,
         }
         file.read_exact(&mut head[1..])?;
+
         let number =
             |from: usize| u64::from_le_bytes(head[from..from + 8].try_into().expect("eight bytes"));
         let mut text = vec![0; number(28) as usize];

@@ -1,6 +1,7 @@
-//! `run.json` and the funnel: where documents, bytes and tokens went, and what is left is worth.
-//! Everything is summed anew from the committed tables, in integers or fixed point, so that shard
-//! layout and threads have no say.
+//! `run.json` and the funnel: where documents, bytes and tokens went, and what the rest is worth.
+//!
+//! Every sum is taken anew from the committed tables, in integers or in fixed point. Its value
+//! therefore depends neither on the layout of shards nor on the order of threads.
 
 mod ledger;
 mod print;
@@ -13,9 +14,10 @@ use anyhow::Result;
 use arrow::array::AsArray;
 use curate_schemas::commit::Commit;
 use curate_schemas::report::{
-    BudgetReport, LossReport, MixtureReport, Report, SourceReport, StageReport, StrategyReport,
-    TokenizerReport, VERSION,
+    BudgetReport, LossReport, MixtureReport, Pool, Report, SourceReport, StageReport,
+    StrategyReport, TokenizerReport, VERSION,
 };
+use curate_schemas::stages::documents::Source;
 use curate_schemas::stages::mixtures::{Budget, Mixture};
 use curate_schemas::stages::tokens::TokenScope;
 use curate_schemas::{Manifest, stages};
@@ -31,7 +33,7 @@ use ledger::{Ledger, entry, read_ledger};
 pub use print::{print, print_worth};
 use sample::Sample;
 
-/// Builds the report from what is committed.
+/// Builds the report from the committed files of a run.
 ///
 /// # Errors
 /// If a committed file cannot be read.
@@ -42,7 +44,10 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     }
     let has = |stage: &str| commits.iter().any(|commit| commit.stage == stage);
     let names: Vec<&str> = commits.iter().map(|commit| commit.stage.as_str()).collect();
+    let documents = commits.first();
     let shards = run.shard_files()?;
+
+    // Under this scope only survivors and the hash sample are counted. The rest is estimated.
     let survivors_only = has("tokens") && manifest.tokens.scope == TokenScope::Survivors;
     let sample = if survivors_only {
         Sample::read(&shards)?
@@ -54,7 +59,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     } else {
         Ledger::default()
     };
-    let documents = commits.first();
+
     let pool = has("quality").then(|| ledger.pool.pool());
     let forecast = manifest.budget.as_ref().map(Forecast::new).transpose()?;
     let mut report = Report {
@@ -71,6 +76,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
             .then(|| tokenizer(manifest, &commits, &ledger))
             .flatten(),
         pool,
+        // Empty until `quality` has run.
         domains: ledger
             .by_domain
             .iter()
@@ -84,79 +90,47 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         }),
         warnings: Vec::new(),
     };
-    if !has("quality") {
-        report.domains.clear();
-    }
+
     let repeated = repeated_ids(&shards)?;
     for source in &manifest.source {
-        let counts = documents.and_then(|commit| commit.sources.get(&source.name));
-        let repeated_ids = repeated.get(&source.name).copied().unwrap_or(0);
-        if repeated_ids > 0 {
-            report.warnings.push(format!(
-                "source \"{}\": {repeated_ids} records have an id that another has",
-                source.name
-            ));
-        }
         report.sources.push(SourceReport {
-            name: source.name.clone(),
-            license: source.license.clone(),
-            docs_in: counts.map_or(0, |counts| counts.docs.arrived),
-            quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
-            repeated_ids,
-            pool: has("quality").then(|| {
-                ledger
-                    .by_source
-                    .get(&source.name)
-                    .copied()
-                    .unwrap_or_default()
-                    .pool()
-            }),
-            next_billion: None,
+            repeated_ids: repeated.get(&source.name).copied().unwrap_or(0),
+            ..source_report(source, documents, &ledger, pool, forecast.as_ref())
         });
     }
-    if has("quality") && !manifest.mixture.is_empty() {
-        let pool = gather_pool(&shards)?;
-        let buckets = mix::buckets(&pool.documents);
-        for mixture in &manifest.mixture {
-            if let Some(draws) = read_draws(run, &mixture.name, &pool)? {
-                report.mixtures.push(mixture_report(
-                    mixture,
-                    manifest,
-                    &pool,
-                    &buckets,
-                    &draws,
-                    forecast.as_ref(),
-                ));
-            }
-        }
+    if pool.is_some() && !manifest.mixture.is_empty() {
+        report.mixtures = mixture_reports(run, manifest, &shards, forecast.as_ref())?;
     }
-    if let (Some(Forecast { budget, law }), Some(pool)) = (&forecast, report.pool) {
-        let d_eff = pool.d_eff * budget.represents;
-        for source in report.sources.iter_mut().filter(|_| d_eff > 0.0) {
-            let q = source
-                .pool
-                .filter(|pool| pool.tokens > 0)
-                .map(|pool| pool.q);
-            source.next_billion = q.map(|q| law.delta_loss(d_eff, d_eff + q * 1e9));
-        }
-    }
+
+    // Last, because warnings depend on the figures.
     warn(&mut report, documents);
     Ok(report)
 }
 
+/// Adds what a reader should know before trusting a figure. The order is fixed.
 fn warn(report: &mut Report, documents: Option<&Commit>) {
+    for source in &report.sources {
+        if source.repeated_ids > 0 {
+            report.warnings.push(format!(
+                "source \"{}\": {} records have an id that another has",
+                source.name, source.repeated_ids
+            ));
+        }
+    }
     let quarantined = documents.map_or(0, |commit| commit.counts.docs.quarantined);
     if quarantined > 0 {
         report.warnings.push(format!(
             "{quarantined} records could not be read; see the table quarantine"
         ));
     }
+
     if report.pool.is_some() {
         report
             .warnings
             .push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
     }
-    let out_of_range = |loss: &LossReport| !loss.in_fitted_range;
+
+    // Only a file of constants has a digest, and such a file says nothing about its fit.
     if let Some(budget) = report
         .budget
         .as_ref()
@@ -167,6 +141,7 @@ fn warn(report: &mut Report, documents: Option<&Commit>) {
             budget.constants
         ));
     }
+
     let losses = report
         .mixtures
         .iter()
@@ -175,13 +150,59 @@ fn warn(report: &mut Report, documents: Option<&Commit>) {
         .budget
         .as_ref()
         .and_then(|budget| budget.pool.as_ref());
-    if losses.chain(pool).any(out_of_range) {
+    if losses.chain(pool).any(|loss| !loss.in_fitted_range) {
         report
             .warnings
             .push("a loss is outside the fitted range of its constants".to_owned());
     }
 }
 
+/// The report of one source. `pool` is the pool of all sources. Repeated ids are counted elsewhere.
+fn source_report(
+    source: &Source,
+    documents: Option<&Commit>,
+    ledger: &Ledger,
+    pool: Option<Pool>,
+    forecast: Option<&Forecast>,
+) -> SourceReport {
+    let counts = documents.and_then(|commit| commit.sources.get(&source.name));
+    // A source of which no document is left has a pool of zeros.
+    let sums = ledger.by_source.get(&source.name);
+    let own = pool.map(|_| sums.copied().unwrap_or_default().pool());
+    SourceReport {
+        name: source.name.clone(),
+        license: source.license.clone(),
+        docs_in: counts.map_or(0, |counts| counts.docs.arrived),
+        quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
+        repeated_ids: 0,
+        pool: own,
+        next_billion: forecast.and_then(|forecast| forecast.next_billion(pool?, own?)),
+    }
+}
+
+/// The reports of all mixtures that have been drawn, in the manifest's order.
+fn mixture_reports(
+    run: &RunDir,
+    manifest: &Manifest,
+    shards: &[ShardFiles],
+    forecast: Option<&Forecast>,
+) -> Result<Vec<MixtureReport>> {
+    // Gathered once for all mixtures. The pool takes 64 bytes of memory for each document.
+    let pool = gather_pool(shards)?;
+    let buckets = mix::buckets(&pool.documents);
+
+    let mut reports = Vec::new();
+    for mixture in &manifest.mixture {
+        if let Some(draws) = read_draws(run, &mixture.name, &pool)? {
+            reports.push(mixture_report(
+                mixture, manifest, &pool, &buckets, &draws, forecast,
+            ));
+        }
+    }
+    Ok(reports)
+}
+
+/// The report of one stage. `counted` is true if tokens were counted.
 fn stage_report(commit: &Commit, ledger: &Ledger, counted: bool, sample: &Sample) -> StageReport {
     let tokens = counted.then(|| {
         ledger
@@ -191,6 +212,7 @@ fn stage_report(commit: &Commit, ledger: &Ledger, counted: bool, sample: &Sample
             .unwrap_or_default()
     });
     let estimated = ledger.estimated.get(&commit.stage).copied().unwrap_or(0);
+
     StageReport {
         name: commit.stage.clone(),
         docs: commit.counts.docs.clone(),
@@ -200,52 +222,61 @@ fn stage_report(commit: &Commit, ledger: &Ledger, counted: bool, sample: &Sample
     }
 }
 
+/// The tokenizer that counted, and how many bytes its tokens have on average.
 fn tokenizer(manifest: &Manifest, commits: &[Commit], ledger: &Ledger) -> Option<TokenizerReport> {
     let commit = commits.iter().find(|commit| commit.stage == "tokens")?;
+
+    // One tokenizer counted all shards, so the key of the first file has its digest.
     let digest = commit
         .files
         .first()
         .and_then(|file| file.parts.get("tokenizer"))
         .cloned()
         .unwrap_or_default();
-    let name = manifest.tokens.tokenizer.clone();
-    let bytes_per_token = ledger.counted_bytes as f64 / (ledger.counted_tokens.max(1)) as f64;
+
     Some(TokenizerReport {
-        name,
+        name: manifest.tokens.tokenizer.clone(),
         digest,
-        bytes_per_token,
+        bytes_per_token: ledger.counted_bytes as f64 / ledger.counted_tokens.max(1) as f64,
     })
 }
 
-/// Records whose own id another record of their source has, by source: sorts 16-byte hashes, so 16
-/// bytes a record.
+/// Number of records that share their own id with another record of their source, by source. Ids
+/// are compared by hashes that are sorted in memory, which takes 16 bytes a record.
 fn repeated_ids(shards: &[ShardFiles]) -> Result<BTreeMap<String, u64>> {
     let mut hashes: BTreeMap<String, Vec<u128>> = BTreeMap::new();
+    // The order of shards does not matter, because the hashes are sorted.
     for shard in shards.par_iter().map(own_ids).collect::<Result<Vec<_>>>()? {
         for (source, mut own) in shard {
             entry(&mut hashes, &source).append(&mut own);
         }
     }
-    let repeated = |mut hashes: Vec<u128>| {
-        hashes.par_sort_unstable();
-        hashes
-            .chunk_by(|a, b| a == b)
-            .filter(|run| run.len() > 1)
-            .map(|run| run.len() as u64)
-            .sum()
-    };
+
     Ok(hashes
         .into_iter()
         .map(|(source, hashes)| (source, repeated(hashes)))
         .collect())
 }
 
-/// Hashes of a shard's own ids, by source.
+/// Number of hashes that occur more than once, with all their occurrences.
+fn repeated(mut hashes: Vec<u128>) -> u64 {
+    hashes.par_sort_unstable();
+    hashes
+        .chunk_by(|a, b| a == b)
+        .filter(|run| run.len() > 1)
+        .map(|run| run.len() as u64)
+        .sum()
+}
+
+/// Hashes of the ids that the records of a shard brought along, by source.
 fn own_ids(files: &ShardFiles) -> Result<BTreeMap<String, Vec<u128>>> {
     let mut hashes: BTreeMap<String, Vec<u128>> = BTreeMap::new();
+
     for batch in Zip::open(&[part(files, "documents", &["source", "source_id"])?])? {
         let batch = batch?;
         let sources = batch.column(0).as_string::<i32>();
+
+        // The field `id` of a record is optional. A record without one repeats nothing.
         for (row, id) in batch.column(1).as_string::<i32>().iter().enumerate() {
             let Some(id) = id else { continue };
             entry(&mut hashes, sources.value(row)).push(xxhash_rust::xxh3::xxh3_128(id.as_bytes()));
@@ -254,6 +285,7 @@ fn own_ids(files: &ShardFiles) -> Result<BTreeMap<String, Vec<u128>>> {
     Ok(hashes)
 }
 
+/// The report of one mixture, whose documents are drawn from `pool` as often as `draws` says.
 fn mixture_report(
     mixture: &Mixture,
     manifest: &Manifest,
@@ -268,11 +300,14 @@ fn mixture_report(
             .zip(draws)
             .filter(|(_, draws)| **draws > 0)
     };
+
+    // Sums over the documents that were drawn. What a strategy plans is `compared` below.
     let tokens: u64 = drawn()
         .map(|(document, draws)| document.tokens * u64::from(*draws))
         .sum();
     let unique_tokens: u64 = drawn().map(|(document, _)| document.tokens).sum();
     let (d_eff, d_repeat) = mix::effective_tokens(&pool.documents, buckets, draws);
+
     let (request, method) = (request(manifest, mixture, pool), method(manifest, mixture));
     MixtureReport {
         name: mixture.name.clone(),
@@ -281,10 +316,12 @@ fn mixture_report(
         tokens_asked: mixture.tokens,
         tokens,
         unique_tokens,
+        // A mixture may be empty.
         epochs: tokens as f64 / unique_tokens.max(1) as f64,
         q: mix::mean_q(drawn().map(|(document, draws)| (document, u64::from(*draws)))),
         d_eff,
         d_repeat,
+        // Nothing ties q to losses so far.
         q_calibrated: false,
         strategy: method.name(),
         held_by: held_by(&method, &request, buckets, pool),
@@ -303,7 +340,8 @@ fn mixture_report(
     }
 }
 
-/// Every strategy that the manifest has the settings of.
+/// The strategies that are compared. These are all strategies except `fixed`, which needs a share
+/// for each source and is compared only if the mixture uses it.
 fn methods(manifest: &Manifest, mixture: &Mixture) -> Vec<Method> {
     let own = method(manifest, mixture);
     let others = [
@@ -316,14 +354,18 @@ fn methods(manifest: &Manifest, mixture: &Mixture) -> Vec<Method> {
         },
     ];
     let fixed = matches!(own, Method::Fixed(_)).then_some(own);
+
     others.into_iter().chain(fixed).collect()
 }
 
+/// The report of one strategy that was compared.
 fn strategy_report(compared: mix::Compared) -> StrategyReport {
     let (worth, infeasible) = match compared.worth {
         Ok(worth) => (Some(worth), None),
         Err(infeasible) => (None, Some(infeasible.to_string())),
     };
+
+    // In `run.json` the numbers of an infeasible strategy are 0, not null.
     StrategyReport {
         strategy: compared.name,
         unique_tokens: worth.map_or(0.0, |worth| worth.unique),
@@ -334,37 +376,42 @@ fn strategy_report(compared: mix::Compared) -> StrategyReport {
     }
 }
 
-/// The constraints that bind the best mixture, in words.
+/// The constraints that bind the best mixture, in words. Empty for every strategy but `effective`.
 fn held_by(
     method: &Method,
     request: &Request,
     buckets: &[mix::Bucket],
     pool: &Pooled,
 ) -> Vec<String> {
+    // A committed mix holds draws only, so the problem is solved again.
     let Some(solution) = (*method == Method::Solved)
         .then(|| mix::solve(buckets, request).ok())
         .flatten()
     else {
         return Vec::new();
     };
+
     let source = |at: usize| {
         request
             .sources
             .get(at)
             .map_or("", |source| source.name.as_str())
     };
-    let words = |active: &Active| match *active {
-        Active::MinShare { source: at } => format!("least share of {}", source(at)),
-        Active::MaxShare { source: at } => format!("greatest share of {}", source(at)),
-        Active::MaxEpochs { bucket } => {
-            let (source, domain) = &pool.origins[buckets[bucket].origin as usize];
-            format!("epochs of {source}/{domain}, bin {}", buckets[bucket].bin)
-        }
-    };
-    solution.active.iter().map(words).collect()
+    solution
+        .active
+        .iter()
+        .map(|active| match *active {
+            Active::MinShare { source: at } => format!("least share of {}", source(at)),
+            Active::MaxShare { source: at } => format!("greatest share of {}", source(at)),
+            Active::MaxEpochs { bucket } => {
+                let (source, domain) = &pool.origins[buckets[bucket].origin as usize];
+                format!("epochs of {source}/{domain}, bin {}", buckets[bucket].bin)
+            }
+        })
+        .collect()
 }
 
-/// What losses are predicted with.
+/// What losses are predicted from: the manifest's budget, and the loss law that it names.
 struct Forecast<'m> {
     budget: &'m Budget,
     law: LossLaw,
@@ -378,6 +425,7 @@ impl Forecast<'_> {
         })
     }
 
+    /// The report of the budget. `pool` is the loss of the pool, if it has tokens.
     fn report(&self, pool: Option<LossReport>) -> BudgetReport {
         let Budget {
             params,
@@ -385,6 +433,8 @@ impl Forecast<'_> {
             constants_json,
             represents,
         } = self.budget.clone();
+
+        // The name of a file does not say what the file held.
         let constants_digest =
             constants_json.map(|json| blake3::hash(json.as_bytes()).to_hex().to_string());
         BudgetReport {
@@ -397,8 +447,8 @@ impl Forecast<'_> {
         }
     }
 
-    /// The loss of a token count and of its effective tokens; nothing without tokens, where it
-    /// would be infinite.
+    /// The loss that a model reaches on these tokens, scaled by `represents`. `None` without
+    /// tokens, because the loss would be infinite.
     fn loss(&self, amounts: Amounts) -> Option<LossReport> {
         let Amounts {
             tokens,
@@ -409,6 +459,8 @@ impl Forecast<'_> {
         if tokens <= 0.0 || d_eff <= 0.0 {
             return None;
         }
+
+        // Losses are not linear in tokens, so the amounts are scaled and not the losses.
         let scaled = |tokens: f64| tokens * self.budget.represents;
         let amounts = Amounts {
             tokens: scaled(tokens),
@@ -418,23 +470,31 @@ impl Forecast<'_> {
         };
         Some(loss_under(&self.law, self.budget.params, amounts))
     }
+
+    /// The loss that a billion more tokens of a source's quality, not seen before, would save the
+    /// pool, in nats per token. `None` if the pool is worth nothing or the source has no tokens.
+    fn next_billion(&self, pool: Pool, source: Pool) -> Option<f64> {
+        let d_eff = pool.d_eff * self.budget.represents;
+        (d_eff > 0.0 && source.tokens > 0)
+            .then(|| self.law.delta_loss(d_eff, d_eff + source.q * 1e9))
+    }
 }
 
-/// What there is of tokens, each way of counting them.
+/// An amount of tokens, counted in four ways.
 #[derive(Debug, Clone, Copy)]
 pub struct Amounts {
-    /// |D|, repeats counted.
+    /// |D|: tokens with their repeats.
     pub tokens: f64,
-    /// U, each once.
+    /// U: tokens with each document once.
     pub unique: f64,
-    /// D′ with q ≡ 1.
+    /// D′ with q ≡ 1: tokens with their repeats discounted.
     pub d_repeat: f64,
-    /// D_eff.
+    /// D_eff: tokens with their repeats discounted, weighted by q.
     pub d_eff: f64,
 }
 
 impl Amounts {
-    /// Of tokens that are all different.
+    /// The amounts of tokens that are all seen once.
     fn once(tokens: f64, d_eff: f64) -> Amounts {
         Amounts {
             tokens,
@@ -445,7 +505,8 @@ impl Amounts {
     }
 }
 
-/// The loss of `params` parameters under a law, of tokens and of effective tokens.
+/// The losses of a model with `params` parameters under a law, one for each way of counting the
+/// tokens, in nats per token.
 pub fn loss_under(law: &LossLaw, params: f64, amounts: Amounts) -> LossReport {
     let Amounts {
         tokens,
@@ -453,6 +514,7 @@ pub fn loss_under(law: &LossLaw, params: f64, amounts: Amounts) -> LossReport {
         d_repeat,
         d_eff,
     } = amounts;
+
     LossReport {
         tokens,
         d_eff,
@@ -469,10 +531,10 @@ pub fn loss_under(law: &LossLaw, params: f64, amounts: Amounts) -> LossReport {
     }
 }
 
-/// `run.json` as bytes.
+/// The bytes of `run.json`. A number that is NaN or infinite becomes `null`.
 ///
 /// # Errors
-/// If a number is no number.
+/// If the report cannot be written as JSON.
 pub fn to_bytes(report: &Report) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(report)?;
     text.push(b'\n');
@@ -502,6 +564,7 @@ mod tests {
             represents: 1e6,
         };
         let forecast = Forecast::new(&budget).expect("a law");
+
         let scaled = forecast.loss(Amounts::once(18e6, 18e6)).expect("tokens");
         assert!((scaled.loss - 2.028263).abs() < 1e-6, "{}", scaled.loss);
         assert!(!scaled.in_fitted_range);

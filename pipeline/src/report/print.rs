@@ -1,4 +1,4 @@
-//! The funnel and its worth, for a person.
+//! The funnel and the worth of its result, as text for a person.
 
 use std::io::Write;
 
@@ -13,13 +13,40 @@ use super::{Amounts, loss_under};
 /// # Errors
 /// If `out` cannot be written.
 pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+    print_stages(report, out)?;
+    print_pool(report, out)?;
+
+    let budget = report.budget.as_ref();
+    print_loss(budget, budget.and_then(|budget| budget.pool.as_ref()), out)?;
+    for mixture in &report.mixtures {
+        print_mixture(mixture, out)?;
+        print_loss(budget, mixture.loss.as_ref(), out)?;
+    }
+
+    print_sentence(report, out)?;
+    if !report.warnings.is_empty() {
+        writeln!(out)?;
+    }
+    for warning in &report.warnings {
+        writeln!(out, "note: {warning}")?;
+    }
+    Ok(())
+}
+
+/// Prints the funnel: a line for each stage, and below it a line for each rule that removed
+/// documents.
+fn print_stages(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
         "{:<13}{:>12}{:>12}{:>12}{:>12}{:>14}{:>14}",
         "stage", "docs in", "kept", "removed", "duplicates", "bytes kept", "tokens kept"
     )?;
+
     for stage in &report.stages {
-        let removed: u64 = stage.docs.removed.values().sum::<u64>() + stage.docs.quarantined;
+        let docs = &stage.docs;
+        // Quarantined records are gone as well, though no rule removed them.
+        let removed: u64 = docs.removed.values().sum::<u64>() + docs.quarantined;
+        // The mark says that the tokens of some documents are estimated.
         let tokens = match (&stage.tokens, stage.tokens_in_half_width) {
             (Some(tokens), Some(half_width)) if half_width > 0 => {
                 format!("~{}", grouped(tokens.kept))
@@ -27,7 +54,6 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
             (Some(tokens), _) => grouped(tokens.kept),
             (None, _) => "-".to_owned(),
         };
-        let docs = &stage.docs;
         let numbers = [docs.arrived, docs.kept, removed, docs.duplicates].map(grouped);
         let [arrived, kept, removed, duplicates] = numbers;
         let bytes = grouped(stage.bytes.kept);
@@ -36,13 +62,10 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
             "{:<13}{arrived:>12}{kept:>12}{removed:>12}{duplicates:>12}{bytes:>14}{tokens:>14}",
             stage.name
         )?;
+
         let quarantined = (docs.quarantined > 0).then_some(("quarantined", docs.quarantined));
-        for (rule, n) in docs
-            .removed
-            .iter()
-            .map(|(rule, n)| (rule.as_str(), *n))
-            .chain(quarantined)
-        {
+        let rules = docs.removed.iter().map(|(rule, n)| (rule.as_str(), *n));
+        for (rule, n) in rules.chain(quarantined) {
             writeln!(out, "  {rule:<40}{:>7}", grouped(n))?;
         }
         if stage.bytes.edited != 0 {
@@ -54,51 +77,42 @@ pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
             )?;
         }
     }
-    if let Some(pool) = &report.pool {
-        writeln!(
-            out,
-            "\n{:<26}{}",
-            "pool",
-            worth(pool.tokens, pool.q, pool.d_eff)
-        )?;
-        for source in &report.sources {
-            if let Some(pool) = &source.pool {
-                writeln!(
-                    out,
-                    "  {:<24}{}",
-                    source.name,
-                    worth(pool.tokens, pool.q, pool.d_eff)
-                )?;
-            }
-        }
-    }
-    print_loss(
-        report.budget.as_ref(),
-        report
-            .budget
-            .as_ref()
-            .and_then(|budget| budget.pool.as_ref()),
+    Ok(())
+}
+
+/// Prints what the pool and each source are worth. Prints nothing before `quality` has run.
+fn print_pool(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+    let Some(pool) = &report.pool else {
+        return Ok(());
+    };
+
+    writeln!(
         out,
+        "\n{:<26}{}",
+        "pool",
+        worth(pool.tokens, pool.q, pool.d_eff)
     )?;
-    for mixture in &report.mixtures {
-        print_mixture(mixture, out)?;
-        print_loss(report.budget.as_ref(), mixture.loss.as_ref(), out)?;
-    }
-    print_sentence(report, out)?;
-    if !report.warnings.is_empty() {
-        writeln!(out)?;
-    }
-    for warning in &report.warnings {
-        writeln!(out, "note: {warning}")?;
+    for source in &report.sources {
+        if let Some(pool) = &source.pool {
+            writeln!(
+                out,
+                "  {:<24}{}",
+                source.name,
+                worth(pool.tokens, pool.q, pool.d_eff)
+            )?;
+        }
     }
     Ok(())
 }
 
-/// What a lead wants to know, in one sentence.
+/// Prints one sentence for the person who decides: what is left, what that costs in loss, and where
+/// more tokens are worth most. Prints nothing without a budget or without tokens.
 fn print_sentence(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     let (Some(pool), Some(budget)) = (&report.pool, &report.budget) else {
         return Ok(());
     };
+
+    // The tokens that the first stage let through are those of all documents.
     let raw = report
         .stages
         .first()
@@ -107,6 +121,7 @@ fn print_sentence(report: &Report, out: &mut impl Write) -> std::io::Result<()> 
     let (Some(raw), Some(loss)) = (raw, &budget.pool) else {
         return Ok(());
     };
+
     let scaled = |tokens: f64| short(tokens * budget.represents);
     write!(
         out,
@@ -118,7 +133,9 @@ fn print_sentence(report: &Report, out: &mut impl Write) -> std::io::Result<()> 
         loss.delta_loss,
         scaled(pool.tokens as f64)
     )?;
+
     for mixture in report.mixtures.iter().filter(|mixture| mixture.tokens > 0) {
+        // Nothing in the pool is repeated, so one token of it is worth the pool's q.
         let times = mixture.d_eff / mixture.tokens as f64 / pool.q;
         write!(
             out,
@@ -126,6 +143,8 @@ fn print_sentence(report: &Report, out: &mut impl Write) -> std::io::Result<()> 
             mixture.name
         )?;
     }
+
+    // A source without a figure counts as 0, and a source of 0 is not named.
     let saved = |source: &&curate_schemas::report::SourceReport| source.next_billion.unwrap_or(0.0);
     if let Some(best) = report
         .sources
@@ -143,9 +162,10 @@ fn print_sentence(report: &Report, out: &mut impl Write) -> std::io::Result<()> 
     writeln!(out)
 }
 
-/// 1.2 T, 3.4 B, 5.6 M, 789 K or 12.
+/// A number with a unit of thousands, such as `1.200 T`, `3.400 B`, `5.600 M`, `789.000 K` or `12`.
 fn short(n: f64) -> String {
     let units = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")];
+    // The first unit that fits is the largest. A number below a thousand has none.
     let unit = units.into_iter().find(|(size, _)| n >= *size);
     unit.map_or(format!("{n:.0}"), |(size, name)| {
         format!("{:.3} {name}", n / size)
@@ -168,6 +188,8 @@ pub fn print_worth(
         "{}",
         worth(amounts.tokens as u64, q, amounts.d_eff).trim_start()
     )?;
+
+    // Losses are printed for a budget, so the question becomes one.
     let budget = BudgetReport {
         params,
         constants: law.name.to_owned(),
@@ -179,6 +201,7 @@ pub fn print_worth(
     print_loss(Some(&budget), Some(&loss_under(law, params, amounts)), out)
 }
 
+/// Tokens, their mean quality and their effective tokens, as part of a line.
 fn worth(tokens: u64, q: f64, d_eff: f64) -> String {
     format!(
         "{:>14} tokens, q = {q:.4}, D_eff = {} (uncalibrated)",
@@ -187,10 +210,12 @@ fn worth(tokens: u64, q: f64, d_eff: f64) -> String {
     )
 }
 
+/// Prints a mixture, the constraints that bind it, and what each strategy would make of the same
+/// request.
 fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
-        "\nmixture {}: {} documents, {} draws, {:.2} epochs, {} tokens were asked for\n  {}",
+        "\nmixture {}: {} documents, {} draws, {:.2} epochs, {} tokens requested\n  {}",
         mixture.name,
         grouped(mixture.docs),
         grouped(mixture.draws),
@@ -198,7 +223,9 @@ fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Resu
         grouped(mixture.tokens_asked),
         worth(mixture.tokens, mixture.q, mixture.d_eff).trim_start()
     )?;
+
     if !mixture.held_by.is_empty() {
+        // Every bucket at its cap is a constraint, so the list can be long.
         let more = mixture.held_by.len().saturating_sub(HELD_SHOWN);
         let rest = if more > 0 {
             format!(" and {more} more")
@@ -208,12 +235,14 @@ fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Resu
         let shown = &mixture.held_by[..mixture.held_by.len().min(HELD_SHOWN)];
         writeln!(out, "  held back by {}{rest}", shown.join("; "))?;
     }
+
     writeln!(
         out,
         "  {:<17}{:>14}{:>9}{:>16}{:>14}",
         "strategy", "unique", "epochs", "D' (q = 1)", "D_eff"
     )?;
     for other in &mixture.compared {
+        // A star marks the strategy that the mixture uses.
         let mark = if other.strategy == mixture.strategy {
             "*"
         } else {
@@ -235,9 +264,10 @@ fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Resu
     Ok(())
 }
 
-/// Constraints that are printed; `run.json` has all.
+/// Greatest number of binding constraints that are printed. `run.json` has all of them.
 const HELD_SHOWN: usize = 3;
 
+/// Prints the losses of some tokens. Prints nothing without a budget or a loss.
 fn print_loss(
     budget: Option<&BudgetReport>,
     loss: Option<&LossReport>,
@@ -246,6 +276,8 @@ fn print_loss(
     let (Some(budget), Some(loss)) = (budget, loss) else {
         return Ok(());
     };
+
+    // If the run is the whole corpus, its tokens need no explanation.
     let scaled = match budget.represents {
         1.0 => String::new(),
         times => format!(" = {times:e} times this run's"),
@@ -255,10 +287,12 @@ fn print_loss(
     } else {
         ", outside the fitted range"
     };
+    // Only constants with known errors give an interval.
     let interval = match loss.delta_loss_interval {
         Some((low, high)) => format!(" [{low:.4}, {high:.4}]"),
         None => String::new(),
     };
+
     writeln!(
         out,
         "  D_eff/D = {:.4}, ΔL = {:+.4}{interval} nats per token at N = {:.3e}, D = {:.3e}{scaled} ({}{range})",
@@ -271,6 +305,7 @@ fn print_loss(
     )
 }
 
+/// A signed number with its digits in groups.
 fn signed(n: i64) -> String {
     format!(
         "{}{}",

@@ -1,5 +1,5 @@
-//! `views.sql`: one DuckDB view a table, over the files that commits name, and `funnel`. Rewritten
-//! at each stage commit; it knows valid stages only.
+//! `views.sql`: a DuckDB view for each table, over the files that the commits name, and the view
+//! `funnel`. The file is rewritten at each commit of a stage, so it shows valid stages only.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use curate_schemas::{stages, tables};
 use curate_stages::bytes_read;
 use curate_store::run_dir::RunDir;
 
-/// Writes `views.sql`.
+/// Writes `views.sql`, unless the file has this text already.
 ///
 /// # Errors
 /// If a commit is damaged or the file cannot be written.
@@ -27,38 +27,49 @@ pub fn sql(run: &RunDir) -> Result<String> {
     let mut sql = String::from(
         "-- cd into this folder, then: duckdb -init views.sql\n-- or in Python: duckdb.execute(open('views.sql').read())\n",
     );
+
     let mut committed = Vec::new();
     for folder in run.folders()? {
         let Some(commit) = run.commit(&folder)? else {
             continue;
         };
+
         let stage = stages::stage_of_folder(&folder).context("a folder belongs to a stage")?;
+        // The view of `mix/general` is called `mix_general`.
         let name = folder.replacen('/', "_", 1);
         view(&mut sql, &name, stage.name, &folder, &commit.files);
         for (table, files) in &commit.tables {
             view(&mut sql, table, table, table, files);
         }
+
+        // Buckets and mixtures are made from the pool and remove nothing, so the funnel leaves them
+        // out.
         if stage.scope != Scope::Pool {
             committed.push(stage.name);
         }
     }
+
     funnel(&mut sql, &committed);
     Ok(sql)
 }
 
+/// Adds the view `name` over the files of a folder. `table` names the schema of an empty table.
 fn view(sql: &mut String, name: &str, table: &str, folder: &str, files: &[FileEntry]) {
     let paths: Vec<String> = files
         .iter()
         .map(|file| format!("  '{folder}/{}'", file.path))
         .collect();
+
+    // DuckDB takes the columns from the files, and without a file there are none.
     let rows = match paths.is_empty() {
         true => empty(table),
         false => format!("SELECT * FROM read_parquet([\n{}\n])", paths.join(",\n")),
     };
+    // Writing to a string cannot fail.
     let _ = writeln!(sql, "CREATE OR REPLACE VIEW \"{name}\" AS {rows};");
 }
 
-/// A table without files still has its columns.
+/// A query without rows that has the columns of a table, for a table without files.
 fn empty(table: &str) -> String {
     let schema = tables::schema(table);
     let columns = schema.fields().iter().map(|field| {
@@ -74,13 +85,8 @@ fn empty(table: &str) -> String {
     )
 }
 
+/// DuckDB's name for the type of a column.
 fn duckdb_type(data_type: &DataType) -> String {
-    let inner = |fields: &[FieldRef]| {
-        let fields = fields
-            .iter()
-            .map(|field| format!("\"{}\" {}", field.name(), duckdb_type(field.data_type())));
-        fields.collect::<Vec<_>>().join(", ")
-    };
     match data_type {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::UInt32 => "UINTEGER".to_owned(),
@@ -89,12 +95,21 @@ fn duckdb_type(data_type: &DataType) -> String {
         DataType::Binary | DataType::FixedSizeBinary(_) => "BLOB".to_owned(),
         DataType::Timestamp(..) => "TIMESTAMPTZ".to_owned(),
         DataType::List(item) => format!("{}[]", duckdb_type(item.data_type())),
-        DataType::Struct(fields) => format!("STRUCT({})", inner(fields)),
+        DataType::Struct(fields) => format!("STRUCT({})", struct_fields(fields)),
         _ => "VARCHAR".to_owned(),
     }
 }
 
-/// Where documents and bytes went, a row for each way out of each stage.
+/// The fields of a struct as DuckDB declares them.
+fn struct_fields(fields: &[FieldRef]) -> String {
+    let fields = fields
+        .iter()
+        .map(|field| format!("\"{}\" {}", field.name(), duckdb_type(field.data_type())));
+    fields.collect::<Vec<_>>().join(", ")
+}
+
+/// Adds the view `funnel`: documents and bytes by stage, with a row for each rule that removed
+/// documents and a row for what went on.
 fn funnel(sql: &mut String, stages: &[&str]) {
     let mut rows = vec![
         "SELECT 0 AS stage_number, 'documents' AS stage, NULL AS removed_by, count(*) AS docs, sum(bytes) AS bytes FROM \
@@ -104,18 +119,22 @@ fn funnel(sql: &mut String, stages: &[&str]) {
     for (number, stage) in stages.iter().enumerate().skip(1) {
         let removes = tables::schema(stage).index_of("removed_by").is_ok();
         let reason = if removes { "s.removed_by" } else { "NULL" };
-        // What these keep is the text after their edits.
+
+        // A stage that edits keeps the text after its edits. The others count the text they read.
         let edits = tables::schema(stage).index_of("edits").is_ok();
         let of = if edits {
             stage
         } else {
             bytes_read(stage).table
         };
+
         rows.push(format!(
             "SELECT {number}, '{stage}', {reason}, count(*), sum(b.bytes) FROM \"{stage}\" s JOIN {of} b USING (doc_id) \
              WHERE s.reached GROUP BY 3"
         ));
     }
+
+    // The first row needs the view `documents`.
     if stages.is_empty() {
         return;
     }

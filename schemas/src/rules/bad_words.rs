@@ -1,4 +1,4 @@
-//! A list of unwanted words.
+//! The rule on a list of unwanted words.
 
 use super::{Signal::Column, family};
 use crate::config::{Kind, WORD_COUNT};
@@ -17,7 +17,7 @@ family! {
     }
     fixed {}
     rules {
-        /// Most matches.
+        /// Most matches in a document.
         key max_matches: u32 = 0; WORD_COUNT
         => listed: Column("bad_words"), Above, datatrove "document_removed_with_badwords";
     }

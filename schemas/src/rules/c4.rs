@@ -1,4 +1,4 @@
-//! C4's rules: lines that are dropped, and verdicts on the document.
+//! C4's rules: line rules that drop lines, and rules that judge the document.
 
 use super::{Signal::Field, family};
 use crate::config::{Kind, WORD_COUNT};
@@ -42,7 +42,8 @@ family! {
 }
 
 fn values() -> Vec<Column> {
-    vec![
+    // The first line rule that a line breaks drops the line, so a line is counted as dropped once.
+    let mut columns = vec![
         small_count("n_lines", "lines", "all lines"),
         small_count("n_lines_kept", "lines", "lines that the line rules keep"),
         small_count(
@@ -53,7 +54,7 @@ fn values() -> Vec<Column> {
         small_count(
             "n_no_terminal_punct",
             "lines",
-            "lines dropped for their end",
+            "lines dropped because they lack terminal punctuation",
         ),
         small_count(
             "n_too_few_words",
@@ -61,8 +62,16 @@ fn values() -> Vec<Column> {
             "lines dropped for too few words, blank ones included",
         ),
         small_count("n_javascript", "lines", "lines dropped for javascript"),
-        small_count("n_policy", "lines", "lines dropped for a policy"),
+        small_count(
+            "n_policy",
+            "lines",
+            "lines dropped because they mention a policy",
+        ),
         small_count("n_citations", "citations", "citations cut out"),
+    ];
+
+    // The rules that judge the document compare these.
+    columns.extend([
         small_count(
             "n_sentences",
             "sentences",
@@ -81,5 +90,6 @@ fn values() -> Vec<Column> {
             "code points",
             "length of the third-longest line; 0 for fewer lines",
         ),
-    ]
+    ]);
+    columns
 }

@@ -1,4 +1,4 @@
-//! FineWeb's own rules.
+//! FineWeb's own rules on lines.
 
 use super::{Fails, Signal::Field, V1, family};
 use crate::config::{NOT_NEGATIVE, SHARE};
@@ -35,7 +35,8 @@ family! {
 }
 
 fn values() -> Vec<Column> {
-    vec![
+    // Blank lines do not count, as in datatrove 0.10.
+    let mut columns = vec![
         small_count("n_nonblank_lines", "lines", "lines that are not blank"),
         unit_interval(
             "line_punct_ratio",
@@ -50,7 +51,12 @@ fn values() -> Vec<Column> {
             "char_dup_ratio",
             "characters of lines that repeat an earlier one / characters without line feeds",
         ),
+        // A text may have more line feeds than words, so this is no share.
         ratio("list_ratio", "line feeds / all words").unit("per word"),
+    ];
+
+    // Blank lines count, as in datatrove 0.2, which FineWeb's first release used.
+    columns.extend([
         unit_interval(
             "v1_line_punct_ratio",
             "lines that end with one of . ' \" ! ? / all lines",
@@ -59,5 +65,6 @@ fn values() -> Vec<Column> {
             "v1_short_line_ratio",
             "lines of 30 code points or fewer / all lines",
         ),
-    ]
+    ]);
+    columns
 }

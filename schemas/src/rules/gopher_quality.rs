@@ -1,4 +1,4 @@
-//! Gopher's quality rules.
+//! Gopher's quality rules on words, symbols and lines.
 
 use super::{Signal::Field, family};
 use crate::config::{NOT_NEGATIVE, SHARE, WORD_COUNT};
@@ -14,10 +14,10 @@ family! {
     settings {}
     fixed {}
     rules {
-        /// Fewest words.
+        /// Fewest words of a document.
         key min_words: u32 = 50; WORD_COUNT
         => short_doc: Field("n_nonsymbol_words"), Below, datatrove "gopher_short_doc";
-        /// Most words.
+        /// Most words of a document.
         key max_words: u32 = 100_000; WORD_COUNT
         => long_doc: Field("n_nonsymbol_words"), Above, datatrove "gopher_long_doc";
         /// Least mean word length, characters.
@@ -51,7 +51,7 @@ family! {
 }
 
 fn values() -> Vec<Column> {
-    vec![
+    let mut columns = vec![
         small_count("n_words", "words", "all words, punctuation included"),
         small_count(
             "n_nonsymbol_words",
@@ -59,6 +59,7 @@ fn values() -> Vec<Column> {
             "words with a character that is not punctuation",
         ),
         ratio("avg_word_len", "mean length of the non-symbol words").unit("code points"),
+        // A word may hold several of these symbols, so the ratios may be above 1.
         ratio(
             "hash_word_ratio",
             "occurrences of # / all words, punctuation included",
@@ -69,6 +70,10 @@ fn values() -> Vec<Column> {
             "occurrences of ... and … / all words; ...... is two",
         )
         .unit("per word"),
+    ];
+
+    // A line or a word counts once here, so the ratios are shares.
+    columns.extend([
         unit_interval(
             "bullet_line_ratio",
             "lines (str.splitlines, blank ones included) that begin with • or - after white space \
@@ -85,5 +90,6 @@ fn values() -> Vec<Column> {
             "distinct words of: the be to of and that have with; The does not count",
         )
         .range("0 to 8"),
-    ]
+    ]);
+    columns
 }

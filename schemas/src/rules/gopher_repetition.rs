@@ -1,4 +1,4 @@
-//! Gopher's repetition rules.
+//! Gopher's repetition rules on paragraphs, lines and n-grams.
 
 use super::{Fails, Signal::Field, V1, family};
 use crate::config::SHARE;
@@ -59,7 +59,7 @@ family! {
 }
 
 fn values() -> Vec<Column> {
-    vec![
+    let mut columns = vec![
         unit_interval(
             "dup_para_frac",
             "paragraphs (split at 2 or more line feeds, text stripped) that repeat an earlier one \
@@ -77,6 +77,7 @@ fn values() -> Vec<Column> {
             "dup_line_char_frac",
             "characters of such lines / characters",
         ),
+        // Blank lines count, as in datatrove 0.2, which FineWeb's first release used.
         unit_interval(
             "v1_dup_line_frac",
             "repeated lines / lines, blank lines included",
@@ -85,6 +86,10 @@ fn values() -> Vec<Column> {
             "v1_dup_line_char_frac",
             "characters of such lines, blank lines included / characters",
         ),
+    ];
+
+    // An n-gram may overlap itself. All its occurrences count here, so the ratios may be above 1.
+    columns.extend([
         ratio(
             "top_2_gram",
             "length × count of the most frequent 2-gram (words joined by spaces; the first of \
@@ -92,6 +97,10 @@ fn values() -> Vec<Column> {
         ),
         ratio("top_3_gram", "the same for 3-grams"),
         ratio("top_4_gram", "the same for 4-grams"),
+    ]);
+
+    // The scan jumps over a repeated n-gram, so these are shares.
+    columns.extend([
         unit_interval(
             "dup_5_gram",
             "characters of 5-grams (words joined by nothing) that repeat an earlier one, read \
@@ -102,5 +111,6 @@ fn values() -> Vec<Column> {
         unit_interval("dup_8_gram", "the same for 8-grams"),
         unit_interval("dup_9_gram", "the same for 9-grams"),
         unit_interval("dup_10_gram", "the same for 10-grams"),
-    ]
+    ]);
+    columns
 }

@@ -1,4 +1,4 @@
-//! RefinedWeb's line rules.
+//! RefinedWeb's line rules, and its rule on the share of words that they remove.
 
 use super::{Signal::Field, family};
 use crate::config::{Kind, SHARE};

@@ -1,6 +1,6 @@
-//! The rules of `filter`, one file a family. A rule is one row: the value that it looks at, which
-//! side of the threshold fails, the key of the manifest with default, range and meaning, and
-//! datatrove's name. Unit and formula are those of the value's column.
+//! The rules of `filter`, one file a family. A rule is one row. The row has the value that the rule
+//! looks at, the side of the threshold that fails, the key of the manifest with default, range and
+//! meaning, and datatrove's name. Unit and formula are those of the value's column.
 //!
 //! The stages `signals` and `filter`, the manifest, `curate rules` and `docs/rules.md` are derived
 //! from these rows.
@@ -27,7 +27,8 @@ pub use lines::{LINES, LineRules};
 pub use paragraphs::{PARAGRAPHS, ParagraphRules};
 pub use url::{URL, UrlRules};
 
-/// The families, in the order in which the first failing rule is named: that of FineWeb's recipe.
+/// The families, in the order of FineWeb's recipe. The first failing rule in this order is named in
+/// `removed_by`.
 pub const FAMILIES: &[&Family] = &[
     &URL,
     &GOPHER_REPETITION,
@@ -39,22 +40,22 @@ pub const FAMILIES: &[&Family] = &[
     &LINES,
 ];
 
-/// A family of rules: a table of the manifest, and mostly a struct in `signals`.
+/// A family of rules: a table of the manifest, and in most cases a struct in `signals`.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
-    /// `family` in `family.rule` and in `[filter.family]`.
+    /// Name of the family, `family` in `family.rule` and in `[filter.family]`.
     pub name: &'static str,
-    /// Publication of the rules.
+    /// Publication that the rules come from.
     pub paper: &'static str,
     /// Departures of the profile `datatrove-0.10` from the paper; empty for none.
     pub departs: &'static str,
-    /// Its table of the manifest.
+    /// The family's table of the manifest.
     pub section: Section,
-    /// Meaning of its struct in `signals`; empty if it has none.
+    /// Meaning of the family's struct in `signals`; empty if the family has no struct.
     pub values_doc: &'static str,
-    /// Fields of its struct in `signals`.
+    /// Fields of the family's struct in `signals`.
     pub values: fn() -> Vec<Column>,
-    /// Its rules, in the order in which they are named.
+    /// The family's rules, in the order in which `failing` names them.
     pub rules: &'static [Rule],
 }
 
@@ -68,9 +69,9 @@ impl Family {
 /// A rule: a value, a side and a threshold.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
-    /// Name of the family.
+    /// Name of the rule's family.
     pub family: &'static str,
-    /// `rule` in `family.rule`.
+    /// Name of the rule, `rule` in `family.rule`.
     pub name: &'static str,
     /// The column that the rule looks at.
     pub value: Signal,
@@ -78,7 +79,8 @@ pub struct Rule {
     pub fails: Fails,
     /// The key of `[filter.family]` that sets the threshold, or that switches the rule on.
     pub key: Option<&'static str>,
-    /// The number that the value is compared with, 0 for a flag; `None` if the rule does not judge.
+    /// The number that the value is compared with, 0 for a flag or a list; `None` if the rule does
+    /// not judge.
     threshold: fn(&Filter) -> Option<f64>,
     /// The rule in the profile `fineweb-v1-lines`.
     pub v1: V1,
@@ -86,21 +88,21 @@ pub struct Rule {
     pub datatrove: &'static str,
 }
 
-/// The column that a rule looks at.
+/// The place of the column that a rule looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// A field of the family's struct in `signals`.
     Field(&'static str),
     /// A field of another family's struct in `signals`.
     Of(&'static str, &'static str),
-    /// A column of `signals`.
+    /// A column of `signals` outside any struct.
     Column(&'static str),
     /// A column of `filter` itself.
     Own(&'static str),
 }
 
 impl Signal {
-    /// Name of the column or field.
+    /// Name of the column or of the field.
     pub fn name(self) -> &'static str {
         match self {
             Signal::Field(name) | Signal::Of(_, name) => name,
@@ -122,7 +124,7 @@ pub enum Fails {
     AtLeast,
     /// The value is a flag, and the flag is set.
     Set,
-    /// The value is an entry of a list, and there is one.
+    /// The value is the entry of a list that the document matches, and it is not null.
     Listed,
 }
 
@@ -143,11 +145,11 @@ impl Fails {
 /// A rule in the profile `fineweb-v1-lines`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum V1 {
-    /// The same rule.
+    /// The rule is the same as in `datatrove-0.10`.
     Same,
-    /// Another field of the same struct, or another side.
+    /// The rule looks at this field of the same struct, and this side fails.
     Other(&'static str, Fails),
-    /// No such rule.
+    /// The profile has no such rule.
     None,
 }
 
@@ -158,7 +160,7 @@ pub struct Judged {
     pub value: Signal,
     /// The side that fails.
     pub fails: Fails,
-    /// The number that the value is compared with; 0 for flags.
+    /// The number that the value is compared with, 0 for a flag or a list.
     pub threshold: f64,
 }
 
@@ -168,14 +170,17 @@ impl Rule {
         format!("{}.{}", self.family, self.name)
     }
 
-    /// The rule under these settings; `None` if it does not judge.
+    /// The rule under these settings; `None` if the rule does not judge.
     pub fn judged(&self, filter: &Filter) -> Option<Judged> {
         let threshold = (self.threshold)(filter)?;
+
+        // A profile changes what a rule looks at, never its threshold.
         let (value, fails) = match (filter.profile, self.v1) {
             (Profile::Datatrove010, _) | (_, V1::Same) => (self.value, self.fails),
             (Profile::FineWebV1Lines, V1::Other(field, fails)) => (Signal::Field(field), fails),
             (Profile::FineWebV1Lines, V1::None) => return None,
         };
+
         Some(Judged {
             value,
             fails,
@@ -196,11 +201,13 @@ impl Rule {
     /// The declaration of the column that the rule looks at: unit and formula of its value.
     ///
     /// # Panics
-    /// If there is no such column; a test walks the rules.
+    /// If there is no such column. A test walks the rules.
     pub fn column(&self) -> Column {
         let path = self.path(self.value);
         let mut names = path.split('.');
         let table = names.next().and_then(tables::table);
+
+        // Each name leads from a table to a column, or from a struct to one of its fields.
         let mut columns = table.map(|table| table.columns).unwrap_or_default();
         let mut found = None;
         for name in names {
@@ -210,6 +217,7 @@ impl Rule {
                 .map(|column| column.children.clone())
                 .unwrap_or_default();
         }
+
         found.unwrap_or_else(|| panic!("{path} is not declared"))
     }
 }
@@ -219,9 +227,9 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     FAMILIES.iter().flat_map(|family| family.rules)
 }
 
-/// A setting of a family, as a threshold.
+/// A type of settings that can serve as the threshold of a rule.
 trait Setting {
-    /// The threshold; `None` if the setting switches the rule off.
+    /// The threshold of the rule; `None` if the setting switches the rule off.
     fn threshold(&self) -> Option<f64>;
 }
 
@@ -239,6 +247,7 @@ impl Setting for f64 {
 
 impl Setting for bool {
     fn threshold(&self) -> Option<f64> {
+        // A flag is compared with nothing. The number only says that the rule is on.
         self.then_some(0.0)
     }
 }
@@ -249,7 +258,7 @@ impl Setting for Option<String> {
     }
 }
 
-/// Declares a family: its table of the manifest, its values and its rules.
+/// Declares a family: its table of the manifest, its values, and its rules.
 ///
 /// A row of `rules` is the doc comment and the declaration of the key as in `config!`, then
 /// `=> rule: value, side`, and if needed `, v1 …` and `, datatrove "…"`. A row of `fixed` is a rule
@@ -315,7 +324,7 @@ macro_rules! family {
 }
 use family;
 
-/// What [`family!`] fills in for a row that does not say otherwise.
+/// The rule that [`family!`] starts from. A row replaces the fields that it names.
 const fn base(family: &'static str, name: &'static str, value: Signal) -> Rule {
     Rule {
         family,

@@ -1,4 +1,4 @@
-//! Lists of unwanted addresses.
+//! The rules on lists of unwanted addresses.
 
 use super::{Signal::Own, family};
 use crate::config::Kind;

@@ -52,7 +52,7 @@ config! {
 }
 
 config! {
-    /// One raw corpus.
+    /// One raw corpus: its files and their fields.
     "source", OneOrMore => Source {
         /// Name of the source, unique.
         required name: String; Kind::Name, "\"web\"";
@@ -86,7 +86,7 @@ words! {
         Jsonl = "jsonl",
         /// One document per row.
         Parquet = "parquet",
-        /// Arrow IPC, as `datasets.save_to_disk` writes it. One document per row.
+        /// One document per row, in Arrow IPC as `datasets.save_to_disk` writes it.
         Arrow = "arrow",
         /// One document per file.
         Txt = "txt",
@@ -98,94 +98,101 @@ config! {
     "clean", Switch => Clean {
         /// Compose to Unicode NFC.
         key nfc: bool = false; Kind::Bool;
-        /// Remove control characters other than tab and newline.
+        /// Remove control characters other than tab, newline, carriage return and NEL.
         key control: bool = false; Kind::Bool;
-        /// Turn CR LF and CR into LF.
+        /// Turn CR LF, CR, NEL, U+2028 and U+2029 into LF.
         key newlines: bool = false; Kind::Bool;
-        /// Remove white space at the ends of lines.
+        /// Remove spaces and tabs at the ends of lines.
         key trailing_space: bool = false; Kind::Bool;
     }
 }
 
 fn documents() -> Table {
+    // `doc_id` alone: every record that can be read reaches this stage, so there is no `reached`.
+    let columns = vec![
+        doc_id(),
+        utf8("source", "name of the source in the manifest"),
+        utf8(
+            "source_id",
+            "the record's own id, if the source names an id field",
+        )
+        .null(),
+        utf8("domain", "domain label of the source in the manifest"),
+        utf8("path", "input file, relative to the source's fixed prefix"),
+        count(
+            "ordinal",
+            "records",
+            "number of records before this one in its file",
+        ),
+        utf8("url", "the record's URL, if the source names a url field").null(),
+        Column::new(
+            "date",
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            "the record's date, if the source names a date field and the date can be read",
+        )
+        .null()
+        .unit("microseconds since 1970, UTC"),
+        utf8(
+            "text",
+            "the text after [clean]; without [clean] the input's, byte for byte",
+        ),
+        // The stage's tally counts the difference between this and `bytes` as edited.
+        count(
+            "raw_bytes",
+            "bytes",
+            "length of the text before [clean], UTF-8",
+        ),
+        count("bytes", "bytes", "length of the text, UTF-8"),
+        count("chars", "code points", "length of the text"),
+        utf8("meta", "the record's other fields, as a JSON object").null(),
+    ];
+
     Table {
         name: "documents",
         doc: "the ingested text, written once",
         shape: Shape::Aligned,
-        columns: vec![
-            doc_id(),
-            utf8("source", "name of the source in the manifest"),
-            utf8(
-                "source_id",
-                "the record's own id, if the source names an id field",
-            )
-            .null(),
-            utf8("domain", "domain label of the source in the manifest"),
-            utf8("path", "input file, relative to the source's fixed prefix"),
-            count(
-                "ordinal",
-                "records",
-                "number of records before this one in its file",
-            ),
-            utf8("url", "the record's URL, if the source names a url field").null(),
-            Column::new(
-                "date",
-                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-                "the record's date, if the source names a date field and the date can be read",
-            )
-            .null()
-            .unit("microseconds since 1970, UTC"),
-            utf8(
-                "text",
-                "the text after [clean]; without [clean] the input's, byte for byte",
-            ),
-            count(
-                "raw_bytes",
-                "bytes",
-                "length of the text before [clean], UTF-8",
-            ),
-            count("bytes", "bytes", "length of the text, UTF-8"),
-            count("chars", "code points", "length of the text"),
-            utf8("meta", "the record's other fields, as a JSON object").null(),
-        ],
+        columns,
     }
 }
 
 fn quarantine() -> Table {
+    let columns = vec![
+        utf8("source", "name of the source in the manifest"),
+        utf8("path", "input file, relative to the source's fixed prefix"),
+        count(
+            "ordinal",
+            "records",
+            "number of records before this one in its file",
+        ),
+        count(
+            "offset",
+            "bytes",
+            "where the record starts in the (decompressed) file; the row number in a Parquet \
+             file",
+        ),
+        utf8("reason", "what is wrong, one word").range(
+            "invalid_utf8, invalid_json, missing_text, text_not_string, record_too_large, \
+             nul_byte, damaged_file",
+        ),
+        utf8("detail", "what exactly was found"),
+        // A record may be quarantined because it is no UTF-8, so it is kept as bytes.
+        Column::new(
+            "raw",
+            DataType::Binary,
+            "the first 4 KiB as they are in the input",
+        )
+        .unit("bytes"),
+        count(
+            "raw_bytes",
+            "bytes",
+            "length of the unreadable part, if it is known",
+        ),
+    ];
+
     Table {
         name: "quarantine",
         doc: "records and files that could not be read",
         shape: Shape::Own,
-        columns: vec![
-            utf8("source", "name of the source in the manifest"),
-            utf8("path", "input file, relative to the source's fixed prefix"),
-            count(
-                "ordinal",
-                "records",
-                "number of records before this one in its file",
-            ),
-            count(
-                "offset",
-                "bytes",
-                "where the record starts in the (decompressed) file; the row number in a Parquet \
-                 file",
-            ),
-            utf8("reason", "what is wrong, one word").range(
-                "invalid_utf8, invalid_json, missing_text, text_not_string, record_too_large, \
-                 nul_byte, damaged_file",
-            ),
-            utf8("detail", "what exactly was found"),
-            Column::new(
-                "raw",
-                DataType::Binary,
-                "the first 4 KiB as they are in the input",
-            )
-            .unit("bytes"),
-            count(
-                "raw_bytes",
-                "bytes",
-                "length of the unreadable part, if it is known",
-            ),
-        ],
+        columns,
     }
 }

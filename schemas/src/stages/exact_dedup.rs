@@ -1,4 +1,4 @@
-//! `exact_dedup`: one document of each text.
+//! `exact_dedup`: one document is kept of each text.
 
 use crate::config::{Kind, config, words};
 use crate::spec::{Removes, Scope, StageSpec, removal};
@@ -68,7 +68,7 @@ config! {
 words! {
     /// Part of two texts that must be equal.
     ExactText {
-        /// Every byte.
+        /// Every byte of the texts.
         AsIs = "as_is",
         /// The words, without case; not the characters between them.
         Normalized = "normalized",
@@ -76,21 +76,24 @@ words! {
 }
 
 fn exact_dedup() -> Table {
+    // The row of a removed document names its survivor, so that a removal can be checked.
+    let columns = vec![
+        removed_by(),
+        utf8(
+            "kept_id",
+            "doc_id of the survivor, on documents that were removed",
+        )
+        .null(),
+        utf8(
+            "kept_in",
+            "the earlier run of dedup.against that holds the survivor; null: this run",
+        )
+        .null(),
+    ];
+
     aligned(
         "exact_dedup",
         "documents whose text equals the text of a document that is kept",
-        vec![
-            removed_by(),
-            utf8(
-                "kept_id",
-                "doc_id of the survivor, on documents that were removed",
-            )
-            .null(),
-            utf8(
-                "kept_in",
-                "the earlier run of dedup.against that holds the survivor; null: this run",
-            )
-            .null(),
-        ],
+        columns,
     )
 }

@@ -43,28 +43,28 @@ config! {
         key words: Words = Words::ByLanguage; Kind::Word(Words::WORDS);
     }
     tables {
-        /// Lists of unwanted addresses.
+        /// The rules on lists of unwanted addresses.
         url: Option<UrlRules>,
-        /// Gopher's repetition rules.
+        /// Gopher's repetition rules on paragraphs, lines and n-grams.
         gopher_repetition: Option<GopherRepetitionRules>,
-        /// Gopher's quality rules.
+        /// Gopher's quality rules on words, symbols and lines.
         gopher_quality: Option<GopherQualityRules>,
-        /// C4's rules.
+        /// C4's rules on lines and documents.
         c4: Option<C4Rules>,
         /// C4's rule on paragraphs.
         c4_paragraphs: Option<ParagraphRules>,
-        /// A list of unwanted words.
+        /// The rule on a list of unwanted words.
         c4_bad_words: Option<BadWordsRules>,
-        /// FineWeb's rules.
+        /// FineWeb's own rules on lines.
         fineweb: Option<FineWebRules>,
-        /// RefinedWeb's line rules.
+        /// RefinedWeb's line rules, and its rule on what they remove.
         lines: Option<LineRules>,
     }
 }
 
 impl Filter {
-    /// True if a rule edits the text: every stage after `signals` then sees another text than
-    /// `documents` holds.
+    /// True if a rule edits the text. Every stage after `signals` then sees another text than the
+    /// one in `documents`.
     pub fn rewrites(&self) -> bool {
         self.c4.as_ref().is_some_and(|c4| c4.rewrite)
             || self.lines.as_ref().is_some_and(|lines| lines.rewrite)
@@ -74,7 +74,7 @@ impl Filter {
 words! {
     /// Reading of rules that several tools have under one name.
     Profile {
-        /// datatrove 0.10.
+        /// The rules as in datatrove 0.10.
         Datatrove010 = "datatrove-0.10",
         /// The line rules as FineWeb v1 used them; all other rules as datatrove 0.10.
         FineWebV1Lines = "fineweb-v1-lines",
@@ -84,36 +84,38 @@ words! {
 words! {
     /// Words of a document, for every rule that counts words.
     Words {
-        /// spaCy's words of English documents and of those without a language, else UAX-29 with
-        /// dictionaries.
+        /// spaCy's words in English documents and in documents without a language, UAX-29 with
+        /// dictionaries in all others.
         ByLanguage = "by_language",
-        /// spaCy's English words of every document.
+        /// spaCy's English words in every document.
         English = "english",
     }
 }
 
 fn filter() -> Table {
+    let columns = vec![
+        removed_by(),
+        Column::new(
+            "failing",
+            list(DataType::Utf8),
+            "every rule that the document fails, in rule order",
+        )
+        .null(),
+        utf8(
+            "url_domain",
+            "the entry of filter.url.domains that the url's host is or is below",
+        )
+        .null(),
+        utf8(
+            "url_substring",
+            "the entry of filter.url.substrings that the lower-cased url contains",
+        )
+        .null(),
+    ];
+
     aligned(
         "filter",
         "the verdict of the rules that the manifest switches on",
-        vec![
-            removed_by(),
-            Column::new(
-                "failing",
-                list(DataType::Utf8),
-                "every rule that the document fails, in rule order",
-            )
-            .null(),
-            utf8(
-                "url_domain",
-                "the entry of filter.url.domains that the url's host is or is below",
-            )
-            .null(),
-            utf8(
-                "url_substring",
-                "the entry of filter.url.substrings that the lower-cased url contains",
-            )
-            .null(),
-        ],
+        columns,
     )
 }

@@ -1,4 +1,4 @@
-//! `language`: a label for each document, and which languages go on.
+//! `language`: a language label for each document, and the languages that are kept.
 
 use arrow::datatypes::DataType;
 
@@ -57,27 +57,30 @@ words! {
 }
 
 fn language() -> Table {
+    let columns = vec![
+        removed_by(),
+        utf8(
+            "language",
+            "ISO 639-3 code; null if no language can be told",
+        )
+        .null()
+        .range("3 letters"),
+        unit_interval(
+            "confidence",
+            "the engine's confidence in `language`; null without one",
+        )
+        .null(),
+        // A document without a label is not mixed, so there are no nulls.
+        Column::new(
+            "mixed",
+            DataType::Boolean,
+            "true if parts of the document are in different languages",
+        ),
+    ];
+
     aligned(
         "language",
         "language of each document, from a bounded sample of the text",
-        vec![
-            removed_by(),
-            utf8(
-                "language",
-                "ISO 639-3 code; null if no language can be told",
-            )
-            .null()
-            .range("3 letters"),
-            unit_interval(
-                "confidence",
-                "the engine's confidence in `language`; null without one",
-            )
-            .null(),
-            Column::new(
-                "mixed",
-                DataType::Boolean,
-                "true if parts of the document are in different languages",
-            ),
-        ],
+        columns,
     )
 }

@@ -1,4 +1,5 @@
-//! `buckets`, `mix` and `mixture`: the pool by quality, what is drawn from it, and what it is worth.
+//! `buckets`, `mix` and `mixture`: the pool by quality, the draws from it, and the text of the
+//! mixture. The budget says which model the mixtures are for.
 
 use arrow::datatypes::DataType;
 
@@ -9,6 +10,7 @@ use crate::tables::{Column, Shape, Table, count, doc_id, small_count, unit_inter
 /// Version of bucketing, mixing and exporting, which share their code.
 const VERSION: u32 = 6;
 
+/// The fields that the stages over the pool share.
 const POOL: StageSpec = StageSpec {
     name: "",
     version: VERSION,
@@ -28,7 +30,7 @@ pub const BUCKETS: StageSpec = StageSpec {
     ..POOL
 };
 
-/// Draws of each document; one folder a mixture, `mix/<name>`.
+/// The number of draws of each document. Each mixture has one folder, `mix/<name>`.
 pub const MIX: StageSpec = StageSpec {
     name: "mix",
     sections: &[Budget::SECTION, Mixture::SECTION, MixtureSource::SECTION],
@@ -36,7 +38,7 @@ pub const MIX: StageSpec = StageSpec {
     ..POOL
 };
 
-/// The text of a mixture in training order; one folder a mixture, `mixture/<name>`.
+/// The text of a mixture in training order. Each mixture has one folder, `mixture/<name>`.
 pub const MIXTURE: StageSpec = StageSpec {
     name: "mixture",
     tables: || vec![mixture()],
@@ -62,7 +64,8 @@ config! {
         key represents: f64 = 1.0; Kind::Number { min: 1.0, max: f64::INFINITY };
     }
     tables {
-        /// Text of the constants' file when the manifest was read; `None` for a published fit.
+        /// Text of the constants' file at the time when the manifest was read; `None` for a
+        /// published fit.
         constants_json: Option<String>,
     }
 }
@@ -91,17 +94,18 @@ config! {
 words! {
     /// How the epochs of a mixture are chosen.
     Strategy {
-        /// Those that are worth the most effective tokens.
+        /// The epochs that are worth the most effective tokens.
         Effective = "effective",
         /// Sources in proportion to their unique tokens.
         Natural = "natural",
-        /// Sources alike, as far as their epochs go (Chung et al. 2023).
+        /// The same tokens from every source, as far as the caps on epochs allow (Chung et al.
+        /// 2023).
         Unimax = "unimax",
         /// Sources in proportion to U^(1/τ).
         Temperature = "temperature",
         /// The shares of `[[mixture_source]]`.
         Fixed = "fixed",
-        /// Better bins more often, within each source (Olmo 3).
+        /// Better bins more often within each source (Olmo 3).
         QualityCurve = "quality_curve",
     }
 }
@@ -109,9 +113,9 @@ words! {
 config! {
     /// Bounds of one source in one mixture.
     "mixture_source", Any => MixtureSource {
-        /// The mixture.
+        /// Name of the mixture.
         required mixture: String; Kind::Name, "\"general\"";
-        /// The source.
+        /// Name of the source.
         required source: String; Kind::Name, "\"web\"";
         /// Least share of the mixture's tokens.
         key min_share: f64 = 0.0; SHARE;
@@ -125,20 +129,31 @@ config! {
 }
 
 fn buckets() -> Table {
+    let columns = vec![
+        utf8("source", "name of the source"),
+        utf8("domain", "domain label"),
+        small_count("bin", "", "quality bin, token-weighted over the pool").range("0 to 19"),
+        unit_interval("q_from", "lower end of the bin: the least q in it"),
+        count("documents", "documents", "documents in the bucket"),
+        count("bytes", "bytes", "length of the documents' texts, UTF-8"),
+        count(
+            "tokens",
+            "tokens",
+            "U: tokens of the documents, each document once",
+        ),
+        Column::new(
+            "q",
+            DataType::Float64,
+            "token-weighted mean q of the documents",
+        )
+        .range("(0, 1]"),
+    ];
+
     Table {
         name: "buckets",
         doc: "the pool by source, domain and quality bin",
         shape: Shape::Own,
-        columns: vec![
-            utf8("source", "name of the source"),
-            utf8("domain", "domain label"),
-            small_count("bin", "", "quality bin, token-weighted over the pool").range("0 to 19"),
-            unit_interval("q_from", "lower end of the bin: the least q in it"),
-            count("documents", "documents", "documents in the bucket"),
-            count("bytes", "bytes", "their text"),
-            count("tokens", "tokens", "their tokens: U, each counted once"),
-            Column::new("q", DataType::Float64, "their token-weighted mean q").range("(0, 1]"),
-        ],
+        columns,
     }
 }
 

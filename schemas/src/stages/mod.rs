@@ -1,7 +1,7 @@
-//! The stages, in the order they run, and the manifest that sets them.
+//! The stages in the order in which they run, and the manifest that sets them.
 //!
-//! A new stage is a file here, a line in [`STAGES`], and, if it has a table of its own, a field of
-//! [`Manifest`].
+//! A new stage is a file here and a line in [`STAGES`]. If the stage has a table of its own in the
+//! manifest, it is a field of [`Manifest`] too.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub mod signals;
 pub mod signatures;
 pub mod tokens;
 
-/// Every stage, in the order they run. The row-aligned ones come first.
+/// Every stage, in the order in which they run. The row-aligned stages come first.
 pub const STAGES: &[StageSpec] = &[
     documents::DOCUMENTS,
     language::LANGUAGE,
@@ -43,7 +43,7 @@ pub const STAGES: &[StageSpec] = &[
     mixtures::MIXTURE,
 ];
 
-/// A whole manifest.
+/// A whole manifest, with the values of absent keys.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Manifest {
@@ -57,11 +57,11 @@ pub struct Manifest {
     pub language: Option<language::Language>,
     /// Values that are computed for the rules.
     pub signals: signals::Signals,
-    /// Families of rules.
+    /// Families of rules, and how their rules are read.
     pub filter: filter::Filter,
-    /// Deduplications.
+    /// Deduplications of documents, paragraphs and lines.
     pub dedup: exact_dedup::Dedup,
-    /// Token counts.
+    /// The tokenizer, and the documents whose tokens are counted.
     pub tokens: tokens::Tokens,
     /// Models that score documents.
     pub score: score::Score,
@@ -73,32 +73,34 @@ pub struct Manifest {
     pub mixture: Vec<mixtures::Mixture>,
     /// Bounds of sources in mixtures.
     pub mixture_source: Vec<mixtures::MixtureSource>,
-    /// Directory of the manifest, which its paths are relative to; empty: the working directory.
+    /// Directory of the manifest, to which paths in it are relative; empty: the working directory.
     #[serde(skip)]
     pub base: PathBuf,
-    /// Path of the manifest as it was given; empty: none.
+    /// Path of the manifest as it was given; empty without a file.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
 }
 
-/// The stages whose table has a row for each document, in the order they run.
+/// The stages whose table has a row for each document, in the order in which they run.
 pub fn aligned() -> impl DoubleEndedIterator<Item = &'static StageSpec> {
     STAGES.iter().filter(|stage| stage.scope != Scope::Pool)
 }
 
-/// The stage called `name`.
+/// The stage with this name.
 pub fn stage(name: &str) -> Option<&'static StageSpec> {
     STAGES.iter().find(|stage| stage.name == name)
 }
 
-/// The stage that writes a folder of the run directory: `score`, or `mix/general` of `mix`.
+/// The stage that writes a folder of the run directory. `score` writes the folder `score`, and
+/// `mix` writes `mix/general`.
 pub fn stage_of_folder(folder: &str) -> Option<&'static StageSpec> {
     stage(folder.split('/').next().unwrap_or(folder))
 }
 
-/// The last table before a stage that edits the text; `None`: the stage sees the ingested text.
+/// The last table with edits before `stage`; `None` if there is no such table, so that the stage
+/// sees the ingested text.
 ///
-/// That table's column `bytes` has the length of the text that the stage sees.
+/// The column `bytes` of this table has the length of the text that the stage sees.
 pub fn last_edits_before(stage: &str) -> Option<&'static str> {
     let before = STAGES.iter().take_while(|spec| spec.name != stage);
     let edits = before.filter(|spec| spec.may_rewrite());

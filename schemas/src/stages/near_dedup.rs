@@ -1,7 +1,7 @@
-//! `near_dedup`: one document of each cluster of similar texts.
+//! `near_dedup`: one document is kept of each cluster of similar texts.
 //!
-//! Bands, rows and shingle length are FineWeb's (Penedo et al. 2024, arXiv:2406.17557): 14 bands of
-//! 8 hashes over word 5-grams.
+//! The default bands, rows and shingle length are those of FineWeb (Penedo et al. 2024,
+//! arXiv:2406.17557): 14 bands of 8 hashes over word 5-grams.
 
 use crate::config::{Kind, NO_MAX, SHARE, config, integer, words};
 use crate::spec::{Removes, Scope, StageSpec, removal};
@@ -66,7 +66,7 @@ config! {
 }
 
 words! {
-    /// Words of shingles.
+    /// Words that shingles are made of.
     Shingles {
         /// Python's `\w+` of the lower-cased text.
         Words = "words",
@@ -76,9 +76,9 @@ words! {
 }
 
 words! {
-    /// Permutations of MinHash.
+    /// Family of the permutations of MinHash.
     Family {
-        /// Multiply-add modulo 2^32.
+        /// Multiply-add modulo 2^32, ten times faster.
         Fast = "fast",
         /// Multiply-add modulo 2^61 - 1, as datatrove 0.10 draws them.
         Datatrove010 = "datatrove-0.10",
@@ -88,19 +88,20 @@ words! {
 words! {
     /// Comparison of a pair.
     Verify {
-        /// The shingle sets of their texts.
+        /// The sets of shingles of the two texts are compared.
         Exact = "exact",
-        /// Their full signatures; no text is read.
+        /// The full signatures are compared, and no text is read.
         Estimate = "estimate",
     }
 }
 
 words! {
-    /// Cluster of near-duplicates.
+    /// What a cluster of near-duplicates is.
     Cluster {
-        /// A kept document and those that resemble it.
+        /// A kept document and the documents that resemble it.
         Star = "star",
-        /// All documents that equal bands connect, however far apart its ends are; never verified.
+        /// All documents that equal bands connect, however unlike the ends of the chain are. Pairs
+        /// are not verified.
         Component = "component",
     }
 }
@@ -108,118 +109,126 @@ words! {
 words! {
     /// Criterion that decides which document of a cluster survives.
     Prefer {
-        /// The smaller `source.priority`.
+        /// The smaller number in `source.priority`.
         SourcePriority = "source_priority",
         /// The greater heuristic score.
         Heuristic = "heuristic",
         /// The longer text, bytes.
         Bytes = "bytes",
-        /// The later date; a document with a date before one without.
+        /// The later date. A document with a date goes before a document without.
         Newest = "newest",
     }
 }
 
 fn near_dedup() -> Table {
+    let columns = vec![
+        removed_by(),
+        utf8(
+            "kept_id",
+            "doc_id of the survivor, on documents that were removed",
+        )
+        .null(),
+        small_count(
+            "cluster_size",
+            "documents",
+            "documents of the cluster, its survivor included; null outside a cluster",
+        )
+        .null(),
+    ];
+
     aligned(
         "near_dedup",
         "documents that are near-duplicates of a document that is kept",
-        vec![
-            removed_by(),
-            utf8(
-                "kept_id",
-                "doc_id of the survivor, on documents that were removed",
-            )
-            .null(),
-            small_count(
-                "cluster_size",
-                "documents",
-                "documents of the cluster, its survivor included; null outside a cluster",
-            )
-            .null(),
-        ],
+        columns,
     )
 }
 
 fn near_dedup_evidence() -> Table {
+    let columns = vec![
+        doc_id(),
+        utf8("cluster_id", "doc_id of the cluster's survivor"),
+        small_count(
+            "cluster_size",
+            "documents",
+            "documents of the cluster, its survivor included",
+        ),
+        utf8(
+            "kept_id",
+            "doc_id of the kept document that this document was compared with",
+        ),
+        utf8(
+            "kept_in",
+            "the earlier run of dedup.against that holds the kept document; null: this run",
+        )
+        .null(),
+        small_count(
+            "bands_hit",
+            "bands",
+            "band keys that the two share; 0 only within a component",
+        ),
+        unit_interval(
+            "estimated_jaccard",
+            "share of equal MinHash values; null unless full signatures are kept",
+        )
+        .null(),
+        unit_interval(
+            "jaccard",
+            "exact Jaccard similarity of the shingle sets; null without verification",
+        )
+        .null(),
+        unit_interval(
+            "containment",
+            "shared shingles / shingles of the smaller set; null without verification",
+        )
+        .null(),
+        utf8("reason", "evidence for the removal").range("verified, estimate, band, component"),
+    ];
+
     Table {
         name: "near_dedup_evidence",
         doc: "why each near-duplicate was removed",
         shape: Shape::Own,
-        columns: vec![
-            doc_id(),
-            utf8("cluster_id", "doc_id of the cluster's survivor"),
-            small_count(
-                "cluster_size",
-                "documents",
-                "documents of the cluster, its survivor included",
-            ),
-            utf8(
-                "kept_id",
-                "doc_id of the kept document that this document was compared with",
-            ),
-            utf8(
-                "kept_in",
-                "the earlier run of dedup.against that holds the kept document; null: this run",
-            )
-            .null(),
-            small_count(
-                "bands_hit",
-                "bands",
-                "band keys that the two share; 0 only within a component",
-            ),
-            unit_interval(
-                "estimated_jaccard",
-                "share of equal MinHash values; null unless full signatures are kept",
-            )
-            .null(),
-            unit_interval(
-                "jaccard",
-                "exact Jaccard similarity of the shingle sets; null without verification",
-            )
-            .null(),
-            unit_interval(
-                "containment",
-                "shared shingles / shingles of the smaller set; null without verification",
-            )
-            .null(),
-            utf8("reason", "evidence for the removal").range("verified, estimate, band, component"),
-        ],
+        columns,
     }
 }
 
 fn near_dedup_sample() -> Table {
     let share = |name, doc| unit_interval(name, doc).null();
 
+    // The sample may have no pairs for a row, so shares may be null.
+    let columns = vec![
+        unit_interval(
+            "from_jaccard",
+            "least Jaccard similarity of the pairs: exact, or estimated with dedup.near.verify = \
+             \"estimate\"",
+        ),
+        unit_interval(
+            "to_jaccard",
+            "upper end of the similarity, exclusive; the last row has the pairs of 1",
+        ),
+        count("pairs", "pairs", "pairs in the sample"),
+        share(
+            "share_band",
+            "share of such pairs in the corpus that share a band key: recall; null without \
+             pairs",
+        ),
+        share("share_band_low", "lower end of its 95 % interval"),
+        share("share_band_high", "upper end of its 95 % interval"),
+        share(
+            "expected",
+            "the share by the S-curve, 1 - (1 - s^rows)^bands",
+        ),
+        share(
+            "both_kept",
+            "share of such pairs of which both documents are kept",
+        ),
+    ];
+
     Table {
         name: "near_dedup_sample",
         doc: "how often pairs of documents share a band key, by similarity, from a sample drawn \
               without regard to band keys",
         shape: Shape::Own,
-        columns: vec![
-            unit_interval(
-                "from_jaccard",
-                "least exact Jaccard similarity of the pairs; estimated if dedup.near.verify is",
-            ),
-            unit_interval(
-                "to_jaccard",
-                "upper end of the similarity, exclusive; the last row has the pairs of 1",
-            ),
-            count("pairs", "pairs", "pairs in the sample"),
-            share(
-                "share_band",
-                "share of such pairs in the corpus that share a band key: recall; null without \
-                 pairs",
-            ),
-            share("share_band_low", "lower end of its 95 % interval"),
-            share("share_band_high", "upper end of its 95 % interval"),
-            share(
-                "expected",
-                "the share by the S-curve, 1 - (1 - s^rows)^bands",
-            ),
-            share(
-                "both_kept",
-                "share of such pairs of which both documents are kept",
-            ),
-        ],
+        columns,
     }
 }

@@ -34,7 +34,7 @@ config! {
         key normalize: Normalize = Normalize::None; Kind::Word(Normalize::WORDS);
     }
     tables {
-        /// Scores that remove a document.
+        /// The scores that remove a document.
         drop: Option<NgramBand>,
     }
 }
@@ -52,59 +52,62 @@ config! {
 words! {
     /// Form of a line before an n-gram model reads it.
     Normalize {
-        /// As it is.
+        /// The line as it is.
         None = "none",
-        /// As CCNet's models were trained: lower case, no accents, digits as 0, plain punctuation.
+        /// The line as CCNet's models were trained: lower case, no accents, digits as 0, plain
+        /// punctuation.
         Ccnet = "ccnet",
     }
 }
 
 fn ngram() -> Table {
+    let columns = vec![
+        Column::new(
+            "text_hash",
+            DataType::FixedSizeBinary(16),
+            "xxh3-128 of the text that was scored, big-endian",
+        )
+        .null(),
+        utf8(
+            "model",
+            "the model, as the manifest names it; null without a score",
+        )
+        .null(),
+        utf8("model_digest", "BLAKE3 that names the model")
+            .null()
+            .range("64 hex digits"),
+        count(
+            "n_tokens",
+            "tokens",
+            "tokens that were scored, without ends of lines; null without a score",
+        )
+        .null(),
+        count(
+            "n_unknown",
+            "tokens",
+            "tokens that the model does not know; null without a score",
+        )
+        .null(),
+        Column::new(
+            "log10_sum",
+            DataType::Float64,
+            "sum of log10 p over tokens and ends of lines; null without tokens",
+        )
+        .null()
+        .range("0 or less"),
+        Column::new(
+            "perplexity",
+            DataType::Float64,
+            "10^(-log10_sum / (n_tokens + lines)), as in CCNet (Wenzek et al. 2020)",
+        )
+        .null()
+        .range("1 or more"),
+    ];
+
     aligned(
         "ngram",
         "surprise of the n-gram model of [score.ngram] at each survivor; model_digest names the \
          model",
-        vec![
-            Column::new(
-                "text_hash",
-                DataType::FixedSizeBinary(16),
-                "xxh3-128 of the text that was scored, big-endian",
-            )
-            .null(),
-            utf8(
-                "model",
-                "the model, as the manifest names it; null without a score",
-            )
-            .null(),
-            utf8("model_digest", "BLAKE3 that names the model")
-                .null()
-                .range("64 hex digits"),
-            count(
-                "n_tokens",
-                "tokens",
-                "tokens that were scored, without ends of lines; null without a score",
-            )
-            .null(),
-            count(
-                "n_unknown",
-                "tokens",
-                "tokens that the model does not know; null without a score",
-            )
-            .null(),
-            Column::new(
-                "log10_sum",
-                DataType::Float64,
-                "sum of log10 p over tokens and ends of lines; null without tokens",
-            )
-            .null()
-            .range("0 or less"),
-            Column::new(
-                "perplexity",
-                DataType::Float64,
-                "10^(-log10_sum / (n_tokens + lines)), as in CCNet (Wenzek et al. 2020)",
-            )
-            .null()
-            .range("1 or more"),
-        ],
+        columns,
     )
 }

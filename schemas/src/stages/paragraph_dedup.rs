@@ -1,4 +1,4 @@
-//! `paragraph_dedup`: one copy of each paragraph or line.
+//! `paragraph_dedup`: one copy is kept of each paragraph or line.
 
 use crate::config::{Kind, config, integer, words};
 use crate::spec::{Removes, Scope, StageSpec, removal};
@@ -37,11 +37,11 @@ config! {
 }
 
 words! {
-    /// A part of a text.
+    /// Unit of a text that is compared.
     TextUnit {
-        /// Lines between blank lines.
+        /// The lines between two blank lines.
         Paragraph = "paragraph",
-        /// Single lines.
+        /// Every line by itself.
         Line = "line",
     }
 }
@@ -49,9 +49,9 @@ words! {
 words! {
     /// Set of the units seen so far.
     SeenSet {
-        /// All hashes.
+        /// The hashes of all units.
         Exact = "exact",
-        /// A Bloom filter, several times smaller.
+        /// A Bloom filter of the hashes, several times smaller.
         Bloom = "bloom",
     }
 }

@@ -1,4 +1,5 @@
-//! `quality`: what a token of each document is worth, and who leaves before that.
+//! `quality`: what a token of each document is worth, and the documents that vetoes and model
+//! scores remove before that.
 
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ config! {
     tables {
         /// The terms. Without a term q is 1.
         term: Vec<Term>,
-        /// Values that remove a document.
+        /// The values that remove a document.
         veto: Vec<Veto>,
     }
 }
@@ -62,16 +63,16 @@ config! {
 words! {
     /// How terms become q.
     Combine {
-        /// Π t^(w / Σ w).
+        /// The weighted geometric mean Π t^(w / Σ w).
         WeightedGeometric = "weighted_geometric",
-        /// Σ w·t / Σ w.
+        /// The weighted mean Σ w·t / Σ w.
         Mean = "mean",
-        /// The least term.
+        /// The least of the terms.
         Min = "min",
-        /// The greatest of the terms' twentieths, rounded up; of percentiles this is the ensemble
-        /// of Nemotron-CC (Su et al. 2024).
+        /// The greatest term, rounded up to a twentieth. If terms are percentiles, this is the
+        /// ensemble of Nemotron-CC (Su et al. 2024).
         Max = "max",
-        /// 1 / (1 + e^−(intercept + Σ w·t)).
+        /// The logistic regression 1 / (1 + e^−(intercept + Σ w·t)).
         Logistic = "logistic",
     }
 }
@@ -106,13 +107,13 @@ words! {
     Calibrated {
         /// The value is the term.
         Identity = "identity",
-        /// By a logistic curve.
+        /// A logistic curve of the value.
         Logistic = "logistic",
         /// The share of tokens of the language and domain with a worse value.
         Percentile = "percentile",
         /// 1 in the middle of the language and domain, less in either tail.
         TwoSided = "two_sided",
-        /// By points from a file.
+        /// A curve through points from a file.
         Isotonic = "isotonic",
     }
 }
@@ -120,9 +121,9 @@ words! {
 words! {
     /// Which end of a column is the better one.
     PreferEnd {
-        /// Great values.
+        /// Greater values are better.
         High = "high",
-        /// Small values.
+        /// Smaller values are better.
         Low = "low",
     }
 }
@@ -150,36 +151,39 @@ impl Term {
 }
 
 fn quality() -> Table {
+    let columns = vec![
+        removed_by(),
+        Column::new(
+            "q",
+            DataType::Float64,
+            "quality: what a token of this document is worth",
+        )
+        .null()
+        .range("(0, 1]"),
+        // A map, because the terms are columns that the manifest chooses.
+        Column::new(
+            "terms",
+            DataType::Map(
+                Arc::new(Field::new_struct("entries", term_fields(), false)),
+                false,
+            ),
+            "the terms of q after their calibration, by the column that each is made of",
+        )
+        .null()
+        .range("(0, 1]; any number with combine = \"logistic\""),
+        utf8(
+            "ccnet",
+            "third of the document's language by the n-gram model's perplexity, as in CCNet; \
+             null without a score",
+        )
+        .null()
+        .range("head: below its 30th percentile, middle: below its 60th, tail"),
+    ];
+
     aligned(
         "quality",
         "q of each document that is still there, and the terms of q",
-        vec![
-            removed_by(),
-            Column::new(
-                "q",
-                DataType::Float64,
-                "quality: what a token of this document is worth",
-            )
-            .null()
-            .range("(0, 1]"),
-            Column::new(
-                "terms",
-                DataType::Map(
-                    Arc::new(Field::new_struct("entries", term_fields(), false)),
-                    false,
-                ),
-                "the terms of q after their calibration, by the column that each is made of",
-            )
-            .null()
-            .range("(0, 1]; any number with combine = \"logistic\""),
-            utf8(
-                "ccnet",
-                "third of the document's language by the n-gram model's perplexity, as in CCNet; \
-                 null without a score",
-            )
-            .null()
-            .range("head: below its 30th percentile, middle: below its 60th, tail"),
-        ],
+        columns,
     )
 }
 
@@ -192,40 +196,42 @@ fn term_fields() -> Vec<Field> {
 }
 
 fn quality_calibration() -> Table {
+    let columns = vec![
+        utf8("measure", "the column, as the manifest names it"),
+        utf8("kind", "what the row says of the column").range(
+            "percentile, drop_below, drop_above; head_below, tail_above: CCNet's, of a \
+             language",
+        ),
+        utf8(
+            "language",
+            "language of the group; empty if none could be told",
+        ),
+        utf8(
+            "domain",
+            "domain label of the group; empty for a whole language",
+        ),
+        count(
+            "documents",
+            "documents",
+            "documents of the group that have a value",
+        ),
+        Column::new(
+            "value",
+            DataType::Float64,
+            "a value of the column, to 2^-16 of it",
+        ),
+        unit_interval(
+            "share",
+            "percentile: share of the group's tokens with a smaller value, plus half of the tokens \
+             in the value's own bin; other kinds: share of the group's documents that sets the cut",
+        ),
+    ];
+
     Table {
         name: "quality_calibration",
         doc: "what values of a column meant in `quality`, by language and domain: knots of \
               percentiles, and cuts of bands",
         shape: Shape::Own,
-        columns: vec![
-            utf8("measure", "the column, as the manifest names it"),
-            utf8("kind", "what the row says of the column").range(
-                "percentile, drop_below, drop_above; head_below, tail_above: CCNet's, of a \
-                 language",
-            ),
-            utf8(
-                "language",
-                "language of the group; empty if none could be told",
-            ),
-            utf8(
-                "domain",
-                "domain label of the group; empty for a whole language",
-            ),
-            count(
-                "documents",
-                "documents",
-                "documents of the group that have a value",
-            ),
-            Column::new(
-                "value",
-                DataType::Float64,
-                "a value of the column, to 2^-16 of it",
-            ),
-            unit_interval(
-                "share",
-                "of the group's tokens, those of smaller values and half of those that share its \
-                 bin; of its documents, for a cut",
-            ),
-        ],
+        columns,
     }
 }

@@ -24,7 +24,7 @@ pub const SCORE: StageSpec = StageSpec {
 /// The value of `score.perplexity.model` that names the model compiled into the binary.
 pub const EMBEDDED_MODEL: &str = "embedded";
 
-/// `[score]`: a model scores if its table is present.
+/// The table `[score]`. A model scores documents if its own table is present.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Score {
@@ -64,7 +64,7 @@ config! {
         optional max_tokens: Option<u64>; Kind::Count, "1_000_000_000";
     }
     tables {
-        /// Scores that remove a document.
+        /// The scores that remove a document.
         drop: Option<PerplexityBand>,
     }
 }
@@ -83,51 +83,54 @@ config! {
 fn score() -> Table {
     let value = |name, doc| Column::new(name, DataType::Float64, doc).null();
 
+    let columns = vec![
+        Column::new(
+            "text_hash",
+            DataType::FixedSizeBinary(16),
+            "xxh3-128 of the text that was scored, big-endian",
+        )
+        .null(),
+        utf8(
+            "model",
+            "the model, as the manifest names it; null without a score",
+        )
+        .null(),
+        utf8("model_digest", "BLAKE3 of the model's weights")
+            .null()
+            .range("64 hex digits"),
+        count(
+            "n_scored",
+            "tokens",
+            "tokens with a probability, by the model's own tokenizer; null if the model did \
+             not score",
+        )
+        .null(),
+        value(
+            "sum_nll",
+            "-sum of ln p(token | those before it) over the scored tokens",
+        )
+        .unit("nats")
+        .range("0 or more"),
+        value("mean_nll", "sum_nll / n_scored")
+            .unit("nats per token")
+            .range("0 or more"),
+        value(
+            "bits_per_byte",
+            "sum_nll / ln 2 / bytes of the scored tokens",
+        )
+        .unit("bits per byte")
+        .range("0 or more"),
+        value("perplexity", "exp(mean_nll)").range("1 or more"),
+        // A null score alone would not tell a short text from one outside the sample.
+        utf8("unscored", "why a survivor has no value")
+            .null()
+            .range("too_short, not_sampled"),
+    ];
+
     aligned(
         "score",
         "surprise of the language model of [score.perplexity] at each survivor; model_digest \
          names the model",
-        vec![
-            Column::new(
-                "text_hash",
-                DataType::FixedSizeBinary(16),
-                "xxh3-128 of the text that was scored, big-endian",
-            )
-            .null(),
-            utf8(
-                "model",
-                "the model, as the manifest names it; null without a score",
-            )
-            .null(),
-            utf8("model_digest", "BLAKE3 of the model's weights")
-                .null()
-                .range("64 hex digits"),
-            count(
-                "n_scored",
-                "tokens",
-                "tokens with a probability, by the model's own tokenizer; null if the model did \
-                 not score",
-            )
-            .null(),
-            value(
-                "sum_nll",
-                "-sum of ln p(token | those before it) over the scored tokens",
-            )
-            .unit("nats")
-            .range("0 or more"),
-            value("mean_nll", "sum_nll / n_scored")
-                .unit("nats per token")
-                .range("0 or more"),
-            value(
-                "bits_per_byte",
-                "sum_nll / ln 2 / bytes of the scored tokens",
-            )
-            .unit("bits per byte")
-            .range("0 or more"),
-            value("perplexity", "exp(mean_nll)").range("1 or more"),
-            utf8("unscored", "why a survivor has no value")
-                .null()
-                .range("too_short, not_sampled"),
-        ],
+        columns,
     )
 }

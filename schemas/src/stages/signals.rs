@@ -30,41 +30,45 @@ config! {
 words! {
     /// Values that are computed for the rules.
     SignalValues {
-        /// Those of every rule and the heuristic score, so that any threshold can be set later.
+        /// The values of every rule and the heuristic score, so that any threshold can be set
+        /// later.
         All = "all",
-        /// None, for runs that only deduplicate.
+        /// No values, for runs that only deduplicate.
         None = "none",
     }
 }
 
 fn signals() -> Table {
+    // The lists of addresses and C4's rule on paragraphs are families without values of their own.
+    let columns = vec![
+        count("bytes", "bytes", "length of the text after `edits`, UTF-8"),
+        edits_column(),
+        utf8("words", "word segmentation that the rules use")
+            .null()
+            .range("spacy-en-3.8, uax29-icu_segmenter_data-2.4.0"),
+        unit_interval(
+            "heuristic",
+            "study-note score: lexical variety, length and unrepeated lines",
+        )
+        .null(),
+        GOPHER_QUALITY.column(),
+        GOPHER_REPETITION.column(),
+        C4.column(),
+        small_count(
+            "bad_words",
+            "matches",
+            "words of the list in the lower-cased text, between characters that are not part \
+             of a word; null without [filter.c4_bad_words]",
+        )
+        .null(),
+        FINEWEB.column(),
+        LINES.column(),
+    ];
+
     aligned(
         "signals",
         "the value of every rule for each document that `language` kept, without thresholds; and \
          the edits of rules that rewrite",
-        vec![
-            count("bytes", "bytes", "length of the text after `edits`, UTF-8"),
-            edits_column(),
-            utf8("words", "which segmentation the words are of")
-                .null()
-                .range("spacy-en-3.8, uax29-icu_segmenter_data-2.4.0"),
-            unit_interval(
-                "heuristic",
-                "study-note score: lexical variety, length and unrepeated lines",
-            )
-            .null(),
-            GOPHER_QUALITY.column(),
-            GOPHER_REPETITION.column(),
-            C4.column(),
-            small_count(
-                "bad_words",
-                "matches",
-                "words of the list in the lower-cased text, between characters that are not part \
-                 of a word; null without [filter.c4_bad_words]",
-            )
-            .null(),
-            FINEWEB.column(),
-            LINES.column(),
-        ],
+        columns,
     )
 }

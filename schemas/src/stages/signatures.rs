@@ -1,4 +1,4 @@
-//! `signatures`: what deduplication compares.
+//! `signatures`: the hashes and signatures that deduplication compares.
 
 use arrow::datatypes::DataType;
 
@@ -21,45 +21,48 @@ pub const SIGNATURES: StageSpec = StageSpec {
 fn signatures() -> Table {
     let hash = |name, doc| Column::new(name, DataType::FixedSizeBinary(16), doc).null();
 
+    let columns = vec![
+        hash("text_hash", "xxh3-128 of the text, big-endian"),
+        hash(
+            "normalized_hash",
+            "xxh3-128 of the lower-cased words; null unless dedup.exact compares it",
+        ),
+        hash(
+            "url_hash",
+            "xxh3-128 of the URL without fragment; null without a URL, or unless dedup.exact \
+             compares it",
+        ),
+        small_count(
+            "n_shingles",
+            "shingles",
+            "word n-grams of the text, repeats included",
+        )
+        .null(),
+        Column::new(
+            "probe",
+            DataType::UInt64,
+            "least shingle under a permutation of its own; draws near_dedup_sample",
+        )
+        .null(),
+        Column::new(
+            "bands",
+            list(DataType::UInt64),
+            "MinHash band keys; null without a shingle",
+        )
+        .null(),
+        // The permutations of datatrove give values below 2^61, so 32 bits are not enough.
+        Column::new(
+            "signature",
+            list(DataType::UInt64),
+            "MinHash values, band by band; null without a shingle, or unless \
+             dedup.near.keep_signatures",
+        )
+        .null(),
+    ];
+
     aligned(
         "signatures",
         "what deduplication compares, for each document that `language` kept",
-        vec![
-            hash("text_hash", "xxh3-128 of the text, big-endian"),
-            hash(
-                "normalized_hash",
-                "xxh3-128 of the lower-cased words; null unless dedup.exact compares it",
-            ),
-            hash(
-                "url_hash",
-                "xxh3-128 of the URL without fragment; null without a URL, or unless dedup.exact \
-                 compares it",
-            ),
-            small_count(
-                "n_shingles",
-                "shingles",
-                "word n-grams of the text, repeats included",
-            )
-            .null(),
-            Column::new(
-                "probe",
-                DataType::UInt64,
-                "least shingle under a permutation of its own; draws near_dedup_sample",
-            )
-            .null(),
-            Column::new(
-                "bands",
-                list(DataType::UInt64),
-                "MinHash band keys; null without a shingle",
-            )
-            .null(),
-            Column::new(
-                "signature",
-                list(DataType::UInt64),
-                "MinHash values, band by band; null without a shingle, or unless \
-                 dedup.near.keep_signatures",
-            )
-            .null(),
-        ],
+        columns,
     )
 }

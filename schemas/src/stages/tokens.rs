@@ -1,4 +1,4 @@
-//! `tokens`: how many tokens each text has.
+//! `tokens`: the number of tokens of each text.
 
 use arrow::datatypes::DataType;
 
@@ -23,7 +23,7 @@ pub const TOKENS: StageSpec = StageSpec {
 pub const EMBEDDED_TOKENIZER: &str = "embedded";
 
 config! {
-    /// Token counts.
+    /// Counts of the tokens in each text.
     "tokens", Default => Tokens {
         /// Documents that are counted. With survivors, tokens of earlier stages are estimates.
         key scope: TokenScope = TokenScope::All; Kind::Word(TokenScope::WORDS);
@@ -35,7 +35,7 @@ config! {
 words! {
     /// Documents that are counted.
     TokenScope {
-        /// Every document.
+        /// Every document is counted.
         All = "all",
         /// Documents that reached the stage.
         Survivors = "survivors",
@@ -43,32 +43,34 @@ words! {
 }
 
 fn tokens() -> Table {
+    let columns = vec![
+        count(
+            "tokens",
+            "tokens",
+            "tokens of the text, without special tokens; null if not counted",
+        )
+        .null(),
+        list_of_structs(
+            "tokens_before",
+            vec![
+                utf8("stage", "the stage that edited the text"),
+                count("tokens", "tokens", "tokens of the text that the stage saw"),
+            ],
+            "tokens before each stage that edited the text, in the order of the stages; null if no \
+             stage edited the text, or if the text is not counted",
+        )
+        .null(),
+        Column::new(
+            "text_hash",
+            DataType::FixedSizeBinary(16),
+            "xxh3-128 of the text that was counted, big-endian",
+        )
+        .null(),
+    ];
+
     aligned(
         "tokens",
         "token counts under the tokenizer that the manifest names",
-        vec![
-            count(
-                "tokens",
-                "tokens",
-                "tokens of the text, without special tokens; null if not counted",
-            )
-            .null(),
-            list_of_structs(
-                "tokens_before",
-                vec![
-                    utf8("stage", "the stage that edited the text"),
-                    count("tokens", "tokens", "tokens of the text that the stage saw"),
-                ],
-                "tokens before each stage that edited the text, in the order of the stages; null \
-                 if no stage edited the text, or if the text is not counted",
-            )
-            .null(),
-            Column::new(
-                "text_hash",
-                DataType::FixedSizeBinary(16),
-                "xxh3-128 of the text that was counted, big-endian",
-            )
-            .null(),
-        ],
+        columns,
     )
 }

@@ -1,5 +1,5 @@
-//! Which documents make up a mixture's epochs: for each bucket whole passes, and the head of it in
-//! a keyed order.
+//! Which documents make up a mixture's epochs: whole passes over each bucket, and for the fraction
+//! of a pass the head of the bucket in a keyed order.
 //!
 //! Cost: a sort of 16 bytes a document, one bucket at a time.
 
@@ -9,10 +9,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Bucket, Document, mean_q};
 
-/// Draws of each document of the pool: whole epochs, plus the head of the bucket in order of
-/// hash(seed, mixture, doc_id) for the rest, to within one document of the bucket's budget; what a
-/// bucket misses by is carried to the next that is not full at its cap. `caps` are the buckets'
-/// caps on epochs, of which a fraction is drawn like any other.
+/// Number of draws of each document of the pool.
+///
+/// Whole epochs draw every document of a bucket. The fraction draws the head of the bucket in the
+/// order of hash(seed, mixture, doc_id), to within one document of the bucket's budget. The error
+/// is carried to the next bucket that is not full at its cap. `caps` are the buckets' caps on
+/// epochs. A cap may be a fraction.
 pub fn draws(
     pool: &[Document],
     buckets: &[Bucket],
@@ -25,21 +27,27 @@ pub fn draws(
     let mut order: Vec<(u64, u32)> = Vec::new();
     let mut key = DrawKey::new(seed, mixture);
     let mut carried = 0.0;
+
     for ((bucket, &epochs), &cap) in buckets.iter().zip(epochs).zip(caps) {
+        // A manifest allows at most 1,000 epochs, so the number of passes fits.
         let whole = epochs.floor();
         for &at in &bucket.documents {
             draws[at as usize] += whole as u32;
         }
-        // A pass more would be one too many.
+
+        // A bucket at a whole cap is full: the carried tokens would draw a document once too often.
         if whole >= cap {
             continue;
         }
+        // No document of a token or more is taken for less than half a token, whatever the order.
+        // This spares the sort.
         let target = (epochs - whole) * bucket.tokens as f64 + carried;
-        // Without the sort: the first document is not taken, whichever it is.
         if target < 0.5 {
             carried = target;
             continue;
         }
+
+        // Equal hashes are ordered by identity, so the order of the pool has no say.
         order.clear();
         order.extend(
             bucket
@@ -53,15 +61,17 @@ pub fn draws(
         });
         carried = target - take(pool, &order, target, &mut draws);
     }
+
     draws
 }
 
-/// Draws the head of an order up to `target` tokens, to the nearest document; says how many tokens
-/// that is.
+/// Draws the head of an order up to `target` tokens, to the nearest document. Returns the number of
+/// tokens drawn.
 fn take(pool: &[Document], order: &[(u64, u32)], target: f64, draws: &mut [u32]) -> f64 {
     let mut taken = 0.0;
     for &(_, at) in order {
         let tokens = pool[at as usize].tokens as f64;
+        // A document that begins within the target is left out if more than half of it is beyond.
         if taken + tokens / 2.0 > target {
             break;
         }
@@ -71,8 +81,8 @@ fn take(pool: &[Document], order: &[(u64, u32)], target: f64, draws: &mut [u32])
     taken
 }
 
-/// hash(seed, mixture, doc_id): xxh3 of the mixture's name, a zero byte and the 32 digits of the
-/// id.
+/// The function hash(seed, mixture, doc_id): xxh3 of the mixture's name, a zero byte and the 32
+/// digits of the identity.
 struct DrawKey {
     seed: u64,
     bytes: Vec<u8>,
@@ -85,7 +95,9 @@ impl DrawKey {
         DrawKey { seed, bytes }
     }
 
+    /// The hash of one document.
     fn of(&mut self, doc_id: DocId) -> u64 {
+        // The digits are those of `doc_id.to_string()`, without a string for each document.
         let start = self.bytes.len() - 32;
         for (pair, byte) in self.bytes[start..]
             .chunks_exact_mut(2)
@@ -94,13 +106,15 @@ impl DrawKey {
             pair[0] = HEX[usize::from(byte >> 4)];
             pair[1] = HEX[usize::from(byte & 15)];
         }
+
         xxh3_64_with_seed(&self.bytes, self.seed)
     }
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// What a set of draws is worth: D_eff with each bucket's q, and with q ≡ 1.
+/// What a set of draws is worth, in effective tokens: D_eff with the q of what is drawn from each
+/// bucket, and D_eff with q ≡ 1.
 pub fn effective_tokens(pool: &[Document], buckets: &[Bucket], draws: &[u32]) -> (f64, f64) {
     let (mut d_eff, mut d_repeat) = (0.0, 0.0);
     for bucket in buckets {
@@ -110,6 +124,7 @@ pub fn effective_tokens(pool: &[Document], buckets: &[Bucket], draws: &[u32]) ->
                 .iter()
                 .map(|&at| (&pool[at as usize], u64::from(draws[at as usize])))
         };
+
         let tokens: u64 = drawn()
             .map(|(document, draws)| document.tokens * draws)
             .sum();
@@ -120,6 +135,9 @@ pub fn effective_tokens(pool: &[Document], buckets: &[Bucket], draws: &[u32]) ->
         if unique == 0 {
             continue;
         }
+
+        // The documents that are drawn differ from the bucket as planned, in tokens and in q. So
+        // the worth is that of the draws, not of the epochs.
         let equivalent = unique_equivalent(unique as f64, tokens as f64 / unique as f64);
         d_eff += mean_q(drawn()) * equivalent;
         d_repeat += equivalent;

@@ -1,15 +1,15 @@
 //! How many epochs each bucket of the pool contributes to a mixture, and which documents make up
-//! the fractions.
+//! the fractions of epochs.
 //!
-//! Buckets are source × domain × quality bin. A mixture's worth is `Σ q_b · D′(U_b, R_b)`,
-//! effective tokens with the repetition discount of Muennighoff et al. 2023 (arXiv:2305.16264).
+//! Buckets are source × domain × quality bin. A mixture is worth `Σ q_b · D′(U_b, R_b)` effective
+//! tokens, with the repetition discount of Muennighoff et al. 2023 (arXiv:2305.16264).
 //!
 //! | where | what |
 //! |---|---|
 //! | [`Document`], [`Bucket`], [`buckets`] | the pool and its buckets |
-//! | [`Request`], [`SourceBounds`], [`Infeasible`] | what is asked for, and why it cannot be had |
+//! | [`Request`], [`SourceBounds`], [`Infeasible`] | the request, and why it cannot be met |
 //! | [`solve()`] | the epochs that are worth most |
-//! | [`Method`], [`baseline`], [`compare`] | the epochs that others would choose, side by side |
+//! | [`Method`], [`baseline`], [`compare`] | the epochs that other methods choose, side by side |
 //! | [`draws()`], [`effective_tokens`] | the documents drawn, and what they are worth |
 
 mod baselines;

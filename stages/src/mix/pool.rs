@@ -1,55 +1,59 @@
 //! The pool of documents and its buckets.
 //!
-//! Cost for ten million documents: 64 bytes of memory each, 4 more in their bucket, and 16 while
-//! the bins' edges are found.
+//! Memory a document, at ten million documents: 64 bytes, 4 more in its bucket, and 16 while the
+//! bins' edges are found.
 
 use curate_schemas::DocId;
 
-/// Quality bins of the pool; each holds about the same tokens.
+/// Number of quality bins of the pool. Each bin holds about the same number of tokens.
 pub const BINS: usize = 20;
 
 /// One document of the pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// The document, `shard << 32 | row`.
+    /// Place of the document in the run: `shard << 32 | row`.
     pub doc: u64,
-    /// Its identity, the number that the 32 hex digits of the column are: `{:032x}`.
+    /// Identity of the document, as in the column `doc_id`.
     pub doc_id: DocId,
-    /// Number of its (source, domain) pair.
+    /// Number of the document's (source, domain) pair.
     pub origin: u32,
-    /// Tokens of its text.
+    /// Tokens of the text.
     pub tokens: u64,
-    /// Bytes of its text.
+    /// Length of the text in bytes.
     pub bytes: u64,
-    /// Its quality, (0, 1].
+    /// Quality of the document, in (0, 1].
     pub q: f64,
 }
 
 /// A bucket: documents of one source and domain in one quality bin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bucket {
-    /// Number of its (source, domain) pair.
+    /// Number of the bucket's (source, domain) pair.
     pub origin: u32,
-    /// Its quality bin.
+    /// Quality bin, 0 to 19. A greater bin has a greater q.
     pub bin: u32,
-    /// U: tokens, each document once.
+    /// U: tokens of the documents, each document once.
     pub tokens: u64,
-    /// Where its bin begins: no document of it has a smaller q, and those of the bin before do.
+    /// Lower end of the bin: its documents have this q or more, those of the bin before have less.
     pub q_from: f64,
-    /// Token-weighted mean q of its documents.
+    /// Token-weighted mean q of the documents; 0 without tokens.
     pub q: f64,
-    /// Bytes of text.
+    /// Length of the documents' texts in bytes.
     pub bytes: u64,
-    /// Places of its documents in the pool, ascending.
+    /// Places of the documents in the pool, ascending.
     pub documents: Vec<u32>,
 }
 
-/// Sorts the pool into buckets. Bin edges are token-weighted quantiles of q over the whole pool,
-/// from an exact sort; documents of equal q share a bin.
+/// Sorts the pool into buckets, in the order of origin and bin. Bin edges are token-weighted
+/// quantiles of q over the whole pool, from an exact sort. Documents of equal q share a bin.
 pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
     let edges = edges(pool);
-    let bin = |document: &Document| edges.partition_point(|edge| *edge <= document.q);
-    let cell = |document: &Document| document.origin as usize * BINS + bin(document);
+    let cell = |document: &Document| {
+        let bin = edges.partition_point(|edge| *edge <= document.q);
+        document.origin as usize * BINS + bin
+    };
+
+    // Documents are counted first, so that each bucket's list gets the memory it needs and no more.
     let origins = pool
         .iter()
         .map(|document| document.origin as usize + 1)
@@ -61,17 +65,22 @@ pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
     }
     let filled = (0..sizes.len()).filter(|&cell| sizes[cell] > 0);
     let mut buckets: Vec<Bucket> = filled.map(|cell| empty(cell, sizes[cell])).collect();
+
+    // A bin is the number of edges that q has reached, so bin n has the edge n − 1.
     for bucket in &mut buckets {
         bucket.q_from = bucket
             .bin
             .checked_sub(1)
             .map_or(0.0, |before| edges[before as usize]);
     }
-    // From here on a cell's number is that of its bucket.
+
+    // From here on the counts are not needed. Their memory holds the number of each cell's bucket.
     let mut places = sizes;
     for (number, bucket) in buckets.iter().enumerate() {
         places[bucket.origin as usize * BINS + bucket.bin as usize] = number as u32;
     }
+
+    // Sums of q are integers, so the order of the documents has no say.
     let mut weighted = vec![0u128; buckets.len()];
     for (at, document) in (0u32..).zip(pool) {
         let number = places[cell(document)] as usize;
@@ -84,9 +93,11 @@ pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
     for (bucket, weighted) in buckets.iter_mut().zip(weighted) {
         bucket.q = ratio(weighted, u128::from(bucket.tokens));
     }
+
     buckets
 }
 
+/// The bucket of a cell, with room for its documents.
 fn empty(cell: usize, documents: u32) -> Bucket {
     let (origin, bin) = ((cell / BINS) as u32, (cell % BINS) as u32);
     Bucket {
@@ -100,13 +111,15 @@ fn empty(cell: usize, documents: u32) -> Bucket {
     }
 }
 
-/// Lower edges of bins 1 to 19.
+/// Lower edges of the bins from 1 on, ascending, at most 19. Two equal edges leave a bin without
+/// documents.
 fn edges(pool: &[Document]) -> Vec<f64> {
     let mut by_q: Vec<(f64, u64)> = pool
         .iter()
         .map(|document| (document.q, document.tokens))
         .collect();
     by_q.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+
     let total: u64 = by_q.iter().map(|(_, tokens)| tokens).sum();
     let mut edges = Vec::with_capacity(BINS - 1);
     let mut below = 0u64;
@@ -119,11 +132,12 @@ fn edges(pool: &[Document]) -> Vec<f64> {
         }
         below += equal.iter().map(|(_, tokens)| tokens).sum::<u64>();
     }
+
     edges
 }
 
-/// Σ draws·tokens·q / Σ draws·tokens; 0 without tokens. Summed in fixed point, so the order does
-/// not matter.
+/// Mean q of documents with their draws: Σ draws·tokens·q / Σ draws·tokens; 0 without tokens. The
+/// sum is in fixed point, so the order of the documents does not matter.
 pub fn mean_q<'a>(documents: impl Iterator<Item = (&'a Document, u64)>) -> f64 {
     let (mut weighted, mut tokens) = (0u128, 0u128);
     for (document, draws) in documents {
@@ -134,12 +148,12 @@ pub fn mean_q<'a>(documents: impl Iterator<Item = (&'a Document, u64)>) -> f64 {
     ratio(weighted, tokens)
 }
 
-/// q in units of 2^-40.
+/// A quality in units of 2^-40, rounded to the nearest.
 pub fn fixed_point(q: f64) -> u64 {
     (q * UNIT).round() as u64
 }
 
-/// A sum of [`fixed_point`] values times tokens, divided by tokens; 0 where there are none.
+/// The mean q of a sum of [`fixed_point`] values times tokens; 0 without tokens.
 pub fn ratio(weighted: u128, tokens: u128) -> f64 {
     if tokens == 0 {
         return 0.0;
@@ -147,10 +161,11 @@ pub fn ratio(weighted: u128, tokens: u128) -> f64 {
     weighted as f64 / tokens as f64 / UNIT
 }
 
+/// Steps of fixed-point numbers in one.
 const UNIT: f64 = (1u64 << 40) as f64;
 
-/// A sum of numbers of at least 0 and below 2^80, in units of 2^-40, so that their order does not
-/// matter.
+/// The sum of numbers that are at least 0 and below 2^80. It is formed in units of 2^-40, so that
+/// the order of the numbers does not matter.
 pub(super) fn sum(numbers: impl Iterator<Item = f64>) -> f64 {
     numbers
         .map(|number| (number * UNIT).round() as u128)

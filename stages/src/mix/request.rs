@@ -1,37 +1,37 @@
-//! What is asked of a mixture: tokens, shares of sources, caps on epochs; and whether it can be
-//! had.
+//! The request for a mixture (tokens, shares of sources, caps on epochs), and the check whether it
+//! can be met.
 
 use super::Bucket;
+use super::pool::sum;
 
-/// A mixture to be made. Without sources nothing bounds their shares.
+/// A request for a mixture. Shares are not bounded if the list of sources is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
-    /// Tokens of the mixture, repeats counted.
+    /// Tokens of the mixture, with repeats.
     pub tokens: u64,
-    /// Most epochs over any bucket.
+    /// Most epochs over any bucket, above 0.
     pub max_epochs: f64,
-    /// The sources, by number.
+    /// Bounds of the sources, by the source's number.
     pub sources: Vec<SourceBounds>,
-    /// The number of the source of each bucket's `origin`. An origin that is not here is of source
-    /// 0.
+    /// Number of the source, by a bucket's `origin`. An origin beyond the end belongs to source 0.
     pub source_of: Vec<u32>,
 }
 
-/// What bounds one source.
+/// The bounds of one source in a mixture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceBounds {
-    /// Its name, for messages.
+    /// Name of the source, for messages.
     pub name: String,
-    /// The least share of the mixture's tokens, 0 to 1.
+    /// Least share of the mixture's tokens, 0 to 1.
     pub min_share: f64,
-    /// The greatest share of the mixture's tokens, 0 to 1.
+    /// Greatest share of the mixture's tokens, `min_share` to 1.
     pub max_share: f64,
-    /// Most epochs over its buckets, in place of the mixture's.
+    /// Most epochs over the source's buckets, above 0; `None`: the mixture's.
     pub max_epochs: Option<f64>,
 }
 
 impl SourceBounds {
-    /// A source with no bounds of its own.
+    /// A source without bounds of its own.
     pub fn free(name: impl Into<String>) -> Self {
         SourceBounds {
             name: name.into(),
@@ -43,7 +43,7 @@ impl SourceBounds {
 }
 
 impl Request {
-    /// A mixture of so many tokens with one cap on epochs and no sources told apart.
+    /// A request for `tokens` tokens with one cap on epochs. All buckets belong to one source.
     pub fn new(tokens: u64, max_epochs: f64) -> Self {
         Request {
             tokens,
@@ -59,7 +59,7 @@ impl Request {
             .map_or(0, |&source| source as usize)
     }
 
-    /// The cap on epochs of each bucket.
+    /// The caps on epochs, one for each bucket.
     pub fn caps(&self, buckets: &[Bucket]) -> Vec<f64> {
         buckets
             .iter()
@@ -79,93 +79,104 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{constraint}")]
 pub struct Infeasible {
-    /// The constraint in the way.
+    /// The constraint that cannot be met.
     pub constraint: Constraint,
-    /// The most tokens that could be had; 0 where no number of them would do.
+    /// The most tokens that are possible; 0 if no number of tokens is.
     pub feasible: u64,
 }
 
 /// The constraint that a request breaks.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Constraint {
-    /// A source's shares are no range, or a setting is out of its range.
+    /// A setting is out of its range, or a source's least share is above its greatest.
     #[error("{what} of {whose} is {value}, expected {expected}")]
     Setting {
-        /// The source, or what else has it.
+        /// The source, mixture or method that has the setting.
         whose: String,
-        /// What is wrong.
+        /// Name of the setting.
         what: &'static str,
-        /// What it is.
+        /// Value of the setting.
         value: f64,
-        /// What it may be.
+        /// Range of the setting, in words.
         expected: &'static str,
     },
-    /// The least shares are more than the whole.
+    /// The least shares sum to more than 1.
     #[error("the least shares of the sources sum to {sum:.4}, more than 1")]
     MinShares {
-        /// Their sum.
+        /// Sum of the least shares.
         sum: f64,
     },
-    /// The greatest shares are less than the whole.
+    /// The greatest shares sum to less than 1.
     #[error("the greatest shares of the sources sum to {sum:.4}, less than 1")]
     MaxShares {
-        /// Their sum.
+        /// Sum of the greatest shares.
         sum: f64,
     },
-    /// A source has less than its least share.
+    /// A source cannot give its least share under its cap on epochs.
     #[error(
         "source \"{source_name}\" has to give {least} tokens, {unique} tokens and its cap of {max_epochs} epochs give {most}"
     )]
     MinShare {
-        /// The source.
+        /// Name of the source.
         source_name: String,
-        /// Tokens of its least share.
+        /// Tokens of the least share.
         least: u64,
-        /// Its tokens, each document once.
+        /// Tokens of the source, each document once.
         unique: u64,
-        /// Its cap.
+        /// The source's cap on epochs.
         max_epochs: f64,
-        /// The most it can give.
+        /// The most tokens that the source can give.
         most: u64,
     },
-    /// All sources together have less than the mixture's tokens.
+    /// All sources together cannot give the mixture's tokens.
     #[error(
         "{asked} tokens are asked for, {unique} unique tokens under the caps on epochs and shares give {most}"
     )]
     Tokens {
-        /// Tokens asked for.
+        /// Tokens of the request.
         asked: u64,
         /// Tokens of the pool, each document once.
         unique: u64,
-        /// The most that its sources give to a mixture of this size.
+        /// The most tokens that the sources give to a mixture of this size.
         most: u64,
     },
 }
 
-/// A request that can be met, by source.
+/// A request that can be met, with the buckets of each source.
 pub(super) struct Problem {
+    /// Tokens of the mixture, with repeats.
     pub budget: f64,
+    /// The sources, by number.
     pub groups: Vec<Group>,
 }
 
-/// The buckets of one source and how many tokens it may give.
+/// The buckets of one source, and the tokens that the source may give.
 pub(super) struct Group {
+    /// Places of the buckets, ascending.
     pub buckets: Vec<usize>,
+    /// Tokens of the buckets, each document once.
     pub unique: u64,
+    /// The cap on epochs of every bucket.
     pub cap: f64,
-    /// Tokens of its least share.
+    /// Tokens of the least share.
     pub least: f64,
-    /// Tokens of its greatest share, or all it has under its cap.
+    /// Tokens of the greatest share, or the capacity if that is less.
     pub most: f64,
 }
 
-/// What rounding may add to a bound, relative to it.
+/// Relative error that rounding may add to a bound.
 const SLACK: f64 = 1e-9;
 
 impl Problem {
-    /// Checks a request. `Infeasible` names the first constraint that it breaks.
+    /// Checks a request and sorts the buckets by source.
+    ///
+    /// # Errors
+    /// [`Infeasible`] names the first constraint that the request breaks.
     pub fn new(buckets: &[Bucket], request: &Request) -> Result<Problem, Infeasible> {
         check_bounds(request)?;
+
+        // Both lists may be the longer one: a source may have bounds but no bucket, or buckets but
+        // no bounds.
         let budget = request.tokens as f64;
         let last = buckets
             .iter()
@@ -180,29 +191,38 @@ impl Problem {
             most: 0.0,
         });
         let mut groups: Vec<Group> = groups.collect();
+
         for (at, bucket) in buckets.iter().enumerate() {
             let group = &mut groups[request.source(bucket)];
             group.buckets.push(at);
             group.unique += bucket.tokens;
         }
+
+        // The least is clamped too. A least share within `SLACK` of the capacity passes the check
+        // below, and `clamp(least, most)` panics if the least is above the most.
         for (source, group) in groups.iter_mut().enumerate() {
             let (min, max) = request.shares(source);
             let capacity = group.capacity();
             group.least = (min * budget).min(capacity);
             group.most = (max * budget).min(capacity);
         }
+
         let problem = Problem { budget, groups };
         problem.check(request)?;
         Ok(problem)
     }
 
+    /// Checks that the sources can give the tokens of the request.
     fn check(&self, request: &Request) -> Result<(), Infeasible> {
+        // The number is rounded down, so that a request for it can be met.
         let fail = |constraint| {
             Err(Infeasible {
                 constraint,
                 feasible: self.feasible(request) as u64,
             })
         };
+
+        // A source is checked before the total, because its message says more.
         for (source, group) in self.groups.iter().enumerate() {
             let least = request.shares(source).0 * self.budget;
             if least > group.capacity() * (1.0 + SLACK) {
@@ -217,7 +237,8 @@ impl Problem {
                 });
             }
         }
-        let most = super::pool::sum(self.groups.iter().map(|group| group.most));
+
+        let most = sum(self.groups.iter().map(|group| group.most));
         if self.budget > most * (1.0 + SLACK) {
             let unique = self.groups.iter().map(|group| group.unique).sum();
             return fail(Constraint::Tokens {
@@ -229,9 +250,11 @@ impl Problem {
         Ok(())
     }
 
-    /// The greatest budget that all constraints allow. Least shares bound it by capacity / share.
-    /// Under it the sources give `Σ min(share·B, capacity)`, concave in B: each that is at its
-    /// capacity leaves the others less than the whole.
+    /// The greatest budget B that all constraints allow.
+    ///
+    /// A least share bounds B by capacity / share. For a budget B the sources can give
+    /// `Σ min(share·B, capacity)` with their greatest shares. This sum is concave in B, and B is
+    /// possible as long as the sum is at least B.
     fn feasible(&self, request: &Request) -> f64 {
         let mut by_capacity: Vec<(f64, f64)> = Vec::new();
         let mut bound = f64::INFINITY;
@@ -244,12 +267,14 @@ impl Problem {
                 by_capacity.push((group.capacity(), max));
             }
         }
-        // In the order in which a growing budget exhausts them.
+
+        // In the order in which a growing budget exhausts the sources.
         by_capacity.sort_by(|a, b| {
             (a.0 / a.1)
                 .total_cmp(&(b.0 / b.1))
                 .then_with(|| a.1.total_cmp(&b.1))
         });
+
         let mut given = 0.0;
         for (at, &(capacity, _)) in by_capacity.iter().enumerate() {
             given += capacity;
@@ -258,8 +283,9 @@ impl Problem {
             let next = rest
                 .first()
                 .map_or(f64::INFINITY, |(capacity, max)| capacity / max);
-            // The sources that are not exhausted give `shares` of the budget: B = given / (1 −
-            // shares).
+
+            // The sources that are not exhausted give `shares` of the budget, so the largest B is
+            // given / (1 − shares). It holds if B exhausts no further source.
             let most = if shares < 1.0 - SLACK {
                 given / (1.0 - shares)
             } else {
@@ -269,18 +295,20 @@ impl Problem {
                 return bound.min(most);
             }
         }
+
         bound.min(given)
     }
 }
 
 impl Group {
-    /// Tokens under the cap on epochs.
+    /// The most tokens that the cap on epochs allows.
     pub fn capacity(&self) -> f64 {
         self.unique as f64 * self.cap
     }
 }
 
 impl Request {
+    /// The least and the greatest share of a source.
     fn shares(&self, source: usize) -> (f64, f64) {
         self.sources
             .get(source)
@@ -288,7 +316,7 @@ impl Request {
     }
 }
 
-/// A setting out of its range.
+/// The error for a setting that is out of its range.
 pub(super) fn bad<T>(
     whose: String,
     what: &'static str,
@@ -306,6 +334,7 @@ pub(super) fn bad<T>(
     })
 }
 
+/// Checks what does not depend on the buckets: the range of each setting, and the sums of shares.
 fn check_bounds(request: &Request) -> Result<(), Infeasible> {
     let fail = |constraint| {
         Err(Infeasible {
@@ -317,6 +346,7 @@ fn check_bounds(request: &Request) -> Result<(), Infeasible> {
         bad(format!("source \"{name}\""), what, value, expected)
     };
     let good_cap = |cap: f64| cap > 0.0 && cap.is_finite();
+
     if !good_cap(request.max_epochs) {
         return bad(
             "the mixture".to_owned(),
@@ -325,6 +355,8 @@ fn check_bounds(request: &Request) -> Result<(), Infeasible> {
             "a number above 0",
         );
     }
+
+    // `contains` is false for NaN, so a share that is not a number is refused here.
     for SourceBounds {
         name,
         min_share,
@@ -342,8 +374,9 @@ fn check_bounds(request: &Request) -> Result<(), Infeasible> {
             return of_source(name, "max_epochs", cap, "a number above 0");
         }
     }
-    let of = |share: fn(&SourceBounds) -> f64| super::pool::sum(request.sources.iter().map(share));
-    let (least, most) = (of(|bounds| bounds.min_share), of(|bounds| bounds.max_share));
+
+    let least = sum(request.sources.iter().map(|bounds| bounds.min_share));
+    let most = sum(request.sources.iter().map(|bounds| bounds.max_share));
     if least > 1.0 + SLACK {
         return fail(Constraint::MinShares { sum: least });
     }

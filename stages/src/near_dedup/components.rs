@@ -1,6 +1,7 @@
-//! Components with all that is needed to decide over them, in partitions that are loaded one by
-//! one: buckets, ranks, shingle sets. Sets that do not fit into memory are read from their file
-//! when they are compared.
+//! Components with the data that decides over them: buckets, ranks, shingle sets and signatures.
+//!
+//! The data is in partitions that are loaded one by one. Sets that do not fit into memory are read
+//! from their file when they are compared.
 
 use std::ops::Range;
 
@@ -13,22 +14,22 @@ use crate::record::{Record, record, sorted};
 use crate::spill::{Spill, Words};
 use crate::survivor::Rank;
 
-/// What is moved to the components, in equal numbers of partitions.
+/// The data of all components. Each kind of data is in the same number of partitions.
 pub(super) struct Components {
-    /// [`InBucket`].
+    /// A record [`InBucket`] for each document of each bucket.
     buckets: Spill,
-    /// [`Ranked`].
+    /// A record [`Ranked`] for each candidate.
     ranks: Spill,
-    /// Shingle sets; empty without verification by them.
+    /// Shingle sets; empty if pairs are not compared by sets.
     pub(super) sets: Store,
-    /// Full signatures; empty if none are kept.
+    /// Full signatures; empty if they are not kept.
     pub(super) signatures: Store,
-    /// Bytes of sets that may be loaded at once.
+    /// Most bytes of sets that are loaded at once.
     memory: u64,
 }
 
 record! {
-    /// A document in a bucket of its component, which is named by its first document.
+    /// A document in a bucket of its component. The component's first document names the component.
     struct InBucket {
         component: u64,
         bucket: u64,
@@ -41,44 +42,48 @@ record! {
     struct Ranked {
         component: u64,
         doc: u64,
-        /// Number of its source.
+        /// Number of the source, or `u64::MAX` for a source that the manifest does not name.
         source: u64,
         rank: Rank,
     }
 }
 
 record! {
-    /// Where the words of a document are.
+    /// The place of a document's words in its partition.
     struct Stored {
         doc: u64,
+        /// Number of words before the first word.
         at: u64,
+        /// Number of words of the document.
         len: u64,
     }
 }
 
-/// Words of many documents.
+/// The words of many documents, in partitions: shingle sets or signatures.
 pub(super) struct Store {
     words: Spill,
-    /// [`Stored`].
+    /// A record [`Stored`] for each document.
     places: Spill,
 }
 
-/// A partition of a [`Store`].
+/// One partition of a [`Store`], open for look-ups.
 struct Opened {
     words: Words,
-    /// In the order of documents.
+    /// Sorted by document, for a binary search.
     places: Vec<Stored>,
 }
 
 impl Components {
-    /// No components yet. `bytes` of sets and signatures are expected.
+    /// Empty components. The data of all components is expected to take `bytes`, and `threads`
+    /// threads load partitions at once.
     ///
     /// # Errors
-    /// If a folder for them cannot be created.
+    /// If a folder for the partitions cannot be created.
     pub(super) fn new(corpus: &dyn Corpus, bytes: u64, threads: u64) -> Result<Components> {
-        // Each thread holds a partition, and in it what is not sets: about as much again.
+        // Each thread holds one partition. Its data besides sets takes about as much memory again.
         let memory = corpus.memory() / (8 * threads);
         let partitions = bytes.div_ceil(memory / 2).clamp(1, 4096) as usize;
+
         let spill = |share: u64| Spill::new(corpus.spill(), partitions, corpus.memory() / share);
         let store = |share: u64| -> Result<Store> {
             Ok(Store {
@@ -96,22 +101,23 @@ impl Components {
         })
     }
 
-    /// The partition of a component.
+    /// The partition of the component with the first document `root`.
     pub(super) fn partition_of(&self, root: u64) -> usize {
         self.buckets.partition_of(root)
     }
 
-    /// How many partitions there are.
+    /// The number of partitions.
     pub(super) fn partitions(&self) -> usize {
         self.buckets.partitions()
     }
 
-    /// Takes the buckets of all candidates.
+    /// Moves the buckets of all candidates into the partitions of their components.
     ///
     /// # Errors
     /// If a partition cannot be read or written.
     pub(super) fn add_buckets(&self, candidates: &Candidates) -> Result<()> {
         candidates.for_each_bucket(|number, bucket| {
+            // All documents of a bucket are of one component.
             let root = candidates.root(bucket[0][1]);
             let rows = bucket.iter().flat_map(|[_, doc]| {
                 let row = InBucket {
@@ -122,13 +128,15 @@ impl Components {
                 row.words()
             });
             let rows: Vec<u64> = rows.collect();
+
+            // One push for the whole bucket locks the partition once.
             self.buckets
                 .push(self.partition_of(root), &rows)
                 .map(|_| ())
         })
     }
 
-    /// Takes the rank of a member, and the number of its source.
+    /// Adds the rank of a member, and the number of its source.
     ///
     /// # Errors
     /// If a partition cannot be written.
@@ -142,34 +150,40 @@ impl Components {
         self.ranks.push_record(self.partition_of(root), &row)
     }
 
-    /// Bytes that went into files.
+    /// The number of bytes that are in files.
     pub(super) fn filed(&self) -> u64 {
         let stores =
             [&self.sets, &self.signatures].map(|store| store.words.filed() + store.places.filed());
         self.buckets.filed() + self.ranks.filed() + stores.iter().sum::<u64>()
     }
 
-    /// Partitions that can be loaded side by side, one a thread, then those that need more memory
-    /// than that.
+    /// The light and the heavy partitions. Each thread can load a light partition at the same time.
+    /// A heavy partition needs more memory than a thread's share.
     pub(super) fn by_weight(&self) -> (Vec<usize>, Vec<usize>) {
-        let words = |partition| self.buckets.len(partition) + self.ranks.len(partition);
-        (0..self.partitions()).partition(|partition| 8 * words(*partition) <= self.memory)
+        // Sets and signatures do not count: those of a large partition stay in their file.
+        (0..self.partitions()).partition(|&partition| {
+            8 * (self.buckets.len(partition) + self.ranks.len(partition)) <= self.memory
+        })
     }
 
-    /// Loads a partition.
+    /// Loads a partition, which is empty afterwards.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the partition's files cannot be read, written or deleted.
     pub(super) fn load(&self, partition: usize) -> Result<Loaded> {
         let ranked: Vec<Ranked> = sorted(self.ranks.take(partition)?);
-        let member = |row: &Ranked| Member {
-            root: row.component,
-            doc: row.doc,
-            rank: row.rank,
-            source: row.source,
-            buckets: 0..0,
-        };
-        let members: Vec<Member> = ranked.iter().map(member).collect();
+        let members: Vec<Member> = ranked
+            .iter()
+            .map(|row| Member {
+                root: row.component,
+                doc: row.doc,
+                rank: row.rank,
+                source: row.source,
+                // Filled in by `number` below.
+                buckets: 0..0,
+            })
+            .collect();
+
         let mut loaded = Loaded {
             members,
             buckets: Vec::new(),
@@ -182,10 +196,11 @@ impl Components {
 }
 
 impl Store {
-    /// Room for the words of documents in `partitions` partitions.
+    /// An empty store of `partitions` partitions. `memory` bytes of words stay in memory, and as
+    /// many bytes of their places.
     ///
     /// # Errors
-    /// If a folder for them cannot be created.
+    /// If a folder for the partitions cannot be created.
     pub(super) fn new(corpus: &dyn Corpus, partitions: usize, memory: u64) -> Result<Store> {
         let spill = || Spill::new(corpus.spill(), partitions, memory);
 
@@ -195,16 +210,17 @@ impl Store {
         })
     }
 
-    /// Takes a document's words.
+    /// Adds the words of a document to a partition.
     ///
     /// # Errors
-    /// If a partition cannot be written.
+    /// If the partition cannot be written.
     pub(super) fn push(&self, partition: usize, doc: u64, words: &[u64]) -> Result<()> {
         let at = self.words.push(partition, words)?;
         let len = words.len() as u64;
         self.places.push_record(partition, &Stored { doc, at, len })
     }
 
+    /// Opens a partition. Its words are loaded if they take at most `memory` bytes.
     fn open(&self, partition: usize, memory: u64) -> Result<Opened> {
         Ok(Opened {
             words: self.words.open(partition, memory)?,
@@ -212,16 +228,20 @@ impl Store {
         })
     }
 
-    /// Looks documents up in the only partition.
+    /// A function that looks documents up in partition 0. The function replaces its buffer by the
+    /// words of a document, or returns false if the store has no words of the document. At most
+    /// `memory` bytes of words are loaded.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the partition's files cannot be read, written or deleted.
     pub(super) fn reader(
         &self,
         memory: u64,
     ) -> Result<impl Fn(u64, &mut Vec<u64>) -> Result<bool> + use<>> {
         let opened = self.open(0, memory)?;
+
         Ok(move |doc, buffer: &mut Vec<u64>| {
+            // The words may borrow from memory or from `spare`, so they are copied.
             let mut spare = Vec::new();
             let Some(words) = opened.get(doc, &mut spare)? else {
                 return Ok(false);
@@ -234,6 +254,8 @@ impl Store {
 }
 
 impl Opened {
+    /// The words of a document, `None` if the store has no words of the document. `buffer` may hold
+    /// the words.
     fn get<'a>(&'a self, doc: u64, buffer: &'a mut Vec<u64>) -> Result<Option<&'a [u64]>> {
         let place = self.places.binary_search_by_key(&doc, |place| place.doc);
         let Ok(place) = place.map(|place| self.places[place]) else {
@@ -246,48 +268,53 @@ impl Opened {
 
 /// A partition of components in memory.
 pub(super) struct Loaded {
-    /// By component, then by document.
+    /// Members sorted by component, then by document.
     pub(super) members: Vec<Member>,
-    /// For each member, the numbers of its buckets, ascending; numbers of one component are
-    /// consecutive.
+    /// For each member, the numbers of its buckets, ascending. The buckets of one component have
+    /// consecutive numbers.
     buckets: Vec<u32>,
     sets: Opened,
     signatures: Opened,
 }
 
-/// A document that shares a band key with another.
+/// A document that shares a band key with another document.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// The first document of its component.
+    /// The first document of the member's component.
     pub(super) root: u64,
-    /// The document.
+    /// The number of the document in the corpus.
     pub(super) doc: u64,
-    /// Its place in the order of preference.
+    /// The document's place in the order of preference.
     pub(super) rank: Rank,
-    /// The number of its source.
+    /// The number of the document's source, or `u64::MAX` if the manifest does not name the source.
     pub(super) source: u64,
+    /// Places of the member's buckets in the list of [`Loaded`].
     buckets: Range<usize>,
 }
 
 impl Loaded {
-    /// Places of the members of each component.
+    /// For each component, the range of its members.
     pub(super) fn components(&self) -> Vec<Range<usize>> {
-        let mut at = 0;
-        let components = self.members.chunk_by(|a, b| a.root == b.root);
-        components
-            .map(|component| (at, at += component.len()).0..at)
+        let mut end = 0;
+        self.members
+            .chunk_by(|a, b| a.root == b.root)
+            .map(|component| {
+                let start = end;
+                end += component.len();
+                start..end
+            })
             .collect()
     }
 
-    /// The numbers of a member's buckets.
+    /// The numbers of a member's buckets, ascending.
     pub(super) fn buckets(&self, member: usize) -> &[u32] {
         &self.buckets[self.members[member].buckets.clone()]
     }
 
-    /// The shingle set of a member; `buffer` may hold it.
+    /// The shingle set of a member, empty if the set was not made. `buffer` may hold the set.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the file of sets cannot be read.
     pub(super) fn set<'a>(&'a self, member: usize, buffer: &'a mut Vec<u64>) -> Result<&'a [u64]> {
         Ok(self
             .sets
@@ -295,10 +322,11 @@ impl Loaded {
             .unwrap_or_default())
     }
 
-    /// The full signature of a member, if it is kept; `buffer` may hold it.
+    /// The full signature of a member, `None` if signatures are not kept. `buffer` may hold the
+    /// signature.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the file of signatures cannot be read.
     pub(super) fn signature<'a>(
         &'a self,
         member: usize,
@@ -307,13 +335,16 @@ impl Loaded {
         self.signatures.get(self.members[member].doc, buffer)
     }
 
-    /// Numbers the buckets in the order of components.
+    /// Numbers the buckets in the order of components, and gives each member its buckets. `words`
+    /// are records [`InBucket`].
     fn number(&mut self, words: Vec<u64>) {
         let rows: Vec<InBucket> = sorted(words);
         let mut of_members: Vec<(u32, u32)> = Vec::with_capacity(rows.len());
+
         let buckets = rows.chunk_by(|a, b| (a.component, a.bucket) == (b.component, b.bucket));
         for (number, bucket) in buckets.enumerate() {
             for InBucket { component, doc, .. } in bucket {
+                // Ranks and band keys are scanned for the same documents, which reach the stage.
                 let member = self
                     .members
                     .binary_search_by_key(&(*component, *doc), |member| (member.root, member.doc));
@@ -322,6 +353,8 @@ impl Loaded {
             }
         }
         of_members.sort_unstable();
+
+        // Both lists are in the order of members, so one pass cuts the numbers into ranges.
         let mut at = 0;
         for (member, place) in self.members.iter_mut().enumerate() {
             let from = at;
@@ -335,8 +368,10 @@ impl Loaded {
     }
 }
 
-/// Bytes of memory for each member of a loaded partition, sets and signatures aside: a member, its
-/// row while it is sorted, and for each bucket a row, a number, and a list of kept members.
+/// Bytes of memory for each member of a loaded partition, without sets and signatures.
+///
+/// The sum has a member and its row while rows are sorted. For each bucket, it has a row, a number
+/// and a list of kept members.
 pub(super) fn member_bytes(near: &NearDedup) -> u64 {
     (size_of::<Member>() + size_of::<Ranked>() + 24) as u64
         + u64::from(near.bands) * (24 + 8 + 4 + 24)

@@ -1,24 +1,24 @@
-//! Near-duplicates: MinHash band keys give candidates, exact Jaccard similarity of shingle sets
-//! decides.
+//! Near-duplicates: MinHash band keys find candidates, and the exact Jaccard similarity of their
+//! shingle sets decides.
 //!
-//! Broder 1997; banding as in Leskovec et al., *Mining of Massive Datasets*, ch. 3. Departs from
-//! the usual transitive closure: clusters are stars. Members of a component are visited in the
-//! order of preference and compared with the *kept* members that share a band; a document is
-//! removed only if one of those is verified, so every removal has a kept document that it
-//! resembles, and chains do not carry dissimilar documents along. The closure itself is to be had
-//! as `cluster = "component"`, unverified, for comparison with tools that know no other.
+//! Broder 1997, with banding as in Leskovec et al., *Mining of Massive Datasets*, ch. 3. Departs
+//! from the usual transitive closure: clusters are stars. The members of a component are visited in
+//! the order of preference and compared with the *kept* members that share a band. A document is
+//! removed only if its similarity to a kept document is verified. So every removed document
+//! resembles a kept document, and chains do not carry dissimilar documents along. The closure is
+//! available as `cluster = "component"`, unverified, for comparison with tools that work so.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `candidates` | which documents share a band key, and the components that this connects |
-//! | `components` | moves what is known of candidates to their component, and loads it |
-//! | `stars` | who is removed for whom |
-//! | `sample` | how many pairs the banding missed, on every run |
+//! | `candidates` | finds the documents that share a band key, and their components |
+//! | `components` | moves the data of candidates to their component, and loads the data |
+//! | `stars` | decides which document is removed for which |
+//! | `sample` | measures on every run how many pairs the banding missed |
 //!
-//! Cost: two scans over the band keys, one over what the preference looks at, one over the texts of
-//! candidates. In memory stay 4 bytes a document (8 for a moment) and 3 bits; everything else goes
-//! through partitions that spill. A partition holds at least one band key with all its documents,
-//! 32 bytes each, or one component, so `max_component` bounds it.
+//! Cost: two scans over the band keys, one over the columns of the preference, and one over the
+//! texts of candidates and of the sample. 4 bytes a document (8 for a moment) and 3 bits stay in
+//! memory. Everything else goes through partitions that spill. A partition holds at least one band
+//! key with all its documents, at 32 bytes each, or one component, so `max_component` bounds it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -57,16 +57,18 @@ mod components;
 mod sample;
 mod stars;
 
-/// The stage `near_dedup`.
+/// The corpus stage `near_dedup`.
 pub struct NearDedupStage {
+    /// Settings of the stage; `None`: nothing is removed.
     near: Option<NearDedup>,
     preference: Preference,
     text: TextSource,
+    /// Digest of the earlier runs that documents are also compared with.
     against: Option<String>,
 }
 
 impl NearDedupStage {
-    /// The stage as the manifest sets it; without `[dedup.near]` nothing is removed.
+    /// The stage with the manifest's settings. Without `[dedup.near]` it removes nothing.
     pub fn open(opening: &Opening) -> Self {
         NearDedupStage {
             near: opening.manifest.dedup.near.clone(),
@@ -97,6 +99,8 @@ impl Stage for NearDedupStage {
         let mut reads = ["bands", "n_shingles", "probe", "signature"]
             .map(|name| read("signatures", name))
             .to_vec();
+
+        // `doc_id` is read for every stage.
         reads.extend(
             survivor::reads()
                 .into_iter()
@@ -115,19 +119,23 @@ impl CorpusStage for NearDedupStage {
                 Vec::new(),
             ));
         };
+
         let documents = documents(corpus);
         let sample = Sample::new(documents);
         let candidates = Candidates::find(corpus, near, &sample)?;
         let sampled = sample.documents(documents);
         let gathered = self.gather(corpus, near, &candidates, &sampled)?;
+
+        // The sample is measured last, because it counts pairs of which both documents are kept.
         let results = Results::new(corpus, Some(near))?;
-        let tally = self.judge(corpus, near, &gathered, &results)?;
+        let tally = judge(corpus, near, &gathered, &results)?;
         let measured = sample.measure(
             near,
             own_documents(corpus),
             gathered.sampled.reader(corpus.memory() / 8)?,
             &results.removed,
         )?;
+
         let mut notes = candidates_notes(near, &candidates, documents);
         notes.extend(tally_notes(
             near,
@@ -135,11 +143,13 @@ impl CorpusStage for NearDedupStage {
             documents,
             gathered.components.filed(),
         ));
+        // Unverified runs have no threshold of their own. Their note is about the default one.
         notes.push(measured.note(if near.min_jaccard > 0.0 {
             near.min_jaccard
         } else {
             0.8
         }));
+
         let refused = refusal(
             near,
             &gathered.of_source,
@@ -153,28 +163,31 @@ impl CorpusStage for NearDedupStage {
     }
 }
 
-/// What is known of candidates, by component, and of the sample.
+/// The data of candidates, by component, and of the sampled documents.
 struct Gathered {
     components: Components,
-    /// Shingle sets of sampled documents, or their signatures where pairs are compared by estimate.
+    /// Shingle sets of sampled documents, or their signatures if pairs are compared by estimate.
     sampled: Store,
-    /// Documents of each source that reach the stage.
+    /// The number of documents of each source that reach the stage, earlier runs excluded.
     of_source: Vec<u64>,
 }
 
-/// What the verdicts add up to.
+/// Sums over the verdicts of all components.
 #[derive(Debug, Default)]
 struct Tally {
+    /// Pairs of documents that were compared.
     compared: u64,
+    /// Documents that are removed.
     removed: u64,
+    /// Documents that reached `max_comparisons` without a match.
     capped: u64,
-    /// Documents that each source loses.
+    /// The number of documents that each source loses.
     lost: Vec<u64>,
 }
 
 impl NearDedupStage {
     /// Moves buckets, ranks, shingle sets and signatures of candidates to the partition of their
-    /// component.
+    /// component. `sampled` are the documents of the sample.
     fn gather(
         &self,
         corpus: &dyn Corpus,
@@ -182,147 +195,202 @@ impl NearDedupStage {
         candidates: &Candidates,
         sampled: &Bits,
     ) -> Result<Gathered> {
-        let by_estimate = near.verify == Verify::Estimate;
-        let verified = near.min_jaccard > 0.0 && !by_estimate;
-        let members = candidates.members.count();
-        // Shares of all shingles and bands, by the number of candidates: repeats within a document
-        // count too.
-        let documents = documents(corpus).max(1);
-        let of_members =
-            |bytes: u64| (u128::from(bytes) * u128::from(members) / u128::from(documents)) as u64;
-        let sets = if verified {
-            of_members(8 * candidates.counts.shingles)
-        } else {
-            0
-        };
-        let signatures = if near.keep_signatures {
-            8 * u64::from(near.bands * near.rows)
-        } else {
-            0
-        };
-        let bytes = sets + members * (signatures + member_bytes(near));
+        let bytes = expected_bytes(corpus, near, candidates);
         let components = Components::new(corpus, bytes, rayon::current_num_threads() as u64)?;
         components.add_buckets(candidates)?;
-        let sampled_words = Store::new(corpus, 1, corpus.memory() / 16)?;
-
-        let of_source: Vec<AtomicU64> = self
-            .preference
-            .sources()
-            .map(|_| AtomicU64::new(0))
-            .collect();
-        corpus.scan(&survivor::reads(), &|first, batch| {
-            let is_earlier = first >= own_documents(corpus);
-            let rank = survivor::ranks(&self.preference, batch, is_earlier)?;
-            let sources = column(batch, "source")?.as_string::<i32>();
-            for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
-                let source = self
-                    .preference
-                    .source(sources.value(row))
-                    .unwrap_or(usize::MAX);
-                if let Some(n) = of_source.get(source).filter(|_| !is_earlier) {
-                    n.fetch_add(1, Relaxed);
-                }
-                let doc = first + row as u64;
-                if candidates.members.contains(doc) {
-                    components.add_rank(candidates.root(doc), doc, &rank(row)?, source as u64)?;
-                }
-            }
-            Ok(())
-        })?;
-        if near.keep_signatures {
-            corpus.scan(&[read("signatures", "signature")], &|first, batch| {
-                let signatures = column(batch, "signature")?.as_list::<i32>();
-                for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
-                    let doc = first + row as u64;
-                    let values = || {
-                        signatures
-                            .value(row)
-                            .as_primitive::<UInt64Type>()
-                            .values()
-                            .to_vec()
-                    };
-                    if candidates.members.contains(doc) {
-                        components.signatures.push(
-                            components.partition_of(candidates.root(doc)),
-                            doc,
-                            &values(),
-                        )?;
-                    }
-                    if by_estimate && sampled.contains(doc) {
-                        sampled_words.push(0, doc, &values())?;
-                    }
-                }
-                Ok(())
-            })?;
-        }
-
-        let is_member = |doc| verified && candidates.members.contains(doc);
-        let wanted = |doc| !by_estimate && (is_member(doc) || sampled.contains(doc));
-        corpus.texts(&self.text, &wanted, &|doc, text| {
-            let mut set = Vec::new();
-            shingles_of(near.shingles, text, near.ngram as usize, &mut set);
-            set.sort_unstable();
-            set.dedup();
-            if is_member(doc) {
-                components
-                    .sets
-                    .push(components.partition_of(candidates.root(doc)), doc, &set)?;
-            }
-            if sampled.contains(doc) {
-                sampled_words.push(0, doc, &set)?;
-            }
-            Ok(())
-        })?;
-        let of_source = of_source.into_iter().map(AtomicU64::into_inner).collect();
-        Ok(Gathered {
+        let mut gathered = Gathered {
             components,
-            sampled: sampled_words,
-            of_source,
-        })
-    }
-
-    /// Decides over all components, partition by partition.
-    fn judge(
-        &self,
-        corpus: &dyn Corpus,
-        near: &NearDedup,
-        gathered: &Gathered,
-        results: &Results,
-    ) -> Result<Tally> {
-        let tally = Mutex::new(Tally {
-            lost: vec![0; gathered.of_source.len()],
-            ..Tally::default()
-        });
-        let judge = |partition: usize| -> Result<()> {
-            corpus.check()?;
-            let loaded = gathered.components.load(partition)?;
-            let mut outcome = Outcome::default();
-            for component in loaded.components() {
-                stars::decide(near, &loaded, component, results.own, &mut outcome)?;
-            }
-            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            tally.compared += outcome.compared;
-            tally.capped += outcome.capped;
-            tally.removed += outcome.verdicts.len() as u64;
-            for verdict in &outcome.verdicts {
-                tally
-                    .lost
-                    .get_mut(loaded.members[verdict.member].source as usize)
-                    .into_iter()
-                    .for_each(|n| *n += 1);
-            }
-            drop(tally);
-            results.add(&loaded, &outcome.verdicts)
+            sampled: Store::new(corpus, 1, corpus.memory() / 16)?,
+            of_source: Vec::new(),
         };
-        let (light, heavy) = gathered.components.by_weight();
-        light.into_par_iter().try_for_each(judge)?;
-        heavy.into_iter().try_for_each(judge)?;
-        Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
+
+        gathered.of_source = gathered.add_ranks(corpus, &self.preference, candidates)?;
+        if near.keep_signatures {
+            gathered.add_signatures(corpus, near, candidates, sampled)?;
+        }
+        gathered.add_sets(corpus, &self.text, near, candidates, sampled)?;
+        Ok(gathered)
     }
 }
 
-/// Why the verdicts are refused: a source would lose more than the share of its documents that the
-/// manifest allows.
+/// The memory that the components of all candidates are expected to take, bytes.
+fn expected_bytes(corpus: &dyn Corpus, near: &NearDedup, candidates: &Candidates) -> u64 {
+    let members = candidates.members.count();
+    let sets = if near.min_jaccard > 0.0 && near.verify == Verify::Exact {
+        // The candidates' share of all shingles. The count includes repeats, which sets do not
+        // have. The product can exceed 64 bits.
+        let bytes = u128::from(8 * candidates.counts.shingles) * u128::from(members);
+        (bytes / u128::from(documents(corpus).max(1))) as u64
+    } else {
+        0
+    };
+
+    let signatures = if near.keep_signatures {
+        8 * u64::from(near.bands * near.rows)
+    } else {
+        0
+    };
+
+    sets + members * (signatures + member_bytes(near))
+}
+
+impl Gathered {
+    /// Moves the ranks of candidates to their component. Returns the number of documents of each
+    /// source that reach the stage.
+    fn add_ranks(
+        &self,
+        corpus: &dyn Corpus,
+        preference: &Preference,
+        candidates: &Candidates,
+    ) -> Result<Vec<u64>> {
+        let of_source: Vec<AtomicU64> = preference.sources().map(|_| AtomicU64::new(0)).collect();
+
+        corpus.scan(&survivor::reads(), &|first, batch| {
+            // The rows of a batch are of one shard, so they are all of this run or all of an
+            // earlier one.
+            let is_earlier = first >= own_documents(corpus);
+            let rank = survivor::ranks(preference, batch, is_earlier)?;
+            let sources = column(batch, "source")?.as_string::<i32>();
+
+            for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
+                // An earlier run may have sources that this manifest does not name.
+                let source = preference.source(sources.value(row)).unwrap_or(usize::MAX);
+                if let Some(n) = of_source.get(source).filter(|_| !is_earlier) {
+                    n.fetch_add(1, Relaxed);
+                }
+
+                let doc = first + row as u64;
+                if candidates.members.contains(doc) {
+                    let root = candidates.root(doc);
+                    self.components
+                        .add_rank(root, doc, &rank(row)?, source as u64)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(of_source.into_iter().map(AtomicU64::into_inner).collect())
+    }
+
+    /// Moves the signatures of candidates to their component, and those of sampled documents to the
+    /// sample if pairs are compared by estimate.
+    fn add_signatures(
+        &self,
+        corpus: &dyn Corpus,
+        near: &NearDedup,
+        candidates: &Candidates,
+        sampled: &Bits,
+    ) -> Result<()> {
+        let by_estimate = near.verify == Verify::Estimate;
+
+        corpus.scan(&[read("signatures", "signature")], &|first, batch| {
+            let signatures = column(batch, "signature")?.as_list::<i32>();
+            for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
+                let doc = first + row as u64;
+                // Copied on demand, because most documents are neither candidates nor sampled.
+                let values = || {
+                    signatures
+                        .value(row)
+                        .as_primitive::<UInt64Type>()
+                        .values()
+                        .to_vec()
+                };
+
+                if candidates.members.contains(doc) {
+                    let partition = self.components.partition_of(candidates.root(doc));
+                    self.components.signatures.push(partition, doc, &values())?;
+                }
+                if by_estimate && sampled.contains(doc) {
+                    self.sampled.push(0, doc, &values())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes the shingle sets of candidates and of sampled documents from their texts. No text is
+    /// read if pairs are compared by estimate.
+    fn add_sets(
+        &self,
+        corpus: &dyn Corpus,
+        text: &TextSource,
+        near: &NearDedup,
+        candidates: &Candidates,
+        sampled: &Bits,
+    ) -> Result<()> {
+        let by_estimate = near.verify == Verify::Estimate;
+        let verified = near.min_jaccard > 0.0 && !by_estimate;
+        let is_member = |doc: u64| verified && candidates.members.contains(doc);
+
+        corpus.texts(
+            text,
+            // Estimates need no text.
+            &|doc| !by_estimate && (is_member(doc) || sampled.contains(doc)),
+            &|doc, text| {
+                // `jaccard` merges two sets, so they are sorted and without repeats.
+                let mut set = Vec::new();
+                shingles_of(near.shingles, text, near.ngram as usize, &mut set);
+                set.sort_unstable();
+                set.dedup();
+
+                if is_member(doc) {
+                    let partition = self.components.partition_of(candidates.root(doc));
+                    self.components.sets.push(partition, doc, &set)?;
+                }
+                if sampled.contains(doc) {
+                    self.sampled.push(0, doc, &set)?;
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+/// Decides over all components, partition by partition, and adds the verdicts to `results`.
+fn judge(
+    corpus: &dyn Corpus,
+    near: &NearDedup,
+    gathered: &Gathered,
+    results: &Results,
+) -> Result<Tally> {
+    let tally = Mutex::new(Tally {
+        lost: vec![0; gathered.of_source.len()],
+        ..Tally::default()
+    });
+    let judge = |partition: usize| -> Result<()> {
+        corpus.check()?;
+        let loaded = gathered.components.load(partition)?;
+        let mut outcome = Outcome::default();
+        for component in loaded.components() {
+            stars::decide(near, &loaded, component, results.own, &mut outcome)?;
+        }
+
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.compared += outcome.compared;
+        tally.capped += outcome.capped;
+        tally.removed += outcome.verdicts.len() as u64;
+        for verdict in &outcome.verdicts {
+            let source = loaded.members[verdict.member].source as usize;
+            if let Some(n) = tally.lost.get_mut(source) {
+                *n += 1;
+            }
+        }
+
+        // Other threads need not wait while the rows are written.
+        drop(tally);
+        results.add(&loaded, &outcome.verdicts)
+    };
+
+    // A heavy partition exceeds a thread's share of the memory, so heavy ones go one by one.
+    let (light, heavy) = gathered.components.by_weight();
+    light.into_par_iter().try_for_each(judge)?;
+    heavy.into_iter().try_for_each(judge)?;
+    Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The reason to refuse the verdicts, if a source would lose more than the share of its documents
+/// that the manifest allows; else `None`.
+///
+/// `of_source`, `lost` and `names` have an entry for each source, in the same order.
 fn refusal<'a>(
     near: &NearDedup,
     of_source: &[u64],
@@ -336,23 +404,29 @@ fn refusal<'a>(
             format!("source \"{source}\" would lose {lost} of {n} documents")
         })
         .collect();
-    let limit = format!(
-        "as near-duplicates, dedup.near.max_source_loss is {}",
-        near.max_source_loss
-    );
-    (!broken.is_empty()).then(|| format!("{} {limit}", broken.join(", ")))
+
+    (!broken.is_empty()).then(|| {
+        format!(
+            "{} as near-duplicates; dedup.near.max_source_loss allows a share of {}",
+            broken.join(", "),
+            near.max_source_loss
+        )
+    })
 }
 
+/// Notes for the log about band keys, candidates and components.
 fn candidates_notes(near: &NearDedup, candidates: &Candidates, documents: u64) -> Vec<String> {
     let counts = &candidates.counts;
     let members = candidates.members.count();
+
     let mut notes = vec![format!(
-        "{members} of {documents} documents share a band key with another, in {} components, the largest of {}",
+        "{members} of {documents} documents share a band key with another document, in {} \
+         components; the largest has {} documents",
         counts.components, counts.largest
     )];
     if counts.keys > 0 {
         notes.push(format!(
-            "{} of {} band keys ({:.1} %) went on to be sorted, the rest occurs once",
+            "{} of {} band keys ({:.1} %) were moved and sorted; each of the others occurs once",
             counts.moved,
             counts.keys,
             100.0 * counts.moved as f64 / counts.keys as f64
@@ -374,52 +448,58 @@ fn candidates_notes(near: &NearDedup, candidates: &Candidates, documents: u64) -
     notes
 }
 
+/// Notes for the log about comparisons and memory. `filed` is in bytes.
 fn tally_notes(near: &NearDedup, tally: &Tally, documents: u64, filed: u64) -> Vec<String> {
     let mut notes = Vec::new();
     if tally.compared > 0 {
         let (compared, removed) = (tally.compared, tally.removed);
         notes.push(format!(
-            "{compared} pairs were compared, {removed} documents have a kept one of min_jaccard or more"
+            "{compared} pairs were compared; {removed} documents have a similarity of min_jaccard \
+             or more to a kept document"
         ));
     }
     if tally.capped > 0 {
         let (capped, most) = (tally.capped, near.max_comparisons);
         notes.push(format!(
-            "{capped} documents met max_comparisons = {most} before a match"
+            "{capped} documents reached max_comparisons = {most} without a match"
         ));
     }
+
     // The forest, once more while it is flattened, and the bits of three sets.
     let held = documents * (4 + 4) + 3 * documents.div_ceil(8);
     let (held, spilled) = (held >> 10, filed >> 10);
     notes.push(format!(
-        "clustering held 8.4 bytes a document, {held} KiB, beside run.memory; {spilled} KiB were spilled"
+        "clustering held 8.4 bytes a document, {held} KiB, on top of run.memory; {spilled} KiB \
+         were spilled"
     ));
     notes
 }
 
-/// What is written: by shard, rows of removed documents and of survivors with a cluster.
+/// The rows to write, by shard: removed documents, and survivors with a cluster.
 struct Results {
+    /// [`Clustered`] documents of this run, in one partition for each shard.
     rows: Spill,
     removed: Bits,
     firsts: Vec<u64>,
     earlier: Vec<Earlier>,
-    /// Documents of this run.
+    /// The number of documents of this run.
     own: u64,
-    /// What a removal without an exact comparison rests on.
+    /// The reason of a removal without an exact comparison.
     unverified: &'static str,
 }
 
 record! {
-    /// A document of a cluster: removed for the survivor, or the survivor itself.
+    /// A document of a cluster: one that is removed for the survivor, or the survivor itself.
     struct Clustered {
+        /// First, so that rows sort by document.
         doc: u64,
         cluster_size: u64,
         id: DocId,
-        /// The survivor, by identity and by number.
+        /// The survivor's identity, equal to `id` in the survivor's own row.
         kept: DocId,
         kept_doc: u64,
         is_removed: bool,
-        /// Evidence for a removal: bands shared, exact similarity, containment, estimate.
+        /// The number of shared bands. This field and those below are evidence for a removal.
         bands_hit: u64,
         jaccard: Option<f64>,
         containment: Option<f64>,
@@ -428,9 +508,11 @@ record! {
 }
 
 impl Results {
+    /// Empty results. `near` is `None` if the stage is off.
     fn new(corpus: &dyn Corpus, near: Option<&NearDedup>) -> Result<Results> {
         let firsts = corpus.firsts().to_vec();
         let (own, documents) = (own_documents(corpus), documents(corpus));
+        // The last of `firsts` is the number of all documents, not a shard.
         let rows = Spill::new(corpus.spill(), firsts.len() - 1, corpus.memory() / 16)?;
         let unverified = match near {
             Some(near) if near.cluster == Cluster::Component => "component",
@@ -448,11 +530,14 @@ impl Results {
         })
     }
 
+    /// Adds the verdicts over the components of a loaded partition.
     fn add(&self, loaded: &Loaded, verdicts: &[Verdict]) -> Result<()> {
         let mut sizes: BTreeMap<usize, u64> = BTreeMap::new();
-        verdicts
-            .iter()
-            .for_each(|verdict| *sizes.entry(verdict.kept).or_insert(1) += 1);
+        for verdict in verdicts {
+            // The survivor counts as 1.
+            *sizes.entry(verdict.kept).or_insert(1) += 1;
+        }
+
         let clustered = |member: usize, kept: usize| {
             let (member, survivor) = (&loaded.members[member], &loaded.members[kept]);
             Clustered {
@@ -482,6 +567,8 @@ impl Results {
             self.rows
                 .push_record(shard_of(&self.firsts, row.doc), &row)?;
         }
+
+        // A survivor of an earlier run has no row in this run's tables.
         let own_survivors = sizes
             .keys()
             .filter(|kept| loaded.members[**kept].doc < self.own);
@@ -493,10 +580,12 @@ impl Results {
         Ok(())
     }
 
+    /// The decision that hands out these rows, with the table `near_dedup_sample`.
     fn decision(self, sample: RecordBatch, notes: Vec<String>) -> Decision<'static> {
         let annotated = Arc::new(self);
         let with_evidence = Arc::clone(&annotated);
         let evidence = FurtherRows::PerShard(Box::new(move |shard| with_evidence.evidence(shard)));
+
         let tables = [
             ("near_dedup_evidence", evidence),
             ("near_dedup_sample", FurtherRows::Whole(sample)),
@@ -508,10 +597,13 @@ impl Results {
         }
     }
 
+    /// The rows of a shard, by document.
     fn sorted(&self, shard: usize) -> Result<Vec<Clustered>> {
+        // Read, not taken: annotations and evidence each need the rows.
         Ok(sorted(self.rows.read(shard)?))
     }
 
+    /// The rows of a shard in the table `near_dedup`.
     fn annotations(&self, shard: usize) -> Result<RecordBatch> {
         let rows = self.sorted(shard)?;
         let reasons = rows
@@ -535,9 +627,11 @@ impl Results {
         ])?)
     }
 
+    /// The rows of a shard in the table `near_dedup_evidence`.
     fn evidence(&self, shard: usize) -> Result<RecordBatch> {
         let mut rows = self.sorted(shard)?;
         rows.retain(|row| row.is_removed);
+
         let ids = |get: fn(&Clustered) -> DocId| -> ArrayRef {
             let ids = rows.iter().map(|row| get(row).to_string());
             Arc::new(StringArray::from_iter_values(ids))
@@ -549,7 +643,9 @@ impl Results {
         let ratios = |get: fn(&Clustered) -> Option<f64>| -> ArrayRef {
             Arc::new(Float64Array::from_iter(rows.iter().map(get)))
         };
+
         let kept_in = rows.iter().map(|row| run_of(&self.earlier, row.kept_doc));
+        // `jaccard` is null in a row whose texts were not compared.
         let reasons = rows.iter().map(|row| match row.jaccard {
             Some(_) => "verified",
             None => self.unverified,
@@ -581,11 +677,12 @@ mod tests {
     use arrow::array::{BooleanArray, TimestampMicrosecondArray};
     use std::path::{Path, PathBuf};
 
-    /// Texts in shards, with so much memory that they spill or do not.
+    /// A corpus of texts in shards, as one batch in memory.
     struct Texts {
         texts: Vec<String>,
         firsts: Vec<u64>,
         columns: RecordBatch,
+        /// Bytes; decides whether the stage spills.
         memory: u64,
         spill: PathBuf,
     }
@@ -597,6 +694,7 @@ mod tests {
             let ids = StringArray::from_iter_values((0..n as u64).map(|doc| {
                 DocId::from_words([doc.wrapping_mul(0x9e37_79b9_7f4a_7c15), doc]).to_string()
             }));
+
             let mut columns: Vec<(&str, ArrayRef)> = vec![
                 ("doc_id", Arc::new(ids)),
                 (
@@ -616,6 +714,7 @@ mod tests {
             ];
             columns.extend(signed);
             let columns = RecordBatch::try_from_iter(columns).expect("equal lengths");
+
             let firsts = (0..=shards)
                 .map(|shard| n as u64 * shard / shards)
                 .collect();
@@ -700,6 +799,7 @@ mod tests {
                 (family << 8 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
             )
         };
+        // The first words of a text are its own, at most six of forty.
         let text = |doc: u64| {
             let (family, cut) = (doc * doc % (n / 3), doc % 7);
             let words = (0..40).map(|at| {
@@ -733,6 +833,7 @@ mod tests {
         };
         let corpus = Texts::new(near, families(3_000), shards, memory);
         let decision = stage.decide(&corpus).expect("a decision");
+
         let mut rows = String::new();
         for shard in 0..shards as usize {
             let batches = [
@@ -748,6 +849,7 @@ mod tests {
                 }
             }
         }
+
         let sample = rows_of(&decision, "near_dedup_sample", 0).expect("a batch");
         (rows + &format!("{:?}", sample.columns()), decision.notes)
     }
@@ -758,6 +860,7 @@ mod tests {
             keep_signatures: true,
             ..NearDedup::default()
         };
+
         let (expected, notes) = decide(&near, 3, 1 << 30);
         assert!(
             expected.matches("near_dedup.cluster").count() > 1_000,
@@ -769,6 +872,7 @@ mod tests {
                 .any(|note| note.ends_with("; 0 KiB were spilled")),
             "{notes:?}"
         );
+
         let (found, notes) = decide(&near, 3, 1 << 14);
         assert!(
             !notes

@@ -1,11 +1,11 @@
-//! How good the banding was, measured on every run: pairs drawn without regard to it, compared
-//! exactly.
+//! The quality of the banding, measured on every run by exact comparison of pairs that are drawn
+//! without regard to bands.
 //!
 //! A document's probe is the least of its shingles under a permutation that the signature does not
-//! use, so two documents of similarity s have the same probe with probability s, whatever their
-//! band keys. A share of all probe values is drawn by hash; pairs within each are compared, and
-//! counted with weight 1/s. Departs from a plain random sample of pairs, which would hold no
-//! near-duplicates at all. Cost: the texts of at most about [`DOCUMENTS`] documents.
+//! use. So two documents of similarity s have the same probe with probability s, whatever their
+//! band keys. A share of all probe values is drawn by hash. The pairs within each value are
+//! compared, and count with weight 1/s. Departs from a plain random sample of pairs, which would
+//! hold no near-duplicates at all. Cost: the texts of at most about [`DOCUMENTS`] documents.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,45 +21,49 @@ use super::stars::equal_share;
 use crate::bits::Bits;
 use crate::{column, is_reached};
 
-/// Documents in the sample, expected.
+/// The expected number of documents in the sample.
 const DOCUMENTS: u64 = 4_000;
 
-/// Documents of one probe value that are compared with each other, drawn by hash.
+/// Most documents of one probe value that are compared with each other, drawn by hash.
 const OF_ONE_VALUE: usize = 8;
 
 /// Documents drawn by their probe.
 pub(super) struct Sample {
-    /// Values whose hash is at most this are drawn.
+    /// The greatest hash of a probe value that is drawn.
     most: u64,
+    /// Drawn documents, by probe value.
     drawn: Mutex<HashMap<u64, Drawn>>,
 }
 
 /// Documents of one probe value.
 #[derive(Debug, Default)]
 struct Drawn {
+    /// The number of all documents with this value.
     documents: u64,
-    /// Those with the least hashes of their number, with their band keys.
+    /// Documents with the least hashes, ascending by hash, each with its band keys.
     compared: Vec<(u64, Vec<u64>)>,
 }
 
 impl Sample {
-    /// An empty sample of a corpus of so many documents.
+    /// An empty sample of a corpus of `documents` documents.
     pub(super) fn new(documents: u64) -> Sample {
         let share = DOCUMENTS as f64 / documents.max(1) as f64;
-        // A cast beyond the range gives the greatest value.
+        // The cast saturates: a share above 1 draws every value.
         Sample {
             most: (share * u64::MAX as f64) as u64,
             drawn: Mutex::default(),
         }
     }
 
-    /// Draws from a batch with `probe` and `bands`.
+    /// Draws documents from a batch with the columns `probe` and `bands`. `first` is the document
+    /// of its first row.
     ///
     /// # Errors
-    /// If the batch lacks one of them.
+    /// If the batch lacks one of the columns.
     pub(super) fn add(&self, first: u64, batch: &RecordBatch) -> Result<()> {
         let probes = column(batch, "probe")?.as_primitive::<UInt64Type>();
         let bands = column(batch, "bands")?.as_list::<i32>();
+
         for row in
             (0..batch.num_rows()).filter(|&row| probes.is_valid(row) && is_reached(batch, row))
         {
@@ -72,6 +76,8 @@ impl Sample {
                 .as_primitive::<UInt64Type>()
                 .values()
                 .to_vec();
+
+            // The documents with the least hashes remain, in whatever order threads add them.
             let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
             let drawn = drawn.entry(probe).or_default();
             drawn.documents += 1;
@@ -87,23 +93,28 @@ impl Sample {
         Ok(())
     }
 
-    /// The documents to compare.
+    /// The documents to compare, in a corpus of `of` documents.
     pub(super) fn documents(&self, of: u64) -> Bits {
         let documents = Bits::new(of);
         let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        let several = drawn.values().filter(|drawn| drawn.compared.len() > 1);
-        several
+
+        drawn
+            .values()
+            .filter(|drawn| drawn.compared.len() > 1)
             .flat_map(|drawn| &drawn.compared)
             .for_each(|(doc, _)| documents.insert(*doc));
         documents
     }
 
-    /// Compares the pairs as the run does, by shingle sets or by signatures, from `words`;
-    /// `removed` says who went. Pairs of which neither is below `own` are of earlier runs and none
-    /// of this one's business.
+    /// Compares the pairs as the run does, by shingle sets or by signatures. `words` looks up the
+    /// set or the signature of a document, and returns false if there is none. `removed` has the
+    /// documents that the run removes.
+    ///
+    /// Documents from number `own` on belong to earlier runs. A pair of two such documents is left
+    /// out.
     ///
     /// # Errors
-    /// If words cannot be read.
+    /// If `words` fails.
     pub(super) fn measure(
         &self,
         near: &NearDedup,
@@ -111,29 +122,33 @@ impl Sample {
         words: impl Fn(u64, &mut Vec<u64>) -> Result<bool>,
         removed: &Bits,
     ) -> Result<Measured> {
-        let similarity = |a: &[u64], b: &[u64]| match near.verify {
-            Verify::Exact => jaccard(a, b).0,
-            Verify::Estimate => equal_share(a, b),
-        };
         let mut pairs = Vec::new();
+        let mut sets = vec![Vec::new(); OF_ONE_VALUE];
         let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        // Sums of floats depend on the order of pairs, and a hash map has none.
         let mut values: Vec<_> = drawn.iter().collect();
         values.sort_unstable_by_key(|(probe, _)| **probe);
-        let mut sets = vec![Vec::new(); OF_ONE_VALUE];
+
         for (value, drawn) in values {
+            // A document without words has similarity 0 to all others.
             for ((doc, _), buffer) in drawn.compared.iter().zip(&mut sets) {
                 if drawn.compared.len() > 1 && !words(*doc, buffer)? {
                     buffer.clear();
                 }
             }
+
+            // Pairs that are compared also count for the other pairs of their value.
             let all = (drawn.documents * (drawn.documents - 1)) as f64;
+            let compared = (drawn.compared.len() * (drawn.compared.len() - 1)) as f64;
             for (at, (a, a_bands)) in drawn.compared.iter().enumerate() {
                 for (other, (b, b_bands)) in drawn.compared.iter().enumerate().skip(at + 1) {
-                    let similarity = similarity(&sets[at], &sets[other]);
+                    let similarity = match near.verify {
+                        Verify::Exact => jaccard(&sets[at], &sets[other]).0,
+                        Verify::Estimate => equal_share(&sets[at], &sets[other]),
+                    };
                     if similarity == 0.0 || (*a >= own && *b >= own) {
                         continue;
                     }
-                    let compared = (drawn.compared.len() * (drawn.compared.len() - 1)) as f64;
                     pairs.push(Pair {
                         value: *value,
                         similarity,
@@ -144,6 +159,7 @@ impl Sample {
                 }
             }
         }
+
         Ok(Measured {
             pairs,
             bands: near.bands,
@@ -154,15 +170,18 @@ impl Sample {
 
 /// A pair of documents that was compared.
 struct Pair {
-    /// The probe that drew it.
+    /// The probe that both documents have.
     value: u64,
+    /// Jaccard similarity, exact or estimated, in (0, 1].
     similarity: f64,
+    /// The expected number of pairs in the corpus that this pair stands for, up to a factor common
+    /// to all pairs.
     weight: f64,
     share_band: bool,
     both_kept: bool,
 }
 
-/// The pairs that were compared.
+/// The pairs that were compared, and the banding of the run.
 pub(super) struct Measured {
     pairs: Vec<Pair>,
     bands: u32,
@@ -178,24 +197,34 @@ struct Share {
 }
 
 impl Measured {
-    /// What the log says of pairs of at least this similarity.
+    /// A note for the log about recall and precision of band keys, for pairs of at least the
+    /// similarity `least`.
     pub(super) fn note(&self, least: f64) -> String {
         let alike = || self.pairs.iter().filter(|pair| pair.similarity >= least);
         let candidates = || self.pairs.iter().filter(|pair| pair.share_band);
         let (n, of_candidates) = (alike().count(), candidates().count());
+
         let recall = share(alike().map(|pair| (pair, pair.share_band)));
         let precision = share(candidates().map(|pair| (pair, pair.similarity >= least)));
-        let (Some(recall), Some(precision)) = (recall, precision) else {
+        let Some(recall) = recall else {
             return format!(
-                "a sample of {} pairs holds none of similarity {least} or more",
+                "the sample of {} pairs has no pair of similarity {least} or more",
                 self.pairs.len()
             );
         };
+
+        let precision = precision.map_or_else(
+            || "no sampled pair shares one".to_owned(),
+            |precision| {
+                format!(
+                    "of {of_candidates} sampled pairs that share a band key, {} have this similarity",
+                    precision.text()
+                )
+            },
+        );
         format!(
-            "of {n} sampled pairs of similarity {least} or more, {} share a band key; of {of_candidates} that share one, {} are \
-             of that similarity",
-            recall.text(),
-            precision.text()
+            "of {n} sampled pairs of similarity {least} or more, {} share a band key; {precision}",
+            recall.text()
         )
     }
 
@@ -204,34 +233,24 @@ impl Measured {
     /// # Errors
     /// If the columns are not those of the schema.
     pub(super) fn table(&self) -> Result<RecordBatch> {
-        let of_decile = |decile: usize| {
-            let pairs = self
-                .pairs
-                .iter()
-                .filter(move |pair| ((pair.similarity * 10.0) as usize).min(9) == decile);
-            pairs.collect::<Vec<_>>()
-        };
-        let deciles: Vec<Vec<&Pair>> = (0..10).map(of_decile).collect();
+        let mut deciles: Vec<Vec<&Pair>> = vec![Vec::new(); 10];
+        for pair in &self.pairs {
+            // Pairs of similarity 1 belong to the last row.
+            deciles[((pair.similarity * 10.0) as usize).min(9)].push(pair);
+        }
+
         let number = |get: &dyn Fn(&[&Pair]) -> Option<f64>| -> ArrayRef {
             Arc::new(Float64Array::from_iter(
                 deciles.iter().map(|pairs| get(pairs)),
             ))
         };
         let found = |pairs: &[&Pair]| share(pairs.iter().map(|pair| (*pair, pair.share_band)));
-        let kept = |pairs: &[&Pair]| share(pairs.iter().map(|pair| (*pair, pair.both_kept)));
-        let expected = |pairs: &[&Pair]| {
-            let weights: f64 = pairs.iter().map(|pair| pair.weight).sum();
-            let expected: f64 = pairs
-                .iter()
-                .map(|pair| pair.weight * self.s_curve(pair.similarity))
-                .sum();
-            (weights > 0.0).then(|| expected / weights)
-        };
         let bounds = |above: usize| -> ArrayRef {
             Arc::new(Float64Array::from_iter_values(
                 (above..above + 10).map(|tenths| tenths as f64 / 10.0),
             ))
         };
+
         let columns = vec![
             bounds(0),
             bounds(1),
@@ -241,8 +260,10 @@ impl Measured {
             number(&|pairs| found(pairs).map(|share| share.value)),
             number(&|pairs| found(pairs).map(|share| share.low)),
             number(&|pairs| found(pairs).map(|share| share.high)),
-            number(&expected),
-            number(&|pairs| kept(pairs).map(|share| share.value)),
+            number(&|pairs| self.expected(pairs)),
+            number(&|pairs| {
+                share(pairs.iter().map(|pair| (*pair, pair.both_kept))).map(|share| share.value)
+            }),
         ];
         Ok(RecordBatch::try_new(
             tables::schema("near_dedup_sample"),
@@ -250,12 +271,24 @@ impl Measured {
         )?)
     }
 
+    /// The weighted share of pairs that are expected to share a band key; `None` without pairs.
+    fn expected(&self, pairs: &[&Pair]) -> Option<f64> {
+        let weights: f64 = pairs.iter().map(|pair| pair.weight).sum();
+        let expected: f64 = pairs
+            .iter()
+            .map(|pair| pair.weight * self.s_curve(pair.similarity))
+            .sum();
+        (weights > 0.0).then(|| expected / weights)
+    }
+
+    /// The probability that two documents of a similarity share a band key.
     fn s_curve(&self, similarity: f64) -> f64 {
         1.0 - (1.0 - similarity.powi(self.rows as i32)).powi(self.bands as i32)
     }
 }
 
 impl Share {
+    /// The share with its interval, in per cent.
     fn text(self) -> String {
         format!(
             "{:.1} % ({:.1} to {:.1})",
@@ -266,13 +299,13 @@ impl Share {
     }
 }
 
-/// The weighted share of those that are so, with Wilson's interval (1927) for the effective number
-/// of pairs; `None` without pairs.
+/// The weighted share of the pairs whose flag is true, with Wilson's interval (1927) for the
+/// effective number of pairs. `None` without pairs.
 ///
-/// Pairs of one probe value share documents and are not independent: the variance is that of a
-/// ratio of sums over values (Taylor linearisation; Cochran 1977, section 6.3). Where it vanishes,
-/// because all pairs agree, values count, not pairs. Pairs of one value must come one after the
-/// other.
+/// Pairs of one probe value share documents, so they are not independent. The variance is that of a
+/// ratio of sums over values (Taylor linearisation; Cochran 1977, section 6.3). If the variance
+/// vanishes because all pairs agree, values count instead of pairs. Pairs of one value must come
+/// one after the other.
 fn share<'a>(pairs: impl Iterator<Item = (&'a Pair, bool)>) -> Option<Share> {
     let pairs: Vec<(&Pair, bool)> = pairs.collect();
     let sum = |get: &dyn Fn(&(&Pair, bool)) -> f64| pairs.iter().map(get).sum::<f64>();
@@ -281,6 +314,7 @@ fn share<'a>(pairs: impl Iterator<Item = (&'a Pair, bool)>) -> Option<Share> {
         return None;
     }
     let value = sum(&|(pair, is_so)| if *is_so { pair.weight } else { 0.0 }) / weights;
+
     let (mut variance, mut of_values) = (0.0, 0.0);
     for drawn in pairs.chunk_by(|a, b| a.0.value == b.0.value) {
         variance += drawn
@@ -294,6 +328,9 @@ fn share<'a>(pairs: impl Iterator<Item = (&'a Pair, bool)>) -> Option<Share> {
             .sum::<f64>()
             .powi(2);
     }
+
+    // The effective number of pairs has two bounds: the pairs of a value tell as little as one
+    // pair, or all pairs are independent.
     let n_values = weights * weights / of_values;
     let n_pairs = weights * weights / sum(&|(pair, _)| pair.weight * pair.weight);
     let n = match variance {
@@ -301,6 +338,8 @@ fn share<'a>(pairs: impl Iterator<Item = (&'a Pair, bool)>) -> Option<Share> {
         _ => (value * (1.0 - value) * weights * weights / variance)
             .clamp(n_values, n_pairs.max(n_values)),
     };
+
+    // The 97.5 % quantile of the normal distribution.
     const Z: f64 = 1.959_963_984_540_054;
     let middle = (value + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let half = Z / (1.0 + Z * Z / n) * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
@@ -311,6 +350,7 @@ fn share<'a>(pairs: impl Iterator<Item = (&'a Pair, bool)>) -> Option<Share> {
     })
 }
 
+/// A hash of a probe value or of a document's number. The order of hashes draws the sample.
 fn mixed(probe: u64) -> u64 {
     let mixed = (probe ^ probe >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed ^ mixed >> 29).wrapping_mul(0x94d0_49bb_1331_11eb)
@@ -340,6 +380,7 @@ mod tests {
         // Wilson 1927 for 9 of 10: 0.5958 to 0.9821 (R: binom.confint(9, 10, methods = "wilson")).
         let nine: Vec<Pair> = (0..10).map(|n| pair(n, 0.4, n > 0)).collect();
         let nine = band_share(&nine);
+
         assert!((nine.value - 0.9).abs() < 1e-12, "{nine:?}");
         assert!(
             (nine.low - 0.5958).abs() < 1e-4 && (nine.high - 0.9821).abs() < 1e-4,
@@ -367,12 +408,14 @@ mod tests {
         // A pair of similarity 0.1 is drawn a tenth as often as one of 1, and counts ten times.
         let pairs = vec![pair(1, 0.1, false), pair(2, 1.0, true)];
         assert!((band_share(&pairs).value - 1.0 / 11.0).abs() < 1e-12);
+
         let measured = Measured {
             pairs,
             bands: 14,
             rows: 8,
         };
         assert!((measured.s_curve(0.8) - 0.923_55).abs() < 1e-4);
+
         let table = measured.table().expect("ten rows");
         assert_eq!(
             (
@@ -387,8 +430,8 @@ mod tests {
     fn a_sample_counts_the_pairs_of_the_corpus_whatever_their_similarity() {
         const PAIRS: u64 = 3_000;
         let shingle = |n: u64| (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n << 7;
-        // Pair n has the documents 2n and 2n + 1; of 60 shingles the even pairs share 20, the odd
-        // ones 57.
+        // Pair n has the documents 2n and 2n + 1. Of 60 shingles, even pairs share 20 and odd pairs
+        // share 57.
         let set = |doc: u64| {
             let common = if (doc / 2).is_multiple_of(2) { 20 } else { 57 };
             let mut set: Vec<u64> = (0..60)
@@ -397,6 +440,7 @@ mod tests {
             set.sort_unstable();
             set
         };
+
         let probes: UInt64Array = (0..2 * PAIRS)
             .map(|doc| curate_scorers::minhash::probe(&set(doc)))
             .collect();
@@ -406,6 +450,7 @@ mod tests {
             ("probe", Arc::new(probes)),
             ("bands", Arc::new(bands.finish())),
         ];
+
         let sample = Sample::new(1);
         sample
             .add(0, &RecordBatch::try_from_iter(columns).expect("a batch"))
@@ -422,6 +467,7 @@ mod tests {
                 &Bits::new(2 * PAIRS),
             )
             .expect("sets");
+
         for (similarity, drawn) in [(20.0 / 100.0, 0.2), (57.0 / 63.0, 0.9)] {
             let like: Vec<&Pair> = measured
                 .pairs
@@ -430,6 +476,7 @@ mod tests {
                 .collect();
             let weight: f64 = like.iter().map(|pair| pair.weight).sum();
             let expected = PAIRS as f64 / 2.0;
+
             assert!(
                 (like.len() as f64 / expected - drawn).abs() < 0.05,
                 "{} of {expected} drawn",

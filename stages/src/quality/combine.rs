@@ -1,20 +1,21 @@
-//! From terms to q.
+//! The quality q of a document from its terms.
 
 use curate_schemas::stages::quality::Combine;
 use curate_scorers::calibration::FLOOR;
 
-/// q of a document from its terms and their weights, [`FLOOR`] to 1; 1 without terms. Summed in the
-/// order of the terms.
+/// The quality q of a document from its terms and their weights, [`FLOOR`] to 1. Without terms q is
+/// 1, except for a logistic combination. Sums are formed in the order of the terms.
 pub fn combine(how: Combine, intercept: f64, terms: &[f64], weights: &[f64]) -> f64 {
     let weighted = || terms.iter().zip(weights);
     let total: f64 = weights.iter().sum();
+
     let q = match (how, terms) {
         (Combine::Logistic, _) => {
             let sum: f64 = weighted().map(|(term, weight)| term * weight).sum();
             1.0 / (1.0 + (-(intercept + sum)).exp())
         }
         (_, []) => 1.0,
-        // One term is itself, exactly.
+        // One term is q itself. The formulas could change its last digits.
         (Combine::WeightedGeometric | Combine::Mean | Combine::Min, [term]) => *term,
         (Combine::WeightedGeometric, _) => weighted()
             .map(|(term, weight)| term.ln() * (weight / total))
@@ -27,6 +28,8 @@ pub fn combine(how: Combine, intercept: f64, terms: &[f64], weights: &[f64]) -> 
             .map(|term| (term * 20.0).ceil() / 20.0)
             .fold(0.0, f64::max),
     };
+
+    // Terms of a logistic combination may be any number, so their sum may be ∞ − ∞.
     if q.is_nan() {
         FLOOR
     } else {

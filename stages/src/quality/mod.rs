@@ -1,14 +1,15 @@
-//! q(d), what a token of a document is worth, and who goes before: vetoes, and the tails of model
-//! scores.
+//! The quality q(d), which is what a token of a document is worth. Vetoes and the tails of model
+//! scores remove documents before q is computed.
 //!
-//! Each term is a column mapped to (0, 1] by a calibration that stands in the stage's key;
-//! percentiles are of tokens, within language and domain, and stand in `quality_calibration`.
-//! Uncalibrated all the same: nothing ties q to losses.
+//! Each term of q is a column that a calibration maps to (0, 1]. The calibration is a part of the
+//! stage's key. Percentiles are of tokens, within language and domain, and the table
+//! `quality_calibration` holds them. q is still uncalibrated: nothing ties it to losses.
 //!
-//! Two passes over narrow columns: what values mean in each group (only if a percentile is asked
-//! for), then every document. Groups are of the documents that arrive and that no veto removes. In
-//! memory are a group's counts, 218,000 bins for each decade that its values span at the most, and
-//! one shard's terms for each thread.
+//! The stage makes two passes over narrow columns. The first pass finds how values are distributed
+//! in each group, and runs only if a percentile or a tail needs it. The second pass computes q of
+//! every document. A group holds the documents of a language and domain that arrive and that no
+//! veto removes. Memory holds the counts of the groups, at most 218,000 bins for each decade that
+//! the values of a group span, and one shard's terms for each thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,9 +21,7 @@ use arrow::array::{
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use curate_schemas::spec::StageSpec;
-use curate_schemas::stages::quality::{
-    Calibrated, Combine, PreferEnd, QUALITY, Quality, Term, Veto,
-};
+use curate_schemas::stages::quality::{Calibrated, Combine, PreferEnd, QUALITY, Quality, Term};
 use curate_schemas::tables::{self, Measure};
 use curate_scorers::calibration::{Calibration, Counts, Knots};
 use rayon::prelude::*;
@@ -38,20 +37,23 @@ use crate::{Read, Stage, column, is_reached, read};
 mod combine;
 pub mod values;
 
-/// The stage `quality`.
+/// The stage `quality` with its terms, vetoes and tails.
 pub struct QualityStage {
     quality: Quality,
+    /// Column and calibration of each term, in the order of `quality.term`.
     terms: Vec<(Measure, Calibration)>,
+    /// Column of each veto, in the order of `quality.veto`.
     vetoes: Vec<Measure>,
     bands: Vec<TwoTails>,
-    /// What CCNet's thirds of a language are of, with an n-gram model.
+    /// The column that CCNet's thirds of a language divide; `None` without an n-gram model.
     thirds_of: Option<Measure>,
-    /// Digests of the files of isotonic terms.
+    /// Digests of the files of isotonic terms, for the stage's key.
     files: BTreeMap<&'static str, String>,
 }
 
-/// A band over several columns: a document goes if any of them is in its tail.
+/// Two tails of several columns. A document is removed if any of the columns has a value in a tail.
 struct TwoTails {
+    /// `family` in the reasons `family.low` and `family.high`.
     family: &'static str,
     /// Share of a group's documents in the lower tail.
     below: f64,
@@ -83,6 +85,7 @@ impl QualityStage {
                 above: band.above,
                 columns: vec![known_measure("ngram.perplexity")],
             });
+
         let perplexity = manifest.score.perplexity.as_ref();
         let perplexity = perplexity.and_then(|perplexity| perplexity.drop.as_ref());
         let perplexity_tails = perplexity.map(|band| TwoTails {
@@ -94,11 +97,18 @@ impl QualityStage {
                 .to_vec(),
         });
 
-        let term = |term: &Term| (known_measure(&term.column), calibration(term, &curves));
-        let veto = |veto: &Veto| known_measure(&veto.column);
         Ok(QualityStage {
-            terms: quality.term.iter().map(term).collect(),
-            vetoes: quality.veto.iter().map(veto).collect(),
+            terms: quality
+                .term
+                .iter()
+                .map(|term| (known_measure(&term.column), calibration(term, &curves)))
+                .collect(),
+            vetoes: quality
+                .veto
+                .iter()
+                .map(|veto| known_measure(&veto.column))
+                .collect(),
+            // The n-gram model comes first: its reason is given if both models remove a document.
             bands: ngram_tails.into_iter().chain(perplexity_tails).collect(),
             thirds_of: ngram.map(|_| known_measure("ngram.perplexity")),
             files: match digests.is_empty() {
@@ -109,19 +119,18 @@ impl QualityStage {
         })
     }
 
-    /// Columns whose distribution is asked for, each once.
+    /// The columns whose distribution is needed, each once.
     fn studied(&self) -> Vec<&Measure> {
+        // A percentile or a two-sided term depends on the group. Other terms follow from the value.
         let relative = self
             .terms
             .iter()
             .filter(|(_, calibration)| calibration.is_relative())
             .map(|(measure, _)| measure);
+        let in_bands = self.bands.iter().flat_map(|band| &band.columns);
+
         let mut all: Vec<&Measure> = Vec::new();
-        let thirds_of = self.thirds_of.iter();
-        for measure in relative
-            .chain(self.bands.iter().flat_map(|band| &band.columns))
-            .chain(thirds_of)
-        {
+        for measure in relative.chain(in_bands).chain(&self.thirds_of) {
             if !all.contains(&measure) {
                 all.push(measure);
             }
@@ -129,16 +138,20 @@ impl QualityStage {
         all
     }
 
-    /// The veto that removes each row, by its number.
+    /// The number of the veto that removes each row; `None` if no veto does.
     fn vetoed(&self, batch: &RecordBatch) -> Result<Vec<Option<usize>>> {
         let mut removed = vec![None; batch.num_rows()];
         for (at, (measure, veto)) in self.vetoes.iter().zip(&self.quality.veto).enumerate() {
-            let fails = |value: f64| {
-                veto.below.is_some_and(|least| value < least)
-                    || veto.above.is_some_and(|most| value > most)
-            };
             for (removed, value) in removed.iter_mut().zip(&values(batch, measure)?) {
-                *removed = removed.or(value.filter(|value| fails(*value)).map(|_| at));
+                // A row without a value passes the veto.
+                let fails = value.is_some_and(|value| {
+                    veto.below.is_some_and(|least| value < least)
+                        || veto.above.is_some_and(|most| value > most)
+                });
+                // The first veto of the manifest gives the reason.
+                if fails && removed.is_none() {
+                    *removed = Some(at);
+                }
             }
         }
         Ok(removed)
@@ -147,76 +160,113 @@ impl QualityStage {
     /// First pass: how the studied columns are distributed in each group.
     fn study(&self, corpus: &dyn Corpus) -> Result<Groups> {
         let studied = self.studied();
-        let none = || vec![Counts::default(); studied.len()];
-        let all: Mutex<BTreeMap<String, Vec<Counts>>> = Mutex::default();
         let shards = if studied.is_empty() {
             0
         } else {
             corpus.own_shards()
         };
+
+        // Counts are integers, so the sums do not depend on the order in which shards end.
+        let all: Mutex<BTreeMap<String, Vec<Counts>>> = Mutex::default();
         (0..shards).into_par_iter().try_for_each(|shard| {
-            let mut own: BTreeMap<String, Vec<Counts>> = BTreeMap::new();
-            corpus.shard(shard, &self.reads(), &mut |_, batch| {
-                let vetoed = self.vetoed(batch)?;
-                let columns: Vec<Float64Array> = studied
-                    .iter()
-                    .map(|measure| values(batch, measure))
-                    .collect::<Result<_>>()?;
-                let tokens = column(batch, "tokens")?.as_primitive::<UInt64Type>();
-                let mut origin = Origin::of(batch)?;
-                for row in (0..batch.num_rows())
-                    .filter(|&row| is_reached(batch, row) && vetoed[row].is_none())
-                {
-                    let name = origin.name(row);
-                    if !own.contains_key(name) {
-                        own.insert(name.to_owned(), none());
-                    }
-                    let counts = own.get_mut(name).expect("it was put there");
-                    for (counts, values) in counts
-                        .iter_mut()
-                        .zip(&columns)
-                        .filter(|(_, values)| values.is_valid(row))
-                    {
-                        counts.add(values.value(row), tokens.value(row));
-                    }
-                    let thirds_of = self
-                        .thirds_of
-                        .as_ref()
-                        .and_then(|of| studied.iter().position(|it| *it == of));
-                    if let Some(at) = thirds_of.filter(|at| columns[*at].is_valid(row)) {
-                        let whole = own.entry(origin.language().to_owned()).or_insert_with(none);
-                        whole[at].add(columns[at].value(row), tokens.value(row));
-                    }
-                }
-                Ok(())
-            })?;
+            let own = self.count_shard(corpus, &studied, shard)?;
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
             for (origin, counts) in own {
-                let into = all.entry(origin).or_insert_with(none);
+                let into = all
+                    .entry(origin)
+                    .or_insert_with(|| vec![Counts::default(); studied.len()]);
                 into.iter_mut()
                     .zip(&counts)
                     .for_each(|(into, counts)| into.merge(counts));
             }
             Ok::<(), StageError>(())
         })?;
-        let of_group = |origin: &str, counts: Vec<Counts>| -> Vec<Distribution> {
-            let of = |(measure, counts): (&&Measure, Counts)| match origin.ends_with(SEPARATOR) {
-                true => Distribution::thirds(&counts),
-                false => self.distribution(measure, &counts),
-            };
-            studied.iter().zip(counts).map(of).collect()
-        };
+
         let counted = all.into_inner().unwrap_or_else(PoisonError::into_inner);
         let groups = counted
             .into_iter()
-            .map(|(origin, counts)| (of_group(&origin, counts), origin));
-        let groups = groups.map(|(group, origin)| (origin, group)).collect();
+            .map(|(origin, counts)| {
+                let group = self.distributions(&studied, &origin, &counts);
+                (origin, group)
+            })
+            .collect();
         Ok(Groups {
             studied: studied.into_iter().cloned().collect(),
             groups,
         })
     }
 
+    /// The values of the studied columns in one shard, by group and by whole language.
+    fn count_shard(
+        &self,
+        corpus: &dyn Corpus,
+        studied: &[&Measure],
+        shard: usize,
+    ) -> Result<BTreeMap<String, Vec<Counts>>> {
+        let none = || vec![Counts::default(); studied.len()];
+        let thirds_of = self
+            .thirds_of
+            .as_ref()
+            .and_then(|of| studied.iter().position(|measure| *measure == of));
+
+        let mut own: BTreeMap<String, Vec<Counts>> = BTreeMap::new();
+        corpus.shard(shard, &self.reads(), &mut |_, batch| {
+            let vetoed = self.vetoed(batch)?;
+            let columns: Vec<Float64Array> = studied
+                .iter()
+                .map(|measure| values(batch, measure))
+                .collect::<Result<_>>()?;
+            let tokens = column(batch, "tokens")?.as_primitive::<UInt64Type>();
+            let mut origin = Origin::of(batch)?;
+
+            for row in 0..batch.num_rows() {
+                if !is_reached(batch, row) || vetoed[row].is_some() {
+                    continue;
+                }
+
+                // `entry` would need a copy of the name for each row.
+                let name = origin.name(row);
+                if !own.contains_key(name) {
+                    own.insert(name.to_owned(), none());
+                }
+                let counts = own.get_mut(name).expect("the name was inserted above");
+                for (counts, values) in counts.iter_mut().zip(&columns) {
+                    if values.is_valid(row) {
+                        counts.add(values.value(row), tokens.value(row));
+                    }
+                }
+
+                // CCNet's thirds are of a whole language, over all its domains.
+                if let Some(at) = thirds_of.filter(|at| columns[*at].is_valid(row)) {
+                    let whole = own.entry(origin.language().to_owned()).or_insert_with(none);
+                    whole[at].add(columns[at].value(row), tokens.value(row));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(own)
+    }
+
+    /// What the values of each studied column mean in the group `origin`.
+    fn distributions(
+        &self,
+        studied: &[&Measure],
+        origin: &str,
+        counts: &[Counts],
+    ) -> Vec<Distribution> {
+        // A whole language has counts for CCNet's thirds only.
+        if origin.ends_with(SEPARATOR) {
+            return counts.iter().map(Distribution::thirds).collect();
+        }
+
+        studied
+            .iter()
+            .zip(counts)
+            .map(|(measure, counts)| self.distribution(measure, counts))
+            .collect()
+    }
+
+    /// What the values of a column mean in a group of a language and domain.
     fn distribution(&self, measure: &Measure, counts: &Counts) -> Distribution {
         let band = self
             .bands
@@ -226,6 +276,7 @@ impl QualityStage {
             .terms
             .iter()
             .any(|(term, calibration)| term == measure && calibration.is_relative());
+
         Distribution {
             documents: counts.documents(),
             percentiles: if is_term {
@@ -238,7 +289,8 @@ impl QualityStage {
         }
     }
 
-    /// Second pass: the rows of a shard that arrive, with what becomes of them.
+    /// Second pass: the documents of a shard that arrive, each with q or the reason for its
+    /// removal.
     fn annotations(
         &self,
         corpus: &dyn Corpus,
@@ -247,85 +299,100 @@ impl QualityStage {
     ) -> Result<RecordBatch> {
         let schema = annotation_schema();
         let mut batches = Vec::new();
-        let weights: Vec<f64> = self.quality.term.iter().map(|term| term.weight).collect();
         corpus.shard(shard, &self.reads(), &mut |first, batch| {
-            let vetoed = self.vetoed(batch)?;
-            let of = |measure: &Measure| values(batch, measure);
-            let values: Vec<Float64Array> = self
-                .terms
-                .iter()
-                .map(|(measure, _)| of(measure))
-                .collect::<Result<_>>()?;
-            let studied: Vec<Float64Array> =
-                groups.studied.iter().map(of).collect::<Result<_>>()?;
-            let mut origin = Origin::of(batch)?;
-            let (mut docs, mut removed, mut q) =
-                (Vec::new(), StringBuilder::new(), Float64Builder::new());
-            let mut terms = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
-            let mut thirds = StringBuilder::new();
-            for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
-                docs.push(first + row as u64);
-                origin.name(row);
-                thirds.append_option(self.third(groups, origin.language(), &studied, row));
-                let group = if vetoed[row].is_none() {
-                    groups.groups.get(origin.name(row))
-                } else {
-                    None
-                };
-                let reason = match vetoed[row] {
-                    Some(veto) => Some(format!("veto.{}", self.quality.veto[veto].column)),
-                    None => self.tail(groups, group, &studied, row),
-                };
-                removed.append_option(reason.as_ref());
-                if reason.is_some() {
-                    q.append_null();
-                    terms.append(false)?;
-                    continue;
-                }
-                let mut found = Vec::with_capacity(self.terms.len());
-                for (((measure, calibration), column), term) in
-                    self.terms.iter().zip(&values).zip(&self.quality.term)
-                {
-                    let value = column.is_valid(row).then(|| column.value(row));
-                    let percentiles =
-                        group.and_then(|group| Some(&group[groups.place(measure)?].percentiles));
-                    let calibrated = match (self.quality.combine, calibration) {
-                        // A feature of a regression is what it is.
-                        (Combine::Logistic, Calibration::Identity) => value.unwrap_or(0.0),
-                        _ => calibration.term(value, percentiles),
-                    };
-                    terms.keys().append_value(&term.column);
-                    terms.values().append_value(calibrated);
-                    found.push(calibrated);
-                }
-                terms.append(true)?;
-                q.append_value(combine(
-                    self.quality.combine,
-                    self.quality.intercept,
-                    &found,
-                    &weights,
-                ));
-            }
-            let terms = RecordBatch::try_from_iter_with_nullable([(
-                "terms",
-                Arc::new(terms.finish()) as ArrayRef,
-                true,
-            )])?;
-            let terms = cast(terms.column(0), schema.field(3).data_type())?;
-            let columns: Vec<ArrayRef> = vec![
-                Arc::new(UInt64Array::from(docs)),
-                Arc::new(removed.finish()),
-                Arc::new(q.finish()),
-                terms,
-                Arc::new(thirds.finish()),
-            ];
-            batches.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
+            batches.push(self.annotate(groups, first, batch, &schema)?);
             Ok(())
         })?;
         Ok(concat_batches(&schema, &batches)?)
     }
 
-    /// CCNet's third of a language that a document is in.
+    /// The annotations of the rows of a batch that arrive. `first` is the number of the batch's
+    /// first document.
+    fn annotate(
+        &self,
+        groups: &Groups,
+        first: u64,
+        batch: &RecordBatch,
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
+        let vetoed = self.vetoed(batch)?;
+        let columns: Vec<Float64Array> = self
+            .terms
+            .iter()
+            .map(|(measure, _)| values(batch, measure))
+            .collect::<Result<_>>()?;
+        let studied: Vec<Float64Array> = groups
+            .studied
+            .iter()
+            .map(|measure| values(batch, measure))
+            .collect::<Result<_>>()?;
+        let weights: Vec<f64> = self.quality.term.iter().map(|term| term.weight).collect();
+
+        let mut origin = Origin::of(batch)?;
+        let (mut docs, mut removed) = (Vec::new(), StringBuilder::new());
+        let (mut q, mut thirds) = (Float64Builder::new(), StringBuilder::new());
+        let mut terms = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+        for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
+            docs.push(first + row as u64);
+            let group = groups.groups.get(origin.name(row));
+            thirds.append_option(self.third(groups, origin.language(), &studied, row));
+
+            let reason = match vetoed[row] {
+                Some(veto) => Some(format!("veto.{}", self.quality.veto[veto].column)),
+                None => self.tail(groups, group, &studied, row),
+            };
+            removed.append_option(reason.as_ref());
+            if reason.is_some() {
+                q.append_null();
+                terms.append(false)?;
+                continue;
+            }
+
+            let found = self.calibrated(groups, group, &columns, row);
+            for (term, value) in self.quality.term.iter().zip(&found) {
+                terms.keys().append_value(&term.column);
+                terms.values().append_value(*value);
+            }
+            terms.append(true)?;
+            let (how, intercept) = (self.quality.combine, self.quality.intercept);
+            q.append_value(combine(how, intercept, &found, &weights));
+        }
+
+        // The builder declares the values of the map as nullable, the table does not.
+        let terms = cast(&terms.finish(), schema.field(3).data_type())?;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt64Array::from(docs)),
+            Arc::new(removed.finish()),
+            Arc::new(q.finish()),
+            terms,
+            Arc::new(thirds.finish()),
+        ];
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    }
+
+    /// The terms of a row after their calibration, from the terms' columns.
+    fn calibrated(
+        &self,
+        groups: &Groups,
+        group: Option<&Vec<Distribution>>,
+        columns: &[Float64Array],
+        row: usize,
+    ) -> Vec<f64> {
+        let mut found = Vec::with_capacity(self.terms.len());
+        for ((measure, calibration), column) in self.terms.iter().zip(columns) {
+            let value = column.is_valid(row).then(|| column.value(row));
+            let percentiles =
+                group.and_then(|group| Some(&group[groups.place(measure)?].percentiles));
+            found.push(match (self.quality.combine, calibration) {
+                // A feature of a regression may be any number, so it is not clamped to (0, 1].
+                (Combine::Logistic, Calibration::Identity) => value.unwrap_or(0.0),
+                _ => calibration.term(value, percentiles),
+            });
+        }
+        found
+    }
+
+    /// CCNet's third of the language that a document is in; `None` without a score.
     fn third(
         &self,
         groups: &Groups,
@@ -336,6 +403,8 @@ impl QualityStage {
         let at = groups.place(self.thirds_of.as_ref()?)?;
         let group = &groups.groups.get(language)?[at];
         let value = studied[at].is_valid(row).then(|| studied[at].value(row))?;
+
+        // A small group may lack a cut. Its documents are in the middle then.
         Some(match (group.low, group.high) {
             (Some((_, cut)), _) if value < cut => "head",
             (_, Some((_, cut))) if value >= cut => "tail",
@@ -343,7 +412,8 @@ impl QualityStage {
         })
     }
 
-    /// `family.low` or `family.high` if a score lies in a tail of its group.
+    /// `family.low` or `family.high` if a score lies in a tail of its group. The low tail goes
+    /// first if one score is low and another is high.
     fn tail(
         &self,
         groups: &Groups,
@@ -353,14 +423,12 @@ impl QualityStage {
     ) -> Option<String> {
         let group = group?;
         let is_in = |band: &TwoTails, tail: &dyn Fn(&Distribution, f64) -> bool| {
-            let places = band
-                .columns
+            band.columns
                 .iter()
-                .filter_map(|measure| groups.place(measure));
-            places
-                .into_iter()
+                .filter_map(|measure| groups.place(measure))
                 .any(|at| studied[at].is_valid(row) && tail(&group[at], studied[at].value(row)))
         };
+
         self.bands.iter().find_map(|band| {
             if is_in(band, &|found, value| {
                 found.low.is_some_and(|(_, cut)| value < cut)
@@ -375,14 +443,16 @@ impl QualityStage {
     }
 }
 
-/// Where a document is from: its language and its domain, as one name.
+/// The group of each document of a batch: language and domain, as one name.
 struct Origin<'b> {
     languages: &'b StringArray,
     domains: &'b StringArray,
+    /// The name that was formed last. Its memory is used again for the next row.
     name: String,
 }
 
 impl<'b> Origin<'b> {
+    /// The groups of a batch with the columns `language` and `domain`.
     fn of(batch: &'b RecordBatch) -> Result<Origin<'b>> {
         let text = |name: &str| Ok::<_, StageError>(column(batch, name)?.as_string::<i32>());
         Ok(Origin {
@@ -392,6 +462,8 @@ impl<'b> Origin<'b> {
         })
     }
 
+    /// The name of a row's group: the language, [`SEPARATOR`] and the domain. The language is empty
+    /// if none could be told.
     fn name(&mut self, row: usize) -> &str {
         self.name.clear();
         if self.languages.is_valid(row) {
@@ -402,23 +474,25 @@ impl<'b> Origin<'b> {
         &self.name
     }
 
-    /// The name of the whole language of the row that [`Self::name`] was asked for last.
+    /// The name of a whole language, for the row that [`Self::name`] was called with last.
     fn language(&self) -> &str {
+        // The separator is one byte, and `name` has put it there.
         &self.name[..=self.name.find(SEPARATOR).unwrap_or_default()]
     }
 }
 
-/// Between language and domain, and behind a language that is meant as a whole; no control
-/// character is in either.
+/// The character between language and domain, and at the end of the name of a whole language. A
+/// language or a domain has no control character.
 const SEPARATOR: char = '\0';
 
 /// What the values of a column mean in a group.
 struct Distribution {
     documents: u64,
     percentiles: Knots,
-    /// The share that may go, and the value below which it does.
+    /// The share of documents in the lower tail at most, and the value at which the tail ends.
     low: Option<(f64, f64)>,
-    /// The share that stays, and the value from which on the rest goes.
+    /// The share of documents below the upper tail at least, and the value at which the tail
+    /// begins.
     high: Option<(f64, f64)>,
 }
 
@@ -433,15 +507,37 @@ impl Distribution {
             high: counts.high_cut(0.6).map(|cut| (0.6, cut)),
         }
     }
+
+    /// Kind, value and share of each row of `quality_calibration`. A whole language has kinds of
+    /// its own.
+    fn rows(&self, is_language: bool) -> Vec<(&'static str, f64, f64)> {
+        let (below, above) = if is_language {
+            ("head_below", "tail_above")
+        } else {
+            ("drop_below", "drop_above")
+        };
+
+        let mut rows: Vec<(&'static str, f64, f64)> = self
+            .percentiles
+            .points()
+            .iter()
+            .map(|&(value, share)| ("percentile", value, share))
+            .collect();
+        rows.extend(self.low.map(|(share, value)| (below, value, share)));
+        rows.extend(self.high.map(|(share, value)| (above, value, share)));
+        rows
+    }
 }
 
-/// The studied columns, and what they are like in each group.
+/// The studied columns, and what their values mean in each group.
 struct Groups {
     studied: Vec<Measure>,
+    /// A distribution for each studied column, by the name of the group.
     groups: BTreeMap<String, Vec<Distribution>>,
 }
 
 impl Groups {
+    /// The place of a column among the studied ones.
     fn place(&self, measure: &Measure) -> Option<usize> {
         self.studied.iter().position(|studied| studied == measure)
     }
@@ -450,30 +546,15 @@ impl Groups {
     fn rows(&self) -> Result<RecordBatch> {
         let mut texts: [StringBuilder; 4] = Default::default();
         let (mut documents, mut numbers) = (Vec::new(), [Vec::new(), Vec::new()]);
+
         for (at, measure) in self.studied.iter().enumerate() {
+            let name = measure.name();
             for (origin, group) in &self.groups {
                 let (language, domain) = origin.split_once(SEPARATOR).unwrap_or_default();
                 let found = &group[at];
-                let knots = found
-                    .percentiles
-                    .points()
-                    .iter()
-                    .map(|&(value, share)| ("percentile", value, share));
-                let is_language = origin.ends_with(SEPARATOR);
-                let (below, above) = if is_language {
-                    ("head_below", "tail_above")
-                } else {
-                    ("drop_below", "drop_above")
-                };
-                let low = found.low.map(|(share, value)| (below, value, share));
-                let high = found.high.map(|(share, value)| (above, value, share));
-                for (kind, value, share) in knots.chain(low).chain(high) {
-                    let name = measure.name();
-                    for (column, text) in
-                        texts
-                            .iter_mut()
-                            .zip([name.as_str(), kind, language, domain])
-                    {
+                for (kind, value, share) in found.rows(origin.ends_with(SEPARATOR)) {
+                    let row = [name.as_str(), kind, language, domain];
+                    for (column, text) in texts.iter_mut().zip(row) {
                         column.append_value(text);
                     }
                     documents.push(found.documents);
@@ -482,6 +563,7 @@ impl Groups {
                 }
             }
         }
+
         let mut columns: Vec<ArrayRef> = texts
             .iter_mut()
             .map(|column| Arc::new(column.finish()) as ArrayRef)
@@ -495,17 +577,22 @@ impl Groups {
     }
 }
 
-/// A measure that the check of the manifest found.
+/// The measure of this name.
+///
+/// # Panics
+/// If there is no such measure: the check of the manifest refuses other names.
 fn known_measure(name: &str) -> Measure {
     tables::measure(name).expect("the manifest was checked")
 }
 
 /// The curves of isotonic terms, by the name of their file.
 fn open_curves(opening: &Opening, terms: &[Term]) -> Result<BTreeMap<String, Digested<Knots>>> {
+    // The map's order fixes the order of the digests in the stage's key.
     let mut curves = BTreeMap::new();
     for name in terms.iter().filter_map(|term| term.file.as_ref()) {
         let wrong =
             |what: String| StageError::manifest(format!("quality.term.file {name}: {what}"));
+
         let file = opening.text("quality.term.file", name)?;
         let points = serde_json::from_str(&file.text)
             .map_err(|error| wrong(format!("expected [[value, term], …], {error}")))?;
@@ -522,6 +609,7 @@ fn open_curves(opening: &Opening, terms: &[Term]) -> Result<BTreeMap<String, Dig
     Ok(curves)
 }
 
+/// The calibration of a term as the manifest sets it.
 fn calibration(term: &Term, curves: &BTreeMap<String, Digested<Knots>>) -> Calibration {
     match term.calibration {
         Calibrated::Identity => Calibration::Identity,
@@ -544,8 +632,9 @@ fn calibration(term: &Term, curves: &BTreeMap<String, Digested<Knots>>) -> Calib
     }
 }
 
-/// `doc`, and the columns of `quality` that are its own.
+/// The schema of annotations: `doc`, and the columns of `quality` without `doc_id` and `reached`.
 fn annotation_schema() -> SchemaRef {
+    // Every row-aligned table begins with `doc_id` and `reached`.
     let mut fields = vec![Field::new("doc", DataType::UInt64, false)];
     fields.extend(
         tables::schema("quality").fields()[2..]
@@ -561,12 +650,17 @@ impl Stage for QualityStage {
     }
 
     fn config(&self) -> Value {
-        let tails = |band: &TwoTails| json!({ "below": band.below, "above": band.above });
+        // The keys of `ngram` and `score` leave the bands out, so that a changed band asks no
+        // model.
         let bands: BTreeMap<&str, Value> = self
             .bands
             .iter()
-            .map(|band| (band.family, tails(band)))
+            .map(|band| {
+                let tails = json!({ "below": band.below, "above": band.above });
+                (band.family, tails)
+            })
             .collect();
+
         json!({ "quality": self.quality, "drop": bands, "thirds": self.thirds_of.is_some() })
     }
 
@@ -580,14 +674,14 @@ impl Stage for QualityStage {
             read("documents", "domain"),
             read("tokens", "tokens"),
         ];
-        let terms = self
-            .terms
-            .iter()
-            .map(|(measure, _)| measure)
-            .chain(&self.thirds_of);
+
+        // A column may serve as a term and as a veto, but it is read once.
+        let terms = self.terms.iter().map(|(measure, _)| measure);
+        let in_bands = self.bands.iter().flat_map(|band| &band.columns);
         for measure in terms
+            .chain(&self.thirds_of)
             .chain(&self.vetoes)
-            .chain(self.bands.iter().flat_map(|band| &band.columns))
+            .chain(in_bands)
         {
             let read = read_of(measure);
             if !reads.contains(&read) {

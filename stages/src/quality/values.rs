@@ -1,17 +1,17 @@
-//! Numbers out of columns: of any table before `quality`, and of the fields that records brought
-//! along.
+//! Numbers from columns of any table before `quality`, and from the records' own fields in
+//! `documents.meta`.
 
-use crate::error::Result;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use curate_schemas::tables::Measure;
 use serde_json::Value;
 
+use crate::error::Result;
 use crate::function::struct_field;
 use crate::{Read, column};
 
-/// The column that a measure is in, under a name of its own.
+/// The column that holds a measure, under the name `table.column`.
 pub fn read_of(measure: &Measure) -> Read {
     let name = format!("{}.{}", measure.table, measure.column);
     Read {
@@ -21,39 +21,53 @@ pub fn read_of(measure: &Measure) -> Read {
     }
 }
 
-/// A measure of each row, null where there is none; yes is 1, no is 0.
+/// A measure of each row, from the column of [`read_of`]. Null if the row has no value. For flags
+/// true is 1 and false is 0.
+///
+/// # Errors
+/// If the batch does not have the column, or if a struct does not have the field.
 pub fn values(batch: &RecordBatch, measure: &Measure) -> Result<Float64Array> {
     let whole = column(batch, &read_of(measure).name)?;
+
+    // A field of a column that is no struct is a field of the JSON objects in `documents.meta`.
     let found: ArrayRef = match (&measure.field, whole.data_type()) {
         (None, _) => ArrayRef::clone(whole),
         (Some(field), DataType::Struct(_)) => struct_field(whole.as_struct(), field)?,
         (Some(field), _) => return Ok(of_records(whole.as_string::<i32>(), field)),
     };
+
     Ok(cast(&found, &DataType::Float64)?
         .as_primitive::<Float64Type>()
         .clone())
 }
 
-/// A field of records that are JSON objects; dots go into nested ones. What is neither number nor
-/// yes or no is no value.
+/// A field of each record. Records are JSON objects.
 fn of_records(records: &StringArray, field: &str) -> Float64Array {
-    let value = |record: Option<&str>| {
-        let record: Value = serde_json::from_str(record?).ok()?;
-        let mut found = &record;
-        let mut rest = field;
-        // A name with a dot in it is meant before a nested field.
-        loop {
-            if let Some(value) = found.get(rest) {
-                found = value;
-                break;
-            }
-            let (first, inner) = rest.split_once('.')?;
-            found = found.get(first)?;
-            rest = inner;
+    records
+        .iter()
+        .map(|record| of_record(record?, field))
+        .collect()
+}
+
+/// A field of a record, where dots lead into nested objects. `None` if there is no such field, or
+/// if its value is neither a number nor a boolean.
+fn of_record(record: &str, field: &str) -> Option<f64> {
+    let record: Value = serde_json::from_str(record).ok()?;
+    let mut found = &record;
+    let mut rest = field;
+
+    // A field whose name has a dot in it goes before a nested field.
+    loop {
+        if let Some(value) = found.get(rest) {
+            found = value;
+            break;
         }
-        found.as_f64().or_else(|| found.as_bool().map(f64::from))
-    };
-    records.iter().map(value).collect()
+        let (first, inner) = rest.split_once('.')?;
+        found = found.get(first)?;
+        rest = inner;
+    }
+
+    found.as_f64().or_else(|| found.as_bool().map(f64::from))
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
-//! Arrow IPC, as a stream or a file: one document per row. `datasets.save_to_disk` writes streams.
+//! Reads Arrow IPC, as a stream or as a file: one document per row. `datasets.save_to_disk` writes
+//! streams.
 //!
-//! The framing is read here, message by message, and only a message that is small enough and whole
-//! goes to the library: it would allocate whatever a length says. The format is that of
+//! The framing is read here, message by message. Only a message that is whole and small enough goes
+//! to the library, because the library would allocate whatever a length says. The format is that of
 //! arrow.apache.org/docs/format/Columnar.html, "IPC Streaming Format" and "IPC File Format". A file
-//! is a stream between a magic word and a footer; of the footer only the number of batches is read.
+//! is a stream between a magic word and a footer. Only the number of record batches is read from
+//! the footer.
 //!
-//! Damage costs its record batch. A damaged length, schema or dictionary ends the file: a later
-//! batch could be read with the values of an older dictionary.
+//! Damage costs its record batch. A damaged length, schema or dictionary ends the file, because a
+//! later batch could be read with the values of an older dictionary.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -33,14 +35,17 @@ pub const ARROW: Reader = Reader {
     read: Read::File(read),
 };
 
-/// What a file of the format begins with, padded to eight bytes. A stream has no such word.
+/// The word that a file begins with, padded to eight bytes. A stream has no such word.
 const MAGIC: &[u8; 8] = b"ARROW1\0\0";
-/// The first message of a file begins no later, bytes.
+/// The first word of the first message of a file ends at this byte at the latest.
 const LONGEST_PADDING: u64 = 64 + 4;
-/// The word before the length of a message, since version 0.15 of the format.
+/// The word in front of the length of a message, since version 0.15 of the format.
 const CONTINUATION: u32 = 0xffff_ffff;
 
 /// Reads the rows of every record batch.
+///
+/// # Errors
+/// If `sink` fails. Damage in the file is handed to `sink`.
 fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
     let head = head(&file, size);
@@ -60,6 +65,8 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
             Err(detail) => return sink(damaged(rows.row, &detail, left)),
         };
 
+        // The kind of the message is read before its content, so that damage in the content can be
+        // judged by the kind.
         let is_batch = guarded(|| Ok(parse(&header)?.header_type() == MessageHeader::RecordBatch));
         let first = rows.row;
         let bytes = (header.len() + body.len()) as u64;
@@ -70,18 +77,23 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
             Ok(Some(batch)) => rows.read(batch, sink)?,
             Err(detail) => Err(detail),
         };
+
         if let Err(detail) = outcome {
+            // Later batches depend on a schema or a dictionary, and not on another batch.
             if is_batch != Ok(true) {
                 return sink(damaged(rows.row, &detail, left));
             }
             let detail = format!("record batch {number}: {detail}");
             sink(damaged(rows.row, &detail, bytes))?;
         }
-        // Rows keep the numbers they have in the file, unless a length lies.
+
+        // Rows keep the numbers that they have in the file, even behind damage. `max` is for a
+        // length that promises fewer rows than were read.
         rows.row = rows.row.max(first.saturating_add(promised));
         number += 1;
     }
 
+    // The end is the only place that shows that batches are missing.
     let left = size - messages.at;
     let end = match tables.schema {
         None => Err("a stream without a schema".to_owned()),
@@ -96,14 +108,15 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
 /// The messages of a stream, one after the other.
 struct Messages {
     file: File,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     size: u64,
-    /// Bytes read so far.
+    /// Bytes read so far, at most `size`.
     at: u64,
-    /// The largest message that is read, bytes.
+    /// The largest header or body of a message that is read, bytes.
     most: u64,
+    /// True for a file with a magic word and a footer, false for a stream.
     is_file: bool,
-    /// True once the end of the stream was read.
+    /// True once the mark for the end of the stream was read.
     has_ended: bool,
 }
 
@@ -121,11 +134,13 @@ impl Messages {
         }
     }
 
-    /// The flatbuffer of the next message and its body; `None` at the end of the stream.
+    /// The flatbuffer of the next message and its body, or `None` at the end of the stream.
     fn next(&mut self) -> Result<Option<(Buffer, Buffer)>> {
+        // The mark for the end is optional in the format. `check_end` says if it is missing.
         if self.at == self.size {
             return Ok(None);
         }
+
         let mut length = self.number()?;
         if self.is_file && self.at == 4 {
             // The magic word is padded with zeros, by some writers to 64 bytes.
@@ -138,10 +153,12 @@ impl Messages {
         if length == CONTINUATION {
             length = self.number()?;
         }
+        // A header of length 0 marks the end.
         if length == 0 {
             self.has_ended = true;
             return Ok(None);
         }
+
         let header = self.bytes(u64::from(length))?;
         let message = parse(&header)?;
         let length = message.bodyLength();
@@ -152,13 +169,18 @@ impl Messages {
         Ok(Some((header, body)))
     }
 
+    /// The next four bytes as a little-endian number.
     fn number(&mut self) -> Result<u32> {
         let bytes = self.bytes(4)?;
         Ok(u32::from_le_bytes(bytes.as_slice().try_into()?))
     }
 
-    /// The next bytes, if they are there and not too many.
+    /// The next `length` bytes.
+    ///
+    /// # Errors
+    /// If the file has fewer bytes left or the limit is lower.
     fn bytes(&mut self, length: u64) -> Result<Buffer> {
+        // Both checks come before the allocation.
         let left = self.size - self.at;
         ensure!(
             length <= left,
@@ -170,15 +192,20 @@ impl Messages {
             "a message of {length} bytes, max_pages is {}",
             self.most
         );
-        // Aligned as arrays want it, so that they need not be copied.
+
+        // The buffer is aligned as arrays need it, so that the library does not copy them.
         let mut bytes = MutableBuffer::from_len_zeroed(length as usize);
         self.file.read_exact_at(bytes.as_slice_mut(), self.at)?;
         self.at += length;
         Ok(bytes.into())
     }
 
-    /// Compares the end of the file with the record batches that were read: a damaged length may
-    /// look like the end.
+    /// Compares the end of the file with the number of record batches that were read, because a
+    /// damaged length may look like the end.
+    ///
+    /// # Errors
+    /// If the end is missing, if bytes follow the end of a stream, or if the footer of a file does
+    /// not name this number of record batches.
     fn check_end(&mut self, batches: usize) -> Result<()> {
         ensure!(self.has_ended, "the stream has no end: rows may be missing");
         let left = self.size - self.at;
@@ -187,7 +214,7 @@ impl Messages {
             return Ok(());
         }
 
-        // The footer, its length and the magic word without its padding.
+        // A file ends with the footer, the length of the footer and the magic word without padding.
         let tail = 4 + 6;
         ensure!(left >= tail, "the file has no footer: rows may be missing");
         let start = self.at;
@@ -197,6 +224,7 @@ impl Messages {
         self.at = self.size - tail - length;
         let footer = self.bytes(length)?;
         self.at = start;
+
         let footer = root_as_footer(&footer).map_err(|error| anyhow!("the footer: {error}"))?;
         let named = footer
             .recordBatches()
@@ -210,15 +238,17 @@ impl Messages {
     }
 }
 
+/// The flatbuffer of a message, verified.
 fn parse(header: &Buffer) -> Result<Message<'_>> {
     root_as_message(header).map_err(|error| anyhow!("the header of a message: {error}"))
 }
 
-/// The schema and the dictionaries so far: a record batch is read with them.
+/// The schema and the dictionaries that were read so far. Record batches are read with them.
 struct Tables {
     schema: Option<SchemaRef>,
+    /// The values of each dictionary, by the number of the dictionary.
     dictionaries: HashMap<i64, ArrayRef>,
-    /// Bytes of dictionaries that may still come.
+    /// Bytes that later dictionaries may take together.
     left: u64,
 }
 
@@ -231,8 +261,8 @@ impl Tables {
         }
     }
 
-    /// The record batch of a message; `None` for a schema or a dictionary. `promised` becomes the
-    /// rows that the message says it has.
+    /// The record batch of a message, or `None` for a schema or a dictionary. `promised` is set to
+    /// the number of rows that the message claims.
     fn take(
         &mut self,
         header: &Buffer,
@@ -242,17 +272,7 @@ impl Tables {
         let message = parse(header)?;
         match message.header_type() {
             MessageHeader::Schema => {
-                ensure!(self.schema.is_none(), "a second schema");
-                let schema = message.header_as_schema().context("a schema is missing")?;
-                ensure!(
-                    schema.endianness() == ipc::Endianness::Little,
-                    "big-endian values are not read"
-                );
-                let schema = fb_to_schema(schema);
-                for field in schema.fields() {
-                    check_type(field.data_type())?;
-                }
-                self.schema = Some(Arc::new(schema));
+                self.set_schema(&message)?;
                 Ok(None)
             }
             MessageHeader::DictionaryBatch => {
@@ -263,10 +283,13 @@ impl Tables {
                 let batch = message
                     .header_as_record_batch()
                     .context("a batch is missing")?;
+                // Set before the batch is checked, because the rows of a refused batch count too.
+                // The bound keeps the row numbers behind a lie small.
                 *promised = u64::try_from(batch.length())
                     .unwrap_or(0)
                     .min(u64::from(u32::MAX));
                 check_lengths(&batch, body)?;
+
                 let schema = self.schema.clone().context("no schema came before")?;
                 let version = message.version();
                 let decoder =
@@ -277,6 +300,24 @@ impl Tables {
         }
     }
 
+    /// Keeps the schema of a message.
+    fn set_schema(&mut self, message: &Message) -> Result<()> {
+        ensure!(self.schema.is_none(), "a second schema");
+        let schema = message.header_as_schema().context("a schema is missing")?;
+        ensure!(
+            schema.endianness() == ipc::Endianness::Little,
+            "big-endian values are not read"
+        );
+
+        let schema = fb_to_schema(schema);
+        for field in schema.fields() {
+            check_type(field.data_type())?;
+        }
+        self.schema = Some(Arc::new(schema));
+        Ok(())
+    }
+
+    /// Keeps the dictionary of a message. It replaces or extends an earlier one of the same number.
     fn dictionary(&mut self, message: &Message, body: &Buffer) -> Result<()> {
         let schema = self.schema.as_ref().context("no schema came before")?;
         let dictionary = message
@@ -284,11 +325,13 @@ impl Tables {
             .context("a dictionary is missing")?;
         let values = dictionary.data().context("a dictionary without values")?;
         check_lengths(&values, body)?;
-        // Dictionaries are kept to the end of the file.
+
+        // Dictionaries are kept to the end of the file, so their sizes add up.
         self.left = self
             .left
             .checked_sub(body.len() as u64)
             .context("dictionaries of more than max_pages bytes")?;
+
         let known = &mut self.dictionaries;
         Ok(read_dictionary(
             body,
@@ -300,19 +343,21 @@ impl Tables {
     }
 }
 
-/// Refuses arrays that claim more values than their bytes can hold, and compressed bodies, whose
-/// buffers say themselves how large they become.
+/// Refuses arrays that claim more values than the bytes of the body. Refuses compressed bodies too,
+/// because their buffers say themselves how large they become.
 fn check_lengths(batch: &ipc::RecordBatch, body: &Buffer) -> Result<()> {
     ensure!(
         batch.compression().is_none(),
         "compressed bodies are not read"
     );
+
     let nodes = batch
         .nodes()
         .into_iter()
         .flatten()
         .map(|node| node.length());
     for length in nodes.chain([batch.length()]) {
+        // A body without bytes may hold one value: a null takes no bytes.
         let most = body.len().max(1);
         let fits = usize::try_from(length).is_ok_and(|length| length <= most);
         ensure!(fits, "{length} values in {} bytes", body.len());
@@ -320,17 +365,21 @@ fn check_lengths(batch: &ipc::RecordBatch, body: &Buffer) -> Result<()> {
     Ok(())
 }
 
-/// Refuses types by which a few bytes stand for many large values.
+/// Refuses types in which a few bytes can stand for many large values.
 fn check_type(data_type: &DataType) -> Result<()> {
     match data_type {
+        // Views of a list can overlap, and a run can have any length.
         DataType::ListView(_) | DataType::LargeListView(_) | DataType::RunEndEncoded(..) => {
             bail!("columns of type {data_type} are not read")
         }
+        // An entry of a dictionary can be large, and each row can repeat it. Texts and bytes become
+        // views, which share the entry.
         DataType::Dictionary(_, values)
             if values.is_nested() || matches!(**values, DataType::FixedSizeBinary(_)) =>
         {
             bail!("columns of type {data_type} are not read")
         }
+
         DataType::List(field)
         | DataType::LargeList(field)
         | DataType::FixedSizeList(field, _)
@@ -439,7 +488,7 @@ mod tests {
         );
     }
 
-    /// The second batch would be read with the dictionary of the first.
+    /// Otherwise a later batch could be read with the values of an older dictionary.
     #[test]
     fn a_damaged_dictionary_ends_the_file() {
         let mut whole = stream(&[batch(&["a"])]);
@@ -464,7 +513,7 @@ mod tests {
         );
     }
 
-    /// By pyarrow, with Zstandard: see `fixtures/arrow/README.md`.
+    /// The fixture was written by pyarrow with Zstandard, see `fixtures/arrow/README.md`.
     #[test]
     fn a_compressed_body_is_set_aside() {
         let compressed = include_bytes!("../../../../fixtures/arrow/compressed.arrow");

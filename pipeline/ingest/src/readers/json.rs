@@ -1,5 +1,5 @@
-//! One JSON line to a record. Fields that the manifest does not name are kept, byte for byte, as
-//! `meta`.
+//! Turns one JSON line into a record. Fields that the manifest does not name are kept as `meta`,
+//! and their values are kept byte for byte.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,9 +11,10 @@ use serde_json::value::RawValue;
 use crate::date;
 use crate::record::Record;
 
+/// The reason and the detail of a damage.
 type Damaged = (&'static str, String);
 
-/// The fields of an object in their order, values unparsed.
+/// The fields of an object in their order. The values are not parsed.
 struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Object<'de> {
@@ -38,13 +39,14 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-/// A field name, borrowed where it has no escapes.
+/// A field name. It is borrowed if it has no escapes.
 #[derive(serde::Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Object<'a> {
+    /// The value of a field.
     fn get(&self, name: &str) -> Option<&'a RawValue> {
-        // JSON does not forbid repeated names; the last one counts, as in Python and DuckDB.
+        // JSON does not forbid repeated names. The last one counts, as in Python and DuckDB.
         self.0
             .iter()
             .rev()
@@ -56,32 +58,21 @@ impl<'a> Object<'a> {
 /// Reads a line.
 ///
 /// # Errors
-/// The reason and what was found, as for the table `quarantine`.
+/// The reason and the detail, as in the table `quarantine`.
 pub fn record(line: &[u8], source: &Source) -> Result<Record, Damaged> {
     let line = std::str::from_utf8(line).map_err(|error| ("invalid_utf8", error.to_string()))?;
     let object: Object =
         serde_json::from_str(line).map_err(|error| ("invalid_json", error.to_string()))?;
+
+    let field = |path: &Option<String>| scalar(lookup(&object, path.as_deref()?)?);
     let text = text(&object, &source.text)?;
-    let id = source
-        .id
-        .as_deref()
-        .and_then(|path| scalar(lookup(&object, path)?));
-    let url = source
-        .url
-        .as_deref()
-        .and_then(|path| scalar(lookup(&object, path)?));
-    let date_text = source
-        .date
-        .as_deref()
-        .and_then(|path| scalar(lookup(&object, path)?));
-    let date = date_text.and_then(|text| date::parse(&text));
+    let (id, url) = (field(&source.id), field(&source.url));
+    let date = field(&source.date).and_then(|text| date::parse(&text));
+
     let mut named = vec![source.text.as_str()];
-    named.extend(
-        [&source.id, &source.url]
-            .into_iter()
-            .flatten()
-            .map(String::as_str),
-    );
+    named.extend(source.id.as_deref());
+    named.extend(source.url.as_deref());
+    // A date that cannot be read stays in `meta`.
     if date.is_some() {
         named.extend(source.date.as_deref());
     }
@@ -94,8 +85,10 @@ pub fn record(line: &[u8], source: &Source) -> Result<Record, Damaged> {
     })
 }
 
+/// The text at `path`. It must be a string.
 fn text(object: &Object, path: &str) -> Result<String, Damaged> {
     let Some(value) = lookup(object, path) else {
+        // The first names show which field the manifest may have meant.
         let names: Vec<&str> = object
             .0
             .iter()
@@ -107,6 +100,7 @@ fn text(object: &Object, path: &str) -> Result<String, Damaged> {
             format!("no field \"{path}\"; there are: {}", names.join(", ")),
         ));
     };
+
     if value.get() == "null" {
         return Err(("missing_text", format!("field \"{path}\" is null")));
     }
@@ -114,11 +108,13 @@ fn text(object: &Object, path: &str) -> Result<String, Damaged> {
         let head: String = value.get().chars().take(40).collect();
         return Err(("text_not_string", format!("field \"{path}\" is {head}")));
     }
+
+    // The parser of the line did not decode escapes, so a lone surrogate is found only here.
     serde_json::from_str(value.get())
         .map_err(|error| ("invalid_json", format!("field \"{path}\": {error}")))
 }
 
-/// A field by its name, else by its dotted path.
+/// The field with the name `path`, or else the field at the dotted path through objects.
 fn lookup<'a>(object: &Object<'a>, path: &str) -> Option<&'a RawValue> {
     if let Some(value) = object.get(path) {
         return Some(value);
@@ -128,7 +124,8 @@ fn lookup<'a>(object: &Object<'a>, path: &str) -> Option<&'a RawValue> {
     lookup(&inner, rest)
 }
 
-/// A string as it reads, a number or boolean as it is written; nothing for null, lists and objects.
+/// A string without its escapes, or a number or boolean as it is written. `None` for null, lists
+/// and objects.
 fn scalar(value: &RawValue) -> Option<String> {
     match value.get().as_bytes().first()? {
         b'"' => serde_json::from_str(value.get()).ok(),
@@ -137,13 +134,17 @@ fn scalar(value: &RawValue) -> Option<String> {
     }
 }
 
-/// The object less the fields the manifest names; nested ones are left out of their object.
+/// The object without the `named` fields, or `None` if no field is left. A named field of a nested
+/// object is left out of that object.
 fn meta(object: &Object, named: &[&str]) -> Option<String> {
     let mut out = String::from("{");
     for (name, value) in &object.0 {
         if named.contains(&name.as_ref()) {
             continue;
         }
+
+        // `lookup` splits a path at its first dot, so it never enters a field with a dot in its
+        // name.
         let inside: Vec<&str> = named
             .iter()
             .filter(|_| !name.contains('.'))
@@ -159,6 +160,7 @@ fn meta(object: &Object, named: &[&str]) -> Option<String> {
             },
             _ => Cow::Borrowed(value.get()),
         };
+
         if out.len() > 1 {
             out.push(',');
         }
@@ -166,6 +168,7 @@ fn meta(object: &Object, named: &[&str]) -> Option<String> {
         out.push(':');
         out.push_str(&kept);
     }
+
     out.push('}');
     (out.len() > 2).then_some(out)
 }

@@ -1,4 +1,4 @@
-//! JSON lines: one record per line.
+//! Reads JSON lines: one record per line.
 
 use std::io::BufRead;
 
@@ -16,17 +16,20 @@ pub const JSONL: Reader = Reader {
     read: Read::Stream(lines),
 };
 
-/// One line as read: its bytes up to the limit, its full length, and the damage that ended the file
-/// in it, if any.
+/// One line as it was read.
 struct Line {
+    /// The bytes of the line without the newline, up to a limit.
     bytes: Vec<u8>,
+    /// The full length of the line in bytes.
     length: u64,
+    /// True if the file ended in this line.
     ended: bool,
+    /// The damage that ended the file in this line.
     damage: Option<std::io::Error>,
 }
 
-/// Reads up to a newline; keeps at most `limit` bytes of the line, so memory stays flat whatever
-/// its length.
+/// Reads up to a newline or the end. At most `limit` bytes of the line are kept, so a long line
+/// takes no more memory. `reuse` is the buffer of an earlier line.
 fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
     let mut line = Line {
         bytes: reuse,
@@ -35,6 +38,7 @@ fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
         damage: None,
     };
     line.bytes.clear();
+
     loop {
         let buffer = match stream.fill_buf() {
             Ok([]) => {
@@ -53,6 +57,8 @@ fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
                 };
             }
         };
+
+        // The bytes beyond the limit are counted, but not kept.
         let newline = buffer.iter().position(|&byte| byte == b'\n');
         let taken = newline.unwrap_or(buffer.len());
         let room = limit
@@ -60,6 +66,7 @@ fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
             .min(taken as u64) as usize;
         line.bytes.extend_from_slice(&buffer[..room]);
         line.length += taken as u64;
+
         stream.consume(taken + usize::from(newline.is_some()));
         if newline.is_some() {
             return line;
@@ -67,6 +74,8 @@ fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
     }
 }
 
+/// Reads every line. An empty line is no record. Damage costs its line, except that damage in the
+/// compression ends the file.
 fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
     let max_record = limits.max_record;
     let mut offset = 0;
@@ -74,6 +83,7 @@ fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) ->
     loop {
         // One byte more than allowed tells a record that is too long from one that just fits.
         let line = read_line(stream, max_record + 1, buffer);
+        // A byte order mark at the start of the file is not part of the first record.
         let bytes = match offset {
             0 => line
                 .bytes
@@ -81,6 +91,7 @@ fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) ->
                 .unwrap_or(&line.bytes),
             _ => &line.bytes,
         };
+
         if let Some(error) = &line.damage {
             sink(Err(damage(
                 offset,
@@ -102,6 +113,7 @@ fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) ->
                 line.length,
             )))?;
         } else if !bytes.trim_ascii().is_empty() {
+            // A panic of the JSON library costs its line, too.
             let item = guard(|| json::record(bytes, source)).unwrap_or_else(|panic| {
                 Err((
                     "invalid_json",
@@ -114,6 +126,8 @@ fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) ->
                 }),
             )?;
         }
+
+        // The newline is not in the length of the line.
         offset += line.length + u64::from(!line.ended);
         if line.ended {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Text files: one record per file.
+//! Reads text files: one record per file.
 
 use std::io::{BufRead, Read as _};
 
@@ -15,12 +15,14 @@ pub const TXT: Reader = Reader {
     read: Read::Stream(whole_text),
 };
 
-/// A whole text file is one record.
+/// Reads a file as one record, or as one damage.
 fn whole_text(stream: &mut dyn BufRead, _: &Source, limits: &Run, sink: Sink) -> Result<()> {
     let max_record = limits.max_record;
     let mut bytes = Vec::new();
+    // One byte more than allowed tells a file that is too long from one that just fits.
     let read = stream.take(max_record + 1).read_to_end(&mut bytes);
     let length = bytes.len() as u64;
+
     if let Err(error) = read {
         return sink(Err(damage(
             0,
@@ -30,7 +32,9 @@ fn whole_text(stream: &mut dyn BufRead, _: &Source, limits: &Run, sink: Sink) ->
             length,
         )));
     }
+
     if length > max_record {
+        // The rest is counted without being held. Damage in it only makes the count too small.
         let rest = std::io::copy(stream, &mut std::io::sink()).unwrap_or(0);
         let detail = format!(
             "a file of {} bytes, max_record is {max_record}",
@@ -44,10 +48,13 @@ fn whole_text(stream: &mut dyn BufRead, _: &Source, limits: &Run, sink: Sink) ->
             length + rest,
         )));
     }
+
+    // A NUL is valid UTF-8, so a binary file of ASCII and NULs would pass for text.
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
         let detail = format!("a NUL byte at {at}: this is no text file");
         return sink(Err(damage(0, "nul_byte", &detail, &bytes, length)));
     }
+
     match String::from_utf8(bytes) {
         Ok(text) => sink(Ok(Record {
             text,

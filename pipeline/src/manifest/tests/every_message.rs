@@ -1,5 +1,5 @@
-//! What is said of every key when it has the wrong type, a value out of range or a misspelt name,
-//! as `every_message.txt` has it.
+//! The messages about every key: a value of the wrong type, a value out of range, a misspelt name.
+//! They are pinned in `every_message.txt`.
 //!
 //! `CURATE_PIN=1 cargo test -p curate every_message` writes the file anew.
 
@@ -11,7 +11,7 @@ use curate_schemas::stages::{keys, sections};
 
 use super::bad;
 
-/// A manifest whose table `of` has `line` in place of the key `but`.
+/// A small manifest in which `line` stands for the key `but` of the table `of`.
 fn manifest(of: &Section, but: &Key, line: &str) -> String {
     let mut text = String::new();
     for table in
@@ -30,7 +30,7 @@ fn manifest(of: &Section, but: &Key, line: &str) -> String {
     text
 }
 
-/// Values that are out of the range of a key.
+/// TOML of values that do not lie in the range of a key, most of them of its type.
 fn out_of_range(kind: Kind) -> Vec<String> {
     match kind {
         Kind::Bool => Vec::new(),
@@ -68,8 +68,9 @@ fn every_message() {
                 .into_iter()
                 .map(|value| format!("{name} = {value}")),
         );
+
         for line in lines {
-            // A value that is in its range after all is no mistake.
+            // Some keys have no bound, so that one of the values is right.
             if super::load_text(&manifest(table, key, &line), &[]).is_err() {
                 writeln!(
                     found,
@@ -81,10 +82,13 @@ fn every_message() {
             }
         }
     }
+
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manifest/tests/every_message.txt");
     if std::env::var_os("CURATE_PIN").is_some() {
         std::fs::write(&path, &found).expect("written");
     }
+
+    // Line by line, so that a failure shows one message and its place.
     let pinned = std::fs::read_to_string(&path).unwrap_or_default();
     for (number, (found, pinned)) in found.lines().zip(pinned.lines()).enumerate() {
         assert_eq!(found, pinned, "every_message.txt:{}", number + 1);

@@ -1,4 +1,4 @@
-//! Tests of every message: its position, wording and hint.
+//! Tests of the messages about a bad manifest: their position, wording and hint.
 
 use std::path::Path;
 
@@ -105,6 +105,7 @@ fn unknown_words_get_a_hint() {
     for (table, line, message) in cases {
         assert_eq!(fault(table, line), message, "{line}");
     }
+
     let report = bad(&format!("seed = 7\n{SMALL}"), &[]);
     assert_eq!(
         report,
@@ -119,6 +120,7 @@ fn source_paths_are_one_or_several() {
         good(&with("[\"a\", \"b/**/*.txt\"]"), &[]).source[0].path,
         ["a", "b/**/*.txt"]
     );
+
     #[rustfmt::skip] // One line per case reads as a table.
     let faults = [
         ("[]", "source.path: expected at least one path, found an empty list"),
@@ -144,6 +146,7 @@ manifest.toml:1:1: missing table [run]
 manifest.toml:1:1: missing table [[source]]
   hint: for example [[source]] with name = \"web\" and path = \"docs/web-*.jsonl.zst\"";
     assert_eq!(bad("", &[]), expected);
+
     let expected = "\
 manifest.toml:2:1: missing key \"name\" in [run]
   hint: for example name = \"quickstart\"
@@ -153,6 +156,7 @@ manifest.toml:4:1: missing key \"path\" in [[source]]
         bad("\n[run]\nseed = 1\n[[source]]\nname = \"web\"\n", &[]),
         expected
     );
+
     let report = bad("run = { name = \"a\" }\nsource = []\n", &[]);
     assert_eq!(
         report,
@@ -173,6 +177,7 @@ fn names_are_short_plain_and_unique() {
             "{report}"
         );
     }
+
     let twice = format!("{SMALL}[[source]]\npath = \"b\"\nname = \"web\"\n");
     assert_eq!(
         bad(&twice, &[]),
@@ -194,6 +199,7 @@ fn syntax_errors_have_a_position_and_stand_alone() {
         assert_eq!(bad(text, &[]), expected);
     }
     assert!(bad("a = \"\0\"", &[]).starts_with("manifest.toml:1:6: invalid basic string"));
+
     let deep = 100_000;
     let nested = [
         format!("a = {}", "[".repeat(deep)),
@@ -206,6 +212,7 @@ fn syntax_errors_have_a_position_and_stand_alone() {
     for text in nested.into_iter().chain(dotted) {
         assert!(bad(&text, &[]).len() < 200);
     }
+
     let bytes = [b"a = 1\nb = \"".as_slice(), b"\xff\""].concat();
     let error = from_bytes(Path::new("manifest.toml"), &bytes, &[])
         .expect_err("not UTF-8")
@@ -235,8 +242,11 @@ fn mistakes_in_overrides_quote_them() {
     for (set, message) in cases {
         assert_eq!(bad(SMALL, &[set]), format!("--set {set}: {message}"));
     }
+
     let deep = format!("{}b=1", "a.".repeat(100_000));
     assert!(bad(SMALL, &[&deep]).contains(": unknown key \"a.a."));
+
+    // The file's mistakes come first, then those of the overrides in their order.
     let both = bad(
         &format!("{SMALL}txt = 1\n"),
         &["run.seed=1", "run.sed=1", "run.dri=x"],
@@ -261,6 +271,7 @@ fn files_that_cannot_be_read_say_why() {
     let directory = std::env::temp_dir();
     let shown = directory.display();
     let error = |path: &Path| load(path, &[]).expect_err("no manifest").to_string();
+
     assert_eq!(
         error(&directory),
         format!("{shown}: expected a manifest, found a directory")
@@ -288,13 +299,16 @@ fn a_file_of_constants_is_read_and_its_mistakes_are_placed() {
         std::fs::write(directory.path().join("own.json"), json).expect("a file");
         load(&manifest, &[]).expect_err("mistakes").to_string()
     };
+
     let unknown = format!(
         "{}:9:1: unknown key \"represnts\" in [budget]\n  hint: did you mean \"represents\"?",
         manifest.display()
     );
-    // A good file leaves the other mistake.
+
+    // With a good file only the other mistake is left.
     let own = r#"{"e": 1.69, "a": 406.4, "b": 410.7, "alpha": 0.34, "beta": 0.28}"#;
     assert_eq!(error(own), unknown);
+
     let wrong = error(&own.replace("406.4", "-1"));
     let (first, rest) = wrong.split_once('\n').expect("a hint");
     let place = format!(
@@ -306,9 +320,11 @@ fn a_file_of_constants_is_read_and_its_mistakes_are_placed() {
         rest.starts_with("  hint: for example {\"e\": ") && rest.ends_with(&unknown),
         "{wrong}"
     );
+
     let set = ["budget.constants=other.json".to_owned()];
     let error = load(&manifest, &set).expect_err("mistakes").to_string();
     assert!(error.ends_with("--set budget.constants=other.json: budget.constants: \"other.json\": no such file\n  hint: a path is relative to the manifest"), "{error}");
+
     std::fs::write(
         &manifest,
         format!("{SMALL}[budget]\nparams = 7e9\nconstants = \"own.json\"\n"),

@@ -1,9 +1,11 @@
-//! What of a Parquet page is only known when it is decompressed: how many entries the lists of its
-//! rows have, and how long the values of a delta encoding are. A run of some bytes may stand for
-//! any number of either, and the reader makes room for all.
+//! Checks decompressed Parquet pages.
 //!
-//! Encodings: github.com/apache/parquet-format, Encodings.md, RLE, BIT_PACKED, DELTA_BINARY_PACKED
-//! and the two that rest on it.
+//! Two numbers are known only when a page is decompressed: the entries of the lists in its rows,
+//! and the lengths of values in a delta encoding. A run of a few bytes can stand for any number of
+//! entries or any length, and the reader makes room for all of them.
+//!
+//! The encodings are RLE, BIT_PACKED, DELTA_BINARY_PACKED and the two that are built on the latter
+//! (github.com/apache/parquet-format, Encodings.md).
 
 use parquet::basic::Encoding;
 use parquet::column::page::Page;
@@ -14,23 +16,24 @@ use super::thrift::{Bytes, ENDS, Found};
 #[expect(deprecated, reason = "levels of old files are in it")]
 const BIT_PACKED: Encoding = Encoding::BIT_PACKED;
 
-/// What was found in the pages of a chunk so far.
+/// The largest rows and values that were found in the pages of a chunk so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Entries of the row that is not ended.
+    /// Entries of the last row, which may go on in the next page.
     entries: u64,
     /// The most entries of a row.
     pub most_entries: u64,
-    /// The longest value of DELTA_BYTE_ARRAY, and the length of all of them, bytes.
+    /// The longest value in DELTA_BYTE_ARRAY, bytes.
     pub longest: u64,
+    /// The length of all values in DELTA_BYTE_ARRAY together, bytes.
     pub lengths: u64,
 }
 
 impl Contents {
-    /// Looks at the next page.
+    /// Adds the next page.
     ///
     /// # Errors
-    /// If it says that it has more lengths than values, or more than `most` of them, or cannot be
+    /// If the page claims more lengths than values or more than `most` lengths, or if it cannot be
     /// read.
     pub fn add(&mut self, page: &Page, column: &ColumnDescriptor, most: u64) -> Found<()> {
         let Some((levels, encoding, values)) = parts(page, column) else {
@@ -40,6 +43,7 @@ impl Contents {
                 Ok(())
             };
         };
+
         if column.max_rep_level() > 0 {
             let width = bits(column.max_rep_level());
             let count = |is_first, n| self.count(is_first, n);
@@ -48,12 +52,17 @@ impl Contents {
                 _ => runs(levels, width, u64::from(page.num_values()), count)?,
             }
         }
+
+        // A page of nulls only has no values and no block of lengths.
         let most = most.min(u64::from(page.num_values()));
         let mut bytes = Bytes(values);
         match page.encoding() {
+            // The values lie in the page whole, so the size of the page bounds them.
             Encoding::DELTA_LENGTH_BYTE_ARRAY if !values.is_empty() => {
                 delta_packed(&mut bytes, most)?;
             }
+            // A value is a prefix of the value before it and a rest. The prefix takes no bytes in
+            // the page.
             Encoding::DELTA_BYTE_ARRAY if !values.is_empty() => {
                 let shared = delta_packed(&mut bytes, most)?;
                 for (shared, rest) in shared.into_iter().zip(delta_packed(&mut bytes, most)?) {
@@ -68,7 +77,7 @@ impl Contents {
         Ok(())
     }
 
-    /// `n` entries, each the first of its row, or none.
+    /// Counts `n` entries. Either each of them is the first of its row, or none is.
     fn count(&mut self, is_first: bool, n: u64) {
         self.entries = if is_first && n > 0 {
             1
@@ -79,12 +88,13 @@ impl Contents {
     }
 }
 
-/// Bits that a level takes.
+/// The number of bits of a level, for levels up to `max_level`.
 fn bits(max_level: i16) -> u32 {
     i16::BITS - max_level.leading_zeros()
 }
 
-/// A data page's repetition levels, their encoding, and what follows the levels.
+/// The repetition levels of a data page, their encoding, and the bytes behind all levels. `None` if
+/// the page is too short or is a dictionary.
 fn parts<'a>(page: &'a Page, column: &ColumnDescriptor) -> Option<(&'a [u8], Encoding, &'a [u8])> {
     match page {
         Page::DataPageV2 {
@@ -93,13 +103,12 @@ fn parts<'a>(page: &'a Page, column: &ColumnDescriptor) -> Option<(&'a [u8], Enc
             rep_levels_byte_len,
             ..
         } => {
+            // The lengths of the levels are in the header of such a page.
             let (repetition, rest) = buf.split_at_checked(*rep_levels_byte_len as usize)?;
-            Some((
-                repetition,
-                Encoding::RLE,
-                rest.get(*def_levels_byte_len as usize..)?,
-            ))
+            let values = rest.get(*def_levels_byte_len as usize..)?;
+            Some((repetition, Encoding::RLE, values))
         }
+
         Page::DataPage {
             buf,
             num_values,
@@ -107,32 +116,43 @@ fn parts<'a>(page: &'a Page, column: &ColumnDescriptor) -> Option<(&'a [u8], Enc
             rep_level_encoding,
             ..
         } => {
-            let part =
-                |rest: &'a [u8], max_level: i16, encoding: Encoding| match (max_level, encoding) {
-                    (0, _) => Some((&[][..], rest)),
-                    (_, BIT_PACKED) => rest.split_at_checked(
-                        (*num_values as usize * bits(max_level) as usize).div_ceil(8),
-                    ),
-                    _ => {
-                        let (length, rest) = rest.split_first_chunk::<4>()?;
-                        rest.split_at_checked(u32::from_le_bytes(*length) as usize)
-                    }
-                };
-            let (repetition, rest) = part(buf, column.max_rep_level(), *rep_level_encoding)?;
-            Some((
-                repetition,
-                *rep_level_encoding,
-                part(rest, column.max_def_level(), *def_level_encoding)?.1,
-            ))
+            let n = *num_values;
+            let (max_rep, max_def) = (column.max_rep_level(), column.max_def_level());
+            let (repetition, rest) = split_levels(buf, max_rep, *rep_level_encoding, n)?;
+            let (_, values) = split_levels(rest, max_def, *def_level_encoding, n)?;
+            Some((repetition, *rep_level_encoding, values))
         }
+
         Page::DictionaryPage { .. } => None,
     }
 }
 
-/// Repetition levels in RLE, `n` of `width` bits: level 0 is the first of a row.
+/// Splits the levels of `n` values off the bytes of a page. A column whose largest level is 0 has
+/// no levels.
+fn split_levels(
+    bytes: &[u8],
+    max_level: i16,
+    encoding: Encoding,
+    n: u32,
+) -> Option<(&[u8], &[u8])> {
+    match (max_level, encoding) {
+        (0, _) => bytes.split_at_checked(0),
+        (_, BIT_PACKED) => {
+            bytes.split_at_checked((n as usize * bits(max_level) as usize).div_ceil(8))
+        }
+        _ => {
+            let (length, rest) = bytes.split_first_chunk::<4>()?;
+            rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+        }
+    }
+}
+
+/// Counts the entries of `n` repetition levels in RLE, each of `width` bits. An entry with level 0
+/// is the first of its row.
 fn runs(bytes: &[u8], width: u32, n: u64, mut count: impl FnMut(bool, u64)) -> Found<()> {
     let (mut bytes, mut left) = (Bytes(bytes), n);
     while left > 0 {
+        // The lowest bit tells a run of one value from packed values.
         let head = bytes.varint()?;
         let length = head >> 1;
         if head & 1 == 0 {
@@ -141,6 +161,8 @@ fn runs(bytes: &[u8], width: u32, n: u64, mut count: impl FnMut(bool, u64)) -> F
             left = left.saturating_sub(length);
             continue;
         }
+
+        // Packed values come in groups of eight. The last group may be cut short.
         let packed = bytes.take(
             length
                 .saturating_mul(u64::from(width))
@@ -153,7 +175,8 @@ fn runs(bytes: &[u8], width: u32, n: u64, mut count: impl FnMut(bool, u64)) -> F
     Ok(())
 }
 
-/// The same in the deprecated encoding: the first level is in the highest bits.
+/// Counts the entries of `n` repetition levels in the deprecated encoding, in which the first level
+/// is in the highest bits.
 fn bit_packed(bytes: &[u8], width: u32, n: u32, mut count: impl FnMut(bool, u64)) -> Found<()> {
     for at in 0..n as usize {
         let bit = |at: usize| bytes.get(at / 8).map(|byte| byte >> (7 - at % 8) & 1);
@@ -166,8 +189,10 @@ fn bit_packed(bytes: &[u8], width: u32, n: u32, mut count: impl FnMut(bool, u64)
     Ok(())
 }
 
-/// `width` bits, 32 at most, the lowest first.
+/// The number in the `width` bits from `bit` on, at most 32, with the lowest bit first. Bits behind
+/// the end are 0.
 fn unpacked(bytes: &[u8], bit: u64, width: u32) -> u32 {
+    // Eight bytes hold 32 bits at any distance from a byte.
     let rest = bytes.get((bit / 8) as usize..).unwrap_or_default();
     let rest = &rest[..rest.len().min(8)];
     let mut word = [0; 8];
@@ -175,33 +200,43 @@ fn unpacked(bytes: &[u8], bit: u64, width: u32) -> u32 {
     ((u64::from_le_bytes(word) >> (bit % 8)) & ((1 << width) - 1)) as u32
 }
 
-/// Numbers of 32 bits in DELTA_BINARY_PACKED.
+/// Reads numbers of 32 bits in DELTA_BINARY_PACKED.
+///
+/// # Errors
+/// If there are more than `most` numbers, or if the bytes cannot be read.
 fn delta_packed(bytes: &mut Bytes, most: u64) -> Found<Vec<i32>> {
     let [block, miniblocks, n] = [bytes.varint()?, bytes.varint()?, bytes.varint()?];
     if n > most {
         return Err(format!("{n} lengths, at most {most} have room"));
     }
+
     let mut last = bytes.signed()? as i32;
     let mut numbers = Vec::with_capacity(n as usize);
     numbers.extend((n > 0).then_some(last));
+
+    // `each` is the number of values in a miniblock.
     let each = block
         .checked_div(miniblocks)
         .filter(|each| *each > 0 && each % 32 == 0);
     let each = each.ok_or_else(|| format!("blocks of {block} values in {miniblocks} parts"))?;
+
     while (numbers.len() as u64) < n {
         let least = bytes.signed()? as i32;
         for width in bytes.take(miniblocks)? {
             let here = each.min(n - numbers.len() as u64);
-            // What follows the last value has a width and no bytes.
+            // A miniblock behind the last value has a width, but no bytes.
             if here == 0 {
                 break;
             }
             if *width > 32 {
                 return Err(format!("a number of {width} bits"));
             }
+
+            // A miniblock is padded to its full size.
             let packed = bytes.take(u64::from(*width).saturating_mul(each / 8))?;
             for at in 0..here {
                 let delta = unpacked(packed, at * u64::from(*width), u32::from(*width)) as i32;
+                // The format lets the sum wrap around.
                 last = last.wrapping_add(delta).wrapping_add(least);
                 numbers.push(last);
             }
@@ -238,7 +273,7 @@ mod tests {
         }
     }
 
-    /// What is in a page of 100 values behind definition levels of three bytes.
+    /// The contents of a page of 100 values behind three bytes of definition levels.
     fn of_values(encoding: Encoding, values: &[u8]) -> Found<Contents> {
         let mut contents = Contents::default();
         let page = page(
@@ -268,14 +303,16 @@ mod tests {
         assert_eq!(of_values(length, &[]), Ok(Contents::default()));
         let found = of_values(both, &[numbers(100), numbers(100)].concat()).expect("fine");
         assert_eq!((found.longest, found.lengths), (6, 600));
+
         let error = Err("101 lengths, at most 100 have room".to_owned());
         assert_eq!(of_values(length, &numbers(101)), error);
         assert_eq!(
             of_values(both, &[numbers(100), numbers(101)].concat()),
             error
         );
-        // 3, 3 + 1 + 2, 6 + 1 + 3, in 2 bits each; the widths of the miniblocks behind them mean
-        // nothing.
+
+        // The lengths 3, 3 + 1 + 2 and 6 + 1 + 3, in 2 bits each. The widths of the miniblocks
+        // behind them do not matter.
         let wide = [
             &[0x80, 1, 4, 3, 6, 2, 2, 7, 7, 7, 0b1110],
             &[0xff; 7][..],
@@ -301,6 +338,7 @@ mod tests {
             let added = contents.add(&page(Encoding::PLAIN, encoding, bytes), &column(1), 0);
             added.map(|()| contents.most_entries)
         };
+
         // Runs of zeros and ones; 8 levels 0, 1, 1, 0, 0, 1, 1, 1 in a byte.
         assert_eq!(of_levels(Encoding::RLE, &[200, 1, 0]), Ok(1));
         assert_eq!(of_levels(Encoding::RLE, &[2, 0, 198, 1, 1]), Ok(100));
@@ -318,6 +356,7 @@ mod tests {
             Err(ENDS.to_owned())
         );
         assert_eq!(of_levels(BIT_PACKED, &[0b0110_0111; 13]), Ok(4));
+
         // A row that goes on in the next page.
         let mut contents = Contents::default();
         let page = page(

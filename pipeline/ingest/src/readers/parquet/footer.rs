@@ -1,34 +1,37 @@
-//! A look at a Parquet file's footer before a reader trusts it. What it lies about would cost the
-//! run: a schema nested some hundred deep overflows the reader's stack, and a list that claims 2^31
-//! entries its memory; neither can be caught. For the reader to find there what is found here,
-//! fields have the types that the format gives them.
+//! Checks the footer of a Parquet file before a reader trusts it.
 //!
-//! The footer is a struct of the Thrift compact protocol; its second field is the list of schema
-//! elements, in the order of a walk, each with the length of its values in its second field and the
-//! number of its children in its fifth (github.com/apache/parquet-format, parquet.thrift).
+//! A footer that lies would cost the run. A schema nested some hundred levels deep overflows the
+//! stack of the reader, and a list that claims 2^31 entries exhausts its memory. Neither can be
+//! caught. Every field must have the type that the format gives it, so that the reader finds the
+//! same values as this check.
+//!
+//! The footer is a struct of the Thrift compact protocol. Its second field is the list of schema
+//! elements, each before its children. The second field of an element is the length of its values,
+//! and the fifth is the number of its children (github.com/apache/parquet-format, parquet.thrift).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::thrift::{Bytes, Found, Is};
 
-/// Deepest nesting of columns that is read.
+/// The deepest nesting of columns that is read.
 const DEEPEST: usize = 64;
-/// Most columns.
+/// The largest number of columns that is read, groups included.
 const MOST_COLUMNS: u64 = 1 << 16;
-/// Longest value of a column of fixed length, bytes: nulls take as much.
+/// The longest value of a column of fixed length, bytes. A null takes as much memory as a value.
 const LONGEST_FIXED: i32 = 1 << 20;
-/// Most row groups: more have no number in the format.
+/// The largest number of row groups. The format numbers them in 16 bits.
 const MOST_GROUPS: u64 = 32_767;
-/// Largest footer that is read; it takes a multiple of that in memory.
+/// The largest footer that is read, bytes. In memory it takes a multiple of its size.
 const LARGEST: u64 = 64 << 20;
 
-/// Refuses a footer that would cost a reader its stack or its memory. Bytes that are no footer are
-/// left to the reader, whose message says so.
+/// Refuses a footer that would exhaust the stack or the memory of a reader. Bytes that are not a
+/// footer are left to the reader, whose message says so.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message that says what is wrong with the footer.
 pub fn check(file: &File, size: u64) -> Result<(), String> {
+    // The file ends with the footer, its length in four bytes and the magic word.
     let mut tail = [0; 8];
     if size < 12 || file.read_exact_at(&mut tail, size - 8).is_err() || &tail[4..] != b"PAR1" {
         return Ok(());
@@ -40,6 +43,7 @@ pub fn check(file: &File, size: u64) -> Result<(), String> {
     if length > LARGEST {
         return Err(format!("a footer of {length} bytes, more than {LARGEST}"));
     }
+
     let mut bytes = vec![0; length as usize];
     match file.read_exact_at(&mut bytes, size - 8 - length) {
         Ok(()) => footer(&bytes).map_err(|error| format!("the footer: {error}")),
@@ -47,13 +51,17 @@ pub fn check(file: &File, size: u64) -> Result<(), String> {
     }
 }
 
+/// Checks the bytes of a footer: the types of all fields first, then the schema and the number of
+/// row groups.
 fn footer(bytes: &[u8]) -> Found<()> {
     Bytes(bytes).check(FILE)?;
+
     let (mut bytes, mut last) = (Bytes(bytes), 0);
     while let Some((of, number)) = bytes.field(&mut last)? {
         match number {
             2 => schema(&mut bytes)?,
             4 => {
+                // The list is read from a copy of the bytes, and then passed over as a whole.
                 let (_, n) = Bytes(bytes.0).list()?;
                 if n > MOST_GROUPS {
                     return Err(format!("{n} row groups, more than {MOST_GROUPS}"));
@@ -66,19 +74,23 @@ fn footer(bytes: &[u8]) -> Found<()> {
     Ok(())
 }
 
-/// The list of schema elements: how deep it goes, and whether every child is there.
+/// Checks the depth of the list of schema elements, and the number of children of each element.
 fn schema(bytes: &mut Bytes) -> Found<()> {
     let (_, n) = bytes.list()?;
     if n > MOST_COLUMNS {
         return Err(format!("{n} columns, more than {MOST_COLUMNS}"));
     }
-    // Children still to come of each element that is open.
+
+    // For each element around the current one, the number of its children still to come.
     let mut open: Vec<u64> = Vec::new();
     for _ in 0..n {
         let children = children(bytes)?;
         if let Some(left) = open.last_mut() {
+            // At least 1: elements without children left were taken off.
             *left -= 1;
         }
+
+        // A reader makes room for the children at once.
         if children > n {
             return Err(format!(
                 "a column with {children} children in a schema of {n} columns"
@@ -87,6 +99,7 @@ fn schema(bytes: &mut Bytes) -> Found<()> {
         if children > 0 {
             open.push(children);
         }
+        // One element can be the last child at several levels.
         while open.last() == Some(&0) {
             open.pop();
         }
@@ -97,7 +110,8 @@ fn schema(bytes: &mut Bytes) -> Found<()> {
     Ok(())
 }
 
-/// Passes over a schema element; the number of its children.
+/// Passes over a schema element and returns the number of its children, 0 for a column. Refuses
+/// values of a fixed length that is too large.
 fn children(bytes: &mut Bytes) -> Found<u64> {
     let (mut last, mut children) = (0, 0);
     while let Some((of, number)) = bytes.field(&mut last)? {
@@ -119,6 +133,8 @@ fn children(bytes: &mut Bytes) -> Found<u64> {
     }
     Ok(children)
 }
+
+// The structs of the footer, with the types of their fields as in parquet.thrift.
 
 const EMPTY: Is = Is::Struct(&[]);
 const TIME: Is = Is::Struct(&[
@@ -213,7 +229,7 @@ const ROW_GROUP: Is = Is::Struct(&[
     (6, Is::I64),
     (7, Is::I16),
 ]);
-/// `FileMetaData` of parquet.thrift; encryption is not read.
+/// `FileMetaData` of parquet.thrift, without the fields for encryption, which is not read.
 const FILE: &[(i64, Is)] = &[
     (1, Is::I32),
     (2, Is::List(&SCHEMA_ELEMENT)),
@@ -223,7 +239,7 @@ const FILE: &[(i64, Is)] = &[
     (6, Is::Binary),
     (7, Is::List(&Is::Struct(&[(1, EMPTY), (2, EMPTY)]))),
 ];
-/// `Statistics` of parquet.thrift.
+/// The struct `Statistics` of parquet.thrift.
 pub const STATISTICS: Is = Is::Struct(&[
     (1, Is::Binary),
     (2, Is::Binary),
@@ -241,7 +257,8 @@ mod tests {
 
     use super::*;
 
-    /// A file with a footer whose schema is these numbers of children.
+    /// Checks a file whose schema has an element with each of these numbers of children. `head` is
+    /// the head of the list of elements.
     fn check_schema(head: &[u8], children: &[u8]) -> Found<()> {
         let mut footer = vec![0x15, 2];
         footer.push(0x19);
@@ -251,6 +268,7 @@ mod tests {
             footer.extend([0x48, 1, b'a', 0x15, n << 1, 0]);
         }
         footer.push(0);
+
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(b"PAR1").expect("written");
         file.write_all(&footer).expect("written");
@@ -286,7 +304,8 @@ mod tests {
         assert_eq!(refused(&[0x25], &[0]), "the footer: a list of type 5");
     }
 
-    /// What two readers take for different things is refused: behind it each finds another footer.
+    /// Bytes that two readers would read differently are refused, because each of them would find
+    /// another footer behind the bytes.
     #[test]
     fn readers_agree_on_what_is_let_through() {
         let of = |bytes: &[u8]| footer(bytes).expect_err("refused");
@@ -306,7 +325,8 @@ mod tests {
             of(&[0x15, 0x80, 0x80, 0x80, 0x80, 0x20, 0]),
             "the number 4294967296 in a field of 32 bits"
         );
-        // In a schema element: the length of a value.
+
+        // The length of a value, in a schema element.
         let element =
             |field: &[u8]| [&[0x15, 2, 0x19, 0x1c], field, &[0x28, 1, b'a', 0, 0]].concat();
         assert_eq!(footer(&element(&[0x25, 32])), Ok(()));

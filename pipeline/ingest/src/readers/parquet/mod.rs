@@ -1,14 +1,16 @@
-//! Parquet files. A panic in the reader, which strangers' files can cause, sets the row group aside.
+//! Reads Parquet files: one document per row. An untrusted file can make the library panic, which
+//! sets the row group aside.
 //!
-//! The library trusts what a file says of itself, and some of what files say costs the whole run:
-//! the stack, or memory beyond any limit. So each promise is checked before the library sees it.
+//! The library trusts the numbers in a file. Some numbers would cost the whole run, because they
+//! exhaust the stack or take memory beyond any limit. So these numbers are checked before the
+//! library sees them.
 //!
-//! | file | what it looks at |
+//! | file | what it checks |
 //! |---|---|
 //! | [`footer`] | the schema and the lists of the footer |
-//! | [`pages`] | the pages of a row group: sizes, encodings, rows of a batch |
-//! | [`contents`] | what stands in a page |
-//! | [`thrift`] | the protocol of the footer and of page headers |
+//! | [`pages`] | the pages of a row group: their sizes, their encodings, the rows of a batch |
+//! | [`contents`] | decompressed pages: the entries of lists, the lengths of values |
+//! | [`thrift`] | the encoding of the footer and of page headers |
 
 mod contents;
 mod footer;
@@ -26,7 +28,6 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::{ConvertedType, Type};
-use parquet::schema::types::ColumnDescPtr;
 
 use super::{Read, Reader, Sink, head};
 use crate::record::damage;
@@ -39,8 +40,8 @@ pub const PARQUET: Reader = Reader {
     read: Read::File(read),
 };
 
-/// Reads a file, row by row. Damage costs its row group, or the rest of it from where values are
-/// damaged on; the next one is read again.
+/// Reads a file, row by row. Damage costs its row group, or the rest of its row group from the
+/// damaged batch on. The next row group is read again.
 ///
 /// # Errors
 /// If `sink` fails. Damage in the file is handed to `sink`.
@@ -54,86 +55,70 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
         Ok(open) => open,
         Err(detail) => return sink(damaged(0, &detail, size)),
     };
+
     let mut rows = Rows::new(source, limits);
-    for (group, about) in metadata.metadata().row_groups().iter().enumerate() {
-        let (promised, bytes) = (
-            about.num_rows(),
-            u64::try_from(about.compressed_size()).unwrap_or(0),
-        );
-        let open = || -> Result<_> {
-            let reading = pages::check(&file, size, about, limits.max_pages, has_views)
-                .map_err(anyhow::Error::msg)?;
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-                file.try_clone()?,
-                metadata.clone(),
-            );
-            let reader = builder
-                .with_row_groups(vec![group])
-                .with_batch_size(reading.batch_rows)
-                .build()?;
-            Ok((reader, reading.has_deltas || has_unmarked(&metadata)))
-        };
+    let groups = metadata.metadata().row_groups();
+    for (number, group) in groups.iter().enumerate() {
+        let promised = group.num_rows();
+        let bytes = u64::try_from(group.compressed_size()).unwrap_or(0);
         let first = rows.row;
-        let outcome = match guarded(open) {
+
+        let opened = guarded(|| {
+            let reading = pages::check(&file, size, group, limits.max_pages, has_views)
+                .map_err(anyhow::Error::msg)?;
+            open_group(&file, &metadata, number, reading)
+        });
+        let outcome = match opened {
             Ok((mut reader, is_unchecked)) => {
                 read_group(&mut reader, is_unchecked, &mut rows, sink)?
             }
             Err(detail) => Err(detail),
         };
+
+        // A row group can end too early without an error, so the rows are counted.
         let found = rows.row - first;
-        match outcome {
-            Err(detail) => sink(damaged(
-                rows.row,
-                &format!("row group {group}: {detail}"),
-                bytes,
-            ))?,
-            Ok(()) if u64::try_from(promised) != Ok(found) => {
-                sink(damaged(
-                    rows.row,
-                    &format!(
-                        "row group {group}: the footer says {promised} rows, {found} could be read"
-                    ),
-                    bytes,
-                ))?;
-            }
-            Ok(()) => {}
+        let outcome = match outcome {
+            Ok(()) if u64::try_from(promised) != Ok(found) => Err(format!(
+                "the footer says {promised} rows, {found} could be read"
+            )),
+            other => other,
+        };
+        if let Err(detail) = outcome {
+            let detail = format!("row group {number}: {detail}");
+            sink(damaged(rows.row, &detail, bytes))?;
         }
-        // Rows keep the numbers they have in the file, unless a footer lies.
-        rows.row = rows.row.max(
-            first.saturating_add(
-                u64::try_from(promised)
-                    .unwrap_or(0)
-                    .min(u64::from(u32::MAX)),
-            ),
-        );
+
+        // Rows keep the numbers that they have in the file, even behind damage. `max` and `min` are
+        // for a footer that lies.
+        let promised = u64::try_from(promised).unwrap_or(0);
+        let next = first.saturating_add(promised.min(u64::from(u32::MAX)));
+        rows.row = rows.row.max(next);
     }
-    let (said, groups) = (
-        metadata.metadata().file_metadata().num_rows(),
-        metadata.metadata().row_groups(),
-    );
+
+    // A row group can be missing from the footer.
+    let said = metadata.metadata().file_metadata().num_rows();
     let sum = groups
         .iter()
         .fold(0i64, |sum, group| sum.saturating_add(group.num_rows()));
     if said != sum {
-        sink(damaged(
-            rows.row,
-            &format!("the footer says {said} rows, its row groups say {sum}"),
-            0,
-        ))?;
+        let detail = format!("the footer says {said} rows, its row groups say {sum}");
+        sink(damaged(rows.row, &detail, 0))?;
     }
     Ok(())
 }
 
-/// The footer, with a schema in which texts and bytes are views if they can be: not where a group
-/// has no columns, for which the library has no type.
+/// The footer of a file, with a schema in which texts and bytes are views. The `bool` is false if
+/// the library refuses such a schema, and the schema has no views then.
 fn open(file: &File, size: u64) -> Result<(ArrowReaderMetadata, bool)> {
     footer::check(file, size).map_err(anyhow::Error::msg)?;
     let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::default())?;
+
     let schema = metadata.schema();
     let views = Schema::new_with_metadata(viewed(schema.fields()), schema.metadata().clone());
     let options = ArrowReaderOptions::default().with_schema(Arc::new(views));
     match ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options) {
         Ok(metadata) => Ok((metadata, true)),
+        // A group without columns is a case: the library has no type for it.
         Err(_) => {
             let options = ArrowReaderOptions::default().with_skip_arrow_metadata(true);
             Ok((
@@ -144,16 +129,33 @@ fn open(file: &File, size: u64) -> Result<(ArrowReaderMetadata, bool)> {
     }
 }
 
-/// Whether there are texts that the library takes for UTF-8 without a look: bytes that are marked
-/// as JSON, or only by Arrow.
-fn has_unmarked(metadata: &ArrowReaderMetadata) -> bool {
-    let is_unmarked = |leaf: &ColumnDescPtr| {
-        leaf.physical_type() == Type::BYTE_ARRAY && leaf.converted_type() != ConvertedType::UTF8
-    };
-    metadata.parquet_schema().columns().iter().any(is_unmarked)
+/// The reader of a row group that was checked. The `bool` is true if the values of a batch must be
+/// checked after they are read.
+fn open_group(
+    file: &File,
+    metadata: &ArrowReaderMetadata,
+    group: usize,
+    reading: pages::Reading,
+) -> Result<(ParquetRecordBatchReader, bool)> {
+    let reader =
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone())
+            .with_row_groups(vec![group])
+            .with_batch_size(reading.batch_rows)
+            .build()?;
+    Ok((reader, reading.has_deltas || has_unmarked(metadata)))
 }
 
-/// Reads a row group. The damage that ended it, if any.
+/// True if the file has texts that the library takes for UTF-8 without a check. These are bytes
+/// that are marked as JSON, and bytes that only the schema of Arrow calls text.
+fn has_unmarked(metadata: &ArrowReaderMetadata) -> bool {
+    let leaves = metadata.parquet_schema().columns();
+    leaves.iter().any(|leaf| {
+        leaf.physical_type() == Type::BYTE_ARRAY && leaf.converted_type() != ConvertedType::UTF8
+    })
+}
+
+/// Reads the rows of a row group. The inner result is the damage that ended the row group, if there
+/// was any.
 ///
 /// # Errors
 /// If `sink` fails.
@@ -164,20 +166,23 @@ fn read_group(
     sink: Sink,
 ) -> Result<std::result::Result<(), String>> {
     loop {
-        let next = || -> Result<_> {
+        let next = guarded(|| {
             let batch = reader.next().transpose()?;
-            // Of values in a delta encoding the library checks all together, not each.
+            // The library checks values in a delta encoding all together. So a value can begin or
+            // end within a character.
             if let Some(batch) = batch.as_ref().filter(|_| is_unchecked) {
-                let mut columns = batch.columns().iter();
-                columns.try_for_each(|column| column.to_data().validate_full())?;
+                for column in batch.columns() {
+                    column.to_data().validate_full()?;
+                }
             }
             Ok(batch)
-        };
-        let batch = match guarded(next) {
+        });
+        let batch = match next {
             Ok(Some(batch)) => batch,
             Ok(None) => return Ok(Ok(())),
             Err(detail) => return Ok(Err(detail)),
         };
+
         if let Err(detail) = rows.read(batch, sink)? {
             return Ok(Err(detail));
         }
