@@ -1,9 +1,9 @@
-//! A baseline: the distributions of a run, small enough for a repository.
+//! A baseline: the distributions of a run, in a file that is small enough for a repository.
 //!
-//! JSON, a line a column and group in a fixed order, so that changes read well in a diff; no
-//! timestamps, equal runs give equal bytes. `digest` is the BLAKE3 of the file with `digest` empty:
-//! a file that was edited or merged by hand is refused. About 2 KB a column and group of many
-//! documents, less of few.
+//! The file is JSON. It has one line for each column and group, in a fixed order, so that changes
+//! read well in a diff. It has no timestamps, so that equal runs give equal bytes. `digest` is the
+//! BLAKE3 of the file with `digest` empty: a file that was edited or merged by hand is refused. A
+//! column takes about 2 KB for a group of many documents, and less for a group of few.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,10 +21,10 @@ use super::columns::{KEPT, measure};
 use super::gather::Reader;
 use super::groups::{Documents, Group, Groups};
 
-/// Version of the file; another one is refused.
+/// Version of the file. A file of another version is refused.
 const FORMAT: u32 = 1;
 
-/// What a run is compared with.
+/// The distributions of a run, to compare other runs with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
@@ -34,11 +34,11 @@ pub struct Baseline {
     pub curate: String,
     /// Name of the run.
     pub run: String,
-    /// Its documents.
+    /// The documents of the run.
     pub documents: Documents,
-    /// BLAKE3 of the file with this empty.
+    /// BLAKE3 of the file with this field empty, 64 hex digits.
     pub digest: String,
-    /// Distributions, sorted by column and group.
+    /// The distributions, sorted by column and group.
     pub columns: Vec<Column>,
 }
 
@@ -46,22 +46,22 @@ pub struct Baseline {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
-    /// The column.
+    /// Name of the column, as in `quality.q`.
     pub measure: String,
-    /// Source and language.
+    /// Source and language of the documents.
     pub group: Group,
-    /// How its values are distributed.
+    /// The distribution of the column's values.
     pub summary: Summary,
 }
 
-/// Only the version, whatever else there is.
+/// The version of the file. Other fields are ignored.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
 }
 
 impl Baseline {
-    /// The distributions of a run's columns, those without any value left out.
+    /// The distributions of the columns of a run. Columns without any value are left out.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -71,10 +71,12 @@ impl Baseline {
             let Some(bins) = run.bins(measure)? else {
                 continue;
             };
+
+            // `tally` counts only groups that have bins.
             for (group, tally) in run.tally(measure, &bins)?.0 {
                 let own = bins
                     .get(&group.source, &group.language)
-                    .context("what is counted has bins")?;
+                    .context("a group was counted without bins")?;
                 columns.push(Column {
                     measure: measure.name(),
                     group,
@@ -83,6 +85,7 @@ impl Baseline {
             }
         }
         columns.sort_by(|a, b| (&a.measure, &a.group).cmp(&(&b.measure, &b.group)));
+
         Ok(Baseline {
             format: FORMAT,
             curate: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,48 +96,55 @@ impl Baseline {
         })
     }
 
-    /// The columns that it has, each once.
+    /// The columns of the baseline, each once.
     ///
     /// # Errors
-    /// If this program knows no such column.
+    /// Exit 2 if this program does not know a column.
     pub fn measures(&self) -> Result<Vec<Measure>> {
         let mut names: Vec<&str> = self
             .columns
             .iter()
             .map(|column| column.measure.as_str())
             .collect();
+        // Equal names are neighbours, because the columns are sorted by name.
         names.dedup();
-        let unknown = |name: &str| {
-            Failure::new(
-                Exit::Usage,
-                format!("no column is called {}", printable(name)),
-            )
-        };
+
         names
             .into_iter()
-            .map(|name| Ok(measure(name).ok_or_else(|| unknown(name))?))
+            .map(|name| {
+                Ok(measure(name).ok_or_else(|| {
+                    Failure::new(
+                        Exit::Usage,
+                        format!("no column is called {}", printable(name)),
+                    )
+                })?)
+            })
             .collect()
     }
 
-    /// What it has of a column.
+    /// The distributions of one column, one for each group.
     pub fn of_measure(&self, name: &str) -> impl Iterator<Item = &Column> {
         self.columns
             .iter()
             .filter(move |column| column.measure == name)
     }
 
-    /// Documents that no stage removed, by source; `None` if that is not in the file.
+    /// The number of documents that no stage removed, by source. `None` if the file lacks the
+    /// column [`KEPT`].
     pub fn kept(&self) -> Option<BTreeMap<String, u64>> {
         let mut kept = BTreeMap::new();
+
         for Column { group, summary, .. } in self.of_measure(KEPT) {
-            // 0 and 1 are in cells of their own: one of them is half of the documents or more.
+            // 0 and 1 have cells of their own, because one of them is the value of at least half of
+            // the documents.
             *kept.entry(group.source.clone()).or_default() +=
                 summary.counts.docs[summary.bins.cell(1.0)];
         }
+
         (!kept.is_empty()).then_some(kept)
     }
 
-    /// The bins of a column.
+    /// The bins of a column, for each group.
     pub fn bins(&self, name: &str) -> Groups<Bins> {
         let mut bins = Groups::default();
         for column in self.of_measure(name) {
@@ -148,13 +158,15 @@ impl Baseline {
     /// Reads a file that [`Baseline::write`] wrote.
     ///
     /// # Errors
-    /// Exit 2 if it is not there, damaged, or of another version.
+    /// Exit 2 if the file is missing, damaged, or of another version.
     pub fn read(path: &Path) -> Result<Baseline> {
         let refuse = |what: String| {
             Failure::new(Exit::Usage, format!("baseline {}: {what}", path.display()))
         };
         let again = "write it again with `curate baseline RUN -o FILE`";
         let damaged = |what: String| refuse(format!("it is damaged, {what}")).hint(again);
+
+        // The version is read first: a file of another version may have other fields.
         let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
         let version: Version =
             serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
@@ -165,6 +177,8 @@ impl Baseline {
             );
             return Err(refuse(found).hint(again).into());
         }
+
+        // The digest is the hash of the text from which the digest itself is cut out.
         let baseline: Baseline =
             serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         let digest = blake3::hash(text.replacen(&baseline.digest, "", 1).as_bytes()).to_hex();
@@ -175,27 +189,32 @@ impl Baseline {
             ))
             .into());
         }
+
+        // A right digest does not prove sound bins: anyone can compute it.
         for column in &baseline.columns {
             column
                 .summary
                 .check()
                 .map_err(|error| damaged(error.to_string()))?;
         }
+
         Ok(baseline)
     }
 
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let empty = self.text("")?;
         let text = self.text(&blake3::hash(empty.as_bytes()).to_hex())?;
-        let place = || format!("cannot write {}", path.display());
-        durable::replace(path, |part| durable::write(part, text.as_bytes())).with_context(place)
+
+        durable::replace(path, |part| durable::write(part, text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The file with this digest.
+    /// The text of the file with this digest. The head has one field a line, and each column is one
+    /// line.
     fn text(&self, digest: &str) -> Result<String> {
         let head = [
             ("format", serde_json::to_string(&self.format)?),
@@ -208,11 +227,14 @@ impl Baseline {
             .iter()
             .map(|(key, value)| format!("  \"{key}\": {value},\n"))
             .collect();
+
         let lines = self
             .columns
             .iter()
-            .map(|column| Ok(format!("    {}", serde_json::to_string(column)?)));
-        let lines = lines.collect::<Result<Vec<_>>>()?.join(",\n");
+            .map(|column| Ok(format!("    {}", serde_json::to_string(column)?)))
+            .collect::<Result<Vec<_>>>()?
+            .join(",\n");
+
         Ok(format!(
             "{{\n{}  \"columns\": [\n{lines}\n  ]\n}}\n",
             head.concat()

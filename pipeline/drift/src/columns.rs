@@ -1,5 +1,5 @@
-//! One column of a batch as numbers, and keys of documents: hosts, and hashes that choose some of
-//! them.
+//! One column of a batch as numbers, what removed each document of a batch, and the hashes that
+//! choose a sample of documents.
 
 use std::collections::BinaryHeap;
 
@@ -10,20 +10,21 @@ use curate_stages::quality::values::{read_of, values};
 use curate_stages::{Read, read};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Documents of a group that bins are frozen from: at 10^6 noise alone adds 4e-5 to a PSI over 20
-/// bins, (B - 1)(1/n + 1/m).
+/// The most documents of a group from which bins are frozen. With 10^6 documents on each side,
+/// noise alone adds 4e-5 to a PSI over 20 bins: (B - 1)(1/n + 1/m).
 const SAMPLE: usize = 1_000_000;
-/// Key of the hashes that choose documents.
+/// The key of the hashes that choose documents: "drift" in ASCII.
 const SEED: u64 = 0x64_7269_6674;
 
-/// The values of the [`SAMPLE`] documents with the smallest hashes, as (hash, bits of the value);
-/// no order has a say.
+/// The values of the `SAMPLE` documents with the smallest hashes, as (hash, bits of the value). The
+/// sample does not depend on the order of the documents.
 #[derive(Default)]
 pub struct Sample(pub BinaryHeap<(u64, u64)>);
 
 impl Extend<(u64, u64)> for Sample {
     fn extend<I: IntoIterator<Item = (u64, u64)>>(&mut self, more: I) {
         for one in more {
+            // The heap's top is the largest hash, which is the first to go.
             self.0.push(one);
             if self.0.len() > SAMPLE {
                 self.0.pop();
@@ -32,24 +33,27 @@ impl Extend<(u64, u64)> for Sample {
     }
 }
 
-/// The keyed hash of a document.
+/// The keyed hash of a document, which decides whether it is sampled or shown as an example.
 pub fn hash(doc_id: &str) -> u64 {
     xxh3_64_with_seed(doc_id.as_bytes(), SEED)
 }
 
-/// What is read of a run for a column: it, and who reached its table.
+/// The columns to read for a measure: the measure's own column, and whether each document reached
+/// the table.
 pub fn measure_reads(measure: &Measure) -> Vec<Read> {
     let mut reads = vec![read_of(measure)];
+    // Every document reaches `documents`, which has no column `reached`.
     if measure.table != "documents" {
         reads.push(read(measure.table, "reached"));
     }
     reads
 }
 
-/// 1 for a document that no stage removed, else 0: not a column of a table, yet compared like one.
+/// The name of a measure that is 1 for a document that no stage removed, else 0. It is compared
+/// like a column, but no table has it.
 pub const KEPT: &str = "documents.kept";
 
-/// The measure of this name, [`KEPT`] included.
+/// The measure of this name, [`KEPT`] included. `None` if no column of numbers has the name.
 pub fn measure(name: &str) -> Option<Measure> {
     match name {
         KEPT => Some(Measure {
@@ -61,42 +65,45 @@ pub fn measure(name: &str) -> Option<Measure> {
     }
 }
 
-/// Whether it is [`KEPT`].
+/// True if the measure is [`KEPT`].
 pub fn is_kept(measure: &Measure) -> bool {
     measure.table == "documents" && measure.column == "kept"
 }
 
-/// What is read to know what removed a document in these stages.
+/// The columns to read for the verdicts of these stages.
 pub fn verdict_reads(stages: &[&'static str]) -> Vec<Read> {
-    let name = |stage: &str| format!("{stage}.removed_by").into();
     stages
         .iter()
         .map(|stage| Read {
             table: stage,
             column: "removed_by",
-            name: name(stage),
+            name: format!("{stage}.removed_by").into(),
         })
         .collect()
 }
 
-/// What removed each document, if anything did.
+/// The rule that removed each document; `None` for a document that no stage removed.
 ///
 /// # Errors
 /// If the batch lacks the columns of [`verdict_reads`].
 pub fn verdicts<'a>(batch: &'a RecordBatch, stages: &[&str]) -> Result<Vec<Option<&'a str>>> {
     let mut verdicts = vec![None; batch.num_rows()];
+
     for stage in stages {
         let column = batch
             .column_by_name(&format!("{stage}.removed_by"))
-            .context("removed_by was read")?;
+            .context("a column removed_by was not read")?;
+
+        // At most one stage removes a document, so the order of stages does not matter.
         for (verdict, removed_by) in verdicts.iter_mut().zip(column.as_string::<i32>()) {
             *verdict = removed_by.or(*verdict);
         }
     }
+
     Ok(verdicts)
 }
 
-/// Whether a row reached the table.
+/// Tells whether a row reached the table. True for all rows if the column `reached` was not read.
 pub fn reached(batch: &RecordBatch) -> impl Fn(usize) -> bool + '_ {
     let reached = batch
         .column_by_name("reached")
@@ -104,13 +111,14 @@ pub fn reached(batch: &RecordBatch) -> impl Fn(usize) -> bool + '_ {
     move |row| reached.is_none_or(|reached| reached.value(row))
 }
 
-/// The values of a column, none where the row did not reach its table.
+/// The values of a column. `None` where the row did not reach the table, has no value, or has NaN.
 ///
 /// # Errors
 /// If the batch lacks the columns of [`measure_reads`].
 pub fn measured(batch: &RecordBatch, measure: &Measure) -> Result<Vec<Option<f64>>> {
     let reached = reached(batch);
     let values = values(batch, measure)?;
+
     Ok((0..)
         .zip(&values)
         .map(|(row, value)| value.filter(|value| !value.is_nan() && reached(row)))

@@ -1,5 +1,5 @@
-//! The distributions of a run's columns against a baseline's: one comparison a column, group and
-//! weight, judged together.
+//! Compares the distributions of a run's columns with those of a baseline. There is one comparison
+//! for each column, group and weight, and all comparisons are judged together.
 
 use anyhow::Result;
 use curate_schemas::tables::Measure;
@@ -13,8 +13,8 @@ use super::gather::Reader;
 use super::groups::{Group, Groups};
 use super::{Check, Missing};
 
-/// All distributions, judged together, and what one side lacks; `asks_all`: also columns that are
-/// not in the baseline.
+/// Compares all distributions, judges them together, and lists the columns and groups that one side
+/// lacks. With `asks_all` the list includes columns that the baseline lacks.
 ///
 /// # Errors
 /// If a file cannot be read or the baseline is malformed.
@@ -27,15 +27,19 @@ pub fn distributions(
 ) -> Result<(Vec<Check>, Vec<Missing>)> {
     let (mut checks, mut missing) = (Vec::new(), Vec::new());
     let measures = baseline.measures()?;
+
     for measure in &measures {
         compare_measure(baseline, run, measure, settings, &mut checks, &mut missing)?;
     }
+
+    // The correction for many tests needs the p-values of all columns.
     let adjusted =
         |p: fn(&Check) -> f64| benjamini_hochberg(&checks.iter().map(p).collect::<Vec<_>>());
     let (psi, ks) = (
         adjusted(|check| check.comparison.psi_p),
         adjusted(|check| check.comparison.ks_p),
     );
+
     for (check, (psi, ks)) in checks.iter_mut().zip(psi.into_iter().zip(ks)) {
         check.adjusted_p = psi;
         check.judged = judge(
@@ -46,30 +50,31 @@ pub fn distributions(
         );
         check.verdict = overall(&check.judged);
     }
+
+    // Examples come last, because only columns with drift have them.
     for measure in &measures {
         show(baseline, run, measure, &mut checks)?;
     }
+
     if asks_all {
-        for measure in run
-            .measures()
-            .into_iter()
-            .filter(|measure| !measures.contains(measure))
-        {
-            if run.has_values(&measure)? {
-                let documents = run.documents.rows;
+        for measure in run.measures() {
+            if !measures.contains(&measure) && run.has_values(&measure)? {
                 missing.push(Missing {
                     group: None,
                     what: "new",
                     measure: measure.name(),
-                    documents,
+                    documents: run.documents.rows,
                 });
             }
         }
     }
+
     missing.sort();
     Ok((checks, missing))
 }
 
+/// Compares one column in all groups. Appends the comparisons, not judged yet, to `checks`, and the
+/// groups that one side lacks to `missing`.
 fn compare_measure(
     baseline: &Baseline,
     run: &Reader,
@@ -85,15 +90,19 @@ fn compare_measure(
         measure: name.clone(),
         documents,
     };
-    let (tallies, others) = match run.has_table(measure.table) {
-        true => run.tally(measure, &baseline.bins(&name))?,
-        false => Default::default(),
+
+    let (tallies, others) = if run.has_table(measure.table) {
+        run.tally(measure, &baseline.bins(&name))?
+    } else {
+        // Without the table, all groups of the baseline are gone.
+        Default::default()
     };
     missing.extend(
         others
             .into_iter()
             .map(|(group, documents)| lacks("new", group, documents)),
     );
+
     for Column { group, summary, .. } in baseline.of_measure(&name) {
         let Some(tally) = tallies.get(&group.source, &group.language) else {
             missing.push(lacks(
@@ -103,54 +112,58 @@ fn compare_measure(
             ));
             continue;
         };
+
         for weight in [Weight::Documents, Weight::Tokens] {
             let comparison = match compare(summary, tally, weight, settings) {
                 Ok(comparison) => comparison,
-                // Documents that are there have no tokens where none were counted.
+                // A group with documents has no tokens if the tokens were not counted.
                 Err(DriftError::Empty { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let (measure, group, adjusted_p) = (name.clone(), group.clone(), 1.0);
-            let (verdict, examples, gained) =
-                (Verdict::Pass, Vec::new(), gained(summary, tally, weight));
-            let judged = Vec::new();
+
             checks.push(Check {
-                measure,
-                group,
-                verdict,
-                judged,
-                adjusted_p,
+                measure: name.clone(),
+                group: group.clone(),
+                verdict: Verdict::Pass,
+                judged: Vec::new(),
+                adjusted_p: 1.0,
                 comparison,
-                examples,
-                gained,
+                examples: Vec::new(),
+                gained: gained(summary, tally, weight),
             });
         }
     }
+
     Ok(())
 }
 
-/// The cells of the bin whose share grew most.
+/// The cells of the bin whose share grew most: for each cell, whether it belongs to that bin.
 fn gained(was: &Summary, is: &Tally, weight: Weight) -> Vec<bool> {
     let bins = was.bins.bins();
     let is = is.summary(&was.bins);
+
     let [before, now] = [&was.counts, &is.counts].map(|counts| {
         let total = counts.total(weight).max(1) as f64;
+        // The bins are numbered from 0, and the last cell is in the last bin.
         let mut shares = vec![0.0; bins.last().map_or(0, |last| last + 1)];
         bins.iter()
             .zip(counts.by(weight))
             .for_each(|(&bin, &own)| shares[bin] += own as f64 / total);
         shares
     });
+
     let gain = |bin: &usize| now[*bin] - before[*bin];
     let most = (0..now.len()).max_by(|a, b| gain(a).total_cmp(&gain(b)));
     bins.into_iter().map(|bin| Some(bin) == most).collect()
 }
 
-/// Finds examples for what drifted of a column, once a group.
+/// Finds examples for the drift of a column. Only the first check of a group with drift gets
+/// examples, by documents if both weights drifted.
 fn show(baseline: &Baseline, run: &Reader, measure: &Measure, checks: &mut [Check]) -> Result<()> {
     let (name, bins) = (measure.name(), baseline.bins(&measure.name()));
     let mut wanted: Groups<(Bins, Vec<bool>)> = Groups::default();
     let mut drifted: Vec<&mut Check> = Vec::new();
+
     for check in checks
         .iter_mut()
         .filter(|check| check.measure == name && is_drift(check.verdict))
@@ -162,12 +175,16 @@ fn show(baseline: &Baseline, run: &Reader, measure: &Measure, checks: &mut [Chec
         else {
             continue;
         };
+
         wanted.entry(source, language, || (bins.clone(), check.gained.clone()));
         drifted.push(check);
     }
+
+    // Without drift the run need not be read again.
     if drifted.is_empty() {
         return Ok(());
     }
+
     let examples = run.examples(measure, &wanted)?;
     for check in drifted {
         check.examples = examples
@@ -178,6 +195,7 @@ fn show(baseline: &Baseline, run: &Reader, measure: &Measure, checks: &mut [Chec
     Ok(())
 }
 
+/// True if a gate was exceeded.
 fn is_drift(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Warn | Verdict::Fail)
 }

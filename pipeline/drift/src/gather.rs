@@ -1,9 +1,9 @@
-//! What drift is measured on: the values of one column of a run, by source and language.
+//! The values of one column of a run, by source and language, on which drift is measured.
 //!
-//! One column at a time, narrow columns only, shards in parallel; what is gathered does not depend
-//! on how documents lie in shards. Bins are frozen from the 10^6 documents of a group with the
-//! smallest keyed hashes, counts are of all. Cost: 16 bytes a sampled document, 1.7 MB a group at
-//! the most.
+//! One column is read at a time, and only narrow columns are read. Shards are read in parallel. The
+//! results do not depend on the division of documents into shards. Bins are frozen from the 10^6
+//! documents of a group with the smallest keyed hashes, but counts cover all documents. Cost: 16
+//! bytes for each sampled document, and at most 1.7 MB for each group.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use curate_schemas::stages;
 use curate_schemas::tables::Measure;
 use curate_scorers::drift::{Bins, Tally, cluster};
 use curate_scorers::rules::url_rules::host;
-use curate_stages::read;
+use curate_stages::{Read, read};
 use curate_store::failure::{Exit, Failure};
 use curate_store::interrupt;
 use curate_store::run_dir::{RunDir, ShardFiles};
@@ -28,11 +28,11 @@ use super::columns::{
 };
 use super::groups::{Documents, Example, Groups};
 
-/// Bins of a column.
+/// The number of bins of a column.
 const BINS: usize = 20;
-/// Documents that are shown as examples.
+/// The most documents of a group that are shown as examples.
 pub const EXAMPLES: usize = 5;
-/// Columns that are looked at wherever they have values, beside those that q is made of.
+/// Columns that are compared by default, beside the columns that q is made of.
 const MEASURES: [&str; 7] = [
     KEPT,
     "quality.q",
@@ -43,25 +43,29 @@ const MEASURES: [&str; 7] = [
     "ngram.perplexity",
 ];
 
-/// One document, as far as one column goes.
+/// One document with its value of one column.
 pub struct Row<'a> {
     doc_id: &'a str,
     source: &'a str,
+    /// `und` if the language is not known.
     language: &'a str,
     url: Option<&'a str>,
+    /// 0 if the tokens were not counted.
     tokens: u64,
     value: Option<f64>,
 }
 
-/// A run that is measured.
+/// An open run whose columns are read.
 pub struct Reader {
-    /// Its name.
+    /// Name of the run.
     pub name: String,
-    /// Its documents.
+    /// The documents of the run.
     pub documents: Documents,
     shards: Vec<ShardFiles>,
+    /// Names of the columns that q and its vetoes are made of.
     terms: Vec<String>,
-    /// Sources all of whose documents are of one host: there a document is a cluster of its own.
+    /// Sources whose documents all have one host. In such a source each document is a cluster of
+    /// its own.
     one_host: BTreeSet<String>,
 }
 
@@ -69,38 +73,38 @@ impl Reader {
     /// Opens a run directory.
     ///
     /// # Errors
-    /// Exit 2 if it is none, or holds no documents.
+    /// Exit 2 if the path is not a run directory, or if the run holds no documents.
     pub fn open(root: &Path) -> Result<Reader> {
         let run = RunDir::open(root)?;
-        let empty = || {
-            Failure::new(
-                Exit::Usage,
-                format!("{} holds no documents", root.display()),
-            )
+        let Some(commit) = run.commit("documents")? else {
+            let message = format!("{} holds no documents", root.display());
+            return Err(Failure::new(Exit::Usage, message).into());
         };
-        let commit = run.commit("documents")?.ok_or_else(empty)?;
-        let digest = |content: &str| {
-            u128::from_str_radix(content, 16).context("a commit's content is hexadecimal")
-        };
-        let content = commit.files.iter().try_fold(0u128, |sum, file| {
-            Ok(sum.wrapping_add(digest(&file.content)?))
-        });
-        let content = format!("{:032x}", content.map_err(|error: anyhow::Error| error)?);
+
+        // A sum does not depend on the division of the documents into shards.
+        let mut content = 0u128;
+        for file in &commit.files {
+            let of_file = u128::from_str_radix(&file.content, 16)
+                .context("a commit's content is not hexadecimal")?;
+            content = content.wrapping_add(of_file);
+        }
         let documents = Documents {
             rows: commit.files.iter().map(|file| file.rows).sum(),
-            content,
+            content: format!("{content:032x}"),
         };
+
         let manifest = run.manifest()?;
         let (term, veto) = (&manifest.quality.term, &manifest.quality.veto);
-        let terms = term
+        let terms: Vec<String> = term
             .iter()
             .map(|term| term.column.clone())
-            .chain(veto.iter().map(|veto| veto.column.clone()));
-        let (shards, terms) = (run.shard_files()?, terms.collect());
+            .chain(veto.iter().map(|veto| veto.column.clone()))
+            .collect();
+
         let mut reader = Reader {
             name: manifest.run.name,
             documents,
-            shards,
+            shards: run.shard_files()?,
             terms,
             one_host: BTreeSet::new(),
         };
@@ -108,16 +112,17 @@ impl Reader {
         Ok(reader)
     }
 
+    /// The sources whose documents all have one host.
     fn one_host(&self) -> Result<BTreeSet<String>> {
-        // None: more than one.
+        let reads = [read("documents", "source"), read("documents", "url")];
+        // The host of each source; `None` once a second host was found.
         let mut hosts: BTreeMap<String, Option<String>> = BTreeMap::new();
+
         for shard in &self.shards {
-            for batch in Zip::open(&parts(
-                shard,
-                &[read("documents", "source"), read("documents", "url")],
-            )?)? {
+            for batch in Zip::open(&parts(shard, &reads)?)? {
                 interrupt::check()?;
                 let batch = batch?;
+
                 for (source, url) in batch
                     .column(0)
                     .as_string::<i32>()
@@ -130,6 +135,8 @@ impl Reader {
                     ) else {
                         continue;
                     };
+
+                    // The name of a source is copied only once.
                     match hosts.get_mut(source) {
                         None => drop(hosts.insert(source.to_owned(), Some(found))),
                         Some(known) if known.as_ref() != Some(&found) => *known = None,
@@ -138,35 +145,41 @@ impl Reader {
                 }
             }
         }
+
         Ok(hosts
             .into_iter()
             .filter_map(|(source, host)| host.map(|_| source))
             .collect())
     }
 
-    /// The shards' files.
+    /// The files of each shard.
     pub fn shards(&self) -> &[ShardFiles] {
         &self.shards
     }
 
-    /// Whether the table is there.
+    /// True if the run has the table.
     pub fn has_table(&self, table: &str) -> bool {
+        // A committed stage has a file for every shard, so the first shard tells.
         self.shards
             .first()
             .is_some_and(|files| files.contains_key(table))
     }
 
-    /// The stages that remove documents and have run.
+    /// The stages that have run and may remove documents.
     pub fn removing(&self) -> Vec<&'static str> {
-        let removing = stages::aligned().filter(|stage| stage.may_remove());
-        let names = removing.map(|stage| stage.name);
-        names.filter(|name| self.has_table(name)).collect()
+        stages::aligned()
+            .filter(|stage| stage.may_remove())
+            .map(|stage| stage.name)
+            .filter(|name| self.has_table(name))
+            .collect()
     }
 
-    /// The columns to look at where nothing else is asked for: q, what it is made of, what vetoes
-    /// look at, model scores.
+    /// The columns that are compared by default: q, the columns that q and its vetoes are made of,
+    /// and the scores of models.
     pub fn measures(&self) -> Vec<Measure> {
         let mut all = Vec::new();
+
+        // A column may be named twice: by default, and as a term of q.
         for measure in MEASURES
             .iter()
             .copied()
@@ -177,10 +190,11 @@ impl Reader {
                 all.push(measure);
             }
         }
+
         all
     }
 
-    /// Whether any document has a value.
+    /// True if any document has a value.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -188,6 +202,7 @@ impl Reader {
         for shard in &self.shards {
             for batch in Zip::open(&parts(shard, &measure_reads(measure))?)? {
                 interrupt::check()?;
+                // One value is enough, so a run is read only up to its first one.
                 if measured(&batch?, measure)?.iter().any(Option::is_some) {
                     return Ok(true);
                 }
@@ -196,28 +211,24 @@ impl Reader {
         Ok(false)
     }
 
-    /// Bins of a column for each group that reached its table; `None` if no document has a value.
+    /// The bins of a column, for each group with documents that reached the table. `None` if no
+    /// document has a value.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub fn bins(&self, measure: &Measure) -> Result<Option<Groups<Bins>>> {
-        let of_shard = |shard: &ShardFiles| -> Result<Groups<Sample>> {
-            let mut samples = Groups::default();
-            self.visit(shard, measure, &mut |row| {
-                let sample: &mut Sample = samples.entry(row.source, row.language, Sample::default);
-                sample.extend(row.value.map(|value| (hash(row.doc_id), value.to_bits())));
-            })?;
-            Ok(samples)
-        };
-        let join = |own: &mut Sample, more: Sample| own.extend(more.0);
         let samples = self
             .shards
             .par_iter()
-            .map(of_shard)
-            .try_reduce(Groups::default, |a, b| Ok(a.merge(b, join)))?;
+            .map(|shard| self.sample(shard, measure))
+            .try_reduce(Groups::default, |a, b| {
+                Ok(a.merge(b, |own: &mut Sample, more: Sample| own.extend(more.0)))
+            })?;
+
         let (mut bins, mut is_scored) = (Groups::default(), false);
         for (group, sample) in samples {
             is_scored |= !sample.0.is_empty();
+            // `freeze` sorts the values, so the order of the heap does not matter.
             let values = sample
                 .0
                 .into_iter()
@@ -227,10 +238,22 @@ impl Reader {
                 Bins::freeze(values, BINS)
             });
         }
+
         Ok(is_scored.then_some(bins))
     }
 
-    /// Counts of a column over bins, and the documents of groups that have no bins.
+    /// The sampled values of one shard, for each group.
+    fn sample(&self, shard: &ShardFiles, measure: &Measure) -> Result<Groups<Sample>> {
+        let mut samples = Groups::default();
+        self.visit(shard, measure, &mut |row| {
+            // A group without values gets an empty sample, so that it has bins as well.
+            let sample: &mut Sample = samples.entry(row.source, row.language, Sample::default);
+            sample.extend(row.value.map(|value| (hash(row.doc_id), value.to_bits())));
+        })?;
+        Ok(samples)
+    }
+
+    /// The counts of a column over bins, and the numbers of documents in groups without bins.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -239,45 +262,59 @@ impl Reader {
         measure: &Measure,
         bins: &Groups<Bins>,
     ) -> Result<(Groups<Tally>, Groups<u64>)> {
-        let of_shard = |shard: &ShardFiles| -> Result<(Groups<Tally>, Groups<u64>)> {
-            let (mut tallies, mut others) = (Groups::default(), Groups::default());
-            self.visit(
-                shard,
-                measure,
-                &mut |row| match bins.get(row.source, row.language) {
-                    None => *others.entry(row.source, row.language, || 0) += 1,
-                    Some(bins) => tallies
-                        .entry(row.source, row.language, || Tally::new(bins))
-                        .add(bins, row.value, row.tokens, self.cluster(row)),
-                },
-            )?;
-            Ok((tallies, others))
-        };
-        self.shards.par_iter().map(of_shard).try_reduce(
-            Default::default,
-            |(tallies, others), (more, unknown)| {
+        self.shards
+            .par_iter()
+            .map(|shard| self.tally_shard(shard, measure, bins))
+            .try_reduce(Default::default, |(tallies, others), (more, unknown)| {
                 let tallies = tallies.merge(more, |own: &mut Tally, more| own.merge(&more));
                 Ok((tallies, others.merge(unknown, |own, more| *own += more)))
-            },
-        )
+            })
     }
 
-    /// Documents that no stage removed, by source.
+    /// The counts of one shard, and the numbers of documents in groups without bins.
+    fn tally_shard(
+        &self,
+        shard: &ShardFiles,
+        measure: &Measure,
+        bins: &Groups<Bins>,
+    ) -> Result<(Groups<Tally>, Groups<u64>)> {
+        let (mut tallies, mut others) = (Groups::default(), Groups::default());
+
+        self.visit(
+            shard,
+            measure,
+            &mut |row| match bins.get(row.source, row.language) {
+                None => *others.entry(row.source, row.language, || 0) += 1,
+                Some(bins) => tallies
+                    .entry(row.source, row.language, || Tally::new(bins))
+                    .add(bins, row.value, row.tokens, self.cluster(row)),
+            },
+        )?;
+
+        Ok((tallies, others))
+    }
+
+    /// The number of documents that no stage removed, by source.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub fn kept(&self) -> Result<BTreeMap<String, u64>> {
-        let (mut kept, measure) = (BTreeMap::new(), measure(KEPT).context("it is a measure")?);
+        let mut kept = BTreeMap::new();
+        let measure = measure(KEPT).context("documents.kept is not a measure")?;
+
+        // The measure is 1 for documents that no stage removed.
         for shard in &self.shards {
             self.visit(shard, &measure, &mut |row| {
                 *kept.entry(row.source.to_owned()).or_default() +=
                     u64::from(row.value == Some(1.0));
             })?;
         }
+
         Ok(kept)
     }
 
-    /// A few documents of each group whose value is in the cells that are wanted there.
+    /// At most [`EXAMPLES`] documents of each group whose value is in a wanted cell. The documents
+    /// with the smallest hashes are taken, so that the choice does not depend on shards.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -292,13 +329,14 @@ impl Reader {
                 let Some((bins, cells)) = wanted.get(row.source, row.language) else {
                     return;
                 };
+                // The last cell is the cell of documents without a value.
                 if !cells[row.value.map_or(cells.len() - 1, |value| bins.cell(value))] {
                     return;
                 }
-                let (own, key) = (
-                    found.entry(row.source, row.language, BTreeMap::new),
-                    hash(row.doc_id),
-                );
+
+                // Most rows are not among the smallest hashes, and are not copied.
+                let own = found.entry(row.source, row.language, BTreeMap::new);
+                let key = hash(row.doc_id);
                 if own.len() < EXAMPLES || own.last_key_value().is_some_and(|(last, _)| key < *last)
                 {
                     own.insert(key, row.example());
@@ -308,6 +346,7 @@ impl Reader {
                 }
             })?;
         }
+
         let mut examples = Groups::default();
         for (group, own) in found {
             examples.entry(&group.source, &group.language, || {
@@ -317,34 +356,25 @@ impl Reader {
         Ok(examples)
     }
 
-    /// Calls `each` with the documents of a shard that reached the column's table.
+    /// Calls `each` with the documents of a shard that reached the table of the measure.
     fn visit(
         &self,
         shard: &ShardFiles,
         measure: &Measure,
         each: &mut dyn FnMut(&Row),
     ) -> Result<()> {
-        let mut reads = ["doc_id", "source", "url"]
-            .map(|column| read("documents", column))
-            .to_vec();
-        let more = [("language", "language"), ("tokens", "tokens")];
-        let more = more
-            .into_iter()
-            .filter(|(table, _)| shard.contains_key(*table));
-        reads.extend(more.map(|(table, column)| read(table, column)));
         let stages = if is_kept(measure) {
             self.removing()
         } else {
             Vec::new()
         };
-        reads.extend(if is_kept(measure) {
-            verdict_reads(&stages)
-        } else {
-            measure_reads(measure)
-        });
+        let reads = reads_of(shard, measure, &stages);
+
         for batch in Zip::open(&parts(shard, &reads)?)? {
             interrupt::check()?;
             let batch = batch?;
+
+            // `reads_of` names these three columns first.
             let [ids, sources, urls] = [0, 1, 2].map(|at| batch.column(at).as_string::<i32>());
             let languages = batch
                 .column_by_name("language")
@@ -352,13 +382,16 @@ impl Reader {
             let tokens = batch
                 .column_by_name("tokens")
                 .map(|column| column.as_primitive::<UInt64Type>());
-            let values = match is_kept(measure) {
-                true => verdicts(&batch, &stages)?
+            let values = if is_kept(measure) {
+                verdicts(&batch, &stages)?
                     .iter()
                     .map(|rule| Some(f64::from(rule.is_none())))
-                    .collect(),
-                false => measured(&batch, measure)?,
+                    .collect()
+            } else {
+                measured(&batch, measure)?
             };
+
+            // Rows that did not reach the table belong to no group of the measure.
             let reached = reached(&batch);
             for row in (0..batch.num_rows()).filter(|&row| reached(row)) {
                 let language = languages
@@ -379,16 +412,43 @@ impl Reader {
         Ok(())
     }
 
+    /// The cluster of a document: its host, or the document itself if it has no host or its source
+    /// has one host only.
     fn cluster(&self, row: &Row) -> u16 {
         let host = row
             .url
             .filter(|_| !self.one_host.contains(row.source))
             .and_then(host);
+
         host.map_or_else(|| cluster(row.doc_id), |host| cluster(&host))
     }
 }
 
+/// The columns that [`Reader::visit`] reads from a shard: `doc_id`, `source` and `url` first, then
+/// language and tokens if the shard has them, then those of the measure. `stages` are the stages
+/// whose verdicts [`KEPT`] needs.
+fn reads_of(shard: &ShardFiles, measure: &Measure, stages: &[&'static str]) -> Vec<Read> {
+    let mut reads = ["doc_id", "source", "url"]
+        .map(|column| read("documents", column))
+        .to_vec();
+
+    reads.extend(
+        [("language", "language"), ("tokens", "tokens")]
+            .into_iter()
+            .filter(|(table, _)| shard.contains_key(*table))
+            .map(|(table, column)| read(table, column)),
+    );
+
+    reads.extend(if is_kept(measure) {
+        verdict_reads(stages)
+    } else {
+        measure_reads(measure)
+    });
+    reads
+}
+
 impl Row<'_> {
+    /// The document as an example, with its value in words.
     fn example(&self) -> Example {
         Example {
             doc_id: self.doc_id.to_owned(),

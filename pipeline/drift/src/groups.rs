@@ -1,20 +1,20 @@
-//! Documents by source and language, which documents a run is of, and how one of them is shown.
+//! Documents by source and language, the identity of a run's documents, and documents as examples.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
-/// Documents of one source and language.
+/// The documents of one source and language.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Group {
     /// Name of the source.
     pub source: String,
-    /// ISO 639-3 code, `und` where none could be told.
+    /// ISO 639-3 code of the language; `und` if the language is not known.
     pub language: String,
 }
 
-/// Something for each group; looked up without a copy of the names.
+/// A value for each group. A look-up copies no names.
 #[derive(Debug, Clone)]
 pub struct Groups<T>(BTreeMap<String, BTreeMap<String, T>>);
 
@@ -25,28 +25,28 @@ impl<T> Default for Groups<T> {
 }
 
 impl<T> Groups<T> {
-    /// What there is for a group.
+    /// The value of a group.
     pub fn get(&self, source: &str, language: &str) -> Option<&T> {
         self.0.get(source)?.get(language)
     }
 
-    /// What there is for a group, made where there is nothing.
+    /// The value of a group. `new` makes the value if the group has none yet.
     pub fn entry(&mut self, source: &str, language: &str, new: impl FnOnce() -> T) -> &mut T {
-        // Names are copied for the first document of a group only.
+        // Names are copied only for the first document of a group.
         if self.get(source, language).is_none() {
             self.0
                 .entry(source.to_owned())
                 .or_default()
                 .insert(language.to_owned(), new());
         }
-        let found = self
-            .0
+
+        self.0
             .get_mut(source)
-            .and_then(|languages| languages.get_mut(language));
-        found.expect("it was put there")
+            .and_then(|languages| languages.get_mut(language))
+            .expect("the value was inserted above if it was missing")
     }
 
-    /// Adds another's, joining what is of one group.
+    /// Adds the values of `other`. `join` adds the second value of a group to the first.
     pub fn merge(mut self, other: Groups<T>, join: impl Fn(&mut T, T)) -> Self {
         for (group, more) in other {
             match self
@@ -68,47 +68,41 @@ impl<T> IntoIterator for Groups<T> {
     type IntoIter = std::vec::IntoIter<(Group, T)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        let of = |(source, languages): (String, BTreeMap<String, T>)| {
-            languages.into_iter().map(move |(language, own)| {
-                (
-                    Group {
-                        source: source.clone(),
-                        language,
-                    },
-                    own,
-                )
-            })
-        };
-        self.0
-            .into_iter()
-            .flat_map(of)
-            .collect::<Vec<_>>()
-            .into_iter()
+        let mut all = Vec::new();
+        for (source, languages) in self.0 {
+            for (language, own) in languages {
+                let source = source.clone();
+                all.push((Group { source, language }, own));
+            }
+        }
+        all.into_iter()
     }
 }
 
-/// Which documents a run is of: equal for runs of the same frozen input, however it lies in shards.
+/// The identity of a run's documents. Equal for runs of the same frozen input, whatever the
+/// division into shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Documents {
-    /// How many.
+    /// The number of documents.
     pub rows: u64,
-    /// The sum of their hashes modulo 2^128, 32 hex digits.
+    /// The sum of the documents' hashes modulo 2^128, 32 hex digits.
     pub content: String,
 }
 
-/// A document that is shown.
+/// A document that is shown as an example.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Example {
-    /// Its identity.
+    /// Identity of the document, 32 hex digits.
     pub doc_id: String,
-    /// Name of its source.
+    /// Name of the document's source.
     pub source: String,
-    /// Its url, if it has one.
+    /// URL of the document, if it has one.
     pub url: Option<String>,
-    /// What it was: a score or what removed it; none where that is not known or there was nothing.
+    /// The former score, or the rule that removed the document before. `None` if the former value
+    /// is not known, or there was no value.
     pub before: Option<String>,
-    /// What it is.
+    /// The present score, or the rule that removes the document now. `None` without a value.
     pub now: Option<String>,
 }
 

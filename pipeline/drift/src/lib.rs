@@ -1,16 +1,16 @@
 //! `curate drift` and `curate baseline`: whether a run's scores and verdicts are still those of a
 //! baseline.
 //!
-//! The same documents in both runs: paired checks, where one flipped verdict is a change. In any
-//! case the distribution of each column by source and language, by documents and by tokens, over
-//! bins frozen from the baseline: see [`curate_scorers::drift`] for the statistics and for what
-//! "too few documents" means.
+//! If both runs have the same documents, each document is compared with itself, and one flipped
+//! verdict is a change. In any case the distribution of each column is compared, by source and
+//! language, by documents and by tokens, over bins frozen from the baseline. The module
+//! [`curate_scorers::drift`] explains the statistics and the meaning of "too few documents".
 //!
 //! | file | what |
 //! |---|---|
 //! | [`gather`], [`columns`], [`groups`] | values of a run's columns by source and language |
 //! | [`baseline`] | the file that a repository keeps |
-//! | `distributions` | the run's against the baseline's |
+//! | `distributions` | the distributions of the run against those of the baseline |
 //! | `paired` | the same documents, one by one |
 //! | `lines`, `print` | the answer in words; text, JSON, JUnit, GitHub's annotations, Markdown |
 
@@ -43,86 +43,86 @@ use self::gather::Reader;
 use self::groups::{Example, Group};
 use self::paired::{Paired, paired};
 
-/// What `curate baseline` is asked for.
+/// The arguments of `curate baseline`.
 #[derive(Debug, Args)]
 pub struct BaselineRequest {
-    /// Run directory
+    /// Path of the run directory
     run: PathBuf,
-    /// File of the baseline, about 2 KB a column, source and language
+    /// File of the baseline, about 2 KB for each column, source and language
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Column to keep, as in meta.score; may be repeated; default: q, its terms and vetoes, and
+    /// Column to keep, such as meta.score; may be repeated; default: q, its terms and vetoes, and
     /// scores of models
     #[arg(long = "measure", value_name = "COLUMN")]
     measures: Vec<String>,
 }
 
-/// What `curate drift` is asked for.
+/// The arguments of `curate drift`.
 #[derive(Debug, Args)]
 pub struct DriftRequest {
-    /// Run directory
+    /// Path of the run directory
     run: PathBuf,
-    /// What to compare it with: another run directory, or a file of `curate baseline`
+    /// Baseline to compare with: another run directory, or a file of `curate baseline`
     #[arg(long, value_name = "RUN_OR_JSON")]
     baseline: PathBuf,
-    /// How to say it
+    /// Format of the answer
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Column to compare, as in meta.score; may be repeated; default: all that the baseline has
+    /// Column to compare, such as meta.score; may be repeated; default: all columns of the baseline
     #[arg(long = "measure", value_name = "COLUMN")]
     measures: Vec<String>,
-    /// Verdicts on the same documents that may flip, documents
+    /// Number of verdicts on the same documents that may flip, in documents
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_flips: u64,
-    /// PSI above which to warn; 0.001 is a mean moved by 0.03 standard deviations
+    /// PSI above which to warn; 0.001 is a mean that moved by 0.03 standard deviations
     #[arg(long, value_name = "PSI", default_value_t = Gates::default().warn)]
     warn: f64,
-    /// PSI above which to fail; 0.01 is a mean moved by 0.1 standard deviations, the customary 0.1
-    /// by 0.32
+    /// PSI above which to fail; 0.01 is a mean that moved by 0.1 standard deviations, and the
+    /// customary 0.1 is a mean that moved by 0.32
     #[arg(long, value_name = "PSI", default_value_t = Gates::default().fail)]
     fail: f64,
-    /// Jensen–Shannon distance above which to warn; 0.42 times a small shift of the mean in
-    /// standard deviations. Off unless set, as are those below
+    /// Jensen–Shannon distance above which to warn; a small shift of the mean gives 0.42 times the
+    /// shift in standard deviations. Off unless set, like the options below
     #[arg(long, value_name = "JS")]
     warn_js: Option<f64>,
     /// Jensen–Shannon distance above which to fail
     #[arg(long, value_name = "JS")]
     fail_js: Option<f64>,
-    /// Kolmogorov–Smirnov statistic above which to warn; 0.4 times a small shift of the mean in
-    /// standard deviations
+    /// Kolmogorov–Smirnov statistic above which to warn; a small shift of the mean gives 0.4 times
+    /// the shift in standard deviations
     #[arg(long, value_name = "KS")]
     warn_ks: Option<f64>,
     /// Kolmogorov–Smirnov statistic above which to fail
     #[arg(long, value_name = "KS")]
     fail_ks: Option<f64>,
-    /// Wasserstein distance above which to warn, in the baseline's standard deviations: a shift of
-    /// the mean, as it is
+    /// Wasserstein distance above which to warn, in the baseline's standard deviations; a shift of
+    /// the mean gives the shift itself
     #[arg(long, value_name = "SD")]
     warn_wasserstein: Option<f64>,
     /// Wasserstein distance above which to fail, in the baseline's standard deviations
     #[arg(long, value_name = "SD")]
     fail_wasserstein: Option<f64>,
-    /// Exit 1 as well where there are too few documents to say, or nothing to compare with
+    /// Exit with 1 also if there are too few documents to decide, or nothing to compare with
     #[arg(long)]
     strict: bool,
 }
 
-/// How the answer is printed.
+/// The format in which the answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For a person
+    /// Text for a person
     Text,
-    /// All numbers
+    /// All numbers, as JSON
     Json,
-    /// A test case a check, as XML
+    /// JUnit's XML, with a test case for each check
     Junit,
     /// Annotations of a GitHub workflow
     Github,
-    /// A table for a comment or a job summary
+    /// A Markdown table for a comment or a job summary
     Markdown,
 }
 
-/// The answer.
+/// The answer of `curate drift`.
 #[derive(Debug, Serialize)]
 pub struct Answer {
     /// Name of the baseline's run.
@@ -131,74 +131,74 @@ pub struct Answer {
     pub run: String,
     /// Documents of the run.
     pub documents: u64,
-    /// Whether both are of the same documents.
+    /// True if the baseline and the run have the same documents.
     pub same_documents: bool,
-    /// How much drift matters.
+    /// The bounds above which a distance warns or fails.
     pub gates: Gates,
-    /// How intervals were made.
+    /// The settings with which intervals were computed.
     pub settings: Settings,
-    /// Flips that are allowed.
+    /// The number of flips that are allowed.
     pub max_flips: u64,
-    /// The same documents one by one, where both are run directories.
+    /// The comparison of each document with itself. `None` unless both sides are run directories
+    /// with the same documents.
     pub paired: Option<Paired>,
-    /// Verdicts that flipped at the least, by how many documents each source keeps: of the same
-    /// documents and a file.
+    /// The least number of verdicts that flipped, from the number of documents that each source
+    /// keeps. `None` unless the baseline is a file with the same documents.
     pub least_flips: Option<u64>,
-    /// Distributions.
+    /// The comparisons of distributions.
     pub checks: Vec<Check>,
-    /// What one of them lacks.
+    /// Columns and groups that one side lacks.
     pub missing: Vec<Missing>,
-    /// What a reader should know.
+    /// Remarks for the reader of the answer.
     pub notes: Vec<String>,
 }
 
-/// One column of one group, by documents or by tokens.
+/// The comparison of one column in one group, by documents or by tokens.
 #[derive(Debug, Serialize)]
 pub struct Check {
-    /// The column.
+    /// Name of the column.
     pub measure: String,
-    /// Source and language.
+    /// Source and language of the documents.
     pub group: Group,
-    /// The answer of all gates together.
+    /// The verdict of all gates together.
     pub verdict: Verdict,
-    /// That of each gate that is on.
+    /// The verdict of each gate that is on.
     pub judged: Vec<Judged>,
-    /// The PSI's p-value, adjusted for being one of many.
+    /// The p-value of the PSI, adjusted for the number of tests.
     pub adjusted_p: f64,
-    /// All metrics.
+    /// The values of all metrics.
     pub comparison: Comparison,
-    /// Documents of the run from where it gained most, if it drifted.
+    /// Documents of the run in the bin that gained most, if the column drifted.
     pub examples: Vec<Example>,
-    /// The cells of the bin that gained most.
+    /// For each cell, whether it belongs to the bin that gained most.
     #[serde(skip)]
     gained: Vec<bool>,
 }
 
-/// A column of a group that one side does not have.
+/// A column of a group that one side lacks.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Missing {
-    /// Source and language; none: of all.
+    /// Source and language. `None` if the column is missing for all documents.
     pub group: Option<Group>,
-    /// `new`: the baseline lacks it, `gone`: the run does.
+    /// `new` if the baseline lacks the column, `gone` if the run lacks it.
     pub what: &'static str,
-    /// The column.
+    /// Name of the column.
     pub measure: String,
-    /// Documents of the side that has it.
+    /// The number of documents of the side that has the column.
     pub documents: u64,
 }
 
-/// Writes a run's baseline.
+/// Writes the baseline of a run and prints a line about it.
 ///
 /// # Errors
-/// Exit 2 if the run or a column is not there, 74 if the file cannot be written.
+/// Exit 2 if the run or a column is missing, 74 if the file cannot be written.
 pub fn write_baseline(request: &BaselineRequest, out: &mut impl Write) -> Result<ExitCode> {
     let run = Reader::open(&request.run)?;
     let baseline = Baseline::of(&run, &asked(&run, &request.measures)?)?;
     baseline.write(&request.output)?;
-    let (path, columns) = (
-        printable(&request.output.to_string_lossy()),
-        baseline.measures()?.len(),
-    );
+
+    let path = printable(&request.output.to_string_lossy());
+    let columns = baseline.measures()?.len();
     writeln!(
         out,
         "{path}: {columns} columns, {} documents, {} lines",
@@ -208,13 +208,15 @@ pub fn write_baseline(request: &BaselineRequest, out: &mut impl Write) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// Compares a run with a baseline and prints the answer; exit 1 if it drifted.
+/// Compares a run with a baseline and prints the answer. The exit code is 1 if the run drifted.
 ///
 /// # Errors
-/// Exit 2 if one of them, or a column, is not there.
+/// Exit 2 if the run, the baseline or a column is missing.
 pub fn print(request: &DriftRequest, out: &mut impl Write) -> Result<ExitCode> {
     let answer = answer(request)?;
     print::print(&answer, request.format, out)?;
+
+    // Without `--strict`, too few documents are no reason to fail.
     let is_no = answer.fails() || (request.strict && answer.is_unsure());
     Ok(if is_no {
         ExitCode::from(Exit::No as u8)
@@ -224,8 +226,9 @@ pub fn print(request: &DriftRequest, out: &mut impl Write) -> Result<ExitCode> {
 }
 
 impl Answer {
-    /// Whether more verdicts flipped than may.
+    /// True if more verdicts flipped than `max_flips` allows.
     pub fn has_flips(&self) -> bool {
+        // At most one of the two numbers is there: the exact one needs two run directories.
         let flips = self
             .paired
             .as_ref()
@@ -234,6 +237,7 @@ impl Answer {
         flips.is_some_and(|flips| flips > self.max_flips)
     }
 
+    /// True if more verdicts flipped than allowed, or if a distribution failed a gate.
     fn fails(&self) -> bool {
         self.has_flips()
             || self
@@ -242,14 +246,21 @@ impl Answer {
                 .any(|check| check.verdict == Verdict::Fail)
     }
 
+    /// True if a check is inconclusive or has nothing to compare with.
     fn is_unsure(&self) -> bool {
-        let is_inconclusive = |check: &Check| matches!(check.verdict, Verdict::Inconclusive { .. });
-        !self.missing.is_empty() || self.checks.iter().any(is_inconclusive)
+        !self.missing.is_empty()
+            || self
+                .checks
+                .iter()
+                .any(|check| matches!(check.verdict, Verdict::Inconclusive { .. }))
     }
 }
 
 impl DriftRequest {
-    /// The gates, if each is above 0 and none that warns is above the one that fails.
+    /// The gates of all metrics.
+    ///
+    /// # Errors
+    /// Exit 2 unless 0 < warn <= fail holds for the bounds that are set.
     fn gates(&self) -> Result<Gates> {
         let psi = Gate {
             warn: Some(self.warn),
@@ -267,6 +278,8 @@ impl DriftRequest {
             warn: self.warn_wasserstein,
             fail: self.fail_wasserstein,
         };
+
+        // The gate on PSI is always on. Its options have no suffix.
         for (name, gate) in [
             ("", psi),
             ("-js", jensen_shannon),
@@ -282,6 +295,7 @@ impl DriftRequest {
                 return Err(Failure::new(Exit::Usage, message).into());
             }
         }
+
         Ok(Gates {
             warn: self.warn,
             fail: self.fail,
@@ -293,57 +307,60 @@ impl DriftRequest {
     }
 }
 
+/// Compares the run with the baseline.
 fn answer(request: &DriftRequest) -> Result<Answer> {
+    // The gates first: a wrong option must not cost the reading of a run.
     let gates = request.gates()?;
     let run = Reader::open(&request.run)?;
-    let (other, mut baseline) = match request.baseline.is_dir() {
-        false => (None, Baseline::read(&request.baseline)?),
-        true => {
-            let other = Reader::open(&request.baseline)?;
-            let baseline = Baseline::of(&other, &asked(&other, &request.measures)?)?;
-            (Some(other), baseline)
-        }
+
+    let (other, mut baseline) = if request.baseline.is_dir() {
+        let other = Reader::open(&request.baseline)?;
+        let baseline = Baseline::of(&other, &asked(&other, &request.measures)?)?;
+        (Some(other), baseline)
+    } else {
+        (None, Baseline::read(&request.baseline)?)
     };
+
+    // `choose` may drop the column from which kept documents are counted.
     let kept = baseline.kept();
     choose(&mut baseline, &request.measures, &request.baseline)?;
+
     let same_documents = baseline.documents == run.documents;
     let mut notes = Vec::new();
-    let paired = match &other {
+    let (paired, least_flips) = match &other {
         Some(other) if same_documents => {
-            let (was, is) = (other.removing(), run.removing());
-            if was != is {
+            if other.removing() != run.removing() {
                 notes.push(
-                    "the runs have other stages: verdicts are those of the stages that both have"
+                    "the runs have different stages: verdicts are those of their common stages"
                         .to_owned(),
                 );
             }
-            Some(paired([other, &run], &baseline.measures()?)?)
+            let paired = paired([other, &run], &baseline.measures()?)?;
+            (Some(paired), None)
         }
         None if same_documents => {
             notes.push(
                 "same documents: give the baseline's run directory to compare them one by one"
                     .to_owned(),
             );
-            None
+            (None, least_flips(kept, &run)?)
         }
-        _ => None,
+        _ => (None, None),
     };
-    let least_flips = match &other {
-        None if same_documents => least_flips(kept, &run)?,
-        _ => None,
-    };
+
+    // Columns that only the run has are reported only if the user chose no columns.
     let settings = Settings::default();
     let asks_all = request.measures.is_empty();
     let (checks, missing) = distributions(&baseline, &run, asks_all, &gates, &settings)?;
-    let (max_flips, name) = (request.max_flips, run.name.clone());
+
     Ok(Answer {
         baseline: baseline.run,
-        run: name,
+        run: run.name,
         documents: run.documents.rows,
         same_documents,
         gates,
         settings,
-        max_flips,
+        max_flips: request.max_flips,
         paired,
         least_flips,
         checks,
@@ -352,10 +369,13 @@ fn answer(request: &DriftRequest) -> Result<Answer> {
     })
 }
 
-/// Of the same documents, a source that keeps so many more or fewer has so many flips or more.
+/// The least number of verdicts that flipped on the same documents: a source that keeps n documents
+/// more or fewer has at least n flips. `None` if the number of kept documents is not known.
 fn least_flips(was: Option<BTreeMap<String, u64>>, run: &Reader) -> Result<Option<u64>> {
     let Some(was) = was else { return Ok(None) };
     let is = run.kept()?;
+
+    // Both sides have the same documents, so no source of the run is missing in `was`.
     Ok(Some(
         was.iter()
             .map(|(source, was)| was.abs_diff(is.get(source).copied().unwrap_or(0)))
@@ -363,36 +383,37 @@ fn least_flips(was: Option<BTreeMap<String, u64>>, run: &Reader) -> Result<Optio
     ))
 }
 
-/// The columns that are asked for, or those that are looked at anyway.
+/// The columns that the user named, or the default columns if the user named none.
 fn asked(run: &Reader, names: &[String]) -> Result<Vec<Measure>> {
     if names.is_empty() {
         return Ok(run.measures());
     }
-    let of = |name: &String| {
-        let unknown = || {
-            Failure::new(
-                Exit::Usage,
-                format!("no column of numbers is called {}", printable(name)),
-            )
-        };
-        let hint = "name table.column as `curate schema` lists them, or meta.field for a field of the record";
-        let measure = measure(name).ok_or_else(|| unknown().hint(hint))?;
-        let absent = || {
-            Failure::new(
-                Exit::Usage,
-                format!("{}: stage {} has not run", printable(name), measure.table),
-            )
-        };
-        if run.has_table(measure.table) {
-            Ok(measure)
-        } else {
-            Err(absent().into())
-        }
-    };
-    names.iter().map(of).collect()
+    names.iter().map(|name| find_column(run, name)).collect()
 }
 
-/// Leaves the columns that are asked for, which must be there.
+/// The column called `name`.
+///
+/// # Errors
+/// Exit 2 if no column of numbers has the name, or if the run lacks the table of the column.
+fn find_column(run: &Reader, name: &str) -> Result<Measure> {
+    let Some(measure) = measure(name) else {
+        let message = format!("no column of numbers is called {}", printable(name));
+        let hint = "name table.column as `curate schema` lists them, or meta.field for a field of the record";
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+    };
+
+    if !run.has_table(measure.table) {
+        let message = format!("{}: stage {} has not run", printable(name), measure.table);
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+
+    Ok(measure)
+}
+
+/// Drops all columns of the baseline but those that the user named. Without names all columns stay.
+///
+/// # Errors
+/// Exit 2 if the baseline lacks a column.
 fn choose(baseline: &mut Baseline, names: &[String], path: &Path) -> Result<()> {
     for name in names {
         if baseline.of_measure(name).next().is_none() {
@@ -404,6 +425,7 @@ fn choose(baseline: &mut Baseline, names: &[String], path: &Path) -> Result<()> 
             return Err(Failure::new(Exit::Usage, message).into());
         }
     }
+
     baseline
         .columns
         .retain(|column| names.is_empty() || names.contains(&column.measure));

@@ -1,7 +1,8 @@
-//! The answer in words: a line a check, of which all formats but JSON are made.
+//! The answer in words, with one line for each check. All formats but JSON are made from these
+//! lines.
 //!
-//! Names come from strangers: control characters are written as escapes, before any format's own
-//! escaping.
+//! Names come from strangers. Control characters in them are written as escapes, before the
+//! escaping of any format.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +13,21 @@ use super::groups::Example;
 use super::paired::{Paired, Score};
 use super::{Answer, Check};
 
-/// What became of a check.
+/// The outcome of a check. The worst outcome comes first in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// Drift above the gate that fails, or more flips than may be.
+    /// Drift above a bound that fails, or more flips than allowed.
     Fail,
-    /// Something changed.
+    /// Drift above a bound that warns, changed scores, or flips that are allowed.
     Warn,
-    /// Too few documents to say, or nothing to compare.
+    /// Too few documents to decide, or nothing to compare with.
     Inconclusive,
-    /// Nothing to see.
+    /// No drift above a bound.
     Pass,
 }
 
 impl Status {
-    /// Its name.
+    /// The name of the outcome in reports.
     pub fn name(self) -> &'static str {
         match self {
             Status::Fail => "fail",
@@ -39,46 +40,58 @@ impl Status {
 
 /// A check in words, on one line.
 pub struct Line {
-    /// What became of it.
+    /// The outcome of the check.
     pub status: Status,
-    /// The column, or what else was looked at; JUnit's class.
+    /// The column, `verdicts`, `new` or `gone`. It is part of JUnit's class name.
     pub what: String,
-    /// Source, language and weight.
+    /// Source, language and weight, or `same documents`.
     pub of: String,
-    /// What was found.
+    /// The numbers that were found, in a sentence.
     pub message: String,
-    /// Some documents.
+    /// Some documents, one line each.
     pub examples: Vec<String>,
 }
 
-/// A line a check: verdicts, scores of the same documents, distributions, what one side lacks.
+/// A line for each check: verdicts and scores of the same documents, distributions, and what one
+/// side lacks.
 pub fn lines(answer: &Answer) -> Vec<Line> {
     let mut lines = Vec::new();
+
+    // At most one of the two is there, see `Answer`.
     if let Some(paired) = &answer.paired {
         lines.push(flips(paired, answer));
         lines.extend(paired.scores.iter().map(score));
     }
     if let Some(flips) = answer.least_flips {
-        let message = format!(
-            "at least {flips} of {} verdicts flipped, {} may",
-            answer.documents, answer.max_flips
-        );
-        let status = match flips {
+        lines.push(least_flips(flips, answer));
+    }
+
+    lines.extend(answer.checks.iter().map(check));
+    lines.extend(missing(answer));
+    lines
+}
+
+/// The line about flips if only their least number is known.
+fn least_flips(flips: u64, answer: &Answer) -> Line {
+    Line {
+        status: match flips {
             _ if answer.has_flips() => Status::Fail,
             0 => Status::Pass,
             _ => Status::Warn,
-        };
-        let (what, of) = ("verdicts".to_owned(), "same documents".to_owned());
-        lines.push(Line {
-            status,
-            what,
-            of,
-            message,
-            examples: Vec::new(),
-        });
+        },
+        what: "verdicts".to_owned(),
+        of: "same documents".to_owned(),
+        message: format!(
+            "at least {flips} of {} verdicts flipped, {} may",
+            answer.documents, answer.max_flips
+        ),
+        examples: Vec::new(),
     }
-    lines.extend(answer.checks.iter().map(check));
-    // A source or a language that is new or gone is one line, whatever columns it has.
+}
+
+/// The lines about columns and groups that one side lacks.
+fn missing(answer: &Answer) -> Vec<Line> {
+    // A new source or language is one line, whatever number of columns it has.
     let mut missing: BTreeMap<(String, &str), (Vec<&str>, u64)> = BTreeMap::new();
     for one in &answer.missing {
         let of = one.group.as_ref().map_or("all".to_owned(), |group| {
@@ -86,25 +99,26 @@ pub fn lines(answer: &Answer) -> Vec<Line> {
         });
         let (measures, documents) = missing.entry((of, one.what)).or_default();
         measures.push(&one.measure);
+        // The columns of a group may have reached different numbers of documents.
         *documents = one.documents.max(*documents);
     }
-    lines.extend(
-        missing
-            .into_iter()
-            .map(|((of, what), (measures, documents))| Line {
-                status: Status::Inconclusive,
-                what: what.to_owned(),
-                of: one_line(&of),
-                message: one_line(&format!(
-                    "nothing to compare in {}, {documents} documents",
-                    measures.join(", ")
-                )),
-                examples: Vec::new(),
-            }),
-    );
-    lines
+
+    missing
+        .into_iter()
+        .map(|((of, what), (measures, documents))| Line {
+            status: Status::Inconclusive,
+            what: what.to_owned(),
+            of: one_line(&of),
+            message: one_line(&format!(
+                "nothing to compare in {}, {documents} documents",
+                measures.join(", ")
+            )),
+            examples: Vec::new(),
+        })
+        .collect()
 }
 
+/// The line about flipped verdicts of the same documents, with the flips of each rule.
 fn flips(paired: &Paired, answer: &Answer) -> Line {
     let Flips {
         documents,
@@ -113,6 +127,7 @@ fn flips(paired: &Paired, answer: &Answer) -> Line {
         reasons,
     } = paired.flips;
     let [low, high] = paired.interval.map(|share| 100.0 * share);
+
     let mut message = format!(
         "{} of {documents} verdicts flipped, {removed} removed and {restored} restored, {low:.4} to {high:.4} % of such documents; \
          {} may; McNemar p = {:.2e}",
@@ -120,29 +135,33 @@ fn flips(paired: &Paired, answer: &Answer) -> Line {
         answer.max_flips,
         paired.mcnemar_p
     );
+    // The rules tell where a change comes from, so all of them are listed.
     for (rule, flips) in &paired.rules {
         message += &format!("; {rule} +{} -{}", flips.removed, flips.restored);
     }
     if reasons > 0 {
         message += &format!("; {reasons} removed for another reason");
     }
-    let status = match paired.flips.flips() {
-        _ if answer.has_flips() => Status::Fail,
-        0 if reasons == 0 => Status::Pass,
-        _ => Status::Warn,
-    };
-    let examples = paired.examples.iter().map(example).collect();
+
     Line {
-        status,
+        // Another reason is no flip, but it is a change.
+        status: match paired.flips.flips() {
+            _ if answer.has_flips() => Status::Fail,
+            0 if reasons == 0 => Status::Pass,
+            _ => Status::Warn,
+        },
         what: "verdicts".to_owned(),
         of: "same documents".to_owned(),
+        // Names of rules come from the tables of a run, which may be a stranger's.
         message: one_line(&message),
-        examples,
+        examples: paired.examples.iter().map(example).collect(),
     }
 }
 
+/// The line about one column's scores of the same documents.
 fn score(score: &Score) -> Line {
     let change = &score.change;
+
     let tau = change
         .kendall_tau
         .map(|tau| format!(", Kendall's τ {tau:.6}"))
@@ -151,7 +170,9 @@ fn score(score: &Score) -> Line {
         "{} of {} scores changed, |Δ| at most {:.3e}, p99 {:.3e}{tau}; {} documents are scored in one run only",
         change.changed, change.documents, change.max, change.p99, change.unpaired
     );
+
     Line {
+        // Changed scores only warn: verdicts and distributions decide.
         status: if score.is_changed() {
             Status::Warn
         } else {
@@ -164,10 +185,11 @@ fn score(score: &Score) -> Line {
     }
 }
 
+/// The line about one distribution.
 fn check(check: &Check) -> Line {
     let needed = match check.verdict {
         Verdict::Inconclusive { documents_needed } => {
-            format!("too few documents, about {documents_needed} on each side would do; ")
+            format!("too few documents, about {documents_needed} on each side would be enough; ")
         }
         _ => String::new(),
     };
@@ -175,6 +197,7 @@ fn check(check: &Check) -> Line {
         Weight::Documents => "by documents",
         Weight::Tokens => "by tokens",
     };
+
     Line {
         status: status(check.verdict),
         what: one_line(&check.measure),
@@ -187,6 +210,7 @@ fn check(check: &Check) -> Line {
     }
 }
 
+/// The outcome that a verdict stands for.
 fn status(verdict: Verdict) -> Status {
     match verdict {
         Verdict::Pass => Status::Pass,
@@ -196,7 +220,7 @@ fn status(verdict: Verdict) -> Status {
     }
 }
 
-/// What each gate says, where there are others than PSI's.
+/// The verdict of each gate, in words. Empty if only the gate on PSI is on.
 fn gates(judged: &[Judged]) -> String {
     let name = |metric: Metric| match metric {
         Metric::Psi => "PSI",
@@ -208,6 +232,7 @@ fn gates(judged: &[Judged]) -> String {
         .iter()
         .map(|judged| format!("{} {}", status(judged.verdict).name(), name(judged.metric)))
         .collect();
+
     if all.len() > 1 {
         format!("gates: {}; ", all.join(", "))
     } else {
@@ -215,8 +240,11 @@ fn gates(judged: &[Judged]) -> String {
     }
 }
 
+/// The values of all metrics, in words.
 fn metrics(found: &Comparison, adjusted_p: f64) -> String {
     let interval = |of: &Estimate| format!("{:.4} [{:.4}, {:.4}]", of.value, of.low, of.high);
+
+    // Without a standard deviation of the baseline there is neither shift nor Wasserstein distance.
     let shift = found
         .mean_shift
         .map(|shift| format!(", mean {shift:+.3} sd"))
@@ -226,6 +254,7 @@ fn metrics(found: &Comparison, adjusted_p: f64) -> String {
         .as_ref()
         .map(|of| format!(", W {} sd", interval(of)))
         .unwrap_or_default();
+
     let [was, is] = found.documents;
     let [not_was, not_is] = found.not_scored.map(|share| 100.0 * share);
     format!(
@@ -236,13 +265,17 @@ fn metrics(found: &Comparison, adjusted_p: f64) -> String {
     )
 }
 
+/// A document as an example, on one line.
 fn example(example: &Example) -> String {
     let kept = |what: &Option<String>| what.clone().unwrap_or_else(|| "none".to_owned());
+
     let change = match (&example.before, &example.now) {
+        // A number without a former value is a score of a distribution, not a rule.
         (None, Some(now)) if now.parse::<f64>().is_ok() => now.clone(),
         (None, None) => "not scored".to_owned(),
         (before, now) => format!("{} to {}", kept(before), kept(now)),
     };
+
     let url = example
         .url
         .as_ref()
@@ -254,9 +287,9 @@ fn example(example: &Example) -> String {
     ))
 }
 
-/// Text of strangers without line breaks, control characters, or what XML cannot hold.
+/// Text of strangers without line breaks, control characters, and characters that XML cannot hold.
 pub fn one_line(text: &str) -> String {
-    // XML has no place for the last two of these even as escapes.
+    // XML cannot hold U+FFFE and U+FFFF, not even as escapes.
     printable(text)
         .replace(['\n', '\u{2028}', '\u{2029}'], " ")
         .replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")

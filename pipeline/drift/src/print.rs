@@ -1,8 +1,8 @@
-//! The answer in each format. All but JSON are made of [`Line`]s, one a check.
+//! The answer in each format. All formats but JSON are made from [`Line`]s, one for each check.
 //!
-//! GitHub: workflow commands, data escaped as the runner unescapes it. JUnit: what CI systems read,
-//! too few documents as skipped. Names come from strangers: control characters are written as
-//! escapes before the format's own escaping.
+//! GitHub's format is workflow commands, with data escaped as the runner unescapes it. JUnit's
+//! format is for CI systems, and an inconclusive check is a skipped test. Names come from
+//! strangers. Control characters in them are written as escapes before the escaping of the format.
 
 use std::io::{self, Write};
 
@@ -11,16 +11,18 @@ use anyhow::Result;
 use super::lines::{Line, Status, lines};
 use super::{Answer, Format};
 
-/// Lines of what is inconclusive that text and Markdown show.
+/// The most inconclusive checks that text and Markdown show.
 const INCONCLUSIVE_SHOWN: usize = 20;
 
-/// Prints the answer.
+/// Prints the answer in the format, the worst checks first.
 ///
 /// # Errors
 /// If `out` cannot be written.
 pub fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Result<()> {
     let mut lines = lines(answer);
+    // The sort is stable: checks with the same outcome keep their order.
     lines.sort_by_key(|line| line.status);
+
     match format {
         Format::Text => text(answer, &lines, out)?,
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
@@ -31,21 +33,27 @@ pub fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Result<()
     Ok(())
 }
 
-/// How many checks ended how, and what that means.
+/// The number of lines with this outcome.
+fn count(lines: &[Line], status: Status) -> usize {
+    lines.iter().filter(|line| line.status == status).count()
+}
+
+/// A sentence with the number of checks of each outcome.
 fn summary(answer: &Answer, lines: &[Line]) -> String {
-    let count = |status: Status| lines.iter().filter(|line| line.status == status).count();
     let [failed, warned, unsure, passed] = [
         Status::Fail,
         Status::Warn,
         Status::Inconclusive,
         Status::Pass,
     ]
-    .map(count);
+    .map(|status| count(lines, status));
+
     let same = if answer.same_documents {
         "same documents"
     } else {
         "other documents"
     };
+
     match lines.len() {
         all if passed == all => format!("no drift: {all} checks pass, {same}"),
         all if failed == 0 && warned == 0 => {
@@ -61,24 +69,23 @@ fn summary(answer: &Answer, lines: &[Line]) -> String {
     }
 }
 
-/// What is shown of the checks that do not pass, and how many more there are.
+/// The checks to show, which are those that do not pass, and the number of hidden ones.
 fn shown(lines: &[Line]) -> (Vec<&Line>, usize) {
-    let unsure = lines
-        .iter()
-        .filter(|line| line.status == Status::Inconclusive)
-        .count();
     let mut all: Vec<&Line> = lines
         .iter()
         .filter(|line| line.status != Status::Pass)
         .collect();
-    let hidden = unsure.saturating_sub(INCONCLUSIVE_SHOWN);
-    // They stand last.
+
+    // The lines are sorted by outcome, so the inconclusive ones are the last.
+    let hidden = count(lines, Status::Inconclusive).saturating_sub(INCONCLUSIVE_SHOWN);
     all.truncate(all.len() - hidden);
     (all, hidden)
 }
 
+/// Prints text for a person: a line for each check, the notes, and the summary.
 fn text(answer: &Answer, lines: &[Line], out: &mut impl Write) -> io::Result<()> {
     let (all, hidden) = shown(lines);
+
     for Line {
         status,
         what,
@@ -92,6 +99,7 @@ fn text(answer: &Answer, lines: &[Line], out: &mut impl Write) -> io::Result<()>
             .iter()
             .try_for_each(|example| writeln!(out, "  {example}"))?;
     }
+
     if hidden > 0 {
         writeln!(
             out,
@@ -99,6 +107,7 @@ fn text(answer: &Answer, lines: &[Line], out: &mut impl Write) -> io::Result<()>
             Status::Inconclusive.name()
         )?;
     }
+
     answer
         .notes
         .iter()
@@ -106,18 +115,20 @@ fn text(answer: &Answer, lines: &[Line], out: &mut impl Write) -> io::Result<()>
     writeln!(out, "{}", summary(answer, lines))
 }
 
+/// Prints JUnit's XML: a test case for each check.
 fn junit(lines: &[Line], out: &mut impl Write) -> io::Result<()> {
-    let count = |status: Status| lines.iter().filter(|line| line.status == status).count();
     let (all, failed, skipped) = (
         lines.len(),
-        count(Status::Fail),
-        count(Status::Inconclusive),
+        count(lines, Status::Fail),
+        count(lines, Status::Inconclusive),
     );
+
     writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
     writeln!(
         out,
         "<testsuite name=\"drift\" tests=\"{all}\" failures=\"{failed}\" errors=\"0\" skipped=\"{skipped}\">"
     )?;
+
     for line in lines {
         let [what, of, message] = [&line.what, &line.of, &line.message].map(|text| xml(text));
         write!(out, "  <testcase classname=\"drift.{what}\" name=\"{of}\">")?;
@@ -130,22 +141,27 @@ fn junit(lines: &[Line], out: &mut impl Write) -> io::Result<()> {
                 write!(out, "</failure>")?;
             }
             Status::Inconclusive => write!(out, "<skipped message=\"{message}\"/>")?,
+            // JUnit has no warnings, so a check that warns is a test that passes with output.
             Status::Warn => write!(out, "<system-out>warn: {message}</system-out>")?,
             Status::Pass => write!(out, "<system-out>{message}</system-out>")?,
         }
         writeln!(out, "</testcase>")?;
     }
+
     writeln!(out, "</testsuite>")
 }
 
+/// Text in an element or a quoted attribute of XML.
 fn xml(text: &str) -> String {
-    let text = text
-        .replace('&', "&amp;")
+    // `&` comes first, because the other replacements insert it.
+    text.replace('&', "&amp;")
         .replace('<', "&lt;")
-        .replace('>', "&gt;");
-    text.replace('"', "&quot;").replace('\'', "&apos;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&apos;")
 }
 
+/// Prints GitHub's workflow commands: an annotation for each check that does not pass.
 fn github(lines: &[Line], out: &mut impl Write) -> io::Result<()> {
     for line in lines {
         let level = match line.status {
@@ -154,6 +170,8 @@ fn github(lines: &[Line], out: &mut impl Write) -> io::Result<()> {
             Status::Inconclusive => "notice",
             Status::Pass => continue,
         };
+
+        // A property needs more escapes than a message: `:` and `,` would end it.
         let data = |text: &str| {
             text.replace('%', "%25")
                 .replace('\r', "%0D")
@@ -168,17 +186,21 @@ fn github(lines: &[Line], out: &mut impl Write) -> io::Result<()> {
             .cloned()
             .collect::<Vec<_>>()
             .join("\n");
+
         writeln!(out, "::{level} title={title}::{}", data(&message))?;
     }
     Ok(())
 }
 
+/// Prints Markdown: the summary, a table of the checks, and the notes.
 fn markdown(answer: &Answer, lines: &[Line], out: &mut impl Write) -> io::Result<()> {
     let (all, hidden) = shown(lines);
+
     writeln!(out, "**drift**: {}", summary(answer, lines))?;
     if !all.is_empty() {
         writeln!(out, "\n| | column | of | found |\n|---|---|---|---|")?;
     }
+
     for line in &all {
         let [what, of, message] = [&line.what, &line.of, &line.message].map(|text| plain(text));
         let examples: String = line
@@ -186,18 +208,21 @@ fn markdown(answer: &Answer, lines: &[Line], out: &mut impl Write) -> io::Result
             .iter()
             .map(|example| format!("<br>{}", plain(example)))
             .collect();
+        // A table row is one line, so examples follow after `<br>`.
         writeln!(
             out,
             "| {} | {what} | {of} | {message}{examples} |",
             line.status.name()
         )?;
     }
+
     if hidden > 0 {
         writeln!(
             out,
             "\n{hidden} more are inconclusive, see `--format json`."
         )?;
     }
+
     answer
         .notes
         .iter()
@@ -208,23 +233,7 @@ fn markdown(answer: &Answer, lines: &[Line], out: &mut impl Write) -> io::Result
 fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        if matches!(
-            c,
-            '\\' | '`'
-                | '*'
-                | '_'
-                | '['
-                | ']'
-                | '<'
-                | '>'
-                | '|'
-                | '~'
-                | '$'
-                | '&'
-                | '#'
-                | '!'
-                | '^'
-        ) {
+        if "\\`*_[]<>|~$&#!^".contains(c) {
             out.push('\\');
         }
         out.push(c);

@@ -1,5 +1,5 @@
-//! Failures with an exit code: whose fault it is decides the code, the message names the thing and
-//! the place.
+//! Failures with an exit code. The exit code says whose fault the failure is. The message names the
+//! thing and the place.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,41 +7,42 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::terminal::{self, printable, printable_lines};
 
-/// Exit codes, listed in `curate --help` and held by tests.
+/// The exit codes of the program. `curate --help` lists them, and tests check them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The answer is no: `verify` found damage, too much was quarantined, a request cannot be met.
+    /// The answer is no. For example, `verify` found damage, too much was quarantined, or a request
+    /// cannot be met.
     No = 1,
-    /// The command line or the manifest is wrong, an input is missing, the run directory belongs to
-    /// another run.
+    /// The command line or the manifest is wrong, an input is missing, or the run directory belongs
+    /// to another run.
     Usage = 2,
     /// Another process holds the run directory.
     Locked = 11,
-    /// An invariant broke: a bug here, or a file changed under our feet.
+    /// An invariant broke: the program has a bug, or something else changed a file of the run.
     Broken = 70,
     /// Reading or writing failed, or the disk is full.
     Io = 74,
-    /// Stopped by SIGINT.
+    /// SIGINT stopped the run.
     Interrupted = 130,
-    /// Stopped by SIGTERM.
+    /// SIGTERM stopped the run.
     Terminated = 143,
 }
 
-/// A failure that knows its exit code and, where there is something to do about it, a hint.
+/// A failure with its exit code. It has a hint if the user can do something about it.
 #[derive(Debug)]
 pub struct Failure {
-    /// The process's exit code.
+    /// The exit code of the process.
     pub exit: Exit,
     message: String,
     hint: Option<String>,
-    /// Whether newlines in the message are ours.
+    /// True if this program wrote the newlines in the message.
     has_lines: bool,
 }
 
 impl Failure {
-    /// A failure with a one-sentence message: lower case, no full stop, names the thing, expected
-    /// and found.
+    /// A failure with a message of one sentence. The message is in lower case, has no full stop,
+    /// and names the thing, what was expected and what was found.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Failure {
             exit,
@@ -51,8 +52,8 @@ impl Failure {
         }
     }
 
-    /// Says that the message is of several lines: others have theirs escaped, because names with
-    /// newlines would forge lines.
+    /// Marks the message as one of several lines. The newlines of all other messages are escaped,
+    /// because a name with a newline could forge a line.
     pub fn of_lines(self) -> Self {
         Failure {
             has_lines: true,
@@ -60,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// Adds what the user can do about it.
+    /// Adds a hint: what the user can do about the failure.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Failure {
             hint: Some(hint.into()),
@@ -77,34 +78,37 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The exit code of an error: that of the first [`Failure`] in its chain, 74 for I/O, else 70.
+/// The exit code of an error: the code of the first [`Failure`] in its chain. Without a [`Failure`]
+/// the code is 74 for an I/O error, else 70.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(failure) = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>())
-    {
-        return failure.exit as u8;
-    }
-    let io = error.chain().any(|cause| cause.is::<std::io::Error>());
-    if io {
+    if let Some(failure) = failure_of(error) {
+        failure.exit as u8
+    } else if error.chain().any(|cause| cause.is::<std::io::Error>()) {
         Exit::Io as u8
     } else {
+        // An error that nobody classified counts as a bug.
         Exit::Broken as u8
     }
 }
 
-/// The message of an error, fit for a terminal, and its hint behind a blank line.
-pub fn render(error: &anyhow::Error) -> String {
-    let failure = error
+/// The first [`Failure`] in the chain of an error.
+fn failure_of(error: &anyhow::Error) -> Option<&Failure> {
+    error
         .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>());
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+}
+
+/// The message of an error, made safe for a terminal. The hint follows after a blank line.
+pub fn render(error: &anyhow::Error) -> String {
+    let failure = failure_of(error);
+
     let text = format!("curate: {error:#}");
-    let has_lines = failure.is_some_and(|failure| failure.has_lines);
-    let text = if has_lines {
+    let text = if failure.is_some_and(|failure| failure.has_lines) {
         printable_lines(&text)
     } else {
         printable(&text)
     };
+
     match failure.and_then(|failure| failure.hint.as_deref()) {
         Some(hint) => format!("{text}\n\nhint: {}", printable(hint)),
         None => text,
@@ -112,16 +116,22 @@ pub fn render(error: &anyhow::Error) -> String {
 }
 
 thread_local! {
+    /// True while this thread runs code under [`guard`].
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs code that strangers' data may make panic; the panic's message if it did. Nothing is
-/// printed.
+/// Runs `work`, which may panic over a stranger's data. Nothing is printed.
+///
+/// # Errors
+/// The message of the panic, if `work` panicked.
 pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    // Guards may be nested, so the former value comes back and not `false`.
     let before = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(before);
+
     outcome.map_err(|panic| {
+        // The payload is a `&str` for a literal message and a `String` for a formatted one.
         let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         message
             .or_else(|| panic.downcast_ref::<String>().cloned())
@@ -129,12 +139,14 @@ pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Says where a panic that nobody guards against came from, in place of the default message.
+/// Installs a panic hook that prints one line in place of the default message: where the panic
+/// occurred, and its text. Panics under [`guard`] print nothing.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         if GUARDED.get() {
             return;
         }
+
         let place = panic
             .location()
             .map(ToString::to_string)

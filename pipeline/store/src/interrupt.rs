@@ -1,8 +1,8 @@
-//! SIGINT and SIGTERM: the first one gives up the shards under way and ends the run, the second
-//! ends the process at once.
+//! SIGINT and SIGTERM. The first signal gives up the shards that are being worked on and ends the
+//! run. The second signal ends the process at once.
 //!
-//! What was committed is whole at every instant, so a run that does not come to a place where it
-//! can stop in [`PATIENCE`] is ended where it is.
+//! Committed files are whole at every instant. A run that does not reach a place where it can stop
+//! within [`PATIENCE`] is therefore ended wherever it is.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -14,15 +14,16 @@ use signal_hook::iterator::Signals;
 use crate::failure::{Exit, Failure};
 use crate::terminal;
 
+/// The number of the first signal, 0 before a signal came.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// How long a run may take to end by itself.
+/// The time that a run has to end by itself after the first signal.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Installs the handler.
+/// Installs the handler of both signals.
 ///
 /// # Errors
-/// If the system refuses.
+/// If the system refuses the handler.
 pub fn install() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
     std::thread::spawn(move || {
@@ -31,11 +32,13 @@ pub fn install() -> Result<()> {
             if std::mem::replace(&mut is_second, true) {
                 std::process::exit(128 + signal);
             }
-            // Before anything is said: whoever should read it may not.
+
+            // The timer starts before the message: writing to stderr blocks if nobody reads it.
             std::thread::spawn(move || {
                 std::thread::sleep(PATIENCE);
                 std::process::exit(128 + signal);
             });
+
             terminal::say(
                 "curate: stopping; shards under way are given up, run the same command again to go on",
             );

@@ -1,26 +1,28 @@
-//! Keys: blake3 over what produced a file, so that equal keys mean equal bytes.
+//! Keys: blake3 over everything that produced a file. Files with equal keys have equal bytes.
 
 use std::collections::BTreeMap;
 
 use curate_schemas::commit::FileEntry;
 
-/// blake3 over strings, each with its length before it; 64 hex digits.
+/// The blake3 of several strings, 64 hex digits.
 pub fn digest(parts: &[&str]) -> String {
     let mut hash = blake3::Hasher::new();
     for part in parts {
+        // Without the length, ["ab", "c"] and ["a", "bc"] would have one digest.
         hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
     hash.finalize().to_hex().to_string()
 }
 
-/// The key of a file: table, version of the code that writes it, and the named parts.
+/// The key of a file, 64 hex digits. It covers the table, the version of the code that writes the
+/// file, and the named parts.
 pub fn of_parts(table: &str, version: u32, parts: &BTreeMap<String, String>) -> String {
     let parts = serde_json::to_string(parts).expect("strings are JSON");
     digest(&[table, &version.to_string(), &parts])
 }
 
-/// The key of a stage: over its files' keys, in order.
+/// The key of a stage, 64 hex digits. It covers the keys of the stage's files, in order.
 pub fn of_files<'a>(
     stage: &str,
     version: u32,
@@ -30,7 +32,7 @@ pub fn of_files<'a>(
     digest(&[stage, &version.to_string(), &keys.join(" ")])
 }
 
-/// The first eight digits, which stand in file names.
+/// The first eight digits of a key, which are part of file names.
 pub fn short(key: &str) -> &str {
     key.get(..8).unwrap_or(key)
 }

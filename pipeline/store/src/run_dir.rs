@@ -1,8 +1,8 @@
-//! The run directory: where things lie, how a file becomes durable, who holds the lock.
+//! The run directory: where files lie, how a file becomes durable, and who holds the lock.
 //!
-//! Commit protocol: stage a file in `.curate/staging`, fsync it, rename it to its final name, fsync
-//! the folder. A stage is what its `_commit.json` says; nothing is deleted before what replaces it
-//! is durable.
+//! Commit protocol: write a file in `.curate/staging`, fsync it, rename it to its final name, and
+//! fsync the folder. A stage consists of the files that its `_commit.json` names. No file is
+//! deleted before its replacement is durable.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -24,53 +24,57 @@ use crate::failure::{Exit, Failure};
 use crate::terminal;
 use crate::zip::Reading;
 
-/// Name of a stage's commit.
+/// File name of a stage's commit.
 pub const COMMIT: &str = "_commit.json";
-/// Name of a commit that no longer holds, whose files may still be reused.
+/// File name of a commit that is no longer valid. The files that it names may still be reused.
 pub const STALE: &str = "_stale.json";
 
 /// The files of one shard, by table.
 pub type ShardFiles = BTreeMap<String, Stored>;
 
-/// A file of a run directory, and how it is read.
+/// A file of a run directory, and how to read it.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Path of the file.
     pub path: PathBuf,
-    /// The blake3 that the file was committed with, 64 hex digits; `None`: the reader checks the
-    /// file by other means.
+    /// The blake3 of the file when it was committed, 64 hex digits. `None` if the reader checks the
+    /// file by other means, or not at all.
     pub digest: Option<String>,
     /// True if the digest is checked only where text is read.
     pub is_checked_with_text: bool,
-    /// How files of the run directory are read.
+    /// The way in which files of the run directory are read.
     pub reading: Arc<Reading>,
 }
 
-/// A run directory, opened.
+/// An open run directory.
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
     reading: Arc<Reading>,
-    /// Held until the process ends; readers hold none.
+    /// The lock, held until this value is dropped. `None` for a reader.
     _lock: Option<File>,
 }
 
-/// `.curate/run.json`: whose directory this is.
+/// `.curate/run.json`: the run that the directory belongs to.
 #[derive(Debug, Serialize, Deserialize)]
 struct Owner {
+    /// [`FORMAT`] of the writer.
     format: u32,
+    /// Name of the run.
     name: String,
 }
 
 impl RunDir {
-    /// Opens or creates the directory of the run `name` for writing and takes its lock. With
-    /// `repair` one that lost the record of its owner is taken for this run's.
+    /// Opens or creates the directory of the run `name` for writing, and takes its lock. With
+    /// `repair`, a directory that lost the record of its owner counts as this run's directory.
     ///
     /// # Errors
-    /// Exit 2 if it belongs to another run, is no run directory or cannot be written; 11 if another
-    /// process holds it.
+    /// Exit 2 if the directory belongs to another run or is not a run directory. Exit 74 if it
+    /// cannot be written. Exit 11 if another process holds the lock.
     pub fn create(root: &Path, name: &str, repair: bool, reading: Reading) -> Result<RunDir> {
+        // The owner comes first, so that nothing is created in a directory of somebody else.
         Self::check_owner(root, name, repair)?;
+
         let hidden = root.join(".curate");
         let unwritable = || format!("cannot write the run directory {}", root.display());
         durable::create_dir_all(&hidden).with_context(unwritable)?;
@@ -81,20 +85,22 @@ impl RunDir {
             reading: Arc::new(reading),
             _lock: Some(lock),
         };
+
         durable::create_dir_all(&run.receipts()).with_context(unwritable)?;
         let owner = serde_json::to_vec_pretty(&Owner {
             format: FORMAT,
             name: name.to_owned(),
         })?;
+        // The sweep creates the staging folder, through which the record of the owner is written.
         run.sweep_staging()?;
         run.write_if_changed(&hidden.join("run.json"), &owner)?;
         Ok(run)
     }
 
-    /// Opens an existing run directory for reading.
+    /// Opens an existing run directory for reading. A reader takes no lock.
     ///
     /// # Errors
-    /// Exit 2 if it is no run directory or has another format.
+    /// Exit 2 if the path is not a run directory, or if the directory has another format.
     pub fn open(root: &Path) -> Result<RunDir> {
         match read_owner(root)? {
             Some(_) => Ok(RunDir {
@@ -111,12 +117,15 @@ impl RunDir {
         }
     }
 
-    /// Refuses a directory that belongs to another run, or that holds files of somebody else.
+    /// Refuses a directory that belongs to another run, or that holds files of somebody else. With
+    /// `repair`, a directory with `.curate` is accepted even if the record of its owner is missing
+    /// or damaged.
     ///
     /// # Errors
     /// Exit 2 in both cases.
     pub fn check_owner(root: &Path, name: &str, repair: bool) -> Result<()> {
         let is_lost = repair && root.join(".curate").is_dir();
+
         let owner = match read_owner(root) {
             Err(NotOwned::Damaged(message)) if is_lost => {
                 terminal::say(&format!("curate: repair: {message}"));
@@ -124,6 +133,7 @@ impl RunDir {
             }
             owner => owner?,
         };
+
         if let Some(owner) = owner {
             if owner.name != name {
                 let message = format!(
@@ -137,6 +147,8 @@ impl RunDir {
             }
             return Ok(());
         }
+
+        // `.curate` does not count: an interrupted `create` makes it before the record.
         let occupied = fs::read_dir(root).is_ok_and(|entries| {
             entries
                 .flatten()
@@ -148,55 +160,59 @@ impl RunDir {
                 .hint("name a new or an empty directory")
                 .into());
         }
+
         Ok(())
     }
 
-    /// The directory itself.
+    /// The path of the directory itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder of a table.
+    /// The path of a table's folder.
     pub fn table(&self, table: &str) -> PathBuf {
         self.root.join(table)
     }
 
-    /// Where files are written before they get their names.
+    /// The folder in which files are written before they get their final names.
     pub fn staging(&self) -> PathBuf {
         self.root.join(".curate/staging")
     }
 
-    /// Where plans over all shards spill.
+    /// The folder into which plans over all shards spill.
     pub fn spill(&self) -> PathBuf {
         self.root.join(".curate/spill")
     }
 
+    /// The folder of receipts: records of finished shards that are not committed yet.
     fn receipts(&self) -> PathBuf {
         self.root.join(".curate/receipts")
     }
 
-    /// The record of input files already read.
+    /// The file that records which input files were read.
     pub fn inputs(&self) -> PathBuf {
         self.root.join(".curate/inputs.json")
     }
 
-    /// Finished units of ingest that are not published yet.
+    /// The folder of finished units of ingest that are not published yet.
     pub fn ingest(&self) -> PathBuf {
         self.root.join(".curate/ingest")
     }
 
     /// Writes a small file atomically and durably.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        // Several threads may write files of the same name, so each stages under its own.
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let staged = self
             .staging()
             .join(format!("{name}.{:?}.tmp", std::thread::current().id()));
-        let place = || format!("cannot write {}", path.display());
-        durable::write(&staged, bytes).with_context(place)?;
+
+        durable::write(&staged, bytes)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         self.publish(&staged, path)
     }
 
-    /// Writes a small file unless it holds these bytes already.
+    /// Writes a small file atomically and durably, unless it holds these bytes already.
     pub fn write_if_changed(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         match fs::read(path) {
             Ok(found) if found == bytes => Ok(()),
@@ -204,43 +220,52 @@ impl RunDir {
         }
     }
 
-    /// Gives a staged, fsynced file its final name and makes the name durable.
+    /// Gives a staged, fsynced file its final name and makes the name durable. Missing folders
+    /// above the final name are created.
     pub fn publish(&self, staged: &Path, path: &Path) -> Result<()> {
         let place = || format!("cannot write {}", path.display());
-        let folder = path.parent().context("a published file has a folder")?;
+        // The rename is the commit. Without the fsync of the folder, a crash could undo it.
+        let folder = path
+            .parent()
+            .context("a published file has no folder above it")?;
+
         durable::create_dir_all(folder).with_context(place)?;
         durable::rename(staged, path).with_context(place)?;
         durable::sync_dir(folder).with_context(place)
     }
 
-    /// The stage's commit, if it is finished and whole.
+    /// The commit of a stage. `None` if the stage is not finished.
     ///
     /// # Errors
-    /// Exit 70 if `_commit.json` is there but was changed.
+    /// Exit 70 if `_commit.json` exists but was changed.
     pub fn commit(&self, stage: &str) -> Result<Option<Commit>> {
         read_commit(&self.table(stage).join(COMMIT))
     }
 
-    /// The stage's former commit, whose files may be reused. A damaged one is no loss.
+    /// The former commit of a stage, whose files may be reused. `None` if there is no former
+    /// commit, or if it is damaged.
     pub fn stale(&self, stage: &str) -> Option<Commit> {
+        // A damaged former commit costs only time: its files are computed again.
         read_commit(&self.table(stage).join(STALE)).ok().flatten()
     }
 
-    /// Takes back a commit whose inputs are about to change; says whether there was one. Its files
-    /// stay until something replaces them.
+    /// Retires a commit whose inputs are about to change. Returns false if the stage has no commit.
+    /// The files of the commit stay until new files replace them.
     pub fn retire(&self, stage: &str) -> Result<bool> {
         let folder = self.table(stage);
         let commit = folder.join(COMMIT);
         if !commit.exists() {
             return Ok(false);
         }
+
         let place = || format!("cannot retire {}", commit.display());
+        // Renamed and not deleted, so that the next run can reuse the files that it names.
         durable::rename(&commit, &folder.join(STALE)).with_context(place)?;
         durable::sync_dir(&folder).with_context(place)?;
         Ok(true)
     }
 
-    /// Takes back `run.json`: what it says is about to be no longer so.
+    /// Deletes `run.json`, because its content is about to become stale.
     pub fn retire_report(&self) -> Result<()> {
         if self.report().exists() {
             remove(&self.report())?;
@@ -250,20 +275,22 @@ impl RunDir {
         Ok(())
     }
 
-    /// The summary for programs.
+    /// The path of `run.json`, the summary of the run for programs.
     pub fn report(&self) -> PathBuf {
         self.root.join("run.json")
     }
 
+    /// The path of the copy of the manifest.
     fn manifest_path(&self) -> PathBuf {
         self.root.join(".curate/manifest.toml")
     }
 
-    /// Keeps the manifest of a run that is done, as it was understood: its report can be made again
-    /// without its file. A report that another manifest led to is taken back first.
+    /// Keeps a copy of the manifest of a finished run, as the program understood it. The report can
+    /// then be made again without the user's file. A report of another manifest is deleted first.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
-        // TOML: its reader gives back every float as it was.
+        // The copy is TOML, because its reader returns every float unchanged.
         let text = toml::to_string_pretty(manifest)?;
+
         if fs::read(self.manifest_path()).ok().as_deref() != Some(text.as_bytes()) {
             self.retire_report()?;
             self.write(&self.manifest_path(), text.as_bytes())?;
@@ -271,21 +298,21 @@ impl RunDir {
         Ok(())
     }
 
-    /// The manifest of the last run.
+    /// The manifest of the last run, from the copy in the run directory.
     ///
     /// # Errors
-    /// If it is not there or damaged.
+    /// If the copy is missing. Exit 70 if it is damaged.
     pub fn manifest(&self) -> Result<Manifest> {
         let path = self.manifest_path();
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let damaged = |error: toml::de::Error| {
+
+        Ok(toml::from_str(&text).map_err(|error: toml::de::Error| {
             Failure::new(
                 Exit::Broken,
                 format!("{} is damaged: {}", path.display(), error.message()),
             )
-        };
-        Ok(toml::from_str(&text).map_err(damaged)?)
+        })?)
     }
 
     /// A file that a commit names.
@@ -308,51 +335,60 @@ impl RunDir {
         }
     }
 
-    /// How files of this run directory are read.
+    /// The way in which files of this run directory are read.
     pub fn reading(&self) -> &Reading {
         &self.reading
     }
 
     /// The files of each shard, by table, for the row-aligned stages that are committed.
+    ///
+    /// # Errors
+    /// If a commit cannot be read. Exit 70 if it was changed.
     pub fn shard_files(&self) -> Result<Vec<ShardFiles>> {
         let mut shards: Vec<ShardFiles> = Vec::new();
+
         for stage in aligned() {
             let Some(commit) = self.commit(stage.name)? else {
                 continue;
             };
+
+            // File n of every commit belongs to shard n.
             shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
             for (shard, file) in shards.iter_mut().zip(&commit.files) {
                 shard.insert(stage.name.to_owned(), self.stored(stage.name, file));
             }
         }
+
         Ok(shards)
     }
 
-    /// The folders of all stages, in the order they run: `score`, `buckets`, `mix/general`. Folders
-    /// of mixtures are named only if they have a commit, sorted.
+    /// The folders of all stages, in the order in which the stages run: `score`, `buckets`,
+    /// `mix/general`. The folders of mixtures are sorted, and only those with a commit are listed.
     ///
     /// # Errors
     /// If a folder cannot be listed.
     pub fn folders(&self) -> Result<Vec<String>> {
         let mut folders = Vec::new();
         for stage in STAGES {
-            match has_subfolders(stage) {
-                true => folders.extend(self.subfolders(stage.name)?),
-                false => folders.push(stage.name.to_owned()),
+            if has_subfolders(stage) {
+                folders.extend(self.subfolders(stage.name)?);
+            } else {
+                folders.push(stage.name.to_owned());
             }
         }
         Ok(folders)
     }
 
-    /// `folder/name` for each subfolder with a commit, sorted.
+    /// `folder/name` for each subfolder with a commit, sorted. Empty if `folder` does not exist.
     ///
     /// # Errors
-    /// If the folder cannot be listed.
+    /// If an entry of the folder cannot be read.
     pub fn subfolders(&self, folder: &str) -> Result<Vec<String>> {
         let path = self.table(folder);
         let Ok(entries) = fs::read_dir(&path) else {
             return Ok(Vec::new());
         };
+
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.with_context(|| format!("cannot list {}", path.display()))?;
@@ -360,11 +396,13 @@ impl RunDir {
                 names.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
             }
         }
+
+        // The system lists entries in any order.
         names.sort();
         Ok(names)
     }
 
-    /// Records a finished shard, so that a later run need not do it again.
+    /// Records a finished shard, so that a later run need not compute the shard again.
     pub fn write_receipt(&self, table: &str, entry: &FileEntry) -> Result<()> {
         let name = entry.path.replace(".parquet", ".json").replace('/', "_");
         self.write(
@@ -373,34 +411,37 @@ impl RunDir {
         )
     }
 
-    /// The receipts of shards of `table` that were finished, but not committed. Unreadable ones are
-    /// no loss.
+    /// The receipts of the shards of `table` that were finished, but not committed. Unreadable
+    /// receipts are left out.
     pub fn read_receipts(&self, table: &str) -> Vec<FileEntry> {
         let Ok(entries) = fs::read_dir(self.receipts().join(table.replace('/', "_"))) else {
             return Vec::new();
         };
-        let texts = entries
+
+        // A receipt that cannot be read costs only time: its shard is computed again.
+        entries
             .flatten()
-            .filter_map(|entry| fs::read(entry.path()).ok());
-        texts
+            .filter_map(|entry| fs::read(entry.path()).ok())
             .filter_map(|text| serde_json::from_slice(&text).ok())
             .collect()
     }
 
-    /// Replaces the stage's commit. What it no longer names is for [`RunDir::sweep_stage`], once
-    /// nothing else names it either.
+    /// Replaces the commit of a stage. Files that the new commit does not name stay until
+    /// [`RunDir::sweep_stage`], which may run once nothing else names them either.
     pub fn write_commit(&self, commit: &Commit) -> Result<()> {
+        // The digest covers the commit with an empty digest.
         let mut sealed = commit.clone();
         sealed.digest = String::new();
         sealed.digest = digest_of(&sealed)?;
+
         let folder = self.table(&commit.stage);
         let mut text = serde_json::to_vec_pretty(&sealed)?;
         text.push(b'\n');
         self.write(&folder.join(COMMIT), &text)
     }
 
-    /// Deletes what an interrupted run left and no commit names. Folders without a commit keep
-    /// theirs for the next run.
+    /// Deletes the files that an interrupted run left and no commit names. Folders without a commit
+    /// keep their files for the next run.
     pub fn sweep(&self) -> Result<()> {
         for stage in self.folders()? {
             if let Some(commit) = self.commit(&stage)? {
@@ -410,7 +451,8 @@ impl RunDir {
         Ok(())
     }
 
-    /// Deletes the receipts and the files of a stage that its commit does not name.
+    /// Deletes the receipts of a stage, its former commit, and the files that its commit does not
+    /// name.
     pub fn sweep_stage(&self, commit: &Commit) -> Result<()> {
         remove(&self.table(&commit.stage).join(STALE))?;
         self.sweep_table(&commit.stage, &commit.files)?;
@@ -420,30 +462,38 @@ impl RunDir {
             .try_for_each(|(table, files)| self.sweep_table(table, files))
     }
 
+    /// Deletes the Parquet files of a table's folder that are not among `files`, and its receipts.
     fn sweep_table(&self, table: &str, files: &[FileEntry]) -> Result<()> {
         let named: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
         let Ok(entries) = fs::read_dir(self.table(table)) else {
             return Ok(());
         };
+
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(".parquet") && !named.contains(name.as_str()) {
                 remove(&entry.path())?;
             }
         }
+
         let receipts = self.receipts().join(table.replace('/', "_"));
         durable::remove_dir(&receipts)
             .with_context(|| format!("cannot delete {}", receipts.display()))
     }
 
+    /// Empties the folders of staged files and of spill files, and creates them if they are
+    /// missing.
     fn sweep_staging(&self) -> Result<()> {
         for folder in [self.staging(), self.spill()] {
-            // The folder itself stays: it may be a file system of its own.
+            // The folder itself stays, because it may be a mounted file system.
             durable::create_dir_all(&folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
+
             let place = || format!("cannot clear {}", folder.display());
             for entry in fs::read_dir(&folder).with_context(place)? {
                 let path = entry.with_context(place)?.path();
+
+                // Links are not followed: a link is deleted, not the folder that it leads to.
                 let is_folder = path
                     .symlink_metadata()
                     .is_ok_and(|metadata| metadata.is_dir());
@@ -459,9 +509,11 @@ impl RunDir {
     }
 }
 
-/// Why a directory has no owner that can be read.
+/// The reason why the owner of a directory cannot be read.
 enum NotOwned {
+    /// The record of the owner is damaged. `--repair` can write the record again.
     Damaged(String),
+    /// Any other failure, which `--repair` does not help.
     Other(anyhow::Error),
 }
 
@@ -477,9 +529,11 @@ impl From<NotOwned> for anyhow::Error {
     }
 }
 
+/// The owner of a directory. `None` if the directory does not exist or has no record of an owner.
 fn read_owner(root: &Path) -> Result<Option<Owner>, NotOwned> {
     let path = root.join(".curate/run.json");
     let other = |failure: Failure| NotOwned::Other(failure.into());
+
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -495,8 +549,10 @@ fn read_owner(root: &Path) -> Result<Option<Owner>, NotOwned> {
             ));
         }
     };
+
     let owner: Owner = serde_json::from_slice(&text)
         .map_err(|error| NotOwned::Damaged(format!("{} is damaged: {error}", path.display())))?;
+
     if owner.format != FORMAT {
         let message = format!(
             "{} has format {}, this program writes {FORMAT}",
@@ -507,10 +563,11 @@ fn read_owner(root: &Path) -> Result<Option<Owner>, NotOwned> {
             Failure::new(Exit::Usage, message).hint("use a new run directory"),
         ));
     }
+
     Ok(Some(owner))
 }
 
-/// Who holds the lock, for those who find it held.
+/// This process, host and time, for a person who finds the lock held.
 fn holder() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
@@ -520,7 +577,12 @@ fn holder() -> String {
     format!("pid {} on {host} since {now}\n", std::process::id())
 }
 
+/// Takes the lock and writes the holder into the lock file.
+///
+/// # Errors
+/// Exit 11 if another process holds the lock.
 fn take_lock(path: &Path) -> Result<File> {
+    // The file is not truncated before the lock is taken: it names the present holder.
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -528,6 +590,7 @@ fn take_lock(path: &Path) -> Result<File> {
         .truncate(false)
         .open(path)
         .with_context(|| format!("cannot open {}", path.display()))?;
+
     match file.try_lock() {
         Ok(()) => {
             file.set_len(0)?;
@@ -535,6 +598,7 @@ fn take_lock(path: &Path) -> Result<File> {
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
+            // The name is a help for people: without a readable name the refusal is the same.
             let mut holder = String::new();
             file.read_to_string(&mut holder).ok();
             let message = format!("another run holds {} ({})", path.display(), holder.trim());
@@ -548,13 +612,17 @@ fn take_lock(path: &Path) -> Result<File> {
     }
 }
 
-/// Reads a commit and checks its own digest.
+/// Reads a commit and checks its digest and its names. `None` if there is no such file.
+///
+/// # Errors
+/// Exit 70 if the file was changed, exit 74 if it cannot be read.
 pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
+
     let damaged = |what: String| {
         Failure::new(
             Exit::Broken,
@@ -563,11 +631,10 @@ pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
     };
     let commit: Commit =
         serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-    let is_name = |name: &str| {
-        !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != ".." && name != "."
-    };
-    let files = commit.files.iter().chain(commit.tables.values().flatten());
-    if let Some(file) = files.into_iter().find(|file| !is_name(&file.path)) {
+
+    // A file name or a table name from a forged commit must not lead out of the run directory.
+    let mut files = commit.files.iter().chain(commit.tables.values().flatten());
+    if let Some(file) = files.find(|file| !is_file_name(&file.path)) {
         return Err(damaged(format!("it names the file {:?}", file.path)).into());
     }
     if let Some(table) = commit
@@ -577,28 +644,37 @@ pub fn read_commit(path: &Path) -> Result<Option<Commit>> {
     {
         return Err(damaged(format!("it names the table {table:?}")).into());
     }
+
     let mut unsealed = commit.clone();
     unsealed.digest = String::new();
     let digest = digest_of(&unsealed)?;
     if digest != commit.digest {
         return Err(damaged(format!("its digest is {digest}, it says {}", commit.digest)).into());
     }
-    // The digest covers the values; a changed space or a repeated key is a changed file all the
-    // same.
+
+    // The digest covers only the values. A changed space or a repeated key is a change as well.
     let mut canonical = serde_json::to_vec_pretty(&commit)?;
     canonical.push(b'\n');
     if canonical != text {
         return Err(damaged("its text is not what this program writes".to_owned()).into());
     }
+
     Ok(Some(commit))
 }
 
+/// True if `name` is the name of a file in a folder, without a path to it.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != ".." && name != "."
+}
+
+/// The blake3 of a commit as JSON, 64 hex digits.
 fn digest_of(commit: &Commit) -> Result<String> {
     Ok(blake3::hash(&serde_json::to_vec(commit)?)
         .to_hex()
         .to_string())
 }
 
+/// Deletes a file, with its path in the error. A missing file is no error.
 fn remove(path: &Path) -> Result<()> {
     durable::remove(path).with_context(|| format!("cannot delete {}", path.display()))
 }
@@ -608,17 +684,27 @@ fn has_subfolders(stage: &StageSpec) -> bool {
     stage.scope == Scope::Pool && stage.name != BUCKETS.name
 }
 
-/// What is written into a run directory stays in it: links in place of its folders and files are
-/// refused.
+/// Refuses symbolic links in place of the folders and files of a run directory, because a link
+/// could lead writes out of the directory.
+///
+/// # Errors
+/// Exit 2 if there is a link.
 fn refuse_links(root: &Path) -> Result<()> {
-    let with_subfolders = STAGES.iter().filter(|stage| has_subfolders(stage));
-    let with_subfolders = with_subfolders.map(|stage| stage.name);
+    let with_subfolders = STAGES
+        .iter()
+        .filter(|stage| has_subfolders(stage))
+        .map(|stage| stage.name);
+
     for folder in ["", ".curate"].into_iter().chain(with_subfolders) {
         let Ok(entries) = fs::read_dir(root.join(folder)) else {
             continue;
         };
-        let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        if let Some(link) = entries.flatten().find(is_link) {
+
+        // `file_type` of an entry does not follow links.
+        let link = entries
+            .flatten()
+            .find(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+        if let Some(link) = link {
             let message = format!(
                 "{} is a symbolic link, it may lead out of the run directory",
                 link.path().display()

@@ -1,27 +1,29 @@
-//! What a person reads on a terminal: text from strangers made harmless, and lines on stderr.
+//! Text that a person reads on a terminal: lines on stderr, and the escaping that makes text of
+//! strangers harmless.
 
 use std::io::Write;
 
 use curate_scorers::unseen::is_unseen;
 
-/// A line on stderr. Names in it come from strangers, so control characters are escaped; a reader
-/// that has gone is no error.
+/// Writes a line to stderr. Names in the line come from strangers, so control characters are
+/// escaped.
 pub fn say(text: &str) {
     say_rendered(&printable(text));
 }
 
-/// Text on stderr that is fit for a terminal already.
+/// Writes text to stderr that is safe for a terminal already, followed by a newline.
 pub fn say_rendered(text: &str) {
+    // A reader of stderr that has gone away must not end the run.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Text that may come from strangers, fit for a line of a terminal: control characters, those that
-/// turn the direction of what follows and those that cannot be seen are written as escapes.
+/// Text of strangers, made safe for one line of a terminal. Control characters, characters that
+/// change the direction of text and characters that cannot be seen are written as escapes.
 pub fn printable(text: &str) -> String {
     printable_lines(text).replace('\n', "\\n")
 }
 
-/// The same for several lines that are ours.
+/// Like [`printable`], for text of several lines whose newlines are this program's own.
 pub(crate) fn printable_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,9 +1,10 @@
 //! Writes one Parquet file in staging, with bytes that depend on the rows alone.
 //!
-//! Rows are regrouped into blocks of a fixed cut before they reach the Parquet writer, because its
-//! page boundaries follow the batches it is given; row groups end at a row count or a text size.
-//! While writing, the file (blake3) and the rows are digested; after it, the footer is read back.
-//! The `parquet` crate cannot write page checksums yet, so the file's digest stands for them.
+//! The page boundaries of the Parquet writer follow its batches. The rows are therefore regrouped
+//! into blocks of a fixed cut before they reach the writer. Row groups end at a row count or a text
+//! size. The bytes of the file (blake3) and the rows are digested during writing, and afterwards
+//! the footer is read back. The `parquet` crate cannot write page checksums yet, so the file's
+//! digest serves in their place.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -24,24 +25,28 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::durable::NewFile;
 
-/// Zstandard level: on technical prose 3 makes files 10 % smaller and reading a corpus in 12 %
-/// slower (`make bench-dedup`).
+/// Zstandard level. On technical prose, level 3 makes files 10 % smaller, and reading in a corpus
+/// becomes 12 % slower (`make bench-dedup`).
 const LEVEL: i32 = 1;
+/// Rows at which a block ends.
 const BLOCK_ROWS: usize = 1024;
+/// Bytes of text and binary values at which a block ends.
 const BLOCK_BYTES: usize = 1 << 20;
+/// Rows at which a row group ends.
 const GROUP_ROWS: usize = 128 * 1024;
+/// Bytes of text and binary values at which a row group ends.
 const GROUP_BYTES: usize = 64 << 20;
 
-/// A file that is written, fsynced and checked, waiting in staging for its name.
+/// A written, fsynced and checked file in staging, which has no final name yet.
 #[derive(Debug)]
 pub struct Staged {
-    /// Where it lies.
+    /// Path of the file in staging.
     pub path: PathBuf,
-    /// Rows in it.
+    /// Rows in the file.
     pub rows: u64,
-    /// Its size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// blake3 of the file.
+    /// The blake3 of the file, 64 hex digits.
     pub digest: String,
     /// Sum of the rows' hashes modulo 2^128.
     pub content: u128,
@@ -51,44 +56,49 @@ pub struct Staged {
 pub struct TableWriter {
     path: PathBuf,
     schema: SchemaRef,
-    /// Columns whose values may be of any size.
+    /// Indices of the text and binary columns, whose values may be of any size.
     wide: Vec<usize>,
     parquet: ArrowWriter<DigestingFile>,
+    /// Slices of batches that make up the open block.
     block: Vec<RecordBatch>,
     block_rows: usize,
     block_bytes: usize,
+    /// Rows of the open row group, without the open block.
     group_rows: usize,
     group_bytes: usize,
+    /// Rows of all finished blocks.
     rows: u64,
+    /// Makes the bytes of a row that are hashed.
     converter: RowConverter,
     content: u128,
 }
 
 impl TableWriter {
     /// Starts a file at `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be created.
     pub fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
-        let is_wide = |column: &usize| {
-            matches!(
-                schema.field(*column).data_type(),
-                DataType::Utf8 | DataType::Binary
-            )
-        };
-        let wide = (0..schema.fields().len()).filter(is_wide).collect();
+        let wide = (0..schema.fields().len())
+            .filter(|&column| {
+                matches!(
+                    schema.field(column).data_type(),
+                    DataType::Utf8 | DataType::Binary
+                )
+            })
+            .collect();
+
         let file =
             NewFile::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         let file = DigestingFile {
             file: BufWriter::with_capacity(1 << 20, file),
             digest: blake3::Hasher::new(),
         };
-        let fields = schema
-            .fields()
-            .iter()
-            .map(|field| SortField::new(field.data_type().clone()))
-            .collect();
+
         Ok(TableWriter {
             path: path.to_path_buf(),
             parquet: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()))?,
-            converter: RowConverter::new(fields)?,
+            converter: row_converter(&schema)?,
             schema,
             wide,
             block: Vec::new(),
@@ -101,17 +111,20 @@ impl TableWriter {
         })
     }
 
-    /// Adds rows.
+    /// Appends rows to the file.
     ///
     /// # Errors
     /// If the batch has another schema, or writing fails.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check_schema(batch)?;
+
         let mut from = 0;
         while from < batch.num_rows() {
+            // At least one row fits, because a full block is flushed at once.
             let n = self.rows_to_block_end(batch, from);
             self.block.push(batch.slice(from, n));
             from += n;
+
             if self.block_rows >= BLOCK_ROWS || self.block_bytes >= BLOCK_BYTES {
                 self.flush_block()?;
             }
@@ -119,15 +132,21 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Compares the columns of a batch with the schema of the file: names, types and nulls.
+    ///
+    /// # Errors
+    /// If a column differs, or has nulls where the schema allows none.
     fn check_schema(&self, batch: &RecordBatch) -> Result<()> {
         let expected = self.schema.fields();
         let found = batch.schema();
+
         ensure!(
             found.fields().len() == expected.len(),
             "{} columns, expected {}",
             found.fields().len(),
             expected.len()
         );
+
         for ((expected, found), column) in expected.iter().zip(found.fields()).zip(batch.columns())
         {
             ensure!(
@@ -139,6 +158,8 @@ impl TableWriter {
                 expected.name(),
                 expected.data_type()
             );
+
+            // The batch's own schema may call a column nullable that has no nulls.
             let nulls = column.null_count();
             ensure!(
                 expected.is_nullable() || nulls == 0,
@@ -149,37 +170,47 @@ impl TableWriter {
         Ok(())
     }
 
-    /// How many rows from `from` still belong to the open block; counts them in.
+    /// The number of rows from `from` on that belong to the open block. Adds these rows to the
+    /// block's counts.
     fn rows_to_block_end(&mut self, batch: &RecordBatch, from: usize) -> usize {
         let room = (BLOCK_ROWS - self.block_rows).min(batch.num_rows() - from);
+
+        // The type of a column is looked up once, not for each of its values.
         let sizes: Vec<Box<dyn Fn(usize) -> usize + '_>> = self
             .wide
             .iter()
             .map(|&c| value_size(batch.column(c)))
             .collect();
+
+        // The row that fills the block belongs to it, so that a row of any size has a block.
         let mut n = 0;
         while n < room && self.block_bytes < BLOCK_BYTES {
             self.block_bytes += sizes.iter().map(|size| size(from + n)).sum::<usize>();
             n += 1;
         }
+
         self.block_rows += n;
         n
     }
 
+    /// Writes the open block, and ends the row group if the group is large enough.
     fn flush_block(&mut self) -> Result<()> {
+        // Cloning a batch copies no values.
         let block = match &self.block[..] {
             [block] => block.clone(),
             several => concat_batches(&self.schema, several)?,
         };
         self.block.clear();
-        let rows = self.converter.convert_columns(block.columns())?;
-        for row in &rows {
-            self.content = self.content.wrapping_add(xxh3_128(row.as_ref()));
-        }
+
+        self.content = self
+            .content
+            .wrapping_add(sum_of_rows(&self.converter, &block)?);
+
         self.parquet.write(&block)?;
         self.rows += block.num_rows() as u64;
         self.group_rows += std::mem::take(&mut self.block_rows);
         self.group_bytes += std::mem::take(&mut self.block_bytes);
+
         if self.group_rows >= GROUP_ROWS || self.group_bytes >= GROUP_BYTES {
             self.parquet.flush()?;
             (self.group_rows, self.group_bytes) = (0, 0);
@@ -187,14 +218,20 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Finishes the file: footer, fsync, and a read of the footer.
+    /// Finishes the file: writes the footer, fsyncs the file, and reads the footer back.
+    ///
+    /// # Errors
+    /// If writing fails, or if the footer has other rows or columns than were written.
     pub fn finish(mut self) -> Result<Staged> {
         if self.block_rows > 0 {
             self.flush_block()?;
         }
+
         let place = || format!("cannot write {}", self.path.display());
         let mut file = self.parquet.into_inner().with_context(place)?;
         file.flush().with_context(place)?;
+
+        // `into_inner` returns its buffer together with the error, and the error is enough.
         let inner = file
             .file
             .into_inner()
@@ -202,9 +239,11 @@ impl TableWriter {
             .with_context(place)?;
         let size = inner.sync().with_context(place)?;
         let digest = file.digest.finalize().to_hex().to_string();
+
         let footer = ParquetRecordBatchReaderBuilder::try_new(File::open(&self.path)?)
             .with_context(place)?;
         let rows = footer.metadata().file_metadata().num_rows();
+        // A file that reads back differently must not get its final name.
         ensure!(
             rows == self.rows as i64,
             "{} holds {rows} rows, {} were written",
@@ -216,6 +255,7 @@ impl TableWriter {
             "{} reads back with another schema than it was written with",
             self.path.display()
         );
+
         Ok(Staged {
             path: self.path,
             rows: self.rows,
@@ -226,7 +266,10 @@ impl TableWriter {
     }
 }
 
-/// The sizes of the values of a text or binary column, bytes.
+/// The size in bytes of the value in each row of a text or binary column.
+///
+/// # Panics
+/// If the column has another type.
 fn value_size(column: &ArrayRef) -> Box<dyn Fn(usize) -> usize + '_> {
     match column.as_string_opt::<i32>() {
         Some(texts) => Box::new(|row| texts.value_length(row) as usize),
@@ -237,9 +280,12 @@ fn value_size(column: &ArrayRef) -> Box<dyn Fn(usize) -> usize + '_> {
     }
 }
 
-/// Texts and ids hardly repeat, so a dictionary only costs.
+/// How Parquet files are written.
 fn properties() -> WriterProperties {
     let level = ZstdLevel::try_new(LEVEL).expect("zstd has levels 1 to 22");
+
+    // `flush_block` ends a group before `GROUP_ROWS + BLOCK_ROWS` rows, so that the limit of the
+    // Parquet writer is never reached. Texts and ids hardly repeat: a dictionary would only cost.
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(2 * GROUP_ROWS))
@@ -250,19 +296,33 @@ fn properties() -> WriterProperties {
 }
 
 /// The sum of a batch's row hashes modulo 2^128.
+///
+/// # Errors
+/// If a column has a type that cannot be hashed.
 pub fn content_digest(batch: &RecordBatch) -> Result<u128> {
-    let fields = batch
-        .schema()
+    sum_of_rows(&row_converter(&batch.schema())?, batch)
+}
+
+/// A converter that makes one string of bytes of each row.
+fn row_converter(schema: &SchemaRef) -> Result<RowConverter> {
+    let fields = schema
         .fields()
         .iter()
         .map(|field| SortField::new(field.data_type().clone()))
         .collect();
-    let rows = RowConverter::new(fields)?.convert_columns(batch.columns())?;
+    Ok(RowConverter::new(fields)?)
+}
+
+/// The sum of the hashes of a batch's rows modulo 2^128. A sum does not depend on the order of rows
+/// or on their blocks.
+fn sum_of_rows(converter: &RowConverter, batch: &RecordBatch) -> Result<u128> {
+    let rows = converter.convert_columns(batch.columns())?;
     Ok(rows
         .iter()
         .fold(0u128, |sum, row| sum.wrapping_add(xxh3_128(row.as_ref()))))
 }
 
+/// A new file that digests the bytes written to it.
 struct DigestingFile {
     file: BufWriter<NewFile>,
     digest: blake3::Hasher,
@@ -271,6 +331,7 @@ struct DigestingFile {
 impl Write for DigestingFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let n = self.file.write(bytes)?;
+        // Only accepted bytes are digested: the caller writes the rest again.
         self.digest.update(&bytes[..n]);
         Ok(n)
     }

@@ -1,16 +1,19 @@
-//! C4's rule about bad words (Raffel et al. 2020, JMLR 21:140, section 2.2), with a list of the
-//! user's.
+//! C4's rule about bad words (Raffel et al. 2020, JMLR 21:140, section 2.2), with a list from the
+//! user.
 //!
-//! As `C4BadWordsFilter` of datatrove 0.10, whose list is LDNOOBW (<https://github.com/LDNOOBW>):
-//! entries are looked for in the lower-cased text and must be flanked by its start, its end or
-//! something that is no `\w`; in Japanese, Thai and Chinese they may be anywhere, and a few entries
-//! that are parts of common words do not count (in any language, as in the reference). Entries are
-//! taken as they are written: one with a capital never matches, which is the reference's behaviour
-//! too. Departs in two points: blank lines of the list are no entries (the reference's expression
-//! would match nearly all texts), and matches are counted, all of them, where the reference looks
-//! for one. At least one here is one there.
+//! The rule works like `C4BadWordsFilter` of datatrove 0.10, whose list is LDNOOBW
+//! (<https://github.com/LDNOOBW>). Entries are searched in the lower-cased text. An entry must be
+//! flanked by the start or end of the text, or by a character that is not `\w`. In Japanese, Thai
+//! and Chinese an entry may be anywhere. A few entries that are parts of common words do not count
+//! (in any language, as in the reference). Entries are not lower-cased: an entry with a capital
+//! never matches, as in the reference.
 //!
-//! Cost: one pass over the lower-cased text, and one step per entry that ends at the same place.
+//! Departs in two points. Blank lines of the list are not entries, because the reference's
+//! expression would then match nearly all texts. All matches are counted, where the reference stops
+//! at the first one. A count of at least 1 here is a match there.
+//!
+//! Cost: one pass over the lower-cased text, and one step for each entry that ends at the same
+//! place.
 
 use aho_corasick::{AhoCorasick, BuildError};
 
@@ -26,31 +29,37 @@ pub const UNSEPARATED: [&str; 3] = ["ja", "th", "zh"];
 #[derive(Debug, Clone)]
 pub struct BadWords {
     automaton: AhoCorasick,
+    /// True if entries must be flanked.
     is_separated: bool,
 }
 
-/// When a list is too large to search for: of the order of 2³¹ bytes.
+/// The error for a list that is too large to search for, which has some 2³¹ bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot search for {entries} bad words: {source}")]
 pub struct TooLarge {
-    /// How many entries the list has.
+    /// The number of entries of the list.
     pub entries: usize,
     source: BuildError,
 }
 
 impl BadWords {
-    /// The list in `file`, one entry a line, for texts in `language`, a code such as `en`.
+    /// The list in the text `file`, with one entry a line. `language` is the language of the texts,
+    /// a code such as `en`.
     ///
     /// # Errors
     ///
     /// If the list is too large.
     pub fn new(file: &str, language: &str) -> Result<BadWords, TooLarge> {
-        let lines = file.split(['\n', '\r']).map(python::strip);
-        let mut entries: Vec<&str> = lines
+        let mut entries: Vec<&str> = file
+            .split(['\n', '\r'])
+            .map(python::strip)
             .filter(|line| !line.is_empty() && !ALLOWED.contains(line))
             .collect();
+
+        // A repeated entry would count each of its places twice.
         entries.sort_unstable();
         entries.dedup();
+
         match AhoCorasick::new(&entries) {
             Ok(automaton) => Ok(BadWords {
                 automaton,
@@ -63,7 +72,8 @@ impl BadWords {
         }
     }
 
-    /// How many places of `text` have an entry; two entries that end at the same place count twice.
+    /// The number of places of `text` that have an entry. Two entries that end at the same place
+    /// count twice.
     ///
     /// ```
     /// use curate_scorers::rules::bad_words::BadWords;
@@ -73,13 +83,14 @@ impl BadWords {
     /// ```
     pub fn count(&self, text: &str) -> u32 {
         let lower = python::lower(text);
-        let is_flanked = |start: usize, end: usize| {
-            !lower[..start].ends_with(python::is_word_char)
-                && !lower[end..].starts_with(python::is_word_char)
-        };
-        let places = self.automaton.find_overlapping_iter(&lower);
-        places
-            .filter(|place| !self.is_separated || is_flanked(place.start(), place.end()))
+
+        self.automaton
+            .find_overlapping_iter(&lower)
+            .filter(|place| {
+                !self.is_separated
+                    || !lower[..place.start()].ends_with(python::is_word_char)
+                        && !lower[place.end()..].starts_with(python::is_word_char)
+            })
             .count() as u32
     }
 }

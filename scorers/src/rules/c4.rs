@@ -2,42 +2,55 @@
 //! rule (Xue et al. 2021, arXiv:2010.11934), and the text that C4's line rules leave.
 //!
 //! They are computed as `C4QualityFilter` and `C4ParagraphFilter` of datatrove 0.10 do. Lines are
-//! those of `str.splitlines()`, stripped. A line meets the checks in this order, and the first one
-//! ends it: a word that is too long; (citations are taken out); no terminal mark; too few words,
-//! counted before citations went; `lorem ipsum`; javascript; `{`; a policy. What is left is joined
-//! by line feeds and stripped. A line is not stripped again after citations went, so that
-//! `… end. [1]` ends in a space and has no terminal mark: a quirk of the reference.
+//! those of `str.splitlines()`, stripped. A line goes through the checks in this order, and the
+//! first check that fails drops the line:
 //!
-//! datatrove drops a document at the first line with `lorem ipsum` or `{`; here all lines are
-//! looked at. Either flag is then what datatrove decides with the other rule switched off, and both
-//! together are what it decides with both on, only that it names the one whose line comes first
-//! (`lorem ipsum` if in one line). Sentences, counts and edits are those of datatrove with both
-//! rules off, which is the same for every document it keeps. Departs in nothing else; bad words are
-//! [`crate::rules::bad_words`].
+//! 1. a word that is too long (after this check, citations are removed from the line),
+//! 2. no terminal mark,
+//! 3. too few words, counted before citations were removed,
+//! 4. `lorem ipsum`, javascript, `{`, and a policy, in this order.
 //!
-//! Cost: linear, a few passes over the text, plus sentences of kept lines.
+//! The kept lines are joined by line feeds, and the result is stripped. A line is not stripped
+//! again after its citations were removed. `… end. [1]` therefore ends in a space and has no
+//! terminal mark, which is a quirk of the reference.
+//!
+//! datatrove drops a document at the first line with `lorem ipsum` or `{`, but here all lines are
+//! checked. Each flag is then datatrove's decision with the other rule switched off. Both flags
+//! together are its decision with both rules on, except that datatrove names the rule whose line
+//! comes first (`lorem ipsum` if both are in one line). Sentences, counts and edits are those of
+//! datatrove with both rules off, which are the same for every document that datatrove keeps. There
+//! is no other departure. Bad words are in [`crate::rules::bad_words`].
+//!
+//! Cost: linear. A few passes over the text, and the sentences of kept lines.
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr_iter;
 
-use crate::edits::{Edit, Editor};
+use crate::edits::Edit;
 use crate::python::line_chars::is_decimal;
 use crate::python::lines::for_each_line;
 use crate::python::{self, is_space};
 use crate::rules::sentences::count_sentences;
 use crate::words::spacy;
 
-/// Which lines C4 keeps. The default is datatrove's, and FineWeb's but for `terminal_punct`, which
-/// FineWeb has off.
+mod phrases;
+mod rewrite;
+
+pub(crate) use phrases::may_have;
+use phrases::{Hints, Phrases};
+use rewrite::{Rewrite, WHITE_SPACE};
+
+/// The lines that C4 keeps. The default is datatrove's. FineWeb differs only in `terminal_punct`,
+/// which it switches off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineSettings {
-    /// Drop lines that do not end in `.`, `?`, `!`, `"` or `'`, or end in `...`.
+    /// Drop lines that do not end in `.`, `?`, `!`, `"` or `'`, or that end in `...`.
     pub terminal_punct: bool,
-    /// Take out `[edit]`, `[citation needed]` and `[` digits `]`, with no digit too.
+    /// Remove `[edit]`, `[citation needed]`, `[]` and digits in brackets.
     pub citations: bool,
-    /// Drop lines of fewer words than this, which white space separates; blank ones among them,
-    /// unless it is 0.
+    /// Drop lines with fewer words than this. White space separates words. Blank lines are dropped
+    /// too, unless the number is 0.
     pub min_words: u32,
-    /// Drop lines with a word of more characters than this; [`u32::MAX`] drops none.
+    /// Drop lines with a word of more characters than this. [`u32::MAX`] drops no line.
     pub max_word_len_chars: u32,
     /// Drop lines with `javascript` in any case.
     pub javascript: bool,
@@ -58,7 +71,7 @@ impl Default for LineSettings {
     }
 }
 
-/// What a line about terms and cookies says.
+/// The phrases of lines about terms of use and cookies, in lower case.
 pub const POLICIES: [&str; 6] = [
     "terms of use",
     "privacy policy",
@@ -68,34 +81,34 @@ pub const POLICIES: [&str; 6] = [
     "use cookies",
 ];
 
-/// What C4's rules look at. A blank line is a line, as in datatrove: it has no terminal mark, or
+/// The values of C4's rules. A blank line is a line, as in datatrove: it has no terminal mark, or
 /// too few words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct C4 {
-    /// Sentences in the lines that are kept, counted line by line; a kept line has at least one.
+    /// Sentences in the kept lines, counted line by line. A kept line has at least one.
     pub n_sentences: u32,
-    /// Lines.
+    /// Lines of the text, blank ones included.
     pub n_lines: u32,
     /// Lines that are kept.
     pub n_lines_kept: u32,
-    /// Lines dropped for a word that is too long.
+    /// Lines dropped because a word is too long.
     pub n_too_long_word: u32,
-    /// Lines dropped for their end.
+    /// Lines dropped because they do not end in a terminal mark.
     pub n_no_terminal_punct: u32,
-    /// Lines dropped for too few words.
+    /// Lines dropped because they have too few words.
     pub n_too_few_words: u32,
-    /// Lines dropped for `javascript`.
+    /// Lines dropped because of `javascript`.
     pub n_javascript: u32,
-    /// Lines dropped for a policy.
+    /// Lines dropped because of a policy.
     pub n_policy: u32,
     /// Citations in lines without a word that is too long.
     pub n_citations: u32,
-    /// Whether a line that is not dropped before has `lorem ipsum`, in any case.
+    /// True if a line that no earlier check dropped has `lorem ipsum`, in any case.
     pub lorem_ipsum: bool,
-    /// Whether a line that is not dropped before, for `javascript` too, has `{`.
+    /// True if a line that no earlier check dropped has `{`. The check for `javascript` is earlier.
     pub curly_bracket: bool,
-    /// The length of the third longest line of the text as it was, split at line feeds only, in
-    /// characters; 0 for fewer than three lines. mC4 asks for 200.
+    /// The length in characters of the third longest line of the original text, split at line feeds
+    /// only. 0 for fewer than three lines. mC4 requires 200.
     pub third_longest_line_chars: u32,
 }
 
@@ -115,10 +128,11 @@ super::values!(
     third_longest_line_chars,
 );
 
-/// The values of `text`, of which `words` are the spaCy words, slices of it in order. With `edits`,
-/// what makes `text` the kept lines is appended there, with the reasons `c4.too_long_word`,
-/// `c4.no_terminal_punct`, `c4.too_few_words`, `c4.javascript`, `c4.policy`, `c4.citation` and, for
-/// blank lines, indentation and line ends, `c4.white_space`.
+/// The values of `text`. `words` are the spaCy words of `text`: subslices of it, in order.
+///
+/// The edits that make `text` the kept lines are appended to `edits`, if it is given. Their reasons
+/// are `c4.too_long_word`, `c4.no_terminal_punct`, `c4.too_few_words`, `c4.javascript`,
+/// `c4.policy`, `c4.citation` and, for blank lines, indentation and line ends, `c4.white_space`.
 pub fn c4(
     text: &str,
     words: &[&str],
@@ -130,22 +144,22 @@ pub fn c4(
         ..C4::default()
     };
     let mut words = LineWords { text, words };
-    let mut rewrite = edits.map(|edits| Rewrite {
-        text,
-        editor: Editor::new(edits),
-        kept: None,
-    });
+    let mut rewrite = edits.map(|edits| Rewrite::new(text, edits));
     let mut citations = Citations::default();
     let hints = Hints::new(text);
+
     for_each_line(text, |line| {
         let stripped = python::strip(line);
+
         let fate = values.judge(stripped, settings, hints, &mut citations);
         if fate.is_none() {
-            values.n_sentences += match citations.spans.is_empty() {
-                true => count_sentences(stripped, words.of(stripped)),
-                false => citations.count_sentences(),
+            values.n_sentences += if citations.spans.is_empty() {
+                count_sentences(stripped, words.of(stripped))
+            } else {
+                citations.count_sentences()
             };
         }
+
         if let Some(rewrite) = &mut rewrite {
             match fate {
                 None => rewrite.keep(line, stripped, &citations.spans),
@@ -154,23 +168,21 @@ pub fn c4(
             }
         }
     });
-    if let Some(mut rewrite) = rewrite {
-        let (first, last) = rewrite.kept.unwrap_or((text.len(), text.len()));
-        rewrite.editor.crop(first, last, text.len(), WHITE_SPACE);
+
+    if let Some(rewrite) = rewrite {
+        rewrite.finish();
     }
     values
 }
 
-const WHITE_SPACE: &str = "c4.white_space";
-
-/// Where `part`, a slice of `text`, begins in it.
+/// The byte of `text` at which `part`, a subslice of `text`, starts.
 fn offset(text: &str, part: &str) -> usize {
     part.as_ptr() as usize - text.as_ptr() as usize
 }
 
 impl C4 {
-    /// Counts a stripped line, and says why it is dropped, if it is. Its citations are left in
-    /// `citations`.
+    /// Counts a stripped line. Returns the reason for which the line is dropped, `None` if it is
+    /// kept. The citations of the line are in `citations` afterwards.
     fn judge(
         &mut self,
         line: &str,
@@ -180,10 +192,12 @@ impl C4 {
     ) -> Option<&'static str> {
         self.n_lines += 1;
         citations.spans.clear();
+
         if has_longer_word(line, settings.max_word_len_chars) {
             self.n_too_long_word += 1;
             return Some("c4.too_long_word");
         }
+
         if settings.citations && hints.square_bracket {
             citations.find(line);
             self.n_citations += citations.spans.len() as u32;
@@ -193,22 +207,26 @@ impl C4 {
         } else {
             &citations.rest
         };
+
         if settings.terminal_punct
             && (!rest.ends_with(['.', '?', '!', '"', '\'']) || rest.ends_with("..."))
         {
             self.n_no_terminal_punct += 1;
             return Some("c4.no_terminal_punct");
         }
+        // The reference counts words in the line with its citations.
         if has_fewer_words(line, settings.min_words) {
             self.n_too_few_words += 1;
             return Some("c4.too_few_words");
         }
-        // A phrase may come about where a citation goes.
+
+        // Removing a citation may form a phrase that the hints do not know of.
         let phrases = if hints.phrase || !citations.spans.is_empty() {
             Phrases::find(rest)
         } else {
             Phrases::default()
         };
+        // `lorem ipsum` and `{` drop the document in the reference, so they do not end a line here.
         self.lorem_ipsum |= phrases.lorem_ipsum;
         if settings.javascript && phrases.javascript {
             self.n_javascript += 1;
@@ -220,45 +238,52 @@ impl C4 {
             self.n_policy += 1;
             return Some("c4.policy");
         }
+
         self.n_lines_kept += 1;
         None
     }
 }
 
-/// Whether `line` has a word of more than `max_chars` characters.
+/// True if `line` has a word of more than `max_chars` characters.
 fn has_longer_word(line: &str, max_chars: u32) -> bool {
     let max_chars = max_chars as usize;
+
+    // A word has at least as many bytes as characters, and bytes need no count.
     line.len() > max_chars
         && line
             .split(is_space)
             .any(|word| word.len() > max_chars && word.chars().count() > max_chars)
 }
 
-/// Whether `line` has fewer than `min` words. Reads no more of it than is needed, and decodes no
-/// ASCII.
+/// True if `line` has fewer than `min` words. Stops reading at word `min`, and decodes no ASCII.
 pub(crate) fn has_fewer_words(line: &str, min: u32) -> bool {
     let bytes = line.as_bytes();
     let (mut words, mut at, mut in_word) = (0, 0, false);
+
     while words < min && at < bytes.len() {
         let c = if bytes[at].is_ascii() {
             bytes[at] as char
         } else {
             line[at..].chars().next().unwrap_or_default()
         };
+
         let is_space = is_space(c);
         words += u32::from(!is_space && !in_word);
         in_word = !is_space;
         at += c.len_utf8();
     }
+
     words < min
 }
 
 /// The length of the third longest of the lines between line feeds, in characters.
 fn third_longest_line_chars(text: &str) -> u32 {
+    // The three greatest lengths, in descending order.
     let mut longest = [0; 3];
     let mut start = 0;
+
     for end in memchr_iter(b'\n', text.as_bytes()).chain([text.len()]) {
-        // A line has no more characters than bytes: most need no count.
+        // A line has at most as many characters as bytes, so most lines need no count.
         if end - start > longest[2] {
             let chars = text[start..end].chars().count();
             let rank = longest.partition_point(|&other| other >= chars);
@@ -269,24 +294,26 @@ fn third_longest_line_chars(text: &str) -> u32 {
         }
         start = end + 1;
     }
+
     longest[2] as u32
 }
 
 /// The citations of one line.
 #[derive(Default)]
 struct Citations {
-    /// Their bytes, in the line.
+    /// The start and end of each citation, in bytes of the line.
     spans: Vec<(usize, usize)>,
-    /// The line without them, if there are any.
+    /// The line without its citations. Stale if there are no citations.
     rest: String,
 }
 
 impl Citations {
-    /// `re.sub(r"\[\d*]|\[edit]|\[citation needed]", "", line)`.
+    /// `re.sub(r"\[\d*]|\[edit]|\[citation needed]", "", line)`. The spans must be empty before.
     fn find(&mut self, line: &str) {
         if !line.as_bytes().contains(&b'[') {
             return;
         }
+
         let mut at = 0;
         while let Some(found) = line[at..].find('[') {
             let start = at + found;
@@ -298,38 +325,43 @@ impl Citations {
                 None => at = start + 1,
             }
         }
+
         if !self.spans.is_empty() {
             self.rest.clear();
             self.rest.extend(pieces(line, &self.spans));
         }
     }
 
-    /// Sentences of the line without its citations, which has other words.
+    /// The number of sentences of the line without its citations.
     #[cold]
     fn count_sentences(&self) -> u32 {
+        // Text that a citation parted touches now, so the words are segmented again.
         let mut words = Vec::new();
         spacy::words(&self.rest, &mut words);
         count_sentences(&self.rest, &words)
     }
 }
 
-/// How many bytes the citation at the start of `text` has, which starts with `[`; `None` if there
-/// is none.
+/// The length in bytes of the citation at the start of `text`, which starts with `[`. `None` if
+/// `text` does not start with a citation.
 fn citation_len(text: &str) -> Option<usize> {
     let inner = &text[1..];
     let digits = inner.len() - inner.trim_start_matches(is_decimal).len();
+
     let candidates = [digits, "edit".len(), "citation needed".len()];
-    let is_citation = |&len: &usize| match inner.get(..len) {
-        Some(head) => {
+    let len = candidates.into_iter().find(|&len| {
+        // `get` is `None` beyond the end of the text, and inside of a character.
+        inner.get(..len).is_some_and(|head| {
             inner[len..].starts_with(']')
                 && (len == digits || head == "edit" || head == "citation needed")
-        }
-        None => false,
-    };
-    candidates.into_iter().find(is_citation).map(|len| len + 2)
+        })
+    })?;
+
+    // Both brackets belong to the citation.
+    Some(len + 2)
 }
 
-/// What `spans` leave of `line`.
+/// The pieces of `line` between `spans`, which are in order. Pieces may be empty.
 fn pieces<'a>(
     line: &'a str,
     spans: &'a [(usize, usize)],
@@ -339,141 +371,19 @@ fn pieces<'a>(
     (0..=spans.len()).map(move |i| &line[start(i)..end(i)])
 }
 
-/// What a text as a whole may have, so that its lines need not be searched for it.
-#[derive(Clone, Copy)]
-struct Hints {
-    square_bracket: bool,
-    curly_bracket: bool,
-    phrase: bool,
-}
-
-impl Hints {
-    fn new(text: &str) -> Hints {
-        let bytes = text.as_bytes();
-        let places = [
-            [(0, b'j'), (2, b'v'), (4, b's'), (8, b'p')],
-            [(0, b'l'), (2, b'r'), (4, b'm'), (7, b'p')],
-            [(0, b't'), (3, b'm'), (7, b'f'), (9, b'u')],
-            // Of `policy` and `cookies`; the latter may be written with `K`, which is E2 84 AA.
-            [(0, b'p'), (2, b'l'), (4, b'c'), (5, b'y')],
-            [(0, b'c'), (3, b'k'), (5, b'e'), (6, b's')],
-            [(0, 0xe2), (0, 0xe2), (1, 0x84 | CASE), (2, 0xaa)],
-        ];
-        Hints {
-            square_bracket: memchr(b'[', bytes).is_some(),
-            curly_bracket: memchr(b'{', bytes).is_some(),
-            phrase: places.iter().any(|places| may_have(bytes, places)),
-        }
-    }
-}
-
-/// The bit that tells capitals from small letters.
-const CASE: u8 = 0x20;
-
-/// Whether four bytes that are so far from each other are in `bytes`, in any case. The compiler
-/// makes SIMD code of it.
-pub(crate) fn may_have(bytes: &[u8], places: &[(usize, u8); 4]) -> bool {
-    let Some(starts) = bytes.len().checked_sub(places[3].0) else {
-        return false;
-    };
-    let [a, b, c, d] = places.map(|(distance, _)| bytes[distance..distance + starts].chunks(256));
-    let letters = places.map(|(_, letter)| letter);
-    a.zip(b).zip(c.zip(d)).any(|((a, b), (c, d))| {
-        let pairs = a.iter().zip(b).zip(c.iter().zip(d));
-        let is = |byte: &u8, i: usize| u8::from(byte | CASE == letters[i]);
-        pairs.fold(0, |any, ((a, b), (c, d))| {
-            any | is(a, 0) & is(b, 1) & is(c, 2) & is(d, 3)
-        }) != 0
-    })
-}
-
-/// Which of C4's phrases a line has, in any case.
-#[derive(Default)]
-struct Phrases {
-    lorem_ipsum: bool,
-    javascript: bool,
-    policy: bool,
-}
-
-impl Phrases {
-    /// `in line.lower()` for all of them, in one pass that stops at rare letters. Of the characters
-    /// outside of ASCII whose lower case has ASCII in it, `K` (U+212A) can be part of a phrase; `İ`
-    /// cannot: none goes on with U+0307.
-    fn find(line: &str) -> Phrases {
-        let bytes = line.as_bytes();
-        let mut found = Phrases::default();
-        for (i, &byte) in bytes.iter().enumerate() {
-            let kind = RARE[byte as usize];
-            if kind != 0 {
-                found.look_at(kind, &bytes[..i], &bytes[i..]);
-            }
-        }
-        found
-    }
-
-    /// Looks at the byte of this kind between `before` and `from`.
-    fn look_at(&mut self, kind: u8, before: &[u8], from: &[u8]) {
-        match kind {
-            b'v' => {
-                self.javascript |= ends(before, b"ja") && starts(from, b"vascript");
-                self.policy |= ends(before, b"pri") && starts(from, b"vacy policy");
-            }
-            b'f' => self.policy |= ends(before, b"terms o") && starts(from, b"f use"),
-            b'p' => self.lorem_ipsum |= ends(before, b"lorem i") && starts(from, b"psum"),
-            // `k`, or the first byte of `K`, among others.
-            _ => {
-                let after_k = from
-                    .strip_prefix("\u{212a}".as_bytes())
-                    .or_else(|| from.strip_prefix(b"k"));
-                let Some(after_k) = after_k.or_else(|| from.strip_prefix(b"K")) else {
-                    return;
-                };
-                let uses = || {
-                    [&b"uses coo"[..], b"use of coo", b"use coo"]
-                        .iter()
-                        .any(|head| ends(before, head))
-                };
-                self.policy |= ends(before, b"coo") && starts(after_k, b"ie policy");
-                self.policy |= starts(after_k, b"ies") && uses();
-            }
-        }
-    }
-}
-
-/// A letter of each phrase that prose has few of, for its cases and for `K`; 0 for all other bytes.
-static RARE: [u8; 256] = {
-    let mut kinds = [0; 256];
-    let letters = *b"vfpk";
-    let mut i = 0;
-    while i < letters.len() {
-        kinds[letters[i] as usize] = letters[i];
-        kinds[letters[i].to_ascii_uppercase() as usize] = letters[i];
-        i += 1;
-    }
-    kinds[0xe2] = b'k';
-    kinds
-};
-
-fn starts(text: &[u8], lower: &[u8]) -> bool {
-    text.get(..lower.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(lower))
-}
-
-fn ends(text: &[u8], lower: &[u8]) -> bool {
-    text.len() >= lower.len() && text[text.len() - lower.len()..].eq_ignore_ascii_case(lower)
-}
-
-/// The words of a text that are not before the last line asked for.
+/// The words of a text from the line on that was requested last.
 struct LineWords<'a, 'w> {
     text: &'a str,
     words: &'w [&'a str],
 }
 
 impl<'a, 'w> LineWords<'a, 'w> {
-    /// The words of a line that is not before any asked for so far.
+    /// The words of a line. Lines must be requested in order.
     fn of(&mut self, line: &str) -> &'w [&'a str] {
         let text = self.text;
         let start = offset(text, line);
+
+        // Words of dropped lines lie before the line.
         let before = self
             .words
             .iter()
@@ -483,73 +393,10 @@ impl<'a, 'w> LineWords<'a, 'w> {
             .iter()
             .take_while(|word| offset(text, word) < start + line.len())
             .count();
+
         let (of_line, rest) = self.words[before..].split_at(within);
         self.words = rest;
         of_line
-    }
-}
-
-/// The edits that leave the kept lines, joined by line feeds.
-struct Rewrite<'a, 'e> {
-    text: &'a str,
-    editor: Editor<'e>,
-    /// From the first to after the last character that is kept and no white space.
-    kept: Option<(usize, usize)>,
-}
-
-impl Rewrite<'_, '_> {
-    /// Where `line` begins and ends, and where the next one begins.
-    fn span(&self, line: &str) -> (usize, usize, usize) {
-        let start = offset(self.text, line);
-        let end = start + line.len();
-        let line_end_len = match self.text[end..].chars().next() {
-            Some('\r') if self.text[end + 1..].starts_with('\n') => 2,
-            line_end => line_end.map_or(0, char::len_utf8),
-        };
-        (start, end, end + line_end_len)
-    }
-
-    fn drop(&mut self, line: &str, reason: &'static str) {
-        let (start, _, next) = self.span(line);
-        self.editor.remove(start, next, reason);
-    }
-
-    /// Keeps `stripped`, which is `line` without white space around it, without its `citations`.
-    fn keep(&mut self, line: &str, stripped: &str, citations: &[(usize, usize)]) {
-        let (start, end, next) = self.span(line);
-        let (first, last) = (
-            offset(self.text, stripped),
-            offset(self.text, stripped) + stripped.len(),
-        );
-        self.editor.remove(start, first, WHITE_SPACE);
-        for citation in citations {
-            self.editor
-                .remove(first + citation.0, first + citation.1, "c4.citation");
-        }
-        if end == next {
-            self.editor.remove(last, next, WHITE_SPACE);
-        } else if self.text[..next].ends_with('\n') {
-            self.editor.remove(last, next - 1, WHITE_SPACE);
-        } else {
-            self.editor.replace(last, next, "\n", WHITE_SPACE);
-        }
-        self.extend_kept(stripped, citations);
-    }
-
-    fn extend_kept(&mut self, stripped: &str, citations: &[(usize, usize)]) {
-        let mut first = pieces(stripped, citations).map(|piece| piece.trim_start_matches(is_space));
-        let mut last = pieces(stripped, citations)
-            .rev()
-            .map(|piece| piece.trim_end_matches(is_space));
-        if let (Some(first), Some(last)) =
-            (first.find(|p| !p.is_empty()), last.find(|p| !p.is_empty()))
-        {
-            let (first, last) = (
-                offset(self.text, first),
-                offset(self.text, last) + last.len(),
-            );
-            self.kept = Some((self.kept.map_or(first, |kept| kept.0), last));
-        }
     }
 }
 
@@ -574,7 +421,7 @@ mod tests {
         (values, rewritten)
     }
 
-    /// FineWeb's settings.
+    /// Runs C4 with FineWeb's settings.
     fn no_punct(text: &str) -> (C4, String) {
         let (values, rewritten, _) = run(
             text,

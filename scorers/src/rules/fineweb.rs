@@ -1,17 +1,23 @@
 //! The values behind FineWeb's own quality rules (Penedo et al. 2024, arXiv:2406.17557, section
 //! 3.6).
 //!
-//! Two versions, since datatrove changed what its filter counts on 2024-12-06. The plain names are
-//! `FineWebQualityFilter` of datatrove 0.10: lines between line feeds that are not blank, as they
-//! stand (a space or `\r` after the full stop is the line's end), which end in any script's
-//! terminal mark, but no quote. The names with `v1` are those of datatrove 0.2, of the time of
-//! FineWeb's first release: blank lines count in the first two ratios, and the marks are `.`, `'`,
-//! `"`, `!` and `?`. Version 0.10 drops below 0.12 of lines with a mark and above 0.67, 0.01 and
-//! 0.3 of the others; 0.2 drops at the first three limits too, but not at the last.
+//! There are two versions, because datatrove changed its filter's counts on 2024-12-06.
 //!
-//! Departs in one point: where datatrove divides by zero the value is 0. Duplicates are found by
-//! 64-bit hashes: two of m different lines collide with a probability of m²/2⁶⁵, 3e-9 for 300,000.
-//! Cost: linear, about two passes over the text.
+//! The plain names are values of `FineWebQualityFilter` of datatrove 0.10. Lines lie between line
+//! feeds, and blank lines do not count. Lines are not stripped, so a space or `\r` after the full
+//! stop is the end of the line. The terminal marks are those of any script, but quotes are not
+//! among them.
+//!
+//! The names with `v1` are values of datatrove 0.2, from the time of FineWeb's first release. Blank
+//! lines count in the first two ratios, and the marks are `.`, `'`, `"`, `!` and `?`.
+//!
+//! Version 0.10 drops a document below 0.12 for lines with a mark, and above 0.67, 0.01 and 0.3 for
+//! the other ratios. Version 0.2 also drops a document if a value equals one of the first three
+//! limits, but not if it equals the last.
+//!
+//! Departs in one point: where datatrove divides by zero, the value is 0. Duplicates are found by
+//! 64-bit hashes. Among m different lines, two collide with a probability of m²/2⁶⁵, which is 3e-9
+//! for 300,000 lines. Cost: linear, about two passes over the text.
 
 use memchr::memchr_iter;
 use xxhash_rust::xxh3::xxh3_64;
@@ -23,23 +29,24 @@ use crate::rules::punctuation::TERMINAL_PUNCTUATION;
 /// A line of at most this many characters is short.
 pub const SHORT_LINE_CHARS: usize = 30;
 
-/// What FineWeb's rules look at. All are 0 where there is nothing to divide by.
+/// The values of FineWeb's rules. A ratio is 0 if its divisor is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct FineWeb {
-    /// Lines that are not blank; datatrove drops a document without one as `empty`.
+    /// Lines that are not blank. datatrove drops a document without such a line as `empty`.
     pub n_nonblank_lines: u32,
-    /// Share of them that end in a terminal mark.
+    /// Share of lines that end in a terminal mark, among lines that are not blank.
     pub line_punct_ratio: f64,
-    /// Share of them with at most [`SHORT_LINE_CHARS`] characters.
+    /// Share of lines with at most [`SHORT_LINE_CHARS`] characters, among lines that are not blank.
     pub short_line_ratio: f64,
-    /// Characters of those that repeat an earlier one, of all characters but line feeds. The same
-    /// in datatrove 0.2.
+    /// Share of characters in lines that repeat an earlier one, among all characters but line
+    /// feeds. Blank lines repeat nothing. The value is the same in datatrove 0.2.
     pub char_dup_ratio: f64,
-    /// Line feeds per word, punctuation included. The same in datatrove 0.2, but for its words.
+    /// Line feeds per word. Punctuation marks count as words. The value is the same in datatrove
+    /// 0.2, except for the difference of its words.
     pub list_ratio: f64,
-    /// Share of all lines that end in `.`, `'`, `"`, `!` or `?`.
+    /// Share of lines, blank ones included, that end in `.`, `'`, `"`, `!` or `?`.
     pub v1_line_punct_ratio: f64,
-    /// Share of all lines with at most [`SHORT_LINE_CHARS`] characters.
+    /// Share of lines, blank ones included, with at most [`SHORT_LINE_CHARS`] characters.
     pub v1_short_line_ratio: f64,
 }
 
@@ -60,16 +67,20 @@ pub struct LinesScratch {
     index: HashIndex,
 }
 
-/// The values of `text`, which has `n_words` words.
+/// The values of `text`, which has `n_words` words, punctuation marks included.
 pub fn fineweb(text: &str, n_words: u32, scratch: &mut LinesScratch) -> FineWeb {
     let line_feeds = memchr_iter(b'\n', text.as_bytes()).count();
+    // The index cannot grow, so it gets room for all lines.
     scratch.index.start(line_feeds + 1);
+
     let mut counts = Counts::default();
     let mut start = 0;
     for end in memchr_iter(b'\n', text.as_bytes()).chain([text.len()]) {
         counts.add(&text[start..end], &mut scratch.index);
         start = end + 1;
     }
+
+    // As in `str.split`, a text has one line more than line feeds.
     let (lines, nonblank) = (line_feeds + 1, counts.nonblank);
     FineWeb {
         n_nonblank_lines: nonblank as u32,
@@ -82,6 +93,7 @@ pub fn fineweb(text: &str, n_words: u32, scratch: &mut LinesScratch) -> FineWeb 
     }
 }
 
+/// `part / whole`; 0 if `whole` is 0.
 fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 {
         0.0
@@ -90,23 +102,33 @@ fn ratio(part: usize, whole: usize) -> f64 {
     }
 }
 
+/// Numbers of lines by kind.
 #[derive(Default)]
 struct Counts {
     nonblank: usize,
+    /// Lines that end in a terminal mark of version 0.10.
     ended: usize,
+    /// Lines that end in a mark of version 0.2.
     ended_v1: usize,
+    /// Short lines that are not blank.
     short: usize,
+    /// Short lines that are blank.
     short_blank: usize,
+    /// Characters of lines that repeat an earlier one.
     duplicate_chars: usize,
 }
 
 impl Counts {
+    /// Counts one line, without its line feed.
     fn add(&mut self, line: &str, index: &mut HashIndex) {
         let is_short = is_short(line);
+
+        // Of a blank line, only the length counts, and only in version 0.2.
         if line.chars().all(python::is_space) {
             self.short_blank += usize::from(is_short);
             return;
         }
+
         self.nonblank += 1;
         self.short += usize::from(is_short);
         self.ended += usize::from(line.chars().next_back().is_some_and(is_terminal));
@@ -117,11 +139,14 @@ impl Counts {
     }
 }
 
+/// True if `line` has at most [`SHORT_LINE_CHARS`] characters.
 fn is_short(line: &str) -> bool {
+    // A character has one to four bytes, so that few lines need a count.
     line.len() <= SHORT_LINE_CHARS
         || line.len() <= 4 * SHORT_LINE_CHARS && line.chars().count() <= SHORT_LINE_CHARS
 }
 
+/// True if `c` is a terminal mark of version 0.10.
 fn is_terminal(c: char) -> bool {
     if c.is_ascii() {
         matches!(c, '.' | '?' | '!')

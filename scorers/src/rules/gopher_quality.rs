@@ -1,10 +1,12 @@
 //! The values behind Gopher's quality rules (Rae et al. 2021, arXiv:2112.11446, appendix A1).
 //!
-//! They are computed as in datatrove 0.10: lengths in code points, symbols counted per word of any
-//! kind, mean word length over words that are not symbols, bullets and ellipses per
-//! `str.splitlines()` line, blank lines included. Departs in two points: the words are those of
-//! [`crate::words`], not spaCy's, and where datatrove divides by zero the value is 0. Cost: a few
-//! passes over the text at the speed of `memchr`, and one over the words.
+//! They are computed as in datatrove 0.10. Lengths are in code points. Symbols are counted per word
+//! of any kind. The mean word length is over words that are not symbols. Bullets and ellipses are
+//! counted per `str.splitlines()` line, blank lines included.
+//!
+//! Departs in two points. The words are those of [`crate::words`], which are spaCy's only in
+//! English. Where datatrove divides by zero, the value is 0. Cost: a few passes over the text at
+//! the speed of `memchr`, and one pass over the words.
 
 use memchr::{memchr_iter, memmem};
 
@@ -13,14 +15,14 @@ use crate::python;
 use crate::python::lines::for_each_line;
 use crate::rules::punctuation::PUNCTUATION_SET;
 
-/// Two of these in a document are a sign of English prose. They are compared as they are: `The` is
-/// not one.
+/// Two of these words in a document are a sign of English prose. Case counts: `The` is not a stop
+/// word.
 pub const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
 
-/// What Gopher's quality rules look at. All ratios are 0 where there is nothing to divide by.
+/// The values of Gopher's quality rules. A ratio or mean is 0 if its divisor is 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GopherQuality {
-    /// Words, punctuation included.
+    /// Words of the text, punctuation marks included.
     pub n_words: u32,
     /// Words with at least one character outside the punctuation set.
     pub n_nonsymbol_words: u32,
@@ -28,15 +30,15 @@ pub struct GopherQuality {
     pub avg_word_len: f64,
     /// `#` characters per word.
     pub hash_word_ratio: f64,
-    /// `...` and `…` per word; six dots are two.
+    /// `...` and `…` per word. Six dots are two ellipses.
     pub ellipsis_word_ratio: f64,
-    /// Share of lines that start with `•` or `-` after white space.
+    /// Share of lines that start with `•` or `-`, white space before the mark aside.
     pub bullet_line_ratio: f64,
-    /// Share of lines that end with `...` or `…` before white space.
+    /// Share of lines that end with `...` or `…`, white space after the mark aside.
     pub ellipsis_line_ratio: f64,
     /// Share of words with at least one letter.
     pub alpha_word_ratio: f64,
-    /// How many of the [`STOP_WORDS`] occur.
+    /// The number of different [`STOP_WORDS`] that occur, 0 to 8.
     pub n_stop_words: u32,
 }
 
@@ -53,12 +55,14 @@ super::values!(
     n_stop_words,
 );
 
-/// The values of `text`, of which `words` are the words. Fastest if these are slices of it.
+/// The values of `text`. `words` are the words of `text`. The function is fastest if they are
+/// subslices of `text`.
 pub fn gopher_quality(text: &str, words: &[&str]) -> GopherQuality {
     let (hashes, ellipses) = count_symbols(text);
     let of_words = WordCounts::new(text, words);
     let of_lines = LineCounts::new(text);
     let n_words = words.len() as u32;
+
     GopherQuality {
         n_words,
         n_nonsymbol_words: of_words.nonsymbol,
@@ -72,6 +76,7 @@ pub fn gopher_quality(text: &str, words: &[&str]) -> GopherQuality {
     }
 }
 
+/// `part / whole`; 0 if `whole` is 0.
 fn ratio(part: u32, whole: u32) -> f64 {
     if whole == 0 {
         0.0
@@ -80,26 +85,33 @@ fn ratio(part: u32, whole: u32) -> f64 {
     }
 }
 
-/// How many `#`, and how many `...` or `…`.
+/// The number of `#`, and the number of `...` and `…`.
 fn count_symbols(text: &str) -> (u32, u32) {
     let bytes = text.as_bytes();
     let ellipses = memmem::find_iter(bytes, "...").count() + memmem::find_iter(bytes, "…").count();
     (memchr_iter(b'#', bytes).count() as u32, ellipses as u32)
 }
 
+/// Numbers of words by kind.
 #[derive(Default)]
 struct WordCounts {
+    /// Words with a character outside the punctuation set.
     nonsymbol: u32,
+    /// Characters of these words.
     nonsymbol_chars: u32,
+    /// Words with a letter.
     alpha: u32,
-    /// 1 for those that occur.
+    /// 1 for each of the [`STOP_WORDS`] that occurs, else 0.
     stop_words_seen: [u32; 8],
 }
 
 impl WordCounts {
+    /// Counts the words of `text`.
     fn new(text: &str, words: &[&str]) -> WordCounts {
         let mut counts = WordCounts::default();
+
         for &word in words {
+            // One load of eight bytes tells for most words that they are ASCII.
             let block = keep(first_block(text, word.as_bytes()), word.len());
             let is_ascii = block & HIGH_BITS == 0 && (word.len() <= 8 || word.is_ascii());
             let (classes, chars) = if is_ascii {
@@ -110,25 +122,30 @@ impl WordCounts {
                     word.chars().count(),
                 )
             };
+
             counts.alpha += u32::from(classes & ALPHA != 0);
             if classes & NONSYMBOL != 0 {
                 counts.nonsymbol += 1;
                 counts.nonsymbol_chars += chars as u32;
             }
+
+            // Bytes behind the word become FF, as in `STOP_BLOCKS`. No stop word is 0.
             let candidate = if word.len() <= 4 {
                 !keep(!block, word.len()) as u32
             } else {
                 0
             };
+            // All eight are compared, so that the loop has no branch.
             for (seen, stop_word) in counts.stop_words_seen.iter_mut().zip(STOP_BLOCKS) {
                 *seen |= u32::from(candidate == stop_word);
             }
         }
+
         counts
     }
 }
 
-/// The bytes of each stop word, the first lowest, then bytes that no UTF-8 has.
+/// The bytes of each stop word in little-endian order, filled up with FF, which no UTF-8 has.
 const STOP_BLOCKS: [u32; 8] = {
     let mut blocks = [u32::MAX; 8];
     let mut i = 0;
@@ -144,15 +161,18 @@ const STOP_BLOCKS: [u32; 8] = {
     blocks
 };
 
-/// Outside the punctuation set.
+/// The class of characters outside the punctuation set.
 const NONSYMBOL: u8 = 1;
+/// The class of letters.
 const ALPHA: u8 = 2;
 
+/// The classes of `c`, as a mask.
 fn classes_of(c: char) -> u8 {
     let nonsymbol = if is_punctuation(c) { 0 } else { NONSYMBOL };
     nonsymbol | if python::is_alpha(c) { ALPHA } else { 0 }
 }
 
+/// The classes of each ASCII character.
 static ASCII_CLASSES: [u8; 128] = {
     let mut classes = [0; 128];
     let mut c = 0;
@@ -173,11 +193,12 @@ static ASCII_CLASSES: [u8; 128] = {
     classes
 };
 
-/// The classes of all characters. Most words show both by their first.
+/// The classes that occur among the characters of an ASCII word.
 #[inline]
 fn ascii_classes(word: &str) -> u8 {
     let mut classes = 0;
     for byte in word.bytes() {
+        // The first character of most words is a letter, which has both classes.
         classes |= ASCII_CLASSES[usize::from(byte & 0x7f)];
         if classes == NONSYMBOL | ALPHA {
             break;
@@ -186,9 +207,11 @@ fn ascii_classes(word: &str) -> u8 {
     classes
 }
 
+/// The ASCII part of the punctuation set: bit n stands for character n.
 const ASCII_PUNCTUATION: u128 = {
     let mut bits = 0;
     let mut i = 0;
+    // The set is sorted and goes beyond ASCII, so the loop ends inside of it.
     while (PUNCTUATION_SET[i] as u32) < 128 {
         bits |= 1 << PUNCTUATION_SET[i] as u32;
         i += 1;
@@ -196,6 +219,7 @@ const ASCII_PUNCTUATION: u128 = {
     bits
 };
 
+/// True if `c` is in the punctuation set.
 fn is_punctuation(c: char) -> bool {
     if c.is_ascii() {
         ASCII_PUNCTUATION >> c as u32 & 1 == 1
@@ -204,23 +228,30 @@ fn is_punctuation(c: char) -> bool {
     }
 }
 
+/// Numbers of lines by kind.
 #[derive(Default)]
 struct LineCounts {
     lines: u32,
+    /// Lines that start with a bullet.
     bullets: u32,
+    /// Lines that end with an ellipsis.
     ellipses: u32,
 }
 
 impl LineCounts {
+    /// Counts the lines of `text`.
     fn new(text: &str) -> LineCounts {
         let mut counts = LineCounts::default();
+
         for_each_line(text, |line| {
             let start = line.trim_start_matches(python::is_space);
             let end = line.trim_end_matches(python::is_space);
+
             counts.lines += 1;
             counts.bullets += u32::from(start.starts_with(['•', '-']));
             counts.ellipses += u32::from(end.ends_with("...") || end.ends_with('…'));
         });
+
         counts
     }
 }

@@ -1,19 +1,24 @@
 //! The values behind Gopher's repetition rules (Rae et al. 2021, arXiv:2112.11446, table A1).
 //!
-//! They are computed as in datatrove 0.10: fractions of the code points of the whole text; a
-//! duplicate is the second and every later occurrence; the most frequent n-gram (the first seen of
-//! equals) counts even if it occurs once; the scan for duplicate n-grams joins words without a
-//! separator and jumps n words on a hit. The values named `v1` are those of datatrove 0.2, where
-//! lines were `str.splitlines()`. Departs in two points: the words are those of [`crate::words`],
-//! not always spaCy's, and the empty text gives 0 where datatrove raises `ZeroDivisionError`.
+//! They are computed as in datatrove 0.10:
+//!
+//! - Fractions are of the code points of the whole text.
+//! - A duplicate is the second and every later occurrence.
+//! - The most frequent n-gram counts even if it occurs only once. Among equals it is the first.
+//! - The scan for duplicate n-grams joins words without a separator and jumps n words on a hit.
+//!
+//! The values named `v1` are those of datatrove 0.2, whose lines were `str.splitlines()`. Departs
+//! in two points. The words are those of [`crate::words`], which are not always spaCy's. The empty
+//! text gives 0 where datatrove raises `ZeroDivisionError`.
 //!
 //! No n-gram is ever built. The sum Σ digit\[k\]·BASEᵏ of a stretch of the joined words is a
-//! difference of two prefix sums, and divided by the BASE power of its start it is a hash that does
-//! not depend on where words are cut (Karp and Rabin 1987, but modulo 2⁶⁴). For each n a table of
-//! bytes first tells which n-grams share a slot with another; only those, a third of technical
-//! prose, are looked up by their 64-bit hash. Modulo 2⁶⁴ any two Thue–Morse strings of a kilobyte
-//! are equal (Pachocki and Radoszewski 2013), so n-grams beyond `LONG_CHARS` are hashed by xxh3
-//! instead. Cost: linear; for each of the nine n two passes over 16 bytes a word.
+//! difference of two prefix sums. Divided by the BASE power of its start, the difference is a hash
+//! that does not depend on where words are cut (Karp and Rabin 1987, but modulo 2⁶⁴). For each n, a
+//! table of bytes first tells which n-grams share a slot with another one. Only these n-grams, a
+//! third of technical prose, are looked up by their 64-bit hash. Modulo 2⁶⁴, any two Thue–Morse
+//! strings of a kilobyte are equal (Pachocki and Radoszewski 2013), so n-grams beyond `LONG_CHARS`
+//! are hashed by xxh3 instead. Cost: linear. For each of the nine n, two passes over 16 bytes a
+//! word.
 
 use memchr::{memchr_iter, memmem};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -21,8 +26,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::hash_index::{HIGH_BITS, HashIndex, HashSet, ONES, first_block, keep, mix};
 use crate::python::{self, lines};
 
-/// What Gopher's repetition rules look at. All are fractions in \[0, 1\], but for n-grams that
-/// overlap themselves.
+/// The values of Gopher's repetition rules. All values are fractions in \[0, 1\], except that the
+/// most frequent n-gram may exceed 1 if it overlaps itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GopherRepetition {
     /// Share of paragraphs (split at two or more line feeds) that repeat an earlier one.
@@ -33,14 +38,15 @@ pub struct GopherRepetition {
     pub dup_line_frac: f64,
     /// Share of characters in such lines.
     pub dup_line_char_frac: f64,
-    /// `dup_line_frac` as in datatrove before 2024-04-26: over `str.splitlines()`, blank lines
-    /// included.
+    /// `dup_line_frac` as in datatrove before 2024-04-26: over the lines of `str.splitlines()`,
+    /// blank lines included.
     pub v1_dup_line_frac: f64,
     /// Share of characters in such lines.
     pub v1_dup_line_char_frac: f64,
-    /// Share of characters in the most frequent n-gram, n = 2, 3, 4; 0 for fewer than n words.
+    /// Share of characters in all occurrences of the most frequent n-gram, for n = 2, 3, 4. 0 for
+    /// fewer than n words.
     pub top_n_gram: [f64; 3],
-    /// Share of characters in n-grams that repeat an earlier one, n = 5 to 10.
+    /// Share of characters in n-grams that repeat an earlier one, for n = 5 to 10.
     pub dup_n_gram: [f64; 6],
 }
 
@@ -70,20 +76,22 @@ pub struct RepetitionScratch {
     joined: Joined,
     /// The slot of each n-gram, in the order of first words.
     slots: Vec<u32>,
-    /// How many n-grams are in a slot.
+    /// The number of n-grams in each slot.
     counts: Vec<u32>,
-    /// The same, up to two: 0, 1, 3 and so on for none, one and more.
+    /// The same number as a mark: 0 for no n-gram, 1 for one, and more than 1 for several.
     marks: Vec<u8>,
-    /// The first words of the n-grams that may be what is looked for.
+    /// The first words of the n-grams that must be looked up.
     candidates: Vec<u32>,
+    /// The different n-grams among the candidates.
     index: HashIndex,
-    /// Of each id in `index`, how often there is one and its first word.
+    /// For each id in `index`, the number of occurrences and the first word of the first one.
     occurrences: Vec<(u32, u32)>,
+    /// The hashes of pieces or n-grams so far.
     seen: HashSet,
 }
 
-/// The values of `text`, of which `words` are the words. Fastest if these are slices of it; both
-/// are less than 4 GiB.
+/// The values of `text`. `words` are the words of `text`. The function is fastest if they are
+/// subslices of `text`. Text and words must each have less than 4 GiB.
 pub fn gopher_repetition(
     text: &str,
     words: &[&str],
@@ -97,8 +105,11 @@ pub fn gopher_repetition(
             chars as f64 / text_chars as f64
         }
     };
+
     let paragraphs = paragraph_duplicates(text, &mut scratch.seen);
     let (lines, v1_lines) = line_duplicates(text, &mut scratch.seen);
+
+    // Only if a word has a space in it, spaces must be part of the hashes of the top n-grams.
     let join = if scratch.joined.start(text, words, Join::Nothing) {
         Join::Spaces
     } else {
@@ -107,10 +118,13 @@ pub fn gopher_repetition(
     if join == Join::Spaces {
         scratch.joined.start(text, words, join);
     }
+
     let top_n_gram = [2, 3, 4].map(|n| share(scratch.top_n_gram_chars(words, n, join)));
+    // The reference joins the words of duplicate n-grams by nothing.
     if join == Join::Spaces {
         scratch.joined.start(text, words, Join::Nothing);
     }
+
     GopherRepetition {
         dup_para_frac: paragraphs.share_of_pieces(),
         dup_para_char_frac: share(paragraphs.chars),
@@ -123,14 +137,19 @@ pub fn gopher_repetition(
     }
 }
 
+/// The paragraphs or lines of a text that repeat an earlier one.
 #[derive(Default)]
 struct Duplicates {
+    /// The number of duplicates.
     pieces: usize,
+    /// The characters of the duplicates.
     chars: usize,
+    /// The number of all paragraphs or lines.
     of: usize,
 }
 
 impl Duplicates {
+    /// Counts one paragraph or line.
     fn add(&mut self, piece: &str, seen: &mut HashSet) {
         self.of += 1;
         if !seen.insert(xxh3_64(piece.as_bytes())) {
@@ -139,11 +158,13 @@ impl Duplicates {
         }
     }
 
+    /// Counts empty lines. All but the first are duplicates, of no characters.
     fn add_empty(&mut self, pieces: usize) {
         self.of += pieces;
         self.pieces += pieces.saturating_sub(1);
     }
 
+    /// The share of duplicates among all pieces; 0 without pieces.
     fn share_of_pieces(&self) -> f64 {
         if self.of == 0 {
             0.0
@@ -158,14 +179,17 @@ fn paragraph_duplicates(text: &str, seen: &mut HashSet) -> Duplicates {
     let text = python::strip(text);
     let mut found = Duplicates::default();
     let mut start = 0;
+
+    // A guess at the number of paragraphs. The set grows if there are more.
     seen.start(text.len() / 256);
     for at in memmem::find_iter(text.as_bytes(), b"\n\n") {
-        // Of four line feeds, the last two are found, too.
+        // A match inside of a separator that was skipped does not count.
         if at >= start {
             found.add(&text[start..at], seen);
             start = at + text[at..].bytes().take_while(|&b| b == b'\n').count();
         }
     }
+
     found.add(&text[start..], seen);
     found
 }
@@ -173,6 +197,8 @@ fn paragraph_duplicates(text: &str, seen: &mut HashSet) -> Duplicates {
 /// The duplicates in `re.split(r"\n+", text)` and those in `text.splitlines()`.
 fn line_duplicates(text: &str, seen: &mut HashSet) -> (Duplicates, Duplicates) {
     let (mut found, mut start, mut line_feeds) = (Duplicates::default(), 0, 0);
+
+    // Lines that are not empty are the same in both versions if all lines end in line feeds.
     seen.start(text.len() / 64);
     for end in memchr_iter(b'\n', text.as_bytes()) {
         if end > start {
@@ -184,8 +210,10 @@ fn line_duplicates(text: &str, seen: &mut HashSet) -> (Duplicates, Duplicates) {
     if start < text.len() {
         found.add(&text[start..], seen);
     }
+
     let v1_found = if lines::end_in_line_feeds(text) {
         let mut v1_found = Duplicates { ..found };
+        // `found.of` counts the lines that are not empty, so the rest is empty.
         v1_found.add_empty(line_feeds + usize::from(start < text.len()) - found.of);
         v1_found
     } else {
@@ -194,27 +222,31 @@ fn line_duplicates(text: &str, seen: &mut HashSet) -> (Duplicates, Duplicates) {
         python::splitlines(text).for_each(|line| v1_found.add(line, seen));
         v1_found
     };
+
+    // Runs of line feeds separate lines, so that a line can be empty only at either end.
     found.add_empty(
         usize::from(text.starts_with('\n')) + usize::from(text.is_empty() || text.ends_with('\n')),
     );
     (found, v1_found)
 }
 
-/// Prime to 2⁶⁴, and more than any digit, so that no two blocks of eight have the same sum.
+/// The base of the hashes. It is odd and therefore has an inverse modulo 2⁶⁴. It is larger than any
+/// digit, so that no two blocks of eight have the same sum.
 const BASE: u64 = 251;
 
-/// N-grams of more characters are hashed by xxh3.
+/// N-grams of more characters than this are hashed by xxh3.
 const LONG_CHARS: u32 = 128;
 
-/// `POWERS[k]` is `BASE` to the power of k, and one divided by that.
+/// `POWERS[k]` is BASEᵏ and its inverse modulo 2⁶⁴.
 const POWERS: [(u64, u64); 9] = {
     let mut inverse = BASE;
     let mut i = 0;
     while i < 5 {
-        // Newton's iteration: three bits that are right become 96.
+        // Newton's iteration doubles the number of right bits: 3 become 96.
         inverse = inverse.wrapping_mul(2u64.wrapping_sub(BASE.wrapping_mul(inverse)));
         i += 1;
     }
+
     let mut powers = [(1, 1); 9];
     let mut k = 1;
     while k < 9 {
@@ -224,48 +256,53 @@ const POWERS: [(u64, u64); 9] = {
         );
         k += 1;
     }
+
     powers
 };
 
 /// Σ bytes\[k\]·BASEᵏ over the eight bytes of `block`.
 #[inline]
 fn polynomial(block: u64) -> u64 {
+    // Two neighbours are added at a time. Only the last sum may exceed its lane, and wraps.
     let twos = (block & 0x00ff_00ff_00ff_00ff) + BASE * (block >> 8 & 0x00ff_00ff_00ff_00ff);
     let fours = (twos & 0x0000_ffff_0000_ffff) + BASE.pow(2) * (twos >> 16 & 0x0000_ffff_0000_ffff);
     (fours & 0xffff_ffff).wrapping_add((fours >> 32).wrapping_mul(BASE.pow(4)))
 }
 
-/// What is before a word.
+/// The joined text before a word, as far as hashes need it.
 #[derive(Clone, Copy, Default)]
 struct Prefix {
-    /// Σ digits\[k\]·BASEᵏ.
+    /// Σ digits\[k\]·BASEᵏ over the text.
     sum: u64,
-    /// One divided by the next power of `BASE`, times a constant that makes the high bits depend on
-    /// all.
+    /// The inverse of the next power of `BASE`, times a constant. The constant makes the high bits
+    /// of a hash depend on all of its bits.
     factor: u64,
 }
 
 impl Prefix {
-    /// The hash of what is between.
+    /// The hash of the text between this prefix and `end`.
     #[inline]
     fn hash_to(&self, end: &Prefix) -> u64 {
         end.sum.wrapping_sub(self.sum).wrapping_mul(self.factor)
     }
 }
 
-/// What stands behind each word.
+/// The text that follows each word when words are joined.
 #[derive(Clone, Copy, PartialEq)]
 enum Join {
+    /// The words touch each other.
     Nothing,
+    /// One space follows each word, the last one too.
     Spaces,
 }
 
-/// The words so far.
+/// The joined words so far.
 struct Stream {
     prefix: Prefix,
+    /// The next power of `BASE`.
     power: u64,
     chars: u32,
-    /// Has a byte's high bit set if there was a space.
+    /// The high bit of at least one byte is set if the words have a space in them.
     spaces: u64,
 }
 
@@ -274,7 +311,8 @@ impl Stream {
     #[inline]
     fn append(&mut self, block: u64, len_bytes: usize) {
         let (power, inverse) = POWERS[len_bytes];
-        // A digit is never 0, so that NULs count.
+        // A digit is the byte plus 1, and never 0, so that NULs count. No byte of UTF-8 is FF, so
+        // that the sum does not carry.
         let digits = polynomial(keep(block + ONES, len_bytes));
         self.prefix.sum = self
             .prefix
@@ -282,9 +320,13 @@ impl Stream {
             .wrapping_add(digits.wrapping_mul(self.power));
         self.prefix.factor = self.prefix.factor.wrapping_mul(inverse);
         self.power = self.power.wrapping_mul(power);
+
+        // A byte that is 0 sets its high bit by borrowing.
         let block = keep(block, len_bytes);
         let zero_for_space = block ^ (ONES * u64::from(b' '));
         self.spaces |= zero_for_space.wrapping_sub(ONES) & !zero_for_space;
+
+        // Bytes 10xxxxxx continue a character. The product sums up the bytes in the highest one.
         self.chars += len_bytes as u32;
         if block & HIGH_BITS != 0 {
             let continuations = block >> 7 & !block >> 6 & ONES;
@@ -293,18 +335,21 @@ impl Stream {
     }
 }
 
-/// The words of a text.
+/// The joined words of a text.
 #[derive(Default)]
 struct Joined {
-    /// What is before each word, and before the end.
+    /// The prefix before each word, and the prefix of the whole.
     prefixes: Vec<Prefix>,
-    /// How many characters are before each word, and before the end.
+    /// The number of characters before each word, and of the whole.
     chars: Vec<u32>,
 }
 
 impl Joined {
-    /// Replaces the words and says whether one has a space in it.
+    /// Replaces the words. Returns true if a word has a space in it, or if words are joined by
+    /// spaces.
     fn start(&mut self, text: &str, words: &[&str], join: Join) -> bool {
+        // The factor is the constant of `Prefix::factor`: at the start the inverse of the power is
+        // 1.
         let prefix = Prefix {
             sum: 0,
             factor: 0x9e37_79b9_7f4a_7c15,
@@ -315,10 +360,12 @@ impl Joined {
             chars: 0,
             spaces: 0,
         };
+
         self.prefixes.resize(words.len() + 1, prefix);
         self.chars.resize(words.len() + 1, 0);
         for ((word, prefix), chars) in words.iter().zip(&mut self.prefixes).zip(&mut self.chars) {
             (*prefix, *chars) = (stream.prefix, stream.chars);
+
             let mut rest = word.as_bytes();
             while let Some((block, after)) = rest.split_first_chunk() {
                 stream.append(u64::from_le_bytes(*block), 8);
@@ -329,12 +376,13 @@ impl Joined {
                 stream.append(b' '.into(), 1);
             }
         }
+
         self.prefixes[words.len()] = stream.prefix;
         self.chars[words.len()] = stream.chars;
         stream.spaces & HIGH_BITS != 0
     }
 
-    /// The hash of `words[first..end]`, joined as they were at the start.
+    /// The hash of `words[first..end]`. `join` must be the one of [`Joined::start`].
     #[inline]
     fn hash(&self, words: &[&str], first: usize, end: usize, join: Join) -> u64 {
         if self.chars_between(first, end) > LONG_CHARS {
@@ -343,12 +391,13 @@ impl Joined {
         self.prefixes[first].hash_to(&self.prefixes[end])
     }
 
+    /// The number of characters of the words from `first` to before `end`, with joined spaces.
     #[inline]
     fn chars_between(&self, first: usize, end: usize) -> u32 {
         self.chars[end] - self.chars[first]
     }
 
-    /// Of each n-gram, its slot among 2^`slots_log2`. No n words, no n-gram.
+    /// The slot of each n-gram, among 2^`slots_log2` slots. Empty for fewer than n words.
     #[inline]
     fn slots(&self, n: usize, slots_log2: u32) -> impl Iterator<Item = u32> {
         let ends = self.prefixes.get(n..).unwrap_or_default();
@@ -360,14 +409,17 @@ impl Joined {
 }
 
 impl RepetitionScratch {
-    /// Length × count of the most frequent n-gram, its words joined by spaces.
+    /// Length × count of the most frequent n-gram, whose words are joined by spaces.
     ///
-    /// Without spaces in words these need not be in the hash: where words are cut tells as much.
+    /// If no word has a space in it, spaces need not be hashed: the places of the cuts between
+    /// words tell as much.
     fn top_n_gram_chars(&mut self, words: &[&str], n: usize, join: Join) -> usize {
         let n_grams = (words.len() + 1).saturating_sub(n);
         if n_grams == 0 {
             return 0;
         }
+
+        // At most 8,192 slots, so that the counts take no more than 32 KiB.
         let slots_log2 = (n_grams * 8).next_power_of_two().ilog2().clamp(6, 13);
         self.counts.clear();
         self.counts.resize(1 << slots_log2, 0);
@@ -379,42 +431,49 @@ impl RepetitionScratch {
             *count += 1;
             most = most.max(*count);
         }
-        // No n-gram occurs more often than there are in its slot. There may be others, too, so the
-        // first try aims lower.
+
+        // No n-gram occurs more often than the number in its slot. The slot may hold other n-grams
+        // too, so the first try aims lower.
         let mut least = most - most / 4;
         loop {
             let (count, first) = self.top_candidate(words, n, join, least.max(2));
             if count >= least || least <= 2 {
-                let chars = self
-                    .joined
-                    .chars_between(first as usize, first as usize + n)
-                    as usize;
-                return count as usize
-                    * if join == Join::Spaces {
-                        chars - 1
-                    } else {
-                        chars + n - 1
-                    };
+                let first = first as usize;
+                let chars = self.joined.chars_between(first, first + n) as usize;
+                // With spaces, one follows the last word too. Without, n - 1 are missing.
+                let spaced = if join == Join::Spaces {
+                    chars - 1
+                } else {
+                    chars + n - 1
+                };
+                return count as usize * spaced;
             }
+
+            // An n-gram outside of the candidates may occur more than `count` times.
             least = count;
         }
     }
 
-    /// How often the most frequent n-gram occurs of those with at least `least` in their slots, and
-    /// its first word. It is the first of equals, and the text's first if none is repeated.
+    /// The most frequent n-gram among those whose slot has at least `least`: its number of
+    /// occurrences and its first word. Among equals it is the first. If no n-gram is repeated, it
+    /// is the first of the text.
     fn top_candidate(&mut self, words: &[&str], n: usize, join: Join, least: u32) -> (u32, u32) {
         let candidates = choose(&self.slots, &mut self.candidates, |slot| {
             self.counts[slot] >= least
         });
+
         self.index.start(candidates.len());
         self.occurrences.clear();
         for &first in candidates {
             let at = first as usize;
+
+            // Without spaces in the hash, the lengths of the words tell where they are cut.
             let mut hash = self.joined.hash(words, at, at + n, join);
             if join == Join::Nothing {
                 let cuts = self.joined.chars[at..at + n].windows(2);
                 hash = cuts.fold(hash, |hash, cut| mix(hash, (cut[1] - cut[0]).into()));
             }
+
             let (id, is_new) = self.index.insert(hash);
             if is_new {
                 self.occurrences.push((0, first));
@@ -422,17 +481,20 @@ impl RepetitionScratch {
             self.occurrences[id as usize].0 += 1;
         }
         debug_assert_eq!(self.index.len() as usize, self.occurrences.len());
+
         self.occurrences
             .iter()
             .fold((1, 0), |top, &next| if next.0 > top.0 { next } else { top })
     }
 
-    /// Characters of n-grams that repeat an earlier one, their words joined by nothing.
+    /// The number of characters in n-grams that repeat an earlier one. Words are joined by nothing.
     fn dup_n_gram_chars(&mut self, words: &[&str], n: usize) -> usize {
         self.mark_slots((words.len() + 1).saturating_sub(n), n);
         let candidates = choose(&self.slots, &mut self.candidates, |slot| {
             self.marks[slot] > 1
         });
+
+        // Words before `next` belong to a duplicate that was counted already.
         self.seen.start(candidates.len());
         let (mut next, mut chars) = (0, 0);
         for &first in candidates {
@@ -446,41 +508,50 @@ impl RepetitionScratch {
                 chars += self.joined.chars_between(first, end) as usize;
             }
         }
+
         chars
     }
 
+    /// Finds the slot of each n-gram, and marks the slots by their number of n-grams.
     fn mark_slots(&mut self, n_grams: usize, n: usize) {
-        // More would not stay in a core's cache: on texts above 300 kB no limit costs a fifth of
-        // the speed.
+        // More slots would not stay in a core's cache: without the limit, texts above 300 kB lose a
+        // fifth of the speed.
         let slots_log2 = (n_grams * 8).next_power_of_two().ilog2().clamp(6, 20);
         self.marks.clear();
         self.marks.resize(1 << slots_log2, 0);
         self.slots.resize(n_grams, 0);
+
         for (slot, its_slot) in self.slots.iter_mut().zip(self.joined.slots(n, slots_log2)) {
             *slot = its_slot;
+            // A shift needs no branch. Marks never fall back to 1, as the lowest bits stay set.
             let mark = &mut self.marks[its_slot as usize];
             *mark = *mark << 1 | 1;
         }
     }
 }
 
-/// The places of the slots that are wanted, in memory that it keeps.
+/// The indices of the slots for which `is_wanted` is true, in the memory of `chosen`.
 #[inline]
 fn choose<'a>(
     slots: &[u32],
     chosen: &'a mut Vec<u32>,
     is_wanted: impl Fn(usize) -> bool,
 ) -> &'a [u32] {
+    // The memory never shrinks, so that it is filled with zeros only once.
     chosen.resize(chosen.len().max(slots.len()), 0);
+
     let mut kept = 0;
     for (at, &slot) in (0..).zip(slots) {
-        // Always written and seldom kept: a branch would be a coin's toss.
+        // Each index is written, and overwritten if it is not wanted: a branch would be
+        // unpredictable.
         chosen[kept] = at;
         kept += usize::from(is_wanted(slot as usize));
     }
+
     &chosen[..kept]
 }
 
+/// The hash of an n-gram of more than [`LONG_CHARS`] characters.
 #[cold]
 fn long_hash(words: &[&str], join: Join) -> u64 {
     let mut hash = Xxh3::new();

@@ -1,24 +1,27 @@
-//! RefinedWeb's line-wise corrections (Penedo et al. 2023, arXiv:2306.01116, appendix G.2), and how
-//! many words they cost.
+//! RefinedWeb's line-wise corrections (Penedo et al. 2023, arXiv:2306.01116, appendix G.2), and the
+//! share of words that they remove.
 //!
-//! The paper lists what goes, not how it is found; this is what DCLM-Baseline ran (Li et al. 2024,
-//! arXiv:2406.11794; `dclm_baseline_refinedweb.yaml` and `baselines/mappers/modifiers.py` of
-//! <https://github.com/mlfoundations/dclm>), step by step over the lines between line feeds:
+//! The paper lists the lines to remove, but not how to find them. The method is the one that
+//! DCLM-Baseline ran (Li et al. 2024, arXiv:2406.11794; `dclm_baseline_refinedweb.yaml` and
+//! `baselines/mappers/modifiers.py` of <https://github.com/mlfoundations/dclm>). These steps follow
+//! each other over the lines between line feeds:
 //!
-//! 1. lines in which more than half of the characters are capitals,
-//! 2. lines of digits only,
-//! 3. counters such as `3 likes`,
-//! 4. lines of one word (empty lines stay),
-//! 5. in lines of at most ten words `items in cart`, `read more` with any three characters at the
-//!    line's end (the dots of `Read more...` are not escaped), and `Sign-in` at its start: only the
-//!    phrase and one space go, and the line if no more than white space is left of it. `i`, `s`
-//!    match `İ`, `ı`, `ſ` too, as in Python's `re.IGNORECASE`.
+//! 1. Remove lines in which more than half of the characters are capitals.
+//! 2. Remove lines of digits only.
+//! 3. Remove counters such as `3 likes`.
+//! 4. Remove lines of one word. Empty lines stay.
+//! 5. In lines of at most ten words, cut out `items in cart`, `read more` with any three characters
+//!    at the end of the line (the dots of `Read more...` are not escaped), and `Sign-in` at the
+//!    start of the line. Only the phrase and one space are cut out. The line is removed if no more
+//!    than white space is left. `i` and `s` match `İ`, `ı` and `ſ` too, as in Python's
+//!    `re.IGNORECASE`.
 //!
-//! After each step but the fourth the text is stripped: a line is judged as the steps before left
-//! it, which matters for the first and the last. Words are what DCLM counts: pieces between ASCII
-//! white space or NUL that start with a letter or digit. DCLM drops a document above 0.05 of words
-//! removed. Its other modifiers (URLs, runs of line feeds) are not done here. Departs in one point:
-//! a text without words has a ratio of 1, where DCLM drops it without one.
+//! After each step but the fourth the text is stripped. A line is judged as the earlier steps left
+//! it, which matters for the first and the last line. Words are those that DCLM counts: pieces
+//! between ASCII white space or NUL that start with a letter or digit. DCLM drops a document if
+//! more than 0.05 of its words are removed. DCLM's other modifiers (URLs, runs of line feeds) are
+//! not done here. Departs in one point: a text without words has a ratio of 1, where DCLM drops the
+//! text without a ratio.
 //!
 //! Cost: linear, about six passes over the text.
 
@@ -29,19 +32,19 @@ use crate::python::line_chars::{is_decimal, is_digit, is_upper};
 use crate::python::{self, is_space};
 use crate::rules::c4::{has_fewer_words, may_have};
 
-/// Which lines go. The default is that of DCLM-Baseline.
+/// The lines to remove. The default is that of DCLM-Baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LineSettings {
-    /// A line goes if more than this share of its characters are capitals; 1 keeps all.
+    /// A line is removed if more than this share of its characters are capitals. 1 keeps all lines.
     pub max_upper_case_ratio: f64,
-    /// A line goes if more than this share of its characters are digits; 1 keeps all.
+    /// A line is removed if more than this share of its characters are digits. 1 keeps all lines.
     pub max_numeric_ratio: f64,
-    /// Whether counters go.
+    /// True if counters are removed.
     pub counters: bool,
-    /// A line that is not empty goes if it has fewer words than this, which white space separates;
-    /// 0 keeps all.
+    /// A line that is not empty is removed if it has fewer words than this. White space separates
+    /// words. 0 keeps all lines.
     pub min_words: u32,
-    /// Navigation is looked for in lines of at most so many words; [`None`] looks for none.
+    /// The most words of a line in which navigation is searched. [`None`] switches the search off.
     pub max_navigation_words: Option<u32>,
 }
 
@@ -57,25 +60,26 @@ impl Default for LineSettings {
     }
 }
 
-/// What was removed. A line counts for the step that removed it, whose reason the edits give.
+/// The numbers of removed lines. A line counts for the step that removed it. The edits have the
+/// same reasons.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LineRules {
-    /// Lines of the text, empty ones too.
+    /// Lines of the text, empty ones included.
     pub n_lines: u32,
-    /// Lines that are left.
+    /// Lines that are left after all steps.
     pub n_lines_kept: u32,
-    /// Lines of capitals.
+    /// Removed lines of capitals.
     pub n_upper_case: u32,
-    /// Lines of digits.
+    /// Removed lines of digits.
     pub n_numeric: u32,
-    /// Counters.
+    /// Removed lines that are counters.
     pub n_counter: u32,
-    /// Lines of one word, or fewer than asked for.
+    /// Removed lines of one word, or of fewer words than the setting.
     pub n_one_word: u32,
-    /// Lines that lost a phrase of navigation, or went for it.
+    /// Lines that lost a phrase of navigation, or were removed because nothing else was left.
     pub n_navigation: u32,
-    /// Words removed, of all words, in \[0, 1\] but for odd cases: stripping or cutting can make a
-    /// word where none was.
+    /// Share of words that were removed. The share lies in \[0, 1\] except in odd cases: stripping
+    /// or cutting can make a new word.
     pub removed_word_ratio: f64,
 }
 
@@ -90,6 +94,7 @@ super::values!(
     removed_word_ratio,
 );
 
+// The reasons of edits and of dropped lines.
 const UPPER_CASE: &str = "lines.upper_case";
 const NUMERIC: &str = "lines.numeric";
 const COUNTER: &str = "lines.counter";
@@ -97,12 +102,16 @@ const ONE_WORD: &str = "lines.one_word";
 const NAVIGATION: &str = "lines.navigation";
 const WHITE_SPACE: &str = "lines.white_space";
 
-/// The values of `text`. With `edits`, what makes `text` the lines that are left is appended there,
-/// with the reasons `lines.upper_case`, `lines.numeric`, `lines.counter`, `lines.one_word`,
+/// The values of `text`.
+///
+/// The edits that make `text` the lines that are left are appended to `edits`, if it is given.
+/// Their reasons are `lines.upper_case`, `lines.numeric`, `lines.counter`, `lines.one_word`,
 /// `lines.navigation` and `lines.white_space`.
 pub fn line_rules(text: &str, settings: &LineSettings, edits: Option<&mut Vec<Edit>>) -> LineRules {
     let mut page = Page::new(text);
     let n_lines = page.lines.len() as u32;
+
+    // The order and the stripping are DCLM's: each step sees what the steps before left.
     page.drop_lines(UPPER_CASE, |line| {
         share(line, u8::is_ascii_uppercase, is_upper) > settings.max_upper_case_ratio
     });
@@ -124,12 +133,18 @@ pub fn line_rules(text: &str, settings: &LineSettings, edits: Option<&mut Vec<Ed
             page.strip();
         }
     }
+
     let count = |reason| {
         page.dropped
             .iter()
             .filter(|dropped| dropped.2 == reason)
             .count() as u32
     };
+    let n_cut_lines = page
+        .lines
+        .iter()
+        .filter(|line| !line.cuts.is_empty())
+        .count() as u32;
     let values = LineRules {
         n_lines,
         n_lines_kept: page.lines.len() as u32,
@@ -137,62 +152,62 @@ pub fn line_rules(text: &str, settings: &LineSettings, edits: Option<&mut Vec<Ed
         n_numeric: count(NUMERIC),
         n_counter: count(COUNTER),
         n_one_word: count(ONE_WORD),
-        n_navigation: count(NAVIGATION)
-            + page
-                .lines
-                .iter()
-                .filter(|line| !line.cuts.is_empty())
-                .count() as u32,
+        n_navigation: count(NAVIGATION) + n_cut_lines,
         removed_word_ratio: page.removed_word_ratio(),
     };
+
     if let Some(edits) = edits {
         page.write(edits);
     }
     values
 }
 
-/// From where to where, the end not included.
+/// A start and an end. The end is not included.
 type Span = (usize, usize);
 
-/// A character with its place in the text, in bytes.
+/// A character with its position in the text, in bytes.
 type PlacedChar = (usize, char);
 
-/// A line as far as it is left.
+/// A line that is not dropped, as far as it is left.
 struct Line {
-    /// The line of the text, from its first byte to its line feed or the end of the text.
+    /// The whole line of the text, without its line feed.
     span: Span,
-    /// What stripping left of it.
+    /// The start of the line after stripping.
     start: usize,
+    /// The end of the line after stripping.
     end: usize,
-    /// What was cut out, in order, without overlaps.
+    /// The spans that were cut out, in order, without overlaps.
     cuts: Vec<Span>,
 }
 
 impl Line {
-    /// The line's characters with their places.
+    /// The characters that are left of the line, with their positions.
     fn chars(&self, text: &str) -> impl DoubleEndedIterator<Item = PlacedChar> {
-        let is_left = |&(at, _): &PlacedChar| {
-            let next = self.cuts.partition_point(|cut| cut.1 <= at);
-            self.cuts.get(next).is_none_or(|cut| at < cut.0)
-        };
         text[self.start..self.end]
             .char_indices()
             .map(|(i, c)| (self.start + i, c))
-            .filter(is_left)
+            .filter(|&(at, _)| {
+                let next = self.cuts.partition_point(|cut| cut.1 <= at);
+                self.cuts.get(next).is_none_or(|cut| at < cut.0)
+            })
     }
 }
 
+/// A text during the steps.
 struct Page<'a> {
     text: &'a str,
+    /// The lines that are left, in order.
     lines: Vec<Line>,
-    /// Where a line that went began and ended, in any order, and why.
+    /// The start and end of each dropped line, in any order, and the reason.
     dropped: Vec<(usize, usize, &'static str)>,
 }
 
 impl<'a> Page<'a> {
+    /// Splits a text at its line feeds.
     fn new(text: &'a str) -> Page<'a> {
         let mut lines = Vec::new();
         let mut start = 0;
+
         for end in memchr_iter(b'\n', text.as_bytes()).chain([text.len()]) {
             lines.push(Line {
                 span: (start, end),
@@ -202,6 +217,7 @@ impl<'a> Page<'a> {
             });
             start = end + 1;
         }
+
         Page {
             text,
             lines,
@@ -209,12 +225,14 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Drops lines for a reason; only before anything is cut out.
+    /// Drops the lines for which `is_dropped` is true. Nothing must be cut out before.
     fn drop_lines(&mut self, reason: &'static str, is_dropped: impl Fn(&str) -> bool) {
         self.lines.retain(|line| {
             let rest = &self.text[line.start..line.end];
+
             let drops = is_dropped(rest);
             if drops {
+                // A blank line counts as white space, whatever step drops it.
                 let reason = if rest.chars().all(is_space) {
                     WHITE_SPACE
                 } else {
@@ -222,26 +240,32 @@ impl<'a> Page<'a> {
                 };
                 self.dropped.push((line.span.0, line.span.1, reason));
             }
+
             !drops
         });
     }
 
-    /// Cuts a phrase out of short lines, and drops those of which no more than white space is left.
+    /// Cuts a phrase out of short lines, and drops lines that are then nothing but white space.
     fn cut(&mut self, phrase: &Phrase, max_words: u32) {
+        // The lines share the memory.
         let mut chars = Vec::new();
+
         self.lines.retain_mut(|line| {
             let rest = &self.text[line.start..line.end];
-            // Cutting makes no line longer: one that was cut is short still.
+
+            // Cutting makes no line longer, so a line with cuts is still short.
             if line.cuts.is_empty() {
                 let may_change = (phrase.may_be_in)(rest) || rest.chars().all(is_space);
                 if !may_change || !has_fewer_words(rest, max_words.saturating_add(1)) {
                     return true;
                 }
             }
+
             chars.clear();
             chars.extend(line.chars(self.text));
             for (from, to) in (phrase.find)(&chars) {
-                // What was cut before lies between the characters, but is not cut again.
+                // A former cut may lie between two characters. It is not cut again, so the span is
+                // split there.
                 for run in chars[from..to].chunk_by(|a, b| a.0 + a.1.len_utf8() == b.0) {
                     line.cuts.push((
                         run[0].0,
@@ -250,6 +274,8 @@ impl<'a> Page<'a> {
                 }
             }
             line.cuts.sort_unstable();
+
+            // A line that is empty already stays.
             let is_left = chars.is_empty() || line.chars(self.text).any(|(_, c)| !is_space(c));
             if !is_left {
                 let reason = if line.cuts.is_empty() {
@@ -267,6 +293,8 @@ impl<'a> Page<'a> {
     fn strip(&mut self) {
         let text = self.text;
         let is_blank = |line: &Line| line.chars(text).all(|(_, c)| is_space(c));
+
+        // Blank lines at both ends are white space, and have no count of their own.
         let blank_after = self
             .lines
             .iter()
@@ -276,6 +304,8 @@ impl<'a> Page<'a> {
         self.lines.truncate(self.lines.len() - blank_after);
         let blank_before = self.lines.iter().take_while(|line| is_blank(line)).count();
         self.lines.drain(..blank_before);
+
+        // The first and the last line have other characters, so the search succeeds.
         if let Some(line) = self.lines.first_mut() {
             let first = line.chars(text).find(|&(_, c)| !is_space(c));
             line.start = first.map_or(line.start, |(at, _)| at);
@@ -286,38 +316,43 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// The share of the text's words that the steps removed.
     fn removed_word_ratio(&self) -> f64 {
         let before = count_words(self.text);
         if before == 0 {
             return 1.0;
         }
+
         let dropped: u32 = self
             .dropped
             .iter()
             .map(|&(start, end, _)| count_words(&self.text[start..end]))
             .sum();
-        let is_changed =
-            |line: &&Line| (line.start, line.end) != line.span || !line.cuts.is_empty();
-        let removed = |line: &Line| {
-            let rest: String = line.chars(self.text).map(|(_, c)| c).collect();
-            f64::from(count_words(&self.text[line.span.0..line.span.1]))
-                - f64::from(count_words(&rest))
-        };
-        (f64::from(dropped)
-            + self
-                .lines
-                .iter()
-                .filter(is_changed)
-                .map(removed)
-                .sum::<f64>())
-            / f64::from(before)
+
+        // Most lines are unchanged and need no count. The difference is negative if a line gained
+        // a word.
+        let of_changed: f64 = self
+            .lines
+            .iter()
+            .filter(|line| (line.start, line.end) != line.span || !line.cuts.is_empty())
+            .map(|line| {
+                let rest: String = line.chars(self.text).map(|(_, c)| c).collect();
+                f64::from(count_words(&self.text[line.span.0..line.span.1]))
+                    - f64::from(count_words(&rest))
+            })
+            .sum();
+
+        (f64::from(dropped) + of_changed) / f64::from(before)
     }
 
+    /// Appends the edits that make the text the lines that are left.
     fn write(mut self, edits: &mut Vec<Edit>) {
         let text_len_bytes = self.text.len();
         let first = self.lines.first().map_or(text_len_bytes, |line| line.start);
         let last = self.lines.last().map_or(text_len_bytes, |line| line.end);
-        // A line goes with its line feed; the one before the last line that goes is cropped.
+
+        // A line is removed with its line feed. If the last lines are removed, the line feed before
+        // them is cropped.
         let mut spans: Vec<_> = self
             .dropped
             .iter()
@@ -331,6 +366,7 @@ impl<'a> Page<'a> {
             );
         }
         spans.sort_unstable();
+
         let mut editor = Editor::new(edits);
         for (start, end, reason) in spans {
             editor.remove(start, end, reason);
@@ -339,9 +375,11 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Share of the characters of `line` that `is` holds for; 0 for the empty line.
+/// The share of the characters of `line` for which `is` is true. 0 for the empty line. `is_ascii`
+/// must agree with `is` on ASCII.
 #[inline]
 fn share(line: &str, is_ascii: impl Fn(&u8) -> bool, is: impl Fn(char) -> bool) -> f64 {
+    // Bytes of ASCII need no decoding.
     let (found, chars) = if line.is_ascii() {
         (
             line.as_bytes().iter().filter(|byte| is_ascii(byte)).count(),
@@ -353,6 +391,7 @@ fn share(line: &str, is_ascii: impl Fn(&u8) -> bool, is: impl Fn(char) -> bool) 
             line.chars().count(),
         )
     };
+
     if chars == 0 {
         0.0
     } else {
@@ -360,18 +399,23 @@ fn share(line: &str, is_ascii: impl Fn(&u8) -> bool, is: impl Fn(char) -> bool) 
     }
 }
 
-/// Pieces between what fastText takes for white space that start with a letter or digit.
+/// The number of words: pieces that start with a letter or digit, between bytes that fastText takes
+/// for white space.
 fn count_words(text: &str) -> u32 {
-    // Without branches, so that the loops over bytes run on whole vectors.
+    // Space, NUL and 09 to 0D. There are no branches, so that loops over bytes run on whole
+    // vectors.
     let is_space = |byte: u8| (byte == b' ') | (byte.wrapping_sub(b'\t') < 5) | (byte == 0);
     let bytes = text.as_bytes();
     let first = text.starts_with(is_alphanumeric);
+
     if text.is_ascii() {
         let starts = bytes
             .windows(2)
             .map(|pair| u32::from(is_space(pair[0]) & pair[1].is_ascii_alphanumeric()));
         return u32::from(first) + starts.sum::<u32>();
     }
+
+    // A byte behind white space starts a character, because white space is ASCII.
     let starts = bytes
         .windows(2)
         .enumerate()
@@ -382,11 +426,12 @@ fn count_words(text: &str) -> u32 {
             .count() as u32
 }
 
+/// True if `c` is a letter or digit.
 fn is_alphanumeric(c: char) -> bool {
     python::is_word_char(c) && c != '_'
 }
 
-/// What is counted.
+/// The things that a counter counts.
 const COUNTED: [&str; 12] = [
     "likes",
     "shares",
@@ -404,25 +449,28 @@ const COUNTED: [&str; 12] = [
 
 /// `^\W*\d(?:,|\.|\d)*[kmb]?\s+(?:likes|shares|…)\W*$`, in any case.
 fn is_counter(line: &str) -> bool {
-    // No two parts that follow each other can start with the same character, so that there is
-    // nothing to try again.
+    // Two parts that follow each other never start with the same character, so that no backtracking
+    // is needed.
     let line = line.trim_start_matches(|c| !python::is_word_char(c));
     if !line.starts_with(is_decimal) {
         return false;
     }
+
     let lower = python::lower(line);
     let number = lower.trim_start_matches(|c| is_decimal(c) || matches!(c, ',' | '.'));
     let unit = number.strip_prefix(['k', 'm', 'b']).unwrap_or(number);
     let counted = unit.trim_start_matches(is_space);
     let rest = COUNTED.iter().find_map(|name| counted.strip_prefix(name));
+
+    // The white space before the name must not be empty.
     counted.len() < unit.len() && rest.is_some_and(|rest| !rest.contains(python::is_word_char))
 }
 
 /// A phrase of navigation.
 struct Phrase {
-    /// Whether the phrase may be in a line; it need not.
+    /// A fast test. False if the phrase is certainly not in a line.
     may_be_in: fn(&str) -> bool,
-    /// From where to where it is, among characters of a line.
+    /// The spans of the phrase, as indices of the characters of a line.
     find: fn(&[PlacedChar]) -> Vec<Span>,
 }
 
@@ -446,13 +494,15 @@ const NAVIGATION_PHRASES: [Phrase; 3] = [
     },
 ];
 
-/// `\s?items in cart`, all of them.
+/// All matches of `\s?items in cart`.
 fn find_items_in_cart(chars: &[PlacedChar]) -> Vec<Span> {
     const ITEMS_IN_CART: &str = "items in cart";
+
     let mut found = Vec::new();
     let mut at = 0;
     while at + ITEMS_IN_CART.len() <= chars.len() {
         if starts_with(&chars[at..], ITEMS_IN_CART) {
+            // The space must not belong to the match before.
             let after_last = found.last().map_or(0, |&(_, to): &Span| to);
             let from = if at > after_last && is_space(chars[at - 1].1) {
                 at - 1
@@ -468,16 +518,18 @@ fn find_items_in_cart(chars: &[PlacedChar]) -> Vec<Span> {
     found
 }
 
-/// `\s?read more...$`, in which a dot is any character.
+/// The match of `\s?read more...$`, in which a dot is any character.
 fn find_read_more(chars: &[PlacedChar]) -> Vec<Span> {
     let Some(at) = chars.len().checked_sub("read more...".len()) else {
         return Vec::new();
     };
+
     let from = if at > 0 && is_space(chars[at - 1].1) {
         at - 1
     } else {
         at
     };
+
     if starts_with(&chars[at..], "read more") {
         vec![(from, chars.len())]
     } else {
@@ -485,7 +537,7 @@ fn find_read_more(chars: &[PlacedChar]) -> Vec<Span> {
     }
 }
 
-/// `^sign-in\s?`.
+/// The match of `^sign-in\s?`.
 fn find_sign_in(chars: &[PlacedChar]) -> Vec<Span> {
     let to = "sign-in".len();
     let to = if chars.get(to).is_some_and(|&(_, c)| is_space(c)) {
@@ -493,6 +545,7 @@ fn find_sign_in(chars: &[PlacedChar]) -> Vec<Span> {
     } else {
         to
     };
+
     if starts_with(chars, "sign-in") {
         vec![(0, to)]
     } else {
@@ -500,6 +553,7 @@ fn find_sign_in(chars: &[PlacedChar]) -> Vec<Span> {
     }
 }
 
+/// True if `chars` starts with `lower`, in any case.
 fn starts_with(chars: &[PlacedChar], lower: &str) -> bool {
     chars.len() >= lower.len()
         && lower
@@ -508,7 +562,7 @@ fn starts_with(chars: &[PlacedChar], lower: &str) -> bool {
             .all(|(letter, &(_, c))| fold(c) == letter)
 }
 
-/// What a character is to Python's `re.IGNORECASE` beside ASCII.
+/// A character in lower case, as Python's `re.IGNORECASE` compares it with ASCII.
 fn fold(c: char) -> char {
     match c {
         'İ' | 'ı' => 'i',

@@ -1,11 +1,11 @@
-//! The values behind the rules people name. No threshold is here: verdicts are made from values in
-//! the stage `filter`.
+//! The values behind the named rules of papers and of FineWeb. No threshold is here: the stage
+//! `filter` makes verdicts from the values.
 //!
 //! | module | values |
 //! |---|---|
 //! | [`gopher_quality`], [`gopher_repetition`] | Gopher's, as in datatrove 0.10 |
-//! | [`c4`], [`fineweb`], [`line_rules`] | C4's and FineWeb's, as in datatrove 0.10; RefinedWeb's lines, as in DCLM |
-//! | [`bad_words`], [`url_rules`] | lists of words and of addresses |
+//! | [`c4`], [`fineweb`], [`line_rules`] | C4's and FineWeb's, as in datatrove 0.10; RefinedWeb's rules for lines, as in DCLM |
+//! | [`bad_words`], [`url_rules`] | matches with the user's lists of words and of addresses |
 //! | [`sentences`], [`punctuation`] | the sentences that datatrove counts in English, and its punctuation characters |
 
 pub mod bad_words;
@@ -18,14 +18,14 @@ pub mod punctuation;
 pub mod sentences;
 pub mod url_rules;
 
-/// A value of a document.
+/// One value of one document.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
     /// A number of words, lines, characters and so on.
     Count(u32),
     /// A ratio or a mean.
     Ratio(f64),
-    /// A yes or no.
+    /// True if the document has a property.
     Flag(bool),
 }
 
@@ -49,15 +49,15 @@ impl From<bool> for Value {
 
 /// The values of a family of rules, each under the name of its column in `signals`.
 pub trait Values {
-    /// Names of the columns, in the order of [`Values::values`].
+    /// The names of the columns, in the order of [`Values::values`].
     const NAMES: &'static [&'static str];
 
     /// Appends the values of one document.
     fn values(&self, out: &mut Vec<Value>);
 }
 
-/// Implements [`Values`] for a struct: each field under its own name, then `name: expression` for
-/// what is not a field.
+/// Implements [`Values`] for a struct. Each field has its own name as a column. Further columns
+/// follow as `name: expression`.
 macro_rules! values {
     ($type:ty, $($field:ident),* $(,)?; |$row:ident| $($name:ident: $value:expr),* $(,)?) => {
         impl $crate::rules::Values for $type {

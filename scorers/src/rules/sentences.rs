@@ -1,16 +1,17 @@
 //! Sentences as datatrove 0.10 counts them in English: spaCy 3.8's `sentencizer` over the tokens of
 //! [`words::spacy`].
 //!
-//! A sentence ends after a token that is one of the sentencizer's marks and the marks and
-//! punctuation after it. A token of white space starts a sentence like a word does, so `"a.\n"` is
-//! two; a text without tokens is one, as in datatrove. Cost: one pass over the words.
+//! A sentence ends with a token that is one of the sentencizer's marks, together with the marks and
+//! the punctuation after it. A token of white space starts a sentence as a word does, so `"a.\n"`
+//! has two sentences. A text without tokens has one, as in datatrove. Cost: one pass over the
+//! words.
 //!
 //! [`words::spacy`]: crate::words::spacy
 
 use crate::words::spacy::{self, Gap, PUNCT, SENTENCE_END};
 
-/// The number of sentences of `text`, of which `words` are the words that [`spacy::words`] gives:
-/// subslices of it.
+/// The number of sentences of `text`, at least 1. `words` are the words of `text` that
+/// [`spacy::words`] gives: subslices of `text`, or of a larger text with `text` in it.
 ///
 /// ```
 /// use curate_scorers::{rules::sentences::count_sentences, words::spacy};
@@ -22,11 +23,14 @@ use crate::words::spacy::{self, Gap, PUNCT, SENTENCE_END};
 pub fn count_sentences(text: &str, words: &[&str]) -> u32 {
     let mut count = 1;
     let mut ended = false;
+
     for (i, word) in words.iter().enumerate() {
+        // `ended` is false before the first word, so a word precedes.
         if ended && spacy::gap(text, words[i - 1], word) == Gap::Token {
             count += 1;
             ended = false;
         }
+
         if is_end(word) {
             ended = true;
         } else if ended && !is_punct(word) {
@@ -34,18 +38,21 @@ pub fn count_sentences(text: &str, words: &[&str]) -> u32 {
             ended = false;
         }
     }
+
+    // spaCy attaches one space to the word before it. Other white space is a token of its own.
     let rest = words
         .last()
         .map_or("", |word| &text[spacy::offset(text, word) + word.len()..]);
     count + u32::from(ended && !matches!(rest, "" | " "))
 }
 
-/// Whether `word` is a mark that ends a sentence.
+/// True if `word` is a mark that ends a sentence.
 fn is_end(word: &str) -> bool {
     let mut chars = word.chars();
     chars.next().is_some_and(|c| spacy::is(c, SENTENCE_END)) && chars.next().is_none()
 }
 
+/// True if `word` consists of punctuation.
 fn is_punct(word: &str) -> bool {
     word.chars().all(|c| spacy::is(c, PUNCT))
 }

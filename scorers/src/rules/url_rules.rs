@@ -1,15 +1,15 @@
-//! Blocklists for addresses: of domains, and of substrings.
+//! Blocklists for addresses: lists of domains, and lists of substrings.
 //!
-//! A list of domains, such as the UT1 list of Toulouse that RefinedWeb and FineWeb filter by
-//! (Penedo et al. 2023, arXiv:2306.01116, appendix G.1), stands for the hosts it names and
-//! everything below them. A list of substrings stands for every address that has one, anywhere.
-//! Case does not count; internationalised names are compared as they are written, in letters or as
-//! `xn--…`. Addresses from the web may be anything, so nothing is an error: what has no host
-//! matches no domain. Unlike datatrove's `URLFilter`, there is no list of public suffixes: `co.uk`
-//! in the list blocks all below it.
+//! A list of domains blocks the hosts that it names and all hosts below them. An example is the UT1
+//! list of Toulouse, which RefinedWeb and FineWeb filter by (Penedo et al. 2023, arXiv:2306.01116,
+//! appendix G.1). A list of substrings blocks every address that has one of them anywhere. Case
+//! does not count. Internationalised names are compared as they are written, in letters or as
+//! `xn--…`. Addresses from the web may be anything, so no address is an error: an address without a
+//! host matches no domain. Unlike datatrove's `URLFilter`, there is no list of public suffixes, so
+//! `co.uk` in the list blocks all hosts below it.
 //!
-//! Cost: one look-up per label of the host, or one pass over the address, whatever the length of
-//! the list.
+//! Cost: one look-up for each label of the host, or one pass over the address. The length of the
+//! list does not matter.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,56 +18,59 @@ use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 
 use crate::python;
 
-/// What addresses are blocked for.
+/// A list of domains or of substrings, ready to be searched for.
 #[derive(Debug, Clone)]
 pub struct Blocklist(Kind);
 
+/// The entries of a list, in lower case.
 #[derive(Debug, Clone)]
 enum Kind {
     Domains(HashSet<Box<str>>),
+    /// The patterns of the automaton are the entries, in the same order.
     Substrings(Vec<Box<str>>, AhoCorasick),
 }
 
-/// When a list is too large to search for: of the order of 2³¹ bytes.
+/// The error for a list that is too large to search for, which has some 2³¹ bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot search for {entries} substrings: {source}")]
 pub struct TooLarge {
-    /// How many entries the list has.
+    /// The number of entries of the list.
     pub entries: usize,
     source: BuildError,
 }
 
 impl Blocklist {
-    /// The list of the domains in `file`, one a line. Blank lines and what follows a `#` do not
-    /// count; neither does what an address has around its host (`https://`, a port, a path), nor
-    /// `*.` or `.` before it.
+    /// The list of the domains in the text `file`, one a line. Blank lines and comments from `#` on
+    /// do not count. Only the host of an entry counts, so that an entry may be an address with
+    /// `https://`, a port or a path. `*.` or `.` before the host does not count either.
     pub fn domains(file: &str) -> Blocklist {
-        let lines = file
+        let domains: HashSet<Box<str>> = file
             .lines()
-            .map(|line| line.split('#').next().unwrap_or_default());
-        let domains = lines.filter_map(|line| host(line.trim().trim_start_matches("*.")));
-        Blocklist(Kind::Domains(
-            domains
-                .map(|domain| Box::from(domain.trim_start_matches('.')))
-                .collect(),
-        ))
+            .map(|line| line.split('#').next().unwrap_or_default())
+            .filter_map(|line| host(line.trim().trim_start_matches("*.")))
+            .map(|domain| Box::from(domain.trim_start_matches('.')))
+            .collect();
+        Blocklist(Kind::Domains(domains))
     }
 
-    /// The list of the substrings in `file`, one a line. Blank lines and those that start with `#`
-    /// do not count, nor does white space around an entry.
+    /// The list of the substrings in the text `file`, one a line. Blank lines and lines that start
+    /// with `#` do not count, nor does white space around an entry.
     ///
     /// # Errors
     ///
     /// If the list is too large.
     pub fn substrings(file: &str) -> Result<Blocklist, TooLarge> {
-        let lines = file
+        let entries: Vec<Box<str>> = file
             .lines()
             .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let entries: Vec<Box<str>> = lines.map(|line| lower(line).into()).collect();
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(|line| lower(line).into())
+            .collect();
+
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(entries.iter().map(|e| &**e));
+
         match automaton {
             Ok(automaton) => Ok(Blocklist(Kind::Substrings(entries, automaton))),
             Err(source) => Err(TooLarge {
@@ -77,8 +80,9 @@ impl Blocklist {
         }
     }
 
-    /// The entry for which `url` is blocked: of domains the longest, of substrings the first in
-    /// `url`, there the longest.
+    /// The entry for which `url` is blocked; `None` if `url` is not blocked. Of several domains it
+    /// is the longest. Of several substrings it is the first in `url`, and the longest of those
+    /// that start there.
     ///
     /// ```
     /// use curate_scorers::rules::url_rules::Blocklist;
@@ -90,6 +94,7 @@ impl Blocklist {
         match &self.0 {
             Kind::Domains(domains) => {
                 let host = host(url)?;
+                // The host itself comes first, so the longest entry is found first.
                 parents(&host)
                     .find_map(|domain| domains.get(domain))
                     .map(|domain| &**domain)
@@ -102,8 +107,8 @@ impl Blocklist {
     }
 }
 
-/// The host of an address in lower case, without credentials, port and dots at its end; of an
-/// address without a scheme too. `None` if there is none.
+/// The host of an address in lower case, without credentials, port and dots at its end. The address
+/// need not have a scheme. `None` if the address has no host.
 ///
 /// ```
 /// use curate_scorers::rules::url_rules::host;
@@ -112,26 +117,36 @@ impl Blocklist {
 /// assert_eq!(host("mailto:"), None);
 /// ```
 pub fn host(url: &str) -> Option<Cow<'_, str>> {
-    let rest = without_scheme(url.trim());
     // Browsers read `\` as `/`.
+    let rest = without_scheme(url.trim());
     let authority = rest.split(['/', '\\', '?', '#']).next()?;
+    // A password may have an `@`, but a host has none.
     let host_port = authority.rsplit('@').next()?;
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+
+    // An IPv6 address without brackets has several colons, and its last part is not a port.
     let host = match host_port.rsplit_once(':') {
-        Some((host, port)) if is_port(port) && (host.ends_with(']') || !host.contains(':')) => host,
+        Some((host, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit())
+                && (host.ends_with(']') || !host.contains(':')) =>
+        {
+            host
+        }
         _ => host_port,
     };
+
     let host = host.trim_end_matches('.');
     (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| lower(host))
 }
 
-/// What follows `//`, after a scheme or at the start, or after a scheme that has none (`mailto:`);
-/// else all.
+/// The part of an address after its scheme and slashes. An address without a scheme that does not
+/// start with `//` is returned whole.
 fn without_scheme(url: &str) -> &str {
-    let is_scheme_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    let scheme_end = url.find(|c| !is_scheme_char(c)).unwrap_or(url.len());
+    let scheme_end = url
+        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))
+        .unwrap_or(url.len());
     let has_scheme =
         url.starts_with(|c: char| c.is_ascii_alphabetic()) && url[scheme_end..].starts_with(':');
+
     let rest = if has_scheme {
         &url[scheme_end + 1..]
     } else {
@@ -139,6 +154,7 @@ fn without_scheme(url: &str) -> &str {
     };
     let slashed = rest.trim_start_matches(['/', '\\']);
     let slashes = rest.len() - slashed.len();
+
     // `example.com:80/` has no scheme but a port.
     let is_port = has_scheme && slashes == 0 && rest.starts_with(|c: char| c.is_ascii_digit());
     match slashes {
@@ -147,13 +163,14 @@ fn without_scheme(url: &str) -> &str {
     }
 }
 
-/// A host and all domains it is in, without the part before each dot in turn.
+/// A host and all domains above it, the longest first.
 fn parents(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(host), |domain| {
         domain.split_once('.').map(|(_, parent)| parent)
     })
 }
 
+/// Python's `str.lower()`. Text that is lower-case ASCII already is not copied.
 fn lower(text: &str) -> Cow<'_, str> {
     let is_lower = text
         .bytes()

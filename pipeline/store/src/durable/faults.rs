@@ -1,20 +1,20 @@
-//! Faults for tests. Two variables of the environment steer them:
+//! Faults for tests. Two environment variables control them:
 //!
-//! - `CURATE_STEPS=FILE` appends a line for each step: its number from 1, what it does, and to
-//!   which path.
-//! - `CURATE_FAULT=N:ACTION` fails step `N`. A write that is to fail has written half its bytes.
+//! - `CURATE_STEPS=FILE` appends a line to the file for each step: the number of the step from 1,
+//!   what the step does, and its path.
+//! - `CURATE_FAULT=N:ACTION` fails step `N`. A write that fails has written half of its bytes.
 //!
 //! | action | what happens at the step |
 //! |---|---|
-//! | `eio`, `enospc` | it fails with that error |
+//! | `eio`, `enospc` | the step fails with that error |
 //! | `panic` | the thread panics |
 //! | `exit` | the process ends with code 86, as if killed |
-//! | `power_old` | the process ends; names that no `fsync` of their folder made durable are undone, bytes that were not fsynced are torn |
-//! | `power_new` | the same, but such names have become durable: a torn file has its final name |
+//! | `power_old` | the process ends; names that no `fsync` of their folder made durable are undone, and bytes that were not fsynced are torn |
+//! | `power_new` | the process ends; the same bytes are torn, but all names have become durable, so that a torn file can have its final name |
 //!
-//! The two losses of power are the extremes of what POSIX allows: between an operation on a name
-//! and the `fsync` of the folder either may be found after a crash. A deleted folder stays deleted
-//! in both.
+//! The two losses of power are the extremes of what POSIX allows. After a crash between an
+//! operation on a name and the `fsync` of the folder, either the old or the new name may be found.
+//! A deleted folder stays deleted in both.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,9 +24,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::Step;
 
-/// A step that is to fail, and how.
+/// The way in which a step must fail.
 pub(super) struct Fault(Action);
 
+/// The action of `CURATE_FAULT`. An error has its `errno`.
 #[derive(Clone, Copy)]
 enum Action {
     Error(i32),
@@ -36,10 +37,12 @@ enum Action {
     PowerNew,
 }
 
-/// What a loss of power would take, and how far the steps are.
+/// The number of steps so far, and everything that a loss of power would take.
 #[derive(Default)]
 struct State {
+    /// Steps that were begun.
     steps: u64,
+    /// Changes of names that are not durable, the oldest first.
     names: Vec<Name>,
     /// Files with bytes that are not fsynced.
     torn: BTreeSet<PathBuf>,
@@ -47,20 +50,21 @@ struct State {
 
 /// A change of a name that is not durable.
 enum Name {
+    /// A new file, folder or link.
     New(PathBuf),
+    /// A renamed file or folder, with the bytes of the file that it replaced.
     Moved {
         from: PathBuf,
         to: PathBuf,
         replaced: Option<Vec<u8>>,
     },
-    Gone {
-        path: PathBuf,
-        bytes: Vec<u8>,
-    },
+    /// A deleted file, with its bytes.
+    Gone { path: PathBuf, bytes: Vec<u8> },
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);
 
+/// Runs `work` on the state of the process. Steps of several threads are counted one by one.
 fn with_state<T>(work: impl FnOnce(&mut State) -> T) -> T {
     work(
         STATE
@@ -70,11 +74,14 @@ fn with_state<T>(work: impl FnOnce(&mut State) -> T) -> T {
     )
 }
 
+/// The step and the action that `CURATE_FAULT` names; `None` if the variable is not set.
 fn wanted() -> Option<(u64, Action)> {
     static WANTED: OnceLock<Option<(u64, Action)>> = OnceLock::new();
     *WANTED.get_or_init(|| {
         let text = std::env::var("CURATE_FAULT").ok()?;
         let (number, action) = text.split_once(':').expect("CURATE_FAULT is N:ACTION");
+
+        // The errors are Linux's EIO and ENOSPC.
         let action = match action {
             "eio" => Action::Error(5),
             "enospc" => Action::Error(28),
@@ -84,35 +91,15 @@ fn wanted() -> Option<(u64, Action)> {
             "power_new" => Action::PowerNew,
             other => panic!("CURATE_FAULT names no action: {other}"),
         };
+
         Some((number.parse().expect("CURATE_FAULT has a number"), action))
     })
 }
 
-/// Counts a step; the fault, if it is this one's turn.
+/// Counts a step that is about to be done. Returns the fault if this step must fail.
 pub(super) fn due(step: Step) -> Option<Fault> {
-    let number = with_state(|state| {
-        state.steps += 1;
-        // What a rename replaces and what a deletion deletes is not there any more when it is done.
-        match step {
-            Step::Rename(from, to) => {
-                let replaced = fs::read(to).ok();
-                state.names.push(Name::Moved {
-                    from: from.to_owned(),
-                    to: to.to_owned(),
-                    replaced,
-                });
-            }
-            Step::Remove(path) => {
-                let gone = fs::read(path).ok().map(|bytes| Name::Gone {
-                    path: path.to_owned(),
-                    bytes,
-                });
-                state.names.extend(gone);
-            }
-            _ => {}
-        }
-        state.steps
-    });
+    let number = with_state(|state| state.begin(step));
+
     if let Ok(path) = std::env::var("CURATE_STEPS") {
         let mut file = fs::File::options()
             .create(true)
@@ -121,24 +108,13 @@ pub(super) fn due(step: Step) -> Option<Fault> {
             .expect("CURATE_STEPS can be written");
         writeln!(file, "{number} {step:?}").expect("CURATE_STEPS can be written");
     }
-    wanted().filter(|(at, _)| *at == number).map(|(_, action)| {
-        with_state(|state| match state.names.last() {
-            Some(Name::Moved { to, .. }) if matches!(step, Step::Rename(_, path) if path == to) => {
-                drop(state.names.pop())
-            }
-            Some(Name::Gone { path: gone, .. }) if matches!(step, Step::Remove(path) if path == gone) => {
-                drop(state.names.pop());
-            }
-            _ => {}
-        });
-        if let Step::Write(path) = step {
-            with_state(|state| state.torn.insert(path.to_owned()));
-        }
-        Fault(action)
-    })
+
+    let (_, action) = wanted().filter(|(at, _)| *at == number)?;
+    with_state(|state| state.give_up(step));
+    Some(Fault(action))
 }
 
-/// Notes what a step that was done leaves open.
+/// Notes what a finished step leaves that is not durable.
 pub(super) fn done(step: Step) {
     with_state(|state| match step {
         Step::Create(path) => {
@@ -154,7 +130,7 @@ pub(super) fn done(step: Step) {
     });
 }
 
-/// `path` once `from` is called `to`.
+/// The new path of `path` after `from` is renamed to `to`. `from` may be a folder above `path`.
 fn rebased(path: &Path, from: &Path, to: &Path) -> PathBuf {
     match path.strip_prefix(from) {
         Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
@@ -164,6 +140,51 @@ fn rebased(path: &Path, from: &Path, to: &Path) -> PathBuf {
 }
 
 impl State {
+    /// Counts a step and returns its number, from 1. Notes the bytes that the step takes away.
+    fn begin(&mut self, step: Step) -> u64 {
+        self.steps += 1;
+
+        // The bytes are read now: after the step, a replaced or deleted file has no name.
+        match step {
+            Step::Rename(from, to) => {
+                let replaced = fs::read(to).ok();
+                self.names.push(Name::Moved {
+                    from: from.to_owned(),
+                    to: to.to_owned(),
+                    replaced,
+                });
+            }
+            Step::Remove(path) => {
+                let gone = fs::read(path).ok().map(|bytes| Name::Gone {
+                    path: path.to_owned(),
+                    bytes,
+                });
+                self.names.extend(gone);
+            }
+            _ => {}
+        }
+
+        self.steps
+    }
+
+    /// Takes back what [`State::begin`] noted, because the step will not be done.
+    fn give_up(&mut self, step: Step) {
+        let is_noted = match (self.names.last(), step) {
+            (Some(Name::Moved { to, .. }), Step::Rename(_, path)) => to == path,
+            (Some(Name::Gone { path: gone, .. }), Step::Remove(path)) => gone == path,
+            _ => false,
+        };
+        if is_noted {
+            self.names.pop();
+        }
+
+        // A write that fails has written half of its bytes.
+        if let Step::Write(path) = step {
+            self.torn.insert(path.to_owned());
+        }
+    }
+
+    /// Follows a rename in the paths of torn files.
     fn move_torn(&mut self, from: &Path, to: &Path) {
         self.torn = std::mem::take(&mut self.torn)
             .iter()
@@ -171,8 +192,10 @@ impl State {
             .collect();
     }
 
+    /// Forgets the changes of names in `folder`, because an `fsync` made them durable.
     fn make_durable(&mut self, folder: &Path) {
         let mut moved = Vec::new();
+
         self.names.retain(|name| {
             let path = match name {
                 Name::New(path) | Name::Gone { path, .. } => path,
@@ -185,9 +208,10 @@ impl State {
             };
             path.parent() != Some(folder)
         });
+
         for (from, to) in moved {
-            // The file's first name need not be undone any more; names in a folder that moved have
-            // moved with it.
+            // The first name of a moved file is not undone any more. The names in a moved folder
+            // moved with the folder.
             self.names
                 .retain(|name| !matches!(name, Name::New(path) if *path == from));
             for name in &mut self.names {
@@ -198,7 +222,9 @@ impl State {
         }
     }
 
+    /// Undoes the changes of names that are not durable.
     fn lose_names(&mut self) {
+        // The newest change is undone first, because it may build on an older one.
         while let Some(name) = self.names.pop() {
             match name {
                 Name::New(path) if path.is_dir() => drop(fs::remove_dir_all(path)),
@@ -217,6 +243,7 @@ impl State {
         }
     }
 
+    /// Cuts each file with bytes that are not fsynced to half of its size.
     fn tear_bytes(&mut self) {
         for path in &self.torn {
             if let Ok(file) = fs::File::options().write(true).open(path) {
@@ -228,11 +255,11 @@ impl State {
 }
 
 impl Fault {
-    /// The error of the step, if the process goes on.
+    /// Does what the action says. Returns the error of the step if the process goes on.
     pub(super) fn strike(self) -> io::Result<()> {
         match self.0 {
             Action::Error(code) => return Err(io::Error::from_raw_os_error(code)),
-            Action::Panic => panic!("a fault that a test asked for"),
+            Action::Panic => panic!("a fault that a test requested"),
             Action::Exit => {}
             Action::PowerOld => with_state(|state| {
                 state.lose_names();
