@@ -1,67 +1,69 @@
-//! Edits: what a step that rewrites changed in a text, and why.
+//! Edits: the changes that a rewriting step makes to a text, each with a reason.
 //!
-//! A rewriting kernel returns no new text but the spans it replaces, each with a reason. A text
-//! then stays reviewable (what was removed, by which rule), and [`apply`] makes the new one. Cost:
-//! one copy of the text, none without edits.
+//! A rewriting kernel does not return a new text. It returns the spans that it replaces, so people
+//! can review what was removed, and by which rule. [`apply`] makes the new text. Cost: one copy of
+//! the text, and no copy without edits.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-/// Replaces the bytes `start..end` of a text, which begin and end at characters.
+/// Replaces the bytes `start..end` of a text. Both ends lie between characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// Where the span begins, in bytes.
+    /// Start of the span, in bytes.
     pub start: u32,
-    /// Where it ends, in bytes; the byte there is not in it.
+    /// End of the span, in bytes. The byte at `end` is not in the span.
     pub end: u32,
-    /// What stands there instead; nothing, if text is removed.
+    /// The text that replaces the span; empty if the span is removed.
     pub replacement: Cow<'static, str>,
-    /// The rule that asked for it, as `family.rule`.
+    /// The rule that made the edit, as `family.rule`.
     pub reason: &'static str,
 }
 
-/// Why edits do not fit a text. All are bugs of whoever made them, or the edits of another text.
+/// Reasons why edits do not fit a text. Each is a bug in the kernel that made the edits, or the
+/// edits belong to another text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
-    /// The span ends before it starts or after the text.
+    /// The span ends before its start, or behind the end of the text.
     #[error("edit {start}..{end} is out of range for a text of {text_len_bytes} bytes")]
     OutOfRange {
-        /// The span's start.
+        /// Start of the span, in bytes.
         start: u32,
-        /// Its end.
+        /// End of the span, in bytes.
         end: u32,
-        /// The length of the text.
+        /// Length of the text in bytes.
         text_len_bytes: usize,
     },
-    /// The span starts before the end of the one before it.
-    #[error("edit {start}..{end} starts before the one before it ends, at {previous_end}")]
+    /// The span starts before the end of the previous span.
+    #[error("edit {start}..{end} starts before the previous edit ends, at {previous_end}")]
     Overlap {
-        /// The span's start.
+        /// Start of the span, in bytes.
         start: u32,
-        /// Its end.
+        /// End of the span, in bytes.
         end: u32,
-        /// The end of the one before it.
+        /// End of the previous span, in bytes.
         previous_end: u32,
     },
-    /// The span starts or ends inside of a character.
+    /// The span starts or ends inside a character.
     #[error("edit {start}..{end} cuts a character")]
     CutsCharacter {
-        /// The span's start.
+        /// Start of the span, in bytes.
         start: u32,
-        /// Its end.
+        /// End of the span, in bytes.
         end: u32,
     },
 }
 
-/// `text` with all `edits` made, which are in order and do not overlap.
+/// The text after all `edits`, which are in order and do not overlap.
 ///
 /// # Errors
 ///
-/// If an edit is out of range, out of order, overlaps the one before it or cuts a character.
+/// If an edit is out of range, cuts a character, or starts before the end of the previous edit.
 pub fn apply<'a>(text: &'a str, edits: &[Edit]) -> Result<Cow<'a, str>, EditError> {
     if edits.is_empty() {
         return Ok(Cow::Borrowed(text));
     }
+
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     for &Edit {
@@ -88,50 +90,53 @@ pub fn apply<'a>(text: &'a str, edits: &[Edit]) -> Result<Cow<'a, str>, EditErro
         if !text.is_char_boundary(start as usize) || !text.is_char_boundary(end as usize) {
             return Err(EditError::CutsCharacter { start, end });
         }
+
+        // The slice is in range: the checks above hold for this edit and the previous one.
         out.push_str(&text[at as usize..start as usize]);
         out.push_str(replacement);
         at = end;
     }
+
     out.push_str(&text[at as usize..]);
     Ok(Cow::Owned(out))
 }
 
-/// Two steps as one: the edits of a text that give what `second` makes of the text that `first`
-/// makes of it. Both are in order and do not overlap.
+/// Composes two steps into one. `first` holds the edits of a text, and `second` those of the text
+/// that `first` makes. Both are in order and do not overlap.
 ///
-/// Spans of the result are of the text before both. Each edit keeps its reason, except for edits of
-/// `first` in text that `second` replaces.
+/// The result holds edits of the text before both steps, and gives the text after both steps. Each
+/// edit keeps its reason, except edits of `first` in text that `second` replaces.
 pub fn compose(first: &[Edit], second: &[Edit]) -> Vec<Edit> {
     let mut between = Between::new(first);
     for edit in second {
         between.keep_to(edit.start);
         between.replace(edit);
     }
+
     between.keep_to(u32::MAX);
     between.out
 }
 
-/// The text between two steps, piece by piece from its start.
+/// The text between two steps, which is read piece by piece from its start.
 struct Between {
-    /// The pieces from `at` on.
+    /// The pieces of the text from `at` on.
     pieces: VecDeque<Piece>,
-    /// Place in the text between, bytes.
+    /// The position in the text between the steps, in bytes.
     at: u32,
-    /// Edits of the text before both steps, up to `at`.
+    /// The edits of the text before both steps, up to `at`.
     out: Vec<Edit>,
 }
 
-/// A piece of the text between: text that the first step kept, or an edit of it.
+/// A piece of the text between two steps: text that the first step kept, or an edit of this step.
 enum Piece {
-    /// A span of the text before.
-    Kept {
-        start: u32,
-        end: u32,
-    },
+    /// A span of the text before both steps.
+    Kept { start: u32, end: u32 },
+    /// The replacement of an edit.
     Put(Edit),
 }
 
 impl Between {
+    /// The text that `first` makes, from its start.
     fn new(first: &[Edit]) -> Between {
         let mut pieces = VecDeque::new();
         let mut at = 0;
@@ -143,7 +148,8 @@ impl Between {
             pieces.push_back(Piece::Put(edit.clone()));
             at = edit.end;
         }
-        // The length of the text does not matter: no edit lies behind its end.
+
+        // The length of the text does not matter, because no edit lies behind its end.
         pieces.push_back(Piece::Kept {
             start: at,
             end: u32::MAX,
@@ -155,7 +161,8 @@ impl Between {
         }
     }
 
-    /// Takes over all edits before `place`, and cuts at `place` that leave no text.
+    /// Copies all edits of the first step before `place` to the result, and also the edits at
+    /// `place` without a replacement.
     fn keep_to(&mut self, place: u32) {
         while let Some(piece) = self.take(place) {
             if let Piece::Put(edit) = piece {
@@ -164,8 +171,10 @@ impl Between {
         }
     }
 
-    /// Takes over an edit of the second step, which begins here.
+    /// Adds an edit of the second step to the result. The edit begins at the current position.
     fn replace(&mut self, edit: &Edit) {
+        // The span in the text before both steps covers all pieces that the edit replaces. Edits of
+        // the first step among them are part of this edit now.
         let start = self.pieces.front().map_or(0, Piece::start);
         let mut end = start;
         while self.at < edit.end {
@@ -174,6 +183,7 @@ impl Between {
             };
             end = piece.end();
         }
+
         self.out.push(Edit {
             start,
             end,
@@ -181,10 +191,11 @@ impl Between {
         });
     }
 
-    /// The next piece, at most up to `place`; `None` at `place`.
+    /// The next piece, cut at `place`. `None` if `place` is reached.
     fn take(&mut self, place: u32) -> Option<Piece> {
         let room = place - self.at;
         let piece = self.pieces.pop_front()?;
+        // A piece without text is taken even at `place`.
         if piece.len() <= room {
             self.at += piece.len();
             return Some(piece);
@@ -202,7 +213,7 @@ impl Between {
 }
 
 impl Piece {
-    /// Bytes in the text between.
+    /// Length of the piece in the text between the steps, in bytes.
     fn len(&self) -> u32 {
         match self {
             Piece::Kept { start, end } => end - start,
@@ -210,7 +221,7 @@ impl Piece {
         }
     }
 
-    /// Start of the piece in the text before.
+    /// Start of the piece in the text before both steps.
     fn start(&self) -> u32 {
         match self {
             Piece::Kept { start, .. } => *start,
@@ -218,7 +229,7 @@ impl Piece {
         }
     }
 
-    /// End of the piece in the text before.
+    /// End of the piece in the text before both steps.
     fn end(&self) -> u32 {
         match self {
             Piece::Kept { end, .. } => *end,
@@ -226,7 +237,7 @@ impl Piece {
         }
     }
 
-    /// The first `n` bytes and the rest. The first part of an edit has all of its span.
+    /// The first `n` bytes and the rest. The whole span of an edit goes to the first part.
     fn split(self, n: u32) -> (Piece, Piece) {
         match self {
             Piece::Kept { start, end } => {
@@ -235,6 +246,7 @@ impl Piece {
                 (kept(start, middle), kept(middle, end))
             }
             Piece::Put(edit) => {
+                // The cut lies between characters, as both ends of an edit do.
                 let (left, right) = edit.replacement.split_at(n as usize);
                 let rest = Edit {
                     start: edit.end,
@@ -252,24 +264,26 @@ impl Piece {
     }
 }
 
-/// Collects edits in order; those that touch and remove for the same reason become one.
+/// Collects edits in order. Removals that touch and have the same reason become one edit.
 pub(crate) struct Editor<'a> {
     edits: &'a mut Vec<Edit>,
-    /// Edits before this one were there already.
+    /// The number of edits that the list held before. These edits do not change.
     first: usize,
 }
 
 impl<'a> Editor<'a> {
+    /// An editor that appends to `edits`.
     pub(crate) fn new(edits: &'a mut Vec<Edit>) -> Editor<'a> {
         let first = edits.len();
         Editor { edits, first }
     }
 
-    /// Removes `start..end`, which is not before any span so far; nothing if it is empty.
+    /// Removes `start..end`, which lies behind all earlier spans. An empty span is ignored.
     pub(crate) fn remove(&mut self, start: usize, end: usize, reason: &'static str) {
         self.replace(start, end, "", reason);
     }
 
+    /// Replaces `start..end`, which lies behind all earlier spans. An empty span is ignored.
     pub(crate) fn replace(
         &mut self,
         start: usize,
@@ -280,6 +294,8 @@ impl<'a> Editor<'a> {
         if start == end {
             return;
         }
+
+        // Texts come from columns with 32-bit offsets, so the positions fit.
         let (start, end) = (start as u32, end as u32);
         match self.edits[self.first..].last_mut() {
             Some(last)
@@ -297,9 +313,9 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Removes what is left before `first` and from `last` to `text_len_bytes`: edits there lose
-    /// their replacement, and what lies between them goes for `reason`. No edit may reach over
-    /// either.
+    /// Removes all text before `first`, and from `last` to `text_len_bytes`. Edits in these places
+    /// lose their replacement, and the text between them is removed for `reason`. No edit may span
+    /// `first` or `last`.
     pub(crate) fn crop(
         &mut self,
         first: usize,
@@ -307,16 +323,18 @@ impl<'a> Editor<'a> {
         text_len_bytes: usize,
         reason: &'static str,
     ) {
+        // Removals go in front of the kept edits too, so the list is made again in order.
         let old: Vec<Edit> = self.edits.drain(self.first..).collect();
         let head = old.partition_point(|edit| (edit.start as usize) < first);
         let tail = head + old[head..].partition_point(|edit| (edit.start as usize) < last);
+
         self.remove_all(0, first, &old[..head], reason);
-        for edit in &old[head..tail] {
-            self.edits.push(edit.clone());
-        }
+        self.edits.extend_from_slice(&old[head..tail]);
         self.remove_all(last, text_len_bytes, &old[tail..], reason);
     }
 
+    /// Removes `start..end`. `edits` lie within it and keep their reasons. The rest is removed for
+    /// `reason`.
     fn remove_all(&mut self, start: usize, end: usize, edits: &[Edit], reason: &'static str) {
         let mut at = start;
         for edit in edits {
@@ -378,7 +396,7 @@ mod tests {
         let overlapping = [edit(0, 2, ""), edit(1, 2, "")];
         assert_eq!(
             message("abc", &overlapping),
-            err("edit 1..2 starts before the one before it ends, at 2")
+            err("edit 1..2 starts before the previous edit ends, at 2")
         );
         assert_eq!(
             message("é", &[edit(0, 1, "")]),
@@ -420,7 +438,7 @@ mod tests {
         );
     }
 
-    /// Edits of a text of `len` letters, drawn at random; replacements may be longer than spans.
+    /// Random edits of a text of `len` letters. Replacements may be longer than their spans.
     fn drawn(len: u32, below: &mut dyn FnMut(u32) -> u32) -> Vec<Edit> {
         let mut edits = Vec::new();
         let mut at = below(4);

@@ -1,16 +1,16 @@
-//! Tables to tables: one file a stage. A stage is a plan over one shard's zipped rows, or a kernel
-//! over narrow columns of all shards. Nothing runs here.
+//! The stages, which make tables from tables. A stage is a plan over one shard's zipped rows, or a
+//! kernel over narrow columns of all shards. Nothing runs here.
 //!
-//! The stages are those of [`curate_schemas::stages::STAGES`], each in the file of its name; [`open`]
-//! opens them for a manifest.
+//! [`curate_schemas::stages::STAGES`] declares the stages. Each stage is in the file of its name,
+//! and [`open`] opens all of them for a manifest.
 //!
 //! | module | contents |
 //! |---|---|
 //! | [`plan`], [`function`] | expressions over a shard, and kernels as functions |
 //! | [`text`] | the text that a stage sees |
-//! | [`reuse`] | values of unchanged texts, copied from a former output |
+//! | [`reuse`] | values of unchanged texts, copied from a previous output |
 //! | [`corpus`] | all shards, as a stage over the corpus sees them |
-//! | [`survivor`] | which of several duplicates is kept |
+//! | [`survivor`] | the choice of the duplicate that is kept |
 //! | [`mix`] | epochs per bucket, draws per document |
 //! | [`resources`] | files that a manifest names |
 
@@ -54,7 +54,7 @@ pub mod survivor;
 pub mod text;
 pub mod tokens;
 
-/// Opens the row-aligned stages behind `documents`, in the order they run.
+/// Opens the row-aligned stages after `documents`, in the order in which they run.
 ///
 /// # Errors
 /// [`StageError::Manifest`] if a file or model that the manifest names cannot be used.
@@ -79,16 +79,16 @@ pub trait Stage: Send + Sync {
     /// The declaration of the stage.
     fn spec(&self) -> &'static StageSpec;
 
-    /// The settings, canonical: a part of the stage's key.
+    /// The settings in canonical form. They are a part of the stage's key.
     fn config(&self) -> Value;
 
-    /// Digests of what else the output depends on, by name: models, tokenizers, word lists.
+    /// Digests of the models, tokenizers and word lists that the output depends on, by name.
     /// `arriving` is the number of documents that reach the stage.
     fn resources(&self, _arriving: u64) -> BTreeMap<&'static str, String> {
         BTreeMap::new()
     }
 
-    /// The stage whose survivors reach this one; `documents` for all documents.
+    /// The stage whose survivors reach this stage; `documents` if all documents reach it.
     fn follows(&self) -> &'static str {
         self.spec().follows
     }
@@ -98,11 +98,10 @@ pub trait Stage: Send + Sync {
         false
     }
 
-    /// The columns that the stage reads, besides `doc_id` and those that say which documents reach
-    /// it.
+    /// The columns that the stage reads, besides `doc_id` and the columns of [`reached_reads`].
     fn reads(&self) -> Vec<Read>;
 
-    /// Name of the stage, its table and its folder.
+    /// Name of the stage, which is also the name of its table and its folder.
     fn name(&self) -> &'static str {
         self.spec().name
     }
@@ -110,29 +109,30 @@ pub trait Stage: Send + Sync {
 
 /// A stage that maps one shard to one shard.
 pub trait ShardStage: Stage {
-    /// Adds the columns of the stage's table to the shard's zipped columns, `doc_id` and `reached`.
-    /// `arriving` is the number of documents that reach the stage.
+    /// Adds the columns of the stage's table to a plan over the shard's zipped columns, `doc_id`
+    /// and `reached`. `arriving` is the number of documents that reach the stage.
     ///
     /// # Errors
     /// If an expression cannot be planned.
     fn plan(&self, input: Plan, arriving: u64) -> Result<Plan>;
 
-    /// What may be copied from a former output.
+    /// The values that may be copied from a previous output; `None`: all values are computed.
     fn reuse(&self, _arriving: u64) -> Option<Reuse> {
         None
     }
 
-    /// How the stage ran, for the log, once its shards are written.
+    /// Facts about the work of the stage, one line each, for the log. Called after all shards are
+    /// written.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Any stage, by scope.
+/// A stage of either scope.
 pub enum AnyStage {
-    /// One shard to one shard.
+    /// A stage that maps one shard to one shard.
     Shard(Box<dyn ShardStage>),
-    /// All shards at once.
+    /// A stage that looks at all shards at once.
     Corpus(Box<dyn CorpusStage>),
 }
 
@@ -145,7 +145,7 @@ impl AnyStage {
         AnyStage::Corpus(Box::new(stage))
     }
 
-    /// The part that both scopes share.
+    /// The part that stages of both scopes share.
     pub fn stage(&self) -> &dyn Stage {
         match self {
             AnyStage::Shard(stage) => stage.as_ref(),
@@ -154,18 +154,18 @@ impl AnyStage {
     }
 }
 
-/// A column that a stage reads: from a table, under the name it has in the plan.
+/// A column of a table that a stage reads, and its name in the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// The table.
+    /// Name of the table.
     pub table: &'static str,
-    /// The column in the table.
+    /// Name of the column in the table.
     pub column: &'static str,
-    /// Its name in the plan.
+    /// Name of the column in the plan.
     pub name: Cow<'static, str>,
 }
 
-/// A column read under its own name.
+/// A column that is read under its own name.
 pub const fn read(table: &'static str, column: &'static str) -> Read {
     Read {
         table,
@@ -174,29 +174,33 @@ pub const fn read(table: &'static str, column: &'static str) -> Read {
     }
 }
 
+/// Name in a plan of the column `reached` of the stage before. The stage itself makes `reached`.
 const UP_REACHED: &str = "up_reached";
+/// Name in a plan of the column `removed_by` of the stage before.
 const UP_REMOVED_BY: &str = "up_removed_by";
 
-/// Every column that the driver reads for a stage: identity, which documents reach the stage, and
-/// the stage's own columns.
+/// All columns that the driver reads for a stage: `doc_id`, the columns of [`reached_reads`], and
+/// the columns of [`Stage::reads`].
 pub fn all_reads(stage: &dyn Stage) -> Vec<Read> {
     let mut reads = narrow_reads(stage.follows());
     reads.extend(stage.reads());
     reads
 }
 
-/// Identity, and the columns from which `reached` is made.
+/// The column `doc_id`, and the columns of [`reached_reads`].
 pub fn narrow_reads(follows: &'static str) -> Vec<Read> {
     let mut reads = vec![read("documents", "doc_id")];
     reads.extend(reached_reads(follows));
     reads
 }
 
-/// The columns from which `reached` is made.
+/// The columns from which [`with_reached`] makes `reached`, for a stage after `follows`.
 pub fn reached_reads(follows: &'static str) -> Vec<Read> {
+    // Every document reaches a stage that follows `documents`.
     if follows == "documents" {
         return Vec::new();
     }
+
     let column = |column, name: &'static str| Read {
         table: follows,
         column,
@@ -209,19 +213,21 @@ pub fn reached_reads(follows: &'static str) -> Vec<Read> {
     reads
 }
 
+/// True if the stage may remove documents, and so has the column `removed_by`.
 fn may_remove(stage: &str) -> bool {
     stages::stage(stage).is_some_and(StageSpec::may_remove)
 }
 
-/// The column with the length of each text that a stage sees.
+/// The column with the length in bytes of each text that a stage sees.
 pub fn bytes_read(stage: &str) -> Read {
+    // A table with edits has the length of the text after them.
     read(
         stages::last_edits_before(stage).unwrap_or("documents"),
         "bytes",
     )
 }
 
-/// Adds `reached`: true if the document was kept by the stage `follows`.
+/// Adds the column `reached`: true if the stage `follows` kept the document.
 ///
 /// # Errors
 /// If the plan lacks the columns of [`reached_reads`].
@@ -234,18 +240,23 @@ pub fn with_reached(input: Plan, follows: &str) -> Result<Plan> {
     input.with_column("reached", reached)
 }
 
-/// True if a row of a batch with the columns of [`reached_reads`] reaches the stage.
+/// True if a row of a batch reaches the stage. The batch has the columns of [`reached_reads`].
 pub(crate) fn is_reached(rows: &RecordBatch, row: usize) -> bool {
+    // Without the column the stage follows `documents`, so that every row reaches the stage.
     let Some(reached) = rows.column_by_name(UP_REACHED) else {
         return true;
     };
+
     let removed = rows
         .column_by_name(UP_REMOVED_BY)
         .is_some_and(|removed_by| removed_by.is_valid(row));
     reached.as_boolean().value(row) && !removed
 }
 
-/// A column of a batch.
+/// The column `name` of a batch.
+///
+/// # Errors
+/// [`StageError::Bug`] if the batch has no such column.
 pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
     batch
         .column_by_name(name)

@@ -1,12 +1,14 @@
-//! Paragraphs or lines that stand in an earlier document, or earlier in the same one, are cut out
-//! as edits. The first in the order of documents stays.
+//! Repeated paragraphs or lines are cut out as edits. A unit is repeated if it occurs in an earlier
+//! document, or earlier in the same document. The first occurrence in the order of documents stays.
 //!
-//! As dolma's `dedupe_paragraphs` does (Soldaini et al. 2024, arXiv:2402.00159); departs in the set
-//! being sized by what there is: `set = "exact"` holds every hash, `"bloom"` a filter with a stated
-//! rate of false positives, each of which cuts out a paragraph that is no duplicate. Cost: one pass
-//! over the texts of survivors, 24 bytes a unit through partitions that spill; then one thread goes
-//! over the units in order. In memory: about 12 bytes a unit that is kept (exact), or −ln p / ln² 2
-//! bits a unit for a rate of p, 3.6 bytes for 10⁻⁶ (Bloom 1970).
+//! The method is that of dolma's `dedupe_paragraphs` (Soldaini et al. 2024, arXiv:2402.00159). It
+//! departs in the set of units, whose size follows from the number of units. `set = "exact"` holds
+//! every hash. `set = "bloom"` is a filter with a stated rate of false positives, and each false
+//! positive cuts out a unit that is not repeated.
+//!
+//! Cost: one pass over the texts of survivors writes 24 bytes per unit into partitions that spill.
+//! Then one thread reads the units in order. Memory: about 12 bytes per kept unit (exact), or
+//! −ln p / ln² 2 bits per unit for a rate of p, which is 3.6 bytes for 10⁻⁶ (Bloom 1970).
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
@@ -29,7 +31,7 @@ use crate::spill::{Spill, pairs, pairs_mut};
 use crate::text::{EditLists, TextSource};
 use crate::{Read, Stage, bytes_read, column, is_reached};
 
-/// The stage `paragraph_dedup`.
+/// The stage `paragraph_dedup`, with its settings.
 pub struct ParagraphDedupStage {
     paragraphs: Option<ParagraphDedup>,
     seed: u64,
@@ -37,7 +39,7 @@ pub struct ParagraphDedupStage {
 }
 
 impl ParagraphDedupStage {
-    /// The stage as the manifest sets it; without `[dedup.paragraphs]` nothing is cut out.
+    /// The stage with the settings of the manifest. Without `[dedup.paragraphs]` it cuts nothing.
     pub fn open(opening: &Opening) -> Self {
         ParagraphDedupStage {
             paragraphs: opening.manifest.dedup.paragraphs.clone(),
@@ -53,6 +55,7 @@ impl Stage for ParagraphDedupStage {
     }
 
     fn config(&self) -> Value {
+        // The exact set has no seed, so another seed must not change its key.
         let seed = self
             .paragraphs
             .as_ref()
@@ -72,25 +75,32 @@ impl Stage for ParagraphDedupStage {
 
 impl CorpusStage for ParagraphDedupStage {
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
-        let own = own_documents(corpus);
-        let by_shard = |share: u64| {
+        // The two spills here take a sixteenth of the memory each. `cut` takes a quarter for its
+        // units, and `Seen` up to a half.
+        let by_shard = || {
             Spill::new(
                 corpus.spill(),
                 corpus.firsts().len() - 1,
-                corpus.memory() / share,
+                corpus.memory() / 16,
             )
         };
-        let (lengths, reached) = (by_shard(16)?, Bits::new(own));
+
+        let own = own_documents(corpus);
+        let (lengths, reached) = (by_shard()?, Bits::new(own));
         corpus.scan(&[bytes_read(PARAGRAPH_DEDUP.name)], &|first, batch| {
+            // Documents of earlier runs are neither cut nor compared.
             if first >= own {
                 return Ok(());
             }
+
             let bytes = column(batch, "bytes")?
                 .as_primitive::<UInt64Type>()
                 .values();
             (0..batch.num_rows())
                 .filter(|row| is_reached(batch, *row))
                 .for_each(|row| reached.insert(first + row as u64));
+
+            // All rows of a batch are of one shard.
             let rows: Vec<u64> = (first..)
                 .zip(bytes)
                 .flat_map(|(doc, bytes)| [doc, *bytes])
@@ -99,11 +109,13 @@ impl CorpusStage for ParagraphDedupStage {
                 .push(shard_of(corpus.firsts(), first), &rows)
                 .map(|_| ())
         })?;
-        let cuts = by_shard(16)?;
+
+        let cuts = by_shard()?;
         let mut notes = Vec::new();
         if let Some(paragraphs) = &self.paragraphs {
             notes.push(self.cut(corpus, paragraphs, &reached, &cuts)?);
         }
+
         let annotations = move |shard| annotations(lengths.read(shard)?, &cuts.read(shard)?);
         Ok(Decision {
             notes,
@@ -113,8 +125,9 @@ impl CorpusStage for ParagraphDedupStage {
 }
 
 impl ParagraphDedupStage {
-    /// Finds what is cut out, by shard: document, length of its text, number of spans, where each
-    /// begins and ends. Gives a note.
+    /// Finds the spans that are cut out, and writes them into the partition of their shard. A row
+    /// of `cuts` has the document, the length of its text, the number of spans, and the start and
+    /// end of each span. Returns a note for the log.
     fn cut(
         &self,
         corpus: &dyn Corpus,
@@ -122,6 +135,44 @@ impl ParagraphDedupStage {
         reached: &Bits,
         cuts: &Spill,
     ) -> Result<String> {
+        let (units, total) = self.units(corpus, paragraphs, reached)?;
+        let mut seen = Seen::new(paragraphs, total, corpus.memory() / 2, self.seed)?;
+
+        // One thread, shard after shard: which unit is the first depends on the order.
+        let (mut found, mut documents) = (0u64, 0u64);
+        for shard in 0..corpus.firsts().len() - 1 {
+            corpus.check()?;
+            let words = units.take(shard)?;
+            for row in in_order(&words) {
+                let (repeated, n) = repeated(row, &mut seen);
+                if repeated.is_empty() {
+                    continue;
+                }
+
+                found += n;
+                documents += 1;
+                cuts.push(
+                    shard,
+                    &[&[row[0], row[1], repeated.len() as u64 / 2][..], &repeated].concat(),
+                )?;
+            }
+        }
+
+        let least = paragraphs.min_len;
+        Ok(format!(
+            "{found} of {total} units of {least} characters or more stand before, in {documents} documents"
+        ))
+    }
+
+    /// The units of all texts that reach the stage, in a partition for each shard, and the number
+    /// of units. A row has the document, the length of its text, the number of its units, and the
+    /// hash, start and end of each unit.
+    fn units(
+        &self,
+        corpus: &dyn Corpus,
+        paragraphs: &ParagraphDedup,
+        reached: &Bits,
+    ) -> Result<(Spill, u64)> {
         let unit = match paragraphs.unit {
             TextUnit::Paragraph => Unit::Paragraph,
             TextUnit::Line => Unit::Line,
@@ -129,6 +180,7 @@ impl ParagraphDedupStage {
         let shards = corpus.firsts().len() - 1;
         let units = Spill::new(corpus.spill(), shards, corpus.memory() / 4)?;
         let (own, total) = (own_documents(corpus), AtomicU64::new(0));
+
         corpus.texts(
             &self.text,
             &|doc| doc < own && reached.contains(doc),
@@ -137,48 +189,36 @@ impl ParagraphDedupStage {
                 for Span { range, hash } in spans(text, unit, paragraphs.min_len as usize) {
                     row.extend([hash, range.start as u64, range.end as u64]);
                 }
+                // The number of units is known only now.
                 row[2] = (row.len() as u64 - 3) / 3;
                 total.fetch_add(row[2], Relaxed);
                 units.push(shard_of(corpus.firsts(), doc), &row).map(|_| ())
             },
         )?;
-        let total = total.into_inner();
-        let mut seen = Seen::new(paragraphs, total, corpus.memory() / 2, self.seed)?;
-        let (mut found, mut documents) = (0u64, 0u64);
-        for shard in 0..shards {
-            corpus.check()?;
-            let words = units.take(shard)?;
-            for row in in_order(&words) {
-                let mut repeated: Vec<u64> = Vec::new();
-                for [hash, start, end] in row[3..].as_chunks::<3>().0 {
-                    if seen.insert(*hash) {
-                        continue;
-                    }
-                    found += 1;
-                    // What touches is one edit.
-                    match repeated.last_mut() {
-                        Some(last) if last == start => *last = *end,
-                        _ => repeated.extend([*start, *end]),
-                    }
-                }
-                if repeated.is_empty() {
-                    continue;
-                }
-                documents += 1;
-                cuts.push(
-                    shard,
-                    &[&[row[0], row[1], repeated.len() as u64 / 2][..], &repeated].concat(),
-                )?;
-            }
-        }
-        let least = paragraphs.min_len;
-        Ok(format!(
-            "{found} of {total} units of {least} characters or more stand before, in {documents} documents"
-        ))
+        Ok((units, total.into_inner()))
     }
 }
 
-/// The rows of a partition whose third word says how many units follow, by their first word.
+/// The starts and ends of the spans of a row that `seen` holds already, and the number of these
+/// units. The other units of the row are added to `seen`.
+fn repeated(row: &[u64], seen: &mut Seen) -> (Vec<u64>, u64) {
+    let (mut repeated, mut found): (Vec<u64>, u64) = (Vec::new(), 0);
+    for [hash, start, end] in row[3..].as_chunks::<3>().0 {
+        if seen.insert(*hash) {
+            continue;
+        }
+
+        found += 1;
+        // Units that touch are one edit.
+        match repeated.last_mut() {
+            Some(last) if last == start => *last = *end,
+            _ => repeated.extend([*start, *end]),
+        }
+    }
+    (repeated, found)
+}
+
+/// The rows of a partition, sorted by document. The third word of a row is its number of units.
 fn in_order(words: &[u64]) -> Vec<&[u64]> {
     let (mut rows, mut at) = (Vec::new(), 0);
     while at < words.len() {
@@ -186,31 +226,39 @@ fn in_order(words: &[u64]) -> Vec<&[u64]> {
         rows.push(&words[at..end]);
         at = end;
     }
+
+    // Threads have pushed the rows in no defined order.
     rows.sort_unstable_by_key(|row| row[0]);
     rows
 }
 
-/// The units so far.
+/// The set of the units seen so far, by their hashes.
 enum Seen {
     Exact(HashSet<u64, BuildHasherDefault<Hash>>),
     Bloom(BloomFilter<u64, Seeded>),
 }
 
 impl Seen {
+    /// An empty set for `units` units.
+    ///
+    /// # Errors
+    /// [`StageError::Manifest`] if the set may need more than `memory` bytes.
     fn new(paragraphs: &ParagraphDedup, units: u64, memory: u64, seed: u64) -> Result<Seen> {
         let rate = paragraphs.false_positive_rate;
         let bytes = match paragraphs.set {
-            // A hash table of the standard library holds eight bytes and one in at most 7/8, at
-            // least 7/16 of its places.
+            // A place in a hash table of the standard library takes nine bytes: a hash, and one
+            // byte more. At least 7/16 of the places are full after the table has grown.
             SeenSet::Exact => 21 * units,
             SeenSet::Bloom => {
                 (units as f64 * -rate.ln() / std::f64::consts::LN_2.powi(2) / 8.0) as u64
             }
         };
+
+        // Refused before the first unit is added, not when the memory is full.
         if bytes > memory {
             let (has, needs) = (memory >> 20, bytes.div_ceil(1 << 20));
             let message = format!(
-                "dedup.paragraphs: a set of {units} units takes up to {needs} MiB, half of run.memory is {has} MiB; raise it{}",
+                "dedup.paragraphs: a set of {units} units takes up to {needs} MiB, but half of run.memory is {has} MiB; raise run.memory{}",
                 if paragraphs.set == SeenSet::Exact {
                     ", or write set = \"bloom\""
                 } else {
@@ -219,9 +267,11 @@ impl Seen {
             );
             return Err(StageError::manifest(message));
         }
+
         Ok(match paragraphs.set {
             SeenSet::Exact => Seen::Exact(HashSet::default()),
             SeenSet::Bloom => {
+                // The hashers of the crate have random seeds, so two runs would differ.
                 let hashers = [Seeded(seed), Seeded(!seed)];
                 Seen::Bloom(BloomFilter::with_hashers(
                     units.max(1) as usize,
@@ -232,7 +282,7 @@ impl Seen {
         })
     }
 
-    /// Adds a unit; whether it was not there.
+    /// Adds a unit. True if the set did not hold it before.
     fn insert(&mut self, hash: u64) -> bool {
         match self {
             Seen::Exact(seen) => seen.insert(hash),
@@ -245,8 +295,7 @@ impl Seen {
     }
 }
 
-/// Hashers of what is a hash already: mixed with a seed by the finaliser of SplitMix64 (Steele, Lea
-/// and Flood 2014).
+/// Makes a `Hash` that begins with a seed.
 #[derive(Clone, Copy)]
 struct Seeded(u64);
 
@@ -258,6 +307,8 @@ impl BuildHasher for Seeded {
     }
 }
 
+/// A hasher for words that are hashes already. The finaliser of SplitMix64 mixes them with a seed
+/// (Steele, Lea and Flood 2014).
 #[derive(Default)]
 struct Hash(u64);
 
@@ -279,15 +330,19 @@ impl Hasher for Hash {
     }
 }
 
-/// A row for every document of a shard: `lengths` has document and bytes, `cuts` what is cut out.
+/// A row for every document of a shard. `lengths` holds the document and its bytes, and `cuts` the
+/// rows of the spans that are cut out.
 fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
+    // Threads have pushed the lengths in no defined order.
     pairs_mut(&mut lengths).sort_unstable();
+
     let (mut cut, mut at) = (Vec::new(), 0);
     while at < cuts.len() {
         let end = at + 3 + 2 * cuts[at + 2] as usize;
         cut.push(&cuts[at..end]);
         at = end;
     }
+
     let mut edits = EditLists::default();
     let (mut docs, mut bytes, mut reasons) =
         (Vec::new(), UInt64Builder::new(), StringBuilder::new());
@@ -298,16 +353,21 @@ fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
         docs.push(*doc);
         let of_doc = cut.next_if(|row| row[0] == *doc);
         let spans = of_doc.map_or(&[][..], |row| pairs(&row[3..]));
+
+        // A document of which nothing is left is removed whole, without edits. A text that was
+        // empty before is not removed.
         let left = length - spans.iter().map(|[start, end]| end - start).sum::<u64>();
         let is_left = left > 0 || spans.is_empty();
         reasons.append_option((!is_left).then_some("paragraph_dedup.nothing_left"));
         bytes.append_value(if is_left { left } else { *length });
 
+        // A text is shorter than 4 GiB, because its column has 32-bit offsets.
         for [start, end] in spans.iter().filter(|_| is_left) {
             edits.push(*start as u32, *end as u32, "", "paragraph_dedup.repeated");
         }
         edits.end_row();
     }
+
     Ok(RecordBatch::try_from_iter_with_nullable([
         ("doc", Arc::new(UInt64Array::from(docs)) as ArrayRef, false),
         ("removed_by", Arc::new(reasons.finish()), true),
@@ -330,7 +390,7 @@ mod tests {
         const UNITS: u64 = 50_000;
         let mut seen = Seen::new(&bloom, UNITS, 1 << 30, 7).expect("enough memory");
         let mut errors = (0..UNITS).filter(|unit| !seen.insert(*unit)).count();
-        // While it fills the rate is lower; none that is there is missed.
+        // The rate is lower while the filter fills. No unit that it holds is missed.
         assert!(errors < 300, "{errors} errors");
         assert!((0..UNITS).all(|unit| !seen.insert(unit)));
         errors = (UNITS..2 * UNITS)

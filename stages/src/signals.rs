@@ -1,10 +1,11 @@
-//! The value of every rule, computed in one pass over each document that `language` kept: words
-//! are segmented once and shared by the families. No threshold is here; verdicts are expressions in
-//! [`crate::filter`].
+//! The value of every rule, for each document that `language` kept. One pass over a document
+//! computes all values, and the families of rules share one segmentation into words. No threshold
+//! is here. Verdicts are expressions in [`crate::filter`].
 //!
-//! Rules that rewrite (`[filter.c4]`, `[filter.lines]`) leave their changes as `edits`, C4's first.
-//! FineWeb's values and the heuristic score are of the text after the edits, the others of the text
-//! before. Line rules see C4's kept lines if both rewrite.
+//! Rules that rewrite (`[filter.c4]`, `[filter.lines]`) leave their changes as `edits`, those of C4
+//! first. FineWeb's values and the heuristic score are of the text after the edits. If both
+//! families rewrite, the values of the line rules are of the lines that C4 kept. All other values
+//! are of the text before the edits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,13 +42,13 @@ use crate::resources::{Digested, Opening};
 use crate::text::EditLists;
 use crate::{Read, ShardStage, Stage, read};
 
-/// The stage `signals`.
+/// The stage `signals`, with its settings.
 pub struct SignalsStage {
-    /// `None`: no values except the length of the text.
+    /// `None`: the length of the text is the only value.
     settings: Option<Settings>,
 }
 
-/// What the values depend on, besides the text.
+/// The settings that the values depend on, besides the text.
 #[derive(Clone)]
 struct Settings {
     words: Words,
@@ -59,15 +60,16 @@ struct Settings {
 }
 
 impl SignalsStage {
-    /// The stage as the manifest sets it, with its list of words.
+    /// The stage with the settings of the manifest, and with its list of bad words.
     ///
     /// # Errors
-    /// If the list cannot be used.
+    /// [`StageError::Manifest`] if the list cannot be used.
     pub fn open(opening: &Opening) -> Result<Self> {
         let manifest = opening.manifest;
         if manifest.signals.values == SignalValues::None {
             return Ok(SignalsStage { settings: None });
         }
+
         let Filter {
             words,
             c4,
@@ -78,6 +80,7 @@ impl SignalsStage {
         let bad_words = c4_bad_words
             .as_ref()
             .map(|list| open_bad_words(opening, list));
+        // C4's values are computed even if the manifest does not use its rules.
         let c4 = c4.unwrap_or_default();
 
         let settings = Settings {
@@ -94,6 +97,7 @@ impl SignalsStage {
     }
 }
 
+/// The list of bad words that the manifest names.
 fn open_bad_words(opening: &Opening, list: &BadWordsRules) -> Result<Digested<BadWords>> {
     let file = opening.text("filter.c4_bad_words.file", &list.file)?;
     let words = BadWords::new(&file.text, &list.language);
@@ -104,6 +108,7 @@ fn open_bad_words(opening: &Opening, list: &BadWordsRules) -> Result<Digested<Ba
     })
 }
 
+/// The settings on which the values of C4 depend.
 fn line_settings(c4: &C4Rules) -> c4::LineSettings {
     c4::LineSettings {
         terminal_punct: c4.terminal_punct,
@@ -124,6 +129,8 @@ impl Stage for SignalsStage {
         let Some(settings) = &self.settings else {
             return json!({ "values": "none" });
         };
+
+        // The list of bad words is a resource. Only its language is a setting.
         let Settings {
             words,
             c4,
@@ -133,6 +140,7 @@ impl Stage for SignalsStage {
             ..
         } = settings;
         json!({
+            // The names of the segmentations have versions, so another version is another key.
             "words": [words, spacy::WORDS, dictionary::WORDS],
             "c4": {
                 "terminal_punct": c4.terminal_punct,
@@ -159,6 +167,7 @@ impl Stage for SignalsStage {
     }
 
     fn reads(&self) -> Vec<Read> {
+        // The stage makes a column `bytes` of its own.
         let bytes = Read {
             table: "documents",
             column: "bytes",
@@ -178,19 +187,23 @@ impl Stage for SignalsStage {
 impl ShardStage for SignalsStage {
     fn plan(&self, input: Plan, _: u64) -> Result<Plan> {
         let Some(settings) = &self.settings else {
-            let columns: Vec<String> = fields().iter().map(|field| field.name().clone()).collect();
-            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let fields = fields();
+            let columns: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
             let plan = without_values(input, SIGNALS.name, &columns)?;
             return plan.with_column("bytes", col("document_bytes"));
         };
+
+        // The settings are an argument, so that people see them in the plan.
         let arguments = vec![col("text"), col("language"), lit(self.config().to_string())];
         let values = if_reached(signals(arguments, settings.clone()))?;
 
+        // The kernel runs once for all columns, which are fields of its struct.
         let mut plan = input.with_column("signals", values)?;
         for column in &fields() {
             let (name, data_type) = (column.name(), column.data_type().clone());
             plan = plan.with_column(name, field(col("signals"), name, data_type))?;
         }
+
         // The text of a document that does not reach the stage stays as it is.
         let is_computed = col("bytes").is_not_null();
         let bytes = when(is_computed, col("bytes")).otherwise(col("document_bytes"))?;
@@ -198,13 +211,14 @@ impl ShardStage for SignalsStage {
     }
 }
 
-/// The columns that the kernel makes: all but identity and `reached`.
+/// The columns that the kernel makes: all columns of the table except the first two, `doc_id` and
+/// `reached`.
 fn fields() -> Fields {
     let schema = tables::schema(SIGNALS.name);
     schema.fields().iter().skip(2).cloned().collect()
 }
 
-/// `signals(text, language, settings) -> {bytes, edits, words, heuristic, gopher_quality, …}`.
+/// The function `signals(text, language, settings)`, which gives a struct of [`fields`].
 fn signals(arguments: Vec<Expr>, settings: Settings) -> Expr {
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (texts, languages) = (text(columns, 0)?, text(columns, 1)?);
@@ -217,7 +231,7 @@ fn signals(arguments: Vec<Expr>, settings: Settings) -> Expr {
     Function::new("signals", DataType::Struct(fields()), kernel).call(arguments)
 }
 
-/// Values of a batch of documents, and memory that is kept from one document to the next.
+/// The values of a batch of documents, and memory that is kept from one document to the next.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u64>,
@@ -235,7 +249,9 @@ struct Batch {
 }
 
 impl Batch {
+    /// Adds the values of a document. `language` is an ISO 639-3 code.
     fn add(&mut self, settings: &Settings, text: &str, language: Option<&str>) -> Result<()> {
+        // A document without a language is segmented as English.
         let is_english =
             settings.words == Words::English || language.is_none_or(|language| language == "eng");
         // The word list borrows from the text, so it cannot outlive the document.
@@ -261,6 +277,7 @@ impl Batch {
             .transpose()?;
 
         let after = apply(text, &edits).map_err(StageError::kernel)?;
+        // Segmentation is costly, so a text without edits is not segmented twice.
         let n_words = match edits.is_empty() {
             true => quality.n_words,
             false => segment(&after, is_english).len() as u32,
@@ -281,8 +298,8 @@ impl Batch {
         self.bad_words.push(bad_words);
         self.lines.push(lines);
         for edit in &edits {
-            let Edit { start, end, .. } = *edit;
-            self.edits.push(start, end, &edit.replacement, edit.reason);
+            self.edits
+                .push(edit.start, edit.end, &edit.replacement, edit.reason);
         }
         self.edits.end_row();
         Ok(())
@@ -314,30 +331,37 @@ impl Batch {
             ),
             (rules::LINES.name, group(rules::LINES.name, &self.lines)?),
         ];
+
+        // Columns are found by name, so the order above does not matter and no two can be swapped.
         let fields = fields();
-        let column = |name: &str| {
-            let found = columns.iter().find(|(column, _)| *column == name);
-            let found = found.map(|(_, values)| Arc::clone(values));
-            found.ok_or_else(|| StageError::Bug(format!("signals has no values for {name}")))
-        };
         let ordered = fields
             .iter()
-            .map(|field| column(field.name()))
+            .map(|field| {
+                let name = field.name();
+                let found = columns.iter().find(|(column, _)| *column == name);
+                found
+                    .map(|(_, values)| Arc::clone(values))
+                    .ok_or_else(|| StageError::Bug(format!("signals has no values for {name}")))
+            })
             .collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(StructArray::try_new(fields, ordered, None)?))
     }
 }
 
-/// The values of the line rules. If they rewrite, their edits are added to those of C4.
+/// The values of the line rules. `edits` holds the edits of C4. If the line rules rewrite, their
+/// edits are composed with these.
 fn apply_line_rules(
     rules: &LineRules,
     text: &str,
     edits: &mut Vec<Edit>,
 ) -> Result<line_rules::LineRules> {
     let settings = line_rules::LineSettings::default();
+    // Without rewriting, the values are of the text before C4, whether C4 rewrites or not.
     if !rules.rewrite {
         return Ok(line_rules(text, &settings, None));
     }
+
+    // The spans of `further` are of the text after C4. `compose` makes them spans of `text`.
     let seen = apply(text, edits).map_err(StageError::kernel)?;
     let mut further = Vec::new();
     let values = line_rules(&seen, &settings, Some(&mut further));
@@ -345,6 +369,7 @@ fn apply_line_rules(
     Ok(values)
 }
 
+/// The words of a text, as slices of it.
 fn segment(text: &str, is_english: bool) -> Vec<&str> {
     let mut words = Vec::new();
     match is_english {
@@ -354,23 +379,25 @@ fn segment(text: &str, is_english: bool) -> Vec<&str> {
     words
 }
 
-/// A struct column of the values of a family, each field under its name; `None` is null.
+/// A struct column with the values of a family, each field under its name. A row of `None` is null.
 fn group<T: Values>(family: &str, rows: &[Option<T>]) -> Result<ArrayRef> {
     let schema = tables::schema(SIGNALS.name);
     let DataType::Struct(fields) = schema.field_with_name(family)?.data_type().clone() else {
         return Err(StageError::Bug(format!("{family} is not a struct")));
     };
-    let place = |field: &str| {
-        let place = T::NAMES.iter().position(|name| *name == field);
-        place.ok_or_else(|| StageError::Bug(format!("{family} has no values for {field}")))
-    };
+
+    // The table may declare the values in another order than the family gives them.
     let places = fields
         .iter()
-        .map(|field| place(field.name()))
+        .map(|field| {
+            let field = field.name();
+            let place = T::NAMES.iter().position(|name| *name == field);
+            place.ok_or_else(|| StageError::Bug(format!("{family} has no values for {field}")))
+        })
         .collect::<Result<Vec<_>>>()?;
     if places.len() != T::NAMES.len() {
         return Err(StageError::Bug(format!(
-            "{family} has values that are not declared"
+            "{family} has values that the table does not declare"
         )));
     }
 
@@ -385,6 +412,7 @@ fn group<T: Values>(family: &str, rows: &[Option<T>]) -> Result<ArrayRef> {
         values.clear();
         row.iter().for_each(|row| row.values(&mut values));
         for (column, place) in columns.iter_mut().zip(&places) {
+            // A row of `None` has no values, but each column still needs an entry for it.
             column.push(values.get(*place).copied())?;
         }
     }
@@ -397,7 +425,8 @@ fn group<T: Values>(family: &str, rows: &[Option<T>]) -> Result<ArrayRef> {
     )?))
 }
 
-/// A column of values of one type. A row without values holds 0 below the null of its struct.
+/// A builder for a column of values of one type. A row without values holds 0, or false, below the
+/// null of its struct.
 enum Column {
     Counts(UInt32Builder),
     Ratios(Float64Builder),
@@ -405,15 +434,17 @@ enum Column {
 }
 
 impl Column {
+    /// An empty column for values of a type.
     fn new(data_type: &DataType) -> Result<Column> {
         Ok(match data_type {
             DataType::UInt32 => Column::Counts(UInt32Builder::new()),
             DataType::Float64 => Column::Ratios(Float64Builder::new()),
             DataType::Boolean => Column::Flags(BooleanBuilder::new()),
-            other => return Err(StageError::Bug(format!("a value of type {other}"))),
+            other => return Err(StageError::Bug(format!("no value has type {other}"))),
         })
     }
 
+    /// Appends a value. `None` appends the value below a null.
     fn push(&mut self, value: Option<Measured>) -> Result<()> {
         match (self, value) {
             (Column::Counts(column), Some(Measured::Count(value))) => column.append_value(value),

@@ -1,5 +1,8 @@
-//! The text as a stage sees it: `documents.text` with the edits of every step before the stage that
-//! rewrites, made in the order of the stages. Spans of a step are of the text that the step saw.
+//! The text as a stage sees it: `documents.text` after the edits of all earlier stages that
+//! rewrite.
+//!
+//! The edits are made in the order of the stages. The spans of a stage's edits are of the text that
+//! this stage saw.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,15 +21,15 @@ use crate::error::{Result, StageError};
 use crate::function::{Function, text};
 use crate::{Read, read};
 
-/// The tables whose edits make the text that a stage sees, in their order. Empty: the ingested
-/// text.
+/// The tables whose edits make the text that a stage sees, in the order of the stages. Without
+/// tables the stage sees the text as ingested.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TextSource {
     edits: Vec<&'static str>,
 }
 
 impl TextSource {
-    /// The text before `stage` under a manifest.
+    /// The text that `stage` sees under a manifest.
     pub fn before(stage: &str, manifest: &Manifest) -> TextSource {
         let before = stages::aligned().take_while(|spec| spec.name != stage);
         let rewriting = before.filter(|spec| (spec.rewrites)(manifest));
@@ -35,22 +38,22 @@ impl TextSource {
         }
     }
 
-    /// The text with the edits of these tables, in this order.
+    /// The text after the edits of these tables, in this order.
     pub fn edited_by(tables: Vec<&'static str>) -> TextSource {
         TextSource { edits: tables }
     }
 
-    /// True if no step rewrites.
+    /// True if no stage rewrites the text.
     pub fn is_plain(&self) -> bool {
         self.edits.is_empty()
     }
 
-    /// The tables whose edits are made, in their order.
+    /// The tables whose edits are made, in the order of the stages.
     pub fn tables(&self) -> &[&'static str] {
         &self.edits
     }
 
-    /// The columns of the text: `text`, and the edits of each table.
+    /// The columns from which the text is made: `text`, and the edits of each table.
     pub fn reads(&self) -> Vec<Read> {
         let mut reads = vec![read("documents", "text")];
         reads.extend(self.edits.iter().map(|table| Read {
@@ -61,17 +64,20 @@ impl TextSource {
         reads
     }
 
-    /// The edits of each table, for a plan over [`TextSource::reads`].
+    /// The column of each table's edits, in a plan over the columns of [`TextSource::reads`].
     pub(crate) fn edits(&self) -> Vec<Expr> {
-        let names = self.edits.iter().map(|table| edits_name(table));
-        names.map(col).collect()
+        self.edits
+            .iter()
+            .map(|table| col(edits_name(table)))
+            .collect()
     }
 
-    /// The text, for a plan over [`TextSource::reads`].
+    /// The text after all edits, in a plan over the columns of [`TextSource::reads`].
     pub(crate) fn text(&self) -> Expr {
-        let Some(_) = self.edits.first() else {
+        if self.is_plain() {
             return col("text");
-        };
+        }
+
         let mut arguments = vec![col("text")];
         arguments.extend(self.edits());
         let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
@@ -80,10 +86,10 @@ impl TextSource {
         Function::new("apply_edits", DataType::Utf8, kernel).call(arguments)
     }
 
-    /// The texts of a batch with the columns of [`TextSource::reads`].
+    /// The texts of a batch after all edits. The batch has the columns of [`TextSource::reads`].
     ///
     /// # Errors
-    /// If a column was not read, or edits do not fit their text.
+    /// If a column was not read, or if edits do not fit their text.
     pub fn texts(&self, batch: &RecordBatch) -> Result<StringArray> {
         let texts = crate::column(batch, "text")?.as_string::<i32>();
         let edits: Vec<ArrayRef> = self
@@ -95,17 +101,18 @@ impl TextSource {
     }
 }
 
-/// The name of a table's edits among the columns of a plan.
+/// The name of the column in a plan that holds a table's edits.
 pub(crate) fn edits_name(table: &str) -> String {
     format!("{table}_edits")
 }
 
-/// Each text after the edits of each column, one column after the other. Columns are of the type
+/// The texts after the edits of all columns, one column after the other. Each column is of the type
 /// [`curate_schemas::tables::edits`].
 ///
 /// # Errors
 /// If edits do not fit their text.
 pub fn edit_texts(texts: &StringArray, columns: &[ArrayRef]) -> Result<StringArray> {
+    // The clone shares the bytes of the texts.
     let mut texts = texts.clone();
     for edits in columns {
         texts = edit_once(&texts, edits)?;
@@ -113,10 +120,13 @@ pub fn edit_texts(texts: &StringArray, columns: &[ArrayRef]) -> Result<StringArr
     Ok(texts)
 }
 
+/// The texts after the edits of one column.
 fn edit_once(texts: &StringArray, edits: &dyn Array) -> Result<StringArray> {
+    // Rows without edits are null, and often all rows of a batch are.
     if edits.null_count() == edits.len() {
         return Ok(texts.clone());
     }
+
     let lists = edits.as_list::<i32>();
     let mut edited = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
     for (row, text) in texts.iter().enumerate() {
@@ -125,7 +135,8 @@ fn edit_once(texts: &StringArray, edits: &dyn Array) -> Result<StringArray> {
     Ok(edited.finish())
 }
 
-/// A text after the edits in a row of a column of the type [`curate_schemas::tables::edits`].
+/// A text after the edits in one row of a column. The column is of the type
+/// [`curate_schemas::tables::edits`].
 ///
 /// # Errors
 /// If the edits do not fit the text.
@@ -133,11 +144,13 @@ pub fn edit_row<'a>(text: &'a str, lists: &ListArray, row: usize) -> Result<Cow<
     if lists.is_null(row) {
         return Ok(Cow::Borrowed(text));
     }
+
     let edits = lists.value(row);
     let edits = edits.as_struct();
     let place = |i: usize| edits.column(i).as_primitive::<UInt32Type>().values();
     let replacements = edits.column(2).as_string::<i32>();
 
+    // `apply` does not read the reasons, so they are left out.
     let spans = place(0).iter().zip(place(1)).enumerate();
     let edits: Vec<Edit> = spans
         .map(|(at, (start, end))| Edit {
@@ -150,7 +163,7 @@ pub fn edit_row<'a>(text: &'a str, lists: &ListArray, row: usize) -> Result<Cow<
     apply(text, &edits).map_err(StageError::kernel)
 }
 
-/// A column of edits while it is made.
+/// A builder for a column of edits.
 #[derive(Default)]
 pub(crate) struct EditLists {
     starts: Vec<u32>,
@@ -164,7 +177,7 @@ pub(crate) struct EditLists {
 }
 
 impl EditLists {
-    /// Adds an edit to the row that [`EditLists::end_row`] ends.
+    /// Adds an edit to the current row, which [`EditLists::end_row`] ends.
     pub(crate) fn push(&mut self, start: u32, end: u32, replacement: &str, reason: &str) {
         self.starts.push(start);
         self.ends.push(end);
@@ -172,13 +185,15 @@ impl EditLists {
         self.reasons.append_value(reason);
     }
 
-    /// Ends a row. A row without edits is null.
+    /// Ends the current row. A row without edits is null.
     pub(crate) fn end_row(&mut self) {
         self.lengths.push(self.starts.len() - self.ended);
         self.ended = self.starts.len();
     }
 
+    /// The column, which has the type [`curate_schemas::tables::edits`].
     pub(crate) fn finish(mut self) -> Result<ArrayRef> {
+        // The order is that of the fields of the struct.
         let columns: Vec<ArrayRef> = vec![
             Arc::new(UInt32Array::from(self.starts)),
             Arc::new(UInt32Array::from(self.ends)),
@@ -189,8 +204,8 @@ impl EditLists {
     }
 }
 
-/// A column of lists of structs from the columns of all items and the length of each list. A list
-/// of no item is null.
+/// A column of lists of structs, from the columns of all items and the length of each list. A list
+/// without items is null.
 pub(crate) fn list_of_structs(
     data_type: &DataType,
     columns: Vec<ArrayRef>,

@@ -1,5 +1,5 @@
-//! Token counts. The slowest of the cheap stages: counts of unchanged text are copied from the
-//! stage's former output, and no stage that does without tokens waits for them.
+//! Token counts. Counts of unchanged texts are copied from the stage's previous output, because
+//! this is the slowest of the cheap stages. Only stages that need token counts depend on it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,13 +25,14 @@ use crate::reuse::Reuse;
 use crate::text::{TextSource, edit_row, list_of_structs};
 use crate::{Read, ShardStage, Stage};
 
-/// `doc_id`s below this are the hash sample that is counted whatever the scope: one in 16, because
-/// a `doc_id` is a hash in hexadecimal digits.
+/// Documents with a `doc_id` below this text are a sample that is counted in every scope. The
+/// sample is one document in 16, because a `doc_id` is a hash in hexadecimal digits.
 pub const SAMPLE_BELOW: &str = "1";
 
+/// The columns of the table that the stage makes.
 const COLUMNS: [&str; 3] = ["tokens", "tokens_before", "text_hash"];
 
-/// The stage `tokens`.
+/// The stage `tokens`, with its tokenizer.
 pub struct TokensStage {
     scope: TokenScope,
     tokenizer: Arc<Tokenizer>,
@@ -39,10 +40,10 @@ pub struct TokensStage {
 }
 
 impl TokensStage {
-    /// The stage as the manifest sets it, with its tokenizer.
+    /// The stage with the settings of the manifest, and with its tokenizer.
     ///
     /// # Errors
-    /// If the tokenizer's file cannot be used.
+    /// [`StageError::Manifest`] if the tokenizer's file cannot be used.
     pub fn open(opening: &Opening) -> Result<Self> {
         let settings = &opening.manifest.tokens;
         let tokenizer = opening.tokenizer("tokens.tokenizer", &settings.tokenizer)?;
@@ -65,7 +66,8 @@ impl Stage for TokensStage {
 
     fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
         let mut parts = BTreeMap::from([("tokenizer", self.tokenizer.digest().to_owned())]);
-        // With several steps that edit, the parts for their tables do not say which of them do.
+        // The key has a part for each table that the stage reads. If several tables have edits,
+        // these parts do not tell which edits are made.
         if self.text.tables().len() > 1 {
             parts.insert("edits", self.text.tables().join(" "));
         }
@@ -93,12 +95,14 @@ impl ShardStage for TokensStage {
             TokenScope::All => lit(true),
             TokenScope::Survivors => col("reached").or(col("doc_id").lt(lit(SAMPLE_BELOW))),
         };
-        // A text that nothing edits now, but something edited then, is to be counted again.
+
+        // If no stage rewrites now, a count of a text that a stage had edited does not hold.
         let known = match self.text.is_plain() {
             true => col("known_tokens_before").is_null(),
             false => lit(true),
         };
         let known = col("known_tokens").is_not_null().and(known);
+
         let parts = ["tokenizer", "edits"];
         Some(Reuse::of_text(
             TOKENS.name,
@@ -111,14 +115,17 @@ impl ShardStage for TokensStage {
     }
 }
 
-/// `count_tokens(text, tokenizer digest, edits…) -> {tokens, tokens_before, text_hash}`.
+/// The function `count_tokens(text, tokenizer digest, edits…)`, which gives a struct of
+/// [`COLUMNS`].
 fn count_tokens(source: &TextSource, tokenizer: &Arc<Tokenizer>) -> Expr {
     let digest = lit(tokenizer.digest());
     let tokenizer = Arc::clone(tokenizer);
     let editing = source.tables().to_vec();
     let output = fields_of(TOKENS.name, &COLUMNS);
     let fields = output.clone();
+
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
+        // The digest is an argument for people and for equality of plans. The kernel skips it.
         let edits: Vec<&ListArray> = columns[2..].iter().map(|edits| edits.as_list()).collect();
         let steps: Vec<_> = editing.iter().copied().zip(edits).collect();
 
@@ -134,20 +141,22 @@ fn count_tokens(source: &TextSource, tokenizer: &Arc<Tokenizer>) -> Expr {
     Function::new("count_tokens", DataType::Struct(output), kernel).call(arguments)
 }
 
-/// Token counts of a batch of documents.
+/// Token counts of the texts in a batch of rows.
 #[derive(Default)]
 struct Counts {
     tokens: Vec<u64>,
     hashes: Vec<[u8; 16]>,
     /// Number of stages that edited each text.
     lengths: Vec<usize>,
-    /// Each of these stages, and the tokens of the text that it saw.
+    /// The stages that edited the texts, row by row.
     stages: Vec<&'static str>,
+    /// Number of tokens of the text that each of `stages` saw.
     before: Vec<u64>,
 }
 
 impl Counts {
-    /// Counts the text before each step that edits it, and after all steps.
+    /// Counts the tokens of a text before each stage that edits it, and after all stages. `steps`
+    /// holds each stage with its column of edits, of which `row` is the text's row.
     fn add(
         &mut self,
         tokenizer: &Tokenizer,
@@ -159,8 +168,8 @@ impl Counts {
         let mut text = Cow::Borrowed(text);
         let already = self.stages.len();
 
-        // A step that leaves the text alone costs nothing: only texts that a step edited are
-        // counted more than once.
+        // A stage that leaves the text alone costs nothing. Only edited texts are counted more than
+        // once.
         for (stage, edits) in steps.iter().filter(|(_, edits)| edits.is_valid(row)) {
             self.stages.push(stage);
             self.before.push(count(&text)?);
@@ -173,11 +182,14 @@ impl Counts {
         Ok(())
     }
 
+    /// The struct column of [`COLUMNS`].
     fn finish(self, fields: &Fields) -> Result<ArrayRef> {
         let mut hashes = FixedSizeBinaryBuilder::new(16);
         for hash in self.hashes {
             hashes.append_value(hash)?;
         }
+
+        // The columns are in the order of `COLUMNS`.
         let before: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(self.stages)),
             Arc::new(UInt64Array::from(self.before)),

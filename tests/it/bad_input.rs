@@ -595,7 +595,7 @@ fn a_stage_or_a_mixture_that_cannot_be_is_refused() {
     )
     .exits(1);
     let outcome = outcome.says(&[
-        "mixture \"general\" cannot be had: 1000000000 tokens are asked for",
+        "mixture \"general\" is not possible: 1000000000 tokens are requested",
         "hint: ask for ",
     ]);
     let hint = outcome.stderr.split("ask for ").nth(1).unwrap();

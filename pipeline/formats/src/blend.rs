@@ -1,40 +1,43 @@
-//! Blend files: which parts a trainer reads, and how much of each.
+//! Blend files tell a trainer which parts it reads, and how much of each part.
 //!
-//! Megatron-LM takes `weight prefix weight prefix …`, on the command line (`--data-path`), from a
-//! file (`--data-args-path`, split at white space) or as JSON with a list for each of train, valid
-//! and test (`--per-split-data-args-path`): see `get_blend_and_blend_per_split` in
-//! `megatron/training/utils.py` and `get_blend_from_list` in `megatron/core/datasets/utils.py` of
-//! NVIDIA/Megatron-LM. It scales weights to 1 and draws *samples* of a fixed number of tokens by
-//! them, so a weight is a share of tokens. `datasets.interleave_datasets` draws *examples*, so its
-//! probabilities are shares of documents: `weight · documents / tokens`, scaled to 1.
+//! Megatron-LM takes `weight prefix weight prefix …` in one of three ways: on the command line
+//! (`--data-path`), from a file (`--data-args-path`, split at white space), or as JSON with a list
+//! for each of train, valid and test (`--per-split-data-args-path`). See
+//! `get_blend_and_blend_per_split` in `megatron/training/utils.py` and `get_blend_from_list` in
+//! `megatron/core/datasets/utils.py` of NVIDIA/Megatron-LM. Megatron scales the weights to a sum of
+//! 1 and draws *samples* of a fixed number of tokens by these weights, so a weight is a share of
+//! tokens. `datasets.interleave_datasets` draws *examples*, so its probabilities are shares of
+//! documents: `weight · documents / tokens`, scaled to a sum of 1.
 //!
-//! With each part's tokens as its weight both read every part once. Parts without tokens are left
-//! out: Megatron cannot open an empty `.bin`, and a share of 0 says as much.
+//! If the weight of each part is its number of tokens, both trainers read every part once. Parts
+//! without tokens are left out. Megatron cannot open an empty `.bin`, and such a part has a share
+//! of 0 anyway.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-/// Each example exactly once: `datasets` goes on with what is left when a part runs out.
+/// The strategy of `datasets` that reads each example exactly once. When a part ends, the other
+/// parts go on.
 const STOPPING: &str = "all_exhausted_without_replacement";
 
-/// One part of a blend.
+/// One part of a mixture in a blend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Path of the Megatron pair without `.bin` and `.idx`, as the trainer sees it: absolute, or
-    /// relative to where it runs.
+    /// Path of the Megatron pair without `.bin` and `.idx`: absolute, or relative to the folder in
+    /// which the trainer runs.
     pub prefix: String,
-    /// File that `datasets` reads, relative to the blend file.
+    /// Path of the file that `datasets` reads, relative to the blend file.
     pub file: String,
-    /// Share of the tokens that are to come from here, to any scale.
+    /// Share of the tokens that the trainer takes from this part, at least 0 and in any scale.
     pub weight: f64,
-    /// Tokens in it.
+    /// Tokens in the part.
     pub tokens: u64,
-    /// Documents in it, with their repeats.
+    /// Documents in the part, with their repeats.
     pub documents: u64,
 }
 
 impl Row {
-    /// A part that is read once.
+    /// A part that the trainer reads once: its weight is its number of tokens.
     pub fn once(
         prefix: impl Into<String>,
         file: impl Into<String>,
@@ -54,29 +57,34 @@ impl Row {
 /// The words of `--data-path`: a weight and a prefix for each part.
 ///
 /// # Errors
-/// If no part has tokens, a weight is negative or no number, or a prefix has white space at its
-/// ends, which Megatron takes off.
+/// If no part has tokens, if a weight is negative or not a number, or if a prefix is empty or has
+/// white space at its ends, which Megatron strips.
 pub fn megatron_words(rows: &[Row]) -> Result<Vec<String>> {
     let mut words = Vec::new();
     for row in filled(rows)? {
+        // Megatron would look for another file than the one that was written.
         let is_bare =
             !row.prefix.starts_with(is_python_space) && !row.prefix.ends_with(is_python_space);
         ensure!(
             is_bare && !row.prefix.is_empty(),
-            "Megatron cannot read the path \"{}\"",
+            "Megatron cannot read the path \"{}\": it is empty or has white space at an end",
             row.prefix.escape_debug()
         );
+
         words.extend([row.weight.to_string(), row.prefix.clone()]);
     }
     Ok(words)
 }
 
-/// The file for `--data-args-path`: a line a part.
+/// The file for `--data-args-path`, with a line for each part.
 ///
 /// # Errors
-/// As [`megatron_words`], and if a prefix has white space within, where Megatron would split it.
+/// As [`megatron_words`], and if a prefix contains white space, because Megatron would split the
+/// prefix there.
 pub fn megatron_text(rows: &[Row]) -> Result<String> {
     let words = megatron_words(rows)?;
+
+    // A weight never contains white space, so only a prefix is refused here.
     if let Some(word) = words.iter().find(|word| word.contains(is_python_space)) {
         anyhow::bail!(
             "Megatron splits the path \"{}\" at its white space",
@@ -86,8 +94,8 @@ pub fn megatron_text(rows: &[Row]) -> Result<String> {
     Ok(words.chunks(2).map(|pair| pair.join(" ") + "\n").collect())
 }
 
-/// The file for `--per-split-data-args-path`: all parts train; valid and test are null, so give
-/// Megatron `--eval-iters 0` or fill them in.
+/// The file for `--per-split-data-args-path`. All parts are for training. The lists for valid and
+/// test are null, so give Megatron `--eval-iters 0` or fill them in.
 ///
 /// # Errors
 /// As [`megatron_words`].
@@ -97,27 +105,32 @@ pub fn megatron_json(rows: &[Row]) -> Result<String> {
     ))
 }
 
-/// The arguments of `datasets.interleave_datasets`: `data_files` says what to load, in the order of
-/// `probabilities`.
+/// The arguments of `datasets.interleave_datasets`. `data_files` lists the files to load, in the
+/// order of `probabilities`.
 ///
 /// # Errors
-/// If no part has tokens, or a weight is negative or no number.
+/// If no part has tokens, or if a weight is negative or not a number.
 pub fn interleave_json(rows: &[Row], seed: u64) -> Result<String> {
     let rows = filled(rows)?;
+
+    // `filled` leaves parts without tokens out, so no divisor is 0.
     let shares: Vec<f64> = rows
         .iter()
         .map(|row| row.weight * row.documents as f64 / row.tokens as f64)
         .collect();
+    // Finite weights may have a sum that is not finite.
     let sum: f64 = shares.iter().sum();
     ensure!(sum.is_finite(), "the weights sum to {sum}");
+
     let probabilities: Vec<f64> = shares.iter().map(|share| share / sum).collect();
     let files: Vec<&str> = rows.iter().map(|row| row.file.as_str()).collect();
+
     Ok(pretty(&json!({
         "data_files": files, "probabilities": probabilities, "seed": seed, "stopping_strategy": STOPPING,
     })))
 }
 
-/// The parts that have tokens and a weight.
+/// The parts that have tokens and a weight above 0.
 fn filled(rows: &[Row]) -> Result<Vec<&Row>> {
     for row in rows {
         let is_weight = row.weight.is_finite() && row.weight >= 0.0;
@@ -128,6 +141,7 @@ fn filled(rows: &[Row]) -> Result<Vec<&Row>> {
             row.weight
         );
     }
+
     let filled: Vec<&Row> = rows
         .iter()
         .filter(|row| row.tokens > 0 && row.documents > 0 && row.weight > 0.0)
@@ -140,8 +154,8 @@ fn filled(rows: &[Row]) -> Result<Vec<&Row>> {
     Ok(filled)
 }
 
-/// What Python's `str.split` and `str.strip` take for white space: four control characters more
-/// than Unicode.
+/// True for a character that Python's `str.split` and `str.strip` take for white space. They know
+/// four control characters more than Unicode.
 fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -198,7 +212,8 @@ mod tests {
         );
         let value: Value =
             serde_json::from_str(&interleave_json(&rows, 7).expect("a blend")).expect("JSON");
-        // Half the tokens each: documents of part 0 have 300 tokens, those of part 1 have 33.3.
+        // Each part gives half of the tokens. A document of part 0 has 300 tokens, and one of part
+        // 1 has 33.3.
         assert_eq!(value["probabilities"], json!([0.1, 0.9]));
     }
 

@@ -1,13 +1,13 @@
-//! A Hugging Face dataset card: `README.md` whose YAML front matter `datasets` and the Hub read,
-//! and whose figures are the run's.
+//! A Hugging Face dataset card: a `README.md` with the run's figures. The Hub and `datasets` read
+//! its YAML front matter.
 //!
-//! Keys are those of the Hub's card specification (`datasetcard.md` in huggingface/hub-docs) and of
-//! `datasets`: `configs` say which files a configuration has, `dataset_info` how many rows, which
-//! `load_dataset` compares with what it reads. What is not known is left out: a `license` stands
-//! there only if a source has one. Languages go by their ISO 639-1 code where they have one, as on
-//! the Hub.
+//! The keys are those of the Hub's card specification (`datasetcard.md` in huggingface/hub-docs)
+//! and of `datasets`. `configs` lists the files of each configuration. `dataset_info` gives the
+//! number of rows, which `load_dataset` compares with the rows that it reads. Unknown facts are
+//! left out, so the card has the key `license` only if a source states a licence. A language has
+//! its ISO 639-1 code if there is one, as on the Hub.
 //!
-//! Names, domains and languages come from strangers and go through `escape.rs`.
+//! Names, licences and languages come from strangers and pass through `escape.rs`.
 
 use std::fmt::Write;
 
@@ -17,18 +17,18 @@ use super::escape::{code_block, markdown, yaml};
 use super::licenses;
 use crate::numbers::grouped;
 
-/// A language's part of a mixture.
+/// The share of one language in a mixture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Language {
-    /// ISO 639-3 code; none where no language could be told.
+    /// ISO 639-3 code; `None` for documents whose language was not identified.
     pub code: Option<String>,
-    /// Distinct documents.
+    /// Number of distinct documents.
     pub documents: u64,
-    /// Tokens with repeats.
+    /// Number of tokens, with repeats.
     pub tokens: u64,
 }
 
-/// What a card says. Nothing is computed here but sums and shares.
+/// The facts that a card prints. The card only adds sums and shares.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// Name of the mixture.
@@ -37,14 +37,14 @@ pub struct Facts {
     pub run: String,
     /// File name of the manifest.
     pub manifest: String,
-    /// Version of curate.
+    /// Version of curate that made the export.
     pub curate: String,
-    /// Languages of the documents drawn, in the order that they are shown in.
+    /// Languages of the documents drawn, in the order in which the card lists them.
     pub languages: Vec<Language>,
-    /// Configurations, the default one first, all in one format: `datasets` reads every one with
-    /// the reader of the first.
+    /// Configurations, the default one first. All are in one format, because `datasets` reads every
+    /// configuration with the reader of the first.
     pub configs: Vec<Config>,
-    /// Distinct documents.
+    /// Number of distinct documents.
     pub documents: u64,
     /// Rows: documents with their repeats.
     pub draws: u64,
@@ -54,17 +54,17 @@ pub struct Facts {
     pub tokens: u64,
     /// Tokens with each document once.
     pub unique_tokens: u64,
-    /// q(D) of the mixture, in (0, 1].
+    /// q(D) of the mixture, in (0, 1]. A number that is not finite is printed as `-`.
     pub q: f64,
-    /// Effective tokens.
+    /// D_eff, the number of effective tokens.
     pub d_eff: f64,
-    /// Whether q was calibrated against losses.
+    /// True if q was calibrated against losses.
     pub q_calibrated: bool,
-    /// How tokens were counted: the tokenizer's name and the blake3 of its file.
+    /// The tokenizer that counted the tokens: its name and the BLAKE3 of its file.
     pub tokenizer: Option<(String, String)>,
-    /// What each source gave.
+    /// The sources with their parts of the mixture.
     pub sources: Vec<Source>,
-    /// Where documents went, by stage.
+    /// The stages with the documents that they kept and removed, in the order of the stages.
     pub funnel: Vec<Stage>,
     /// Ways to load the files beside the card.
     pub uses: Vec<Use>,
@@ -82,10 +82,11 @@ pub struct Use {
 impl Use {
     /// The call that loads a configuration in Python.
     pub fn of_config(config: &Config) -> Use {
-        // `datasets` 5.2 takes its name for the data from the path's last part, so "." does not do.
+        // A JSON string is also a Python string, so a quote in the name cannot end the string.
         let name = serde_json::Value::from(config.name.as_str());
         Use {
             language: "python",
+            // `datasets` 5.2 names the data after the last part of the path, so "." does not work.
             code: format!(
                 "datasets.load_dataset(\"/path/of/this/folder\", {name}, split=\"train\")"
             ),
@@ -96,58 +97,58 @@ impl Use {
 /// A configuration: one way to load the mixture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Config {
-    /// Its name.
+    /// Name of the configuration.
     pub name: String,
-    /// Files relative to the card, or patterns of them. Names are safer: a pattern also finds what
-    /// an earlier run left.
+    /// Paths or patterns of the files, relative to the card. Paths are safer, because a pattern
+    /// also finds the files of an earlier run.
     pub files: Vec<String>,
     /// Size of the files in bytes.
     pub bytes: u64,
 }
 
-/// What a source gave to the mixture.
+/// The part of a mixture that one source gave.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Source {
-    /// Its name.
+    /// Name of the source.
     pub name: String,
-    /// Its licence, if the manifest states one.
+    /// Licence of the source, if the manifest states one.
     pub license: Option<String>,
-    /// Distinct documents.
+    /// Number of distinct documents.
     pub documents: u64,
     /// Documents with their repeats.
     pub draws: u64,
-    /// Tokens with repeats.
+    /// Number of tokens, with repeats.
     pub tokens: u64,
     /// Σ tokens·q / Σ tokens, in (0, 1].
     pub q: f64,
 }
 
-/// A row of the funnel.
+/// A row of the funnel: one stage.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stage {
     /// Name of the stage.
     pub name: String,
-    /// Documents that arrived.
+    /// Documents that arrived at the stage.
     pub arrived: u64,
-    /// Documents that went on.
+    /// Documents that the stage kept.
     pub kept: u64,
     /// Documents that a rule removed, by `family.rule`.
     pub removed: Vec<(String, u64)>,
-    /// Documents merged into one that is kept.
+    /// Documents that were merged into a kept duplicate.
     pub duplicates: u64,
     /// Documents that could not be read or processed.
     pub quarantined: u64,
 }
 
-/// The card's text.
+/// The text of the card, in Markdown.
 pub fn card(facts: &Facts) -> String {
     let mut out = String::new();
     let written = front_matter(facts, &mut out).and_then(|()| body(facts, &mut out));
-    written.expect("a String takes what is written to it");
+    written.expect("writing to a String does not fail");
     out
 }
 
-/// The Hub's bucket of a number of rows.
+/// The Hub's size category for a number of rows.
 pub fn size_category(rows: u64) -> &'static str {
     const NAMES: [&str; 10] = [
         "n<1K",
@@ -161,6 +162,9 @@ pub fn size_category(rows: u64) -> &'static str {
         "10B<n<100B",
         "100B<n<1T",
     ];
+
+    // The first category ends at 10^3, and each further one at the next power of ten. 0 has no
+    // logarithm.
     let powers = rows
         .checked_ilog10()
         .map_or(0, |power| power.saturating_sub(2) as usize);
@@ -172,19 +176,19 @@ fn front_matter(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "pretty_name: {}", yaml(&facts.name))?;
     if let Some((license, name)) = licenses::header(&stated(facts)) {
         writeln!(out, "license: {}", yaml(&license))?;
-        name.map_or(Ok(()), |name| {
-            writeln!(out, "license_name: {}", yaml(&name))
-        })?;
+        if let Some(name) = name {
+            writeln!(out, "license_name: {}", yaml(&name))?;
+        }
     }
+
+    // A code that the Hub does not take stays in the table of languages, where it does no harm.
     let codes = facts
         .languages
         .iter()
-        .filter_map(|language| language.code.as_deref());
-    write_list(
-        out,
-        "language",
-        codes.filter(|code| is_language_code(code)).map(hub_code),
-    )?;
+        .filter_map(|language| language.code.as_deref())
+        .filter(|code| is_language_code(code));
+    write_list(out, "language", codes.map(hub_code))?;
+    // Repeats count, because each repeat is a row of the files.
     write_list(
         out,
         "size_categories",
@@ -192,14 +196,17 @@ fn front_matter(facts: &Facts, out: &mut String) -> std::fmt::Result {
     )?;
     write_list(out, "task_categories", ["text-generation"].into_iter())?;
     write_list(out, "tags", ["pretraining", "curate"].into_iter())?;
+
     write_configs(facts, out)?;
     writeln!(out, "---")
 }
 
+/// The keys `configs` and `dataset_info`, or nothing without configurations.
 fn write_configs(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if facts.configs.is_empty() {
         return Ok(());
     }
+
     writeln!(out, "configs:")?;
     for (at, config) in facts.configs.iter().enumerate() {
         writeln!(out, "- config_name: {}", yaml(&config.name))?;
@@ -207,11 +214,12 @@ fn write_configs(facts: &Facts, out: &mut String) -> std::fmt::Result {
             writeln!(out, "  default: true")?;
         }
         writeln!(out, "  data_files:\n  - split: train\n    path:")?;
-        config
-            .files
-            .iter()
-            .try_for_each(|file| writeln!(out, "    - {}", yaml(file)))?;
+        for file in &config.files {
+            writeln!(out, "    - {}", yaml(file))?;
+        }
     }
+
+    // Every configuration has all rows of the mixture, repeats included. Only the files differ.
     writeln!(out, "dataset_info:")?;
     for config in &facts.configs {
         writeln!(out, "- config_name: {}", yaml(&config.name))?;
@@ -230,21 +238,23 @@ fn write_configs(facts: &Facts, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// A key with a list of texts, or nothing for no texts.
+/// A key with a list of texts, or nothing if the list is empty.
 fn write_list<'a>(
     out: &mut String,
     key: &str,
     items: impl Iterator<Item = &'a str>,
 ) -> std::fmt::Result {
+    // A key without items would be null in YAML, which is not a list.
     let mut items = items.peekable();
     if items.peek().is_none() {
         return Ok(());
     }
+
     writeln!(out, "{key}:")?;
     items.try_for_each(|item| writeln!(out, "- {}", yaml(item)))
 }
 
-/// The licence of each source, if stated.
+/// The licence of each source; `None` for a source without a stated licence.
 fn stated(facts: &Facts) -> Vec<Option<&str>> {
     facts
         .sources
@@ -258,7 +268,7 @@ fn hub_code(code: &str) -> &str {
     iso639_1(code).unwrap_or(code)
 }
 
-/// The Hub takes codes of two or three letters.
+/// True if the Hub takes the code, which has two or three lower-case letters.
 fn is_language_code(code: &str) -> bool {
     matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_lowercase())
 }
@@ -272,6 +282,7 @@ fn body(facts: &Facts, out: &mut String) -> std::fmt::Result {
         markdown(&facts.manifest),
         markdown(&facts.run)
     )?;
+
     write_worth(facts, out)?;
     write_sources(facts, out)?;
     write_funnel(facts, out)?;
@@ -283,26 +294,22 @@ fn body(facts: &Facts, out: &mut String) -> std::fmt::Result {
 
 fn write_worth(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n## Size and worth\n\n| what | figure |\n|---|---:|")?;
-    writeln!(out, "| documents | {} |", grouped(facts.documents))?;
-    writeln!(
-        out,
-        "| rows: documents with their repeats | {} |",
-        grouped(facts.draws)
-    )?;
-    writeln!(out, "| bytes of text | {} |", grouped(facts.bytes))?;
-    writeln!(out, "| tokens | {} |", grouped(facts.tokens))?;
-    writeln!(
-        out,
-        "| tokens, each document once | {} |",
-        grouped(facts.unique_tokens)
-    )?;
-    if facts.unique_tokens > 0 {
-        writeln!(
-            out,
-            "| epochs | {:.2} |",
-            facts.tokens as f64 / facts.unique_tokens as f64
-        )?;
+    for (what, n) in [
+        ("documents", facts.documents),
+        ("rows: documents with their repeats", facts.draws),
+        ("bytes of text", facts.bytes),
+        ("tokens", facts.tokens),
+        ("tokens, each document once", facts.unique_tokens),
+    ] {
+        writeln!(out, "| {what} | {} |", grouped(n))?;
     }
+
+    // An empty mixture has no epochs, and 0 / 0 would print NaN.
+    if facts.unique_tokens > 0 {
+        let epochs = facts.tokens as f64 / facts.unique_tokens as f64;
+        writeln!(out, "| epochs | {epochs:.2} |")?;
+    }
+
     let calibrated = if facts.q_calibrated {
         "calibrated"
     } else {
@@ -314,22 +321,29 @@ fn write_worth(facts: &Facts, out: &mut String) -> std::fmt::Result {
         "| effective tokens D_eff, {calibrated} | {} |",
         grouped(facts.d_eff.round() as u64)
     )?;
+
+    write_meaning(facts, out)
+}
+
+/// The sentences below the table of figures: how tokens were counted, and what q and D_eff mean.
+fn write_meaning(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if let Some((name, digest)) = &facts.tokenizer {
         writeln!(
             out,
-            "\nTokens are those of the tokenizer {} (blake3 {}).",
+            "\nTokens are counted with the tokenizer {} (blake3 {}).",
             markdown(name),
             markdown(digest)
         )?;
     }
+
     writeln!(
         out,
-        "\nq is the mean quality of the tokens, in (0, 1]; D_eff is what the tokens are worth after quality and repetition."
+        "\nq is the mean quality of the tokens, in (0, 1]. D_eff is the number of tokens that the mixture is worth after quality and repetition."
     )?;
     if !facts.q_calibrated {
         writeln!(
             out,
-            "q was not calibrated against losses: D_eff compares mixtures whose q is made the same way, nothing else."
+            "q was not calibrated against losses. D_eff therefore only compares mixtures whose q is made in the same way."
         )?;
     }
     Ok(())
@@ -339,11 +353,13 @@ fn write_sources(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if facts.sources.is_empty() {
         return Ok(());
     }
+
     writeln!(
         out,
         "\n## Sources\n\n| source | documents | rows | tokens | share of tokens | q | licence |\n|---|---:|---:|---:|---:|---:|---|"
     )?;
     for source in &facts.sources {
+        // Sources without tokens have a share of 0, not NaN.
         let share = 100.0 * source.tokens as f64 / facts.tokens.max(1) as f64;
         let [documents, draws, tokens] =
             [source.documents, source.draws, source.tokens].map(grouped);
@@ -364,16 +380,18 @@ fn write_funnel(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if facts.funnel.is_empty() {
         return Ok(());
     }
+
     writeln!(out, "\n## From records to the pool\n")?;
     writeln!(
         out,
-        "Documents by stage. The mixture is drawn from what the last stage kept.\n"
+        "Documents by stage. The mixture is drawn from the documents that the last stage kept.\n"
     )?;
     writeln!(
         out,
         "| stage | in | kept | removed | duplicates | quarantined |\n|---|---:|---:|---:|---:|---:|"
     )?;
     for stage in &facts.funnel {
+        // Duplicates and damaged records are counted apart from removals by a rule.
         let removed = stage.removed.iter().map(|(_, n)| n).sum();
         let numbers = [
             stage.arrived,
@@ -390,9 +408,12 @@ fn write_funnel(facts: &Facts, out: &mut String) -> std::fmt::Result {
             numbers.join(" | ")
         )?;
     }
+
     if facts.funnel.iter().all(|stage| stage.removed.is_empty()) {
         return Ok(());
     }
+
+    // The name of a rule has its family in front, so this table needs no column for the stage.
     writeln!(out, "\n| removed by | documents |\n|---|---:|")?;
     for (rule, n) in facts.funnel.iter().flat_map(|stage| &stage.removed) {
         writeln!(out, "| {} | {} |", markdown(rule), grouped(*n))?;
@@ -404,14 +425,17 @@ fn write_languages(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if facts.languages.is_empty() {
         return Ok(());
     }
+
     writeln!(
         out,
-        "\n## Languages\n\nOf the documents drawn, as identified; codes are ISO 639-3.\n"
+        "\n## Languages\n\nThe languages identified in the documents drawn. Codes are ISO 639-3.\n"
     )?;
     writeln!(
         out,
         "| language | documents | share of documents | tokens | share of tokens |\n|---|---:|---:|---:|---:|"
     )?;
+
+    // `max(1)`: the shares of an empty mixture are 0, not NaN.
     let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
     for Language {
         code,
@@ -437,30 +461,35 @@ fn write_languages(facts: &Facts, out: &mut String) -> std::fmt::Result {
 }
 
 fn write_columns(out: &mut String) -> std::fmt::Result {
-    let columns = [
+    // One table for all formats. JSON lines differ in one name only.
+    writeln!(out, "\n## Columns\n\n| column | meaning |\n|---|---|")?;
+    for (column, meaning) in [
         (
             "`doc_id`, in JSON lines `id`",
-            "the document: a hash of where it was read",
+            "identity of the document, a hash of the place where it was read",
         ),
-        ("`source`, `domain`", "where it comes from"),
+        ("`source`, `domain`", "where the document comes from"),
         ("`draw`", "number of this repeat of the document, from 0"),
         ("`tokens`", "tokens of the text"),
         ("`q`", "quality of the document, in (0, 1]"),
         ("`text`", "the text"),
-    ];
-    writeln!(out, "\n## Columns\n\n| column | meaning |\n|---|---|")?;
-    columns
-        .iter()
-        .try_for_each(|(column, meaning)| writeln!(out, "| {column} | {meaning} |"))
+    ] {
+        writeln!(out, "| {column} | {meaning} |")?;
+    }
+    Ok(())
 }
 
 fn write_use(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if facts.uses.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n## Use\n\nRows are in a random order already.\n")?;
-    let mut uses = facts.uses.iter();
-    uses.try_for_each(|Use { language, code }| out.write_str(&code_block(language, code)))
+
+    writeln!(out, "\n## Use\n\nRows are already in a random order.\n")?;
+    for Use { language, code } in &facts.uses {
+        // The code may hold the name of a configuration, so the fence must hold any text.
+        out.write_str(&code_block(language, code))?;
+    }
+    Ok(())
 }
 
 fn write_licenses(facts: &Facts, out: &mut String) -> std::fmt::Result {
@@ -474,9 +503,11 @@ fn write_licenses(facts: &Facts, out: &mut String) -> std::fmt::Result {
     if licenses.is_empty() {
         return writeln!(
             out,
-            "The run does not know the licences of its sources. Each text stays under its own."
+            "The run does not know the licences of its sources. Each text stays under its own licence."
         );
     }
+
+    // Compared before equal licences are merged: here each licence stands for one source.
     let rest = if licenses.len() < stated.len() {
         " Of the other sources none is stated."
     } else {
@@ -486,12 +517,12 @@ fn write_licenses(facts: &Facts, out: &mut String) -> std::fmt::Result {
     licenses.dedup();
     writeln!(
         out,
-        "As stated for the sources: {}.{rest} Each text stays under its own.",
+        "As stated for the sources: {}.{rest} Each text stays under its own licence.",
         licenses.join(", ")
     )
 }
 
-/// A mean quality; that of no tokens is none.
+/// A mean quality with four decimals. A mean over no tokens may be NaN and is printed as `-`.
 fn quality(q: f64) -> String {
     if q.is_finite() {
         format!("{q:.4}")
@@ -501,239 +532,4 @@ fn quality(q: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts() -> Facts {
-        Facts {
-            name: "general".into(),
-            run: "quickstart".into(),
-            manifest: "quickstart.toml".into(),
-            curate: "0.1.0".into(),
-            languages: vec![
-                Language {
-                    code: Some("eng".into()),
-                    documents: 100,
-                    tokens: 270_000,
-                },
-                Language {
-                    code: Some("und".into()),
-                    documents: 8,
-                    tokens: 21_000,
-                },
-                Language {
-                    code: None,
-                    documents: 4,
-                    tokens: 9000,
-                },
-            ],
-            configs: vec![
-                Config {
-                    name: "default".into(),
-                    files: vec!["a.parquet".into(), "b.parquet".into()],
-                    bytes: 5,
-                },
-                Config {
-                    name: "no".into(),
-                    files: vec!["c-*.parquet".into()],
-                    bytes: 6,
-                },
-            ],
-            documents: 112,
-            draws: 1166,
-            bytes: 1_234_567,
-            tokens: 300_000,
-            unique_tokens: 200_000,
-            q: 0.74874,
-            d_eff: 222_904.4,
-            sources: vec![Source {
-                name: "web".into(),
-                license: None,
-                documents: 112,
-                draws: 1166,
-                tokens: 300_000,
-                q: 0.74874,
-            }],
-            funnel: vec![Stage {
-                name: "filter".into(),
-                arrived: 1596,
-                kept: 647,
-                removed: vec![("gopher_quality.short_doc".into(), 949)],
-                ..Stage::default()
-            }],
-            ..Facts::default()
-        }
-    }
-
-    #[test]
-    fn front_matter_spelled_out() {
-        let card = card(&facts());
-        let expected = r#"---
-pretty_name: "general"
-language:
-- "en"
-- "und"
-size_categories:
-- "1K<n<10K"
-task_categories:
-- "text-generation"
-tags:
-- "pretraining"
-- "curate"
-configs:
-- config_name: "default"
-  default: true
-  data_files:
-  - split: train
-    path:
-    - "a.parquet"
-    - "b.parquet"
-- config_name: "no"
-  data_files:
-  - split: train
-    path:
-    - "c-*.parquet"
-dataset_info:
-- config_name: "default"
-  splits:
-  - name: train
-    num_bytes: 1234567
-    num_examples: 1166
-  download_size: 5
-  dataset_size: 1234567
-- config_name: "no"
-  splits:
-  - name: train
-    num_bytes: 1234567
-    num_examples: 1166
-  download_size: 6
-  dataset_size: 1234567
----
-
-# general
-"#;
-        assert_eq!(&card[..expected.len()], expected);
-    }
-
-    #[test]
-    fn figures_are_the_facts() {
-        let mut facts = facts();
-        let text = card(&facts);
-        for line in [
-            "| tokens | 300,000 |",
-            "| epochs | 1.50 |",
-            "| quality q, uncalibrated | 0.7487 |",
-            "| effective tokens D_eff, uncalibrated | 222,904 |",
-            "| web | 112 | 1,166 | 300,000 | 100.00 % | 0.7487 | not stated |",
-            "| eng | 100 | 89.29 % | 270,000 | 90.00 % |",
-            "| not identified | 4 | 3.57 % | 9,000 | 3.00 % |",
-            "| filter | 1,596 | 647 | 949 | 0 | 0 |",
-            "| gopher\\_quality.short\\_doc | 949 |",
-            "curate 0.1.0 from the manifest quickstart.toml (run quickstart).",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-        facts.q_calibrated = true;
-        assert!(!card(&facts).contains("uncalibrated") && !card(&facts).contains("not calibrated"));
-    }
-
-    #[test]
-    fn licences_stand_there_only_if_known() {
-        let mut facts = facts();
-        assert!(!card(&facts).contains("license:"));
-        assert!(card(&facts).contains("does not know the licences"));
-        facts.sources[0].license = Some("CC-BY-4.0".into());
-        let one = card(&facts);
-        assert!(
-            one.contains("\nlicense: \"cc-by-4.0\"\nlanguage:\n")
-                && one.contains("| 0.7487 | CC-BY-4.0 |\n"),
-            "{one}"
-        );
-        assert!(one.contains("sources: CC-BY-4.0. Each text"));
-        facts.sources.push(Source {
-            license: Some("mit".into()),
-            ..facts.sources[0].clone()
-        });
-        let two = card(&facts);
-        assert!(
-            two.contains("\nlicense: \"other\"\nlicense_name: \"cc-by-4.0-and-mit\"\n"),
-            "{two}"
-        );
-        assert!(two.contains("sources: CC-BY-4.0, mit. Each text"));
-        facts.sources.push(Source {
-            license: None,
-            ..facts.sources[0].clone()
-        });
-        assert!(card(&facts).contains("mit. Of the other sources none is stated. Each text"));
-    }
-
-    #[test]
-    fn an_empty_mixture_has_a_card() {
-        let text = card(&Facts {
-            q: f64::NAN,
-            ..Facts::default()
-        });
-        assert!(text.starts_with("---\npretty_name: \"\"\nsize_categories:\n- \"n<1K\"\n"));
-        assert!(text.contains("\n# (no name)\n") && text.contains("| tokens | 0 |"));
-        assert!(
-            !text.contains("NaN") && !text.contains("configs:") && !text.contains("## Sources")
-        );
-    }
-
-    #[test]
-    fn sizes_fall_into_the_hubs_buckets() {
-        let cases = [
-            (0, "n<1K"),
-            (999, "n<1K"),
-            (1000, "1K<n<10K"),
-            (9999, "1K<n<10K"),
-            (10_000, "10K<n<100K"),
-        ];
-        for (rows, expected) in cases
-            .into_iter()
-            .chain([(999_999_999_999, "100B<n<1T"), (u64::MAX, "n>1T")])
-        {
-            assert_eq!(size_category(rows), expected, "{rows}");
-        }
-    }
-
-    #[test]
-    fn hostile_names_leave_the_shape_alone() {
-        let hostile = "x\n---\nlicense: mit\n# | `` ``` \u{2028}\"\\";
-        let mut facts = facts();
-        facts.name = hostile.into();
-        facts.sources[0].name = hostile.into();
-        facts.sources[0].license = Some(hostile.into());
-        facts.languages = vec![Language {
-            code: Some(hostile.into()),
-            documents: 1,
-            tokens: 1,
-        }];
-        facts.configs[0].name = hostile.into();
-        facts.uses = vec![
-            Use::of_config(&facts.configs[0]),
-            Use {
-                language: "sh",
-                code: hostile.into(),
-            },
-        ];
-        let text = card(&facts);
-        assert_eq!(text.lines().filter(|line| *line == "---").count(), 2);
-        assert_eq!(
-            text.lines().filter(|line| line.starts_with("# ")).count(),
-            1
-        );
-        assert!(
-            text.contains(
-                "\nlicense: \"other\"\nlicense_name: \"x-license-mit\"\nsize_categories:"
-            ),
-            "{text}"
-        );
-        let rows: Vec<&str> = text
-            .lines()
-            .filter(|line| line.starts_with("| x"))
-            .collect();
-        assert_eq!(rows.len(), 2);
-        assert_eq!(rows[0].replace(r"\|", "").matches('|').count(), 8);
-    }
-}
+mod tests;

@@ -1,9 +1,9 @@
-//! Text of strangers in YAML and Markdown.
+//! Text of strangers, made safe for YAML and Markdown.
 //!
-//! In YAML every text is a double-quoted scalar with all but letters, digits and printable ASCII
-//! escaped, so that `no` is no boolean and U+2028 no line break, for readers of YAML 1.1 (PyYAML)
-//! and 1.2 alike. In Markdown what could be markup is escaped, and what could be unseen or turn
-//! text around is replaced.
+//! In YAML every text is a double-quoted scalar. All characters except letters, digits and
+//! printable ASCII are escaped. So `no` is not read as a boolean and U+2028 not as a line break,
+//! neither by readers of YAML 1.1 (PyYAML) nor by those of 1.2. In Markdown, characters of markup
+//! are escaped. Characters that are invisible or change the direction of text are replaced.
 
 use std::fmt::Write;
 
@@ -16,23 +16,25 @@ pub fn yaml(text: &str) -> String {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             ' '..='~' => out.push(c),
-            // Letters stay readable; everything else is safe from readers that take it for a break
-            // or refuse it.
+            // Letters stay readable. Other characters are escaped, because some readers take them
+            // for a line break or refuse them.
             c if c.is_alphanumeric() => out.push(c),
+            // `\u` takes four digits, so characters beyond U+FFFF need `\U` with eight.
             c if u32::from(c) <= 0xffff => {
-                write!(out, "\\u{:04X}", u32::from(c)).expect("a String takes it")
+                write!(out, "\\u{:04X}", u32::from(c)).expect("writing to a String does not fail")
             }
-            c => write!(out, "\\U{:08X}", u32::from(c)).expect("a String takes it"),
+            c => write!(out, "\\U{:08X}", u32::from(c)).expect("writing to a String does not fail"),
         }
     }
     out.push('"');
     out
 }
 
-/// The longest name that a table shows, characters.
+/// The length of the longest name that a table shows in full, in characters.
 const NAME_CHARS: usize = 100;
 
-/// Text as Markdown shows it, on one line and in a table's cell.
+/// Markdown that shows a text on one line, so that the text fits into a cell of a table. A text of
+/// more than 100 characters is cut, and a blank one becomes `(no name)`.
 pub fn markdown(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars().take(NAME_CHARS) {
@@ -46,6 +48,8 @@ pub fn markdown(text: &str) -> String {
             c => out.push(c),
         }
     }
+
+    // The cut counts characters of the text, so that it never falls into an escape.
     if text.chars().nth(NAME_CHARS).is_some() {
         out.push('…');
     }
@@ -55,10 +59,13 @@ pub fn markdown(text: &str) -> String {
     }
 }
 
-/// A line of code in a fence longer than any within it.
+/// A line of code in a Markdown fence. The fence is longer than any run of backticks in the code,
+/// so the code cannot end it.
 pub fn code_block(language: &str, code: &str) -> String {
     let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(3.max(longest + 1));
+
+    // A line feed is a control character too, so the code stays on one line.
     let line: String = code
         .chars()
         .map(|c| {
@@ -69,6 +76,7 @@ pub fn code_block(language: &str, code: &str) -> String {
             }
         })
         .collect();
+
     format!("{fence}{language}\n{line}\n{fence}\n")
 }
 

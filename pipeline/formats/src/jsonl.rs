@@ -1,14 +1,16 @@
-//! JSON lines compressed with Zstandard: `.jsonl.zst`, one line a draw, in the mixture's order.
+//! JSON lines compressed with Zstandard: `.jsonl.zst`, a line for each draw, in the mixture's
+//! order.
 //!
-//! The file is a row of Zstandard frames, each of whole lines, some 4 MiB of JSON and a checksum
-//! (RFC 8878): a reader can start at any frame, and a damaged one costs no other. Frames follow
-//! from the lines alone, so equal rows give equal bytes. Read whole by `datasets` 5.2 (streaming
-//! too), fsspec 2026.9, pandas 3.1, PyArrow 26, DuckDB 2.0 and python-zstandard 0.22 to 0.25; what
-//! stops after the first frame is `ZstdDecompressor.decompress` of the last, which is for single
-//! frames.
+//! The file is a sequence of Zstandard frames (RFC 8878). Each frame holds whole lines, about 4 MiB
+//! of JSON, and a checksum. So a reader can start at any frame, and a damaged frame costs no other
+//! frame. The frames depend on the lines alone, so equal rows give equal bytes.
 //!
-//! Cost: some 80 MB of text a second (one core under load); memory for one frame or, if that is
-//! longer, one line, twice.
+//! `datasets` 5.2 (streaming too), fsspec 2026.9, pandas 3.1, PyArrow 26, DuckDB 2.0 and
+//! python-zstandard 0.22 to 0.25 read the whole file. Only `ZstdDecompressor.decompress` of
+//! python-zstandard stops after the first frame, because it is made for single frames.
+//!
+//! Cost: about 80 MB of text per second (one core under load). Memory: twice the size of a frame,
+//! or of the longest line if that is larger.
 
 use std::io::Write;
 
@@ -18,12 +20,12 @@ use zstd::bulk::Compressor;
 use crate::card::{Facts, Use};
 use crate::{Export, Folder, Format, Part, Row};
 
-/// A frame ends with the line that reaches this many bytes of JSON.
+/// A frame ends with the line that brings it to this many bytes of JSON, or beyond.
 const FRAME_BYTES: usize = 4 << 20;
-/// Zstandard's own default.
+/// The compression level, which is Zstandard's default.
 const LEVEL: i32 = 3;
 
-/// The format.
+/// The export format `jsonl`.
 pub(crate) const JSONL: Format = Format {
     name: "jsonl",
     doc: "JSON lines in Zstandard",
@@ -52,7 +54,7 @@ impl Export for Jsonl {
     }
 }
 
-/// Writes rows as compressed lines.
+/// A writer of rows as compressed lines.
 pub struct JsonlWriter<W> {
     out: W,
     compressor: Compressor<'static>,
@@ -61,7 +63,7 @@ pub struct JsonlWriter<W> {
 }
 
 impl<W: Write> JsonlWriter<W> {
-    /// A writer on `out`.
+    /// A writer that appends its frames to `out`.
     ///
     /// # Errors
     /// If Zstandard cannot be set up.
@@ -70,6 +72,7 @@ impl<W: Write> JsonlWriter<W> {
         compressor
             .include_checksum(true)
             .context("cannot set up Zstandard")?;
+
         Ok(JsonlWriter {
             out,
             compressor,
@@ -78,20 +81,23 @@ impl<W: Write> JsonlWriter<W> {
         })
     }
 
-    /// Adds a row.
+    /// Appends a row as a line of JSON.
     ///
     /// # Errors
-    /// If its quality is no number, which JSON cannot say, or writing fails.
+    /// If the quality of the row is not finite, or if writing fails.
     pub fn write(&mut self, row: &Row) -> Result<()> {
+        // JSON has no NaN, and serde_json would write null in its place.
         ensure!(
             row.q.is_finite(),
             "document {} has quality {}, expected a number",
             row.id,
             row.q
         );
+
         serde_json::to_writer(&mut self.lines, row).context("cannot write a line")?;
         self.lines.push(b'\n');
         self.rows += 1;
+
         if self.lines.len() >= FRAME_BYTES {
             self.end_frame()
         } else {
@@ -99,23 +105,26 @@ impl<W: Write> JsonlWriter<W> {
         }
     }
 
+    /// Writes the collected lines as one frame.
     fn end_frame(&mut self) -> Result<()> {
         let frame = self
             .compressor
             .compress(&self.lines)
             .context("cannot compress lines")?;
+
         self.lines.clear();
-        // One very long line shall not hold its memory for all that follow.
+        // The memory of one very long line must not stay in use for all later frames.
         self.lines.shrink_to(2 * FRAME_BYTES);
+
         self.out.write_all(&frame).context("cannot write lines")
     }
 
-    /// Ends the last frame; gives `out` and the number of rows. Without rows the file is one empty
-    /// frame, for an empty file is no Zstandard.
+    /// Ends the last frame, and returns `out` and the number of rows.
     ///
     /// # Errors
     /// If writing fails.
     pub fn finish(mut self) -> Result<(W, u64)> {
+        // An empty file is not Zstandard, so a file without rows has one empty frame.
         if !self.lines.is_empty() || self.rows == 0 {
             self.end_frame()?;
         }
@@ -153,7 +162,7 @@ mod tests {
         String::from_utf8(zstd::decode_all(file).expect("Zstandard")).expect("UTF-8")
     }
 
-    /// How many frames the file is a row of.
+    /// The number of frames in the file.
     fn frames(file: &[u8]) -> usize {
         let mut n = 0;
         let mut rest = file;

@@ -1,7 +1,9 @@
-//! The files that a mixture is exported as, for trainers that know nothing of this program, and the
-//! dataset card beside them. A format is one [`Format`] in a file of its own, and a line in
-//! [`FORMATS`]. A format makes bytes; where its files lie and when each gets its name is up to the
-//! caller, behind [`Folder`].
+//! The formats of an exported mixture, and the dataset card beside its files. Trainers read these
+//! files without this program.
+//!
+//! A format is one [`Format`] in its own file, and a line in [`FORMATS`]. A format only makes
+//! bytes. The caller implements [`Folder`], and so decides where the files are and when they get
+//! their names.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -20,26 +22,26 @@ pub mod megatron;
 pub mod numbers;
 mod parquet;
 
-/// Every export format, in the order that their files are written in.
+/// All export formats, in the order in which their files are written.
 pub const FORMATS: [Format; 3] = [parquet::PARQUET, jsonl::JSONL, megatron::MEGATRON];
 
-/// An export format.
+/// An export format, as the command line offers it.
 #[derive(Debug, Clone, Copy)]
 pub struct Format {
-    /// Its word in `--format`.
+    /// The format's word in `--format`.
     pub name: &'static str,
-    /// Its description in the help, one line.
+    /// The format's description in the help, one line.
     pub doc: &'static str,
-    /// Begins an export. Fails if the options cannot be used.
+    /// The function that begins an export. It fails if the options cannot be used.
     pub open: fn(&Options) -> Result<Box<dyn Export>>,
 }
 
-/// What a user may choose about the files of a format.
+/// The options of a user for the files of a format.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// A tokenizer.json for token ids; `None`: the tokenizer that is compiled in.
+    /// Path of a tokenizer.json for token ids; `None`: the tokenizer that is compiled in.
     pub tokenizer: Option<&'a Path>,
-    /// The token that ends each document, by name.
+    /// Name of the token that ends each document; `None`: documents end without a token.
     pub end: Option<&'a str>,
 }
 
@@ -51,7 +53,7 @@ pub trait Export {
     /// If the part cannot be read, or writing fails.
     fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()>;
 
-    /// Writes the files that describe all parts, and says in the dataset card how to load them.
+    /// Writes the files that describe all parts, and adds to the dataset card how to load them.
     ///
     /// # Errors
     /// If writing fails.
@@ -60,25 +62,25 @@ pub trait Export {
 
 /// A part of a mixture: one of the Parquet files that the run made of it.
 pub trait Part {
-    /// `part-` and its number. Names of its files begin so.
+    /// `part-` and the number of the part. The names of the part's files begin with it.
     fn stem(&self) -> &str;
 
-    /// The part's file in the run.
+    /// Path of the part's file in the run.
     fn path(&self) -> &Path;
 
-    /// Calls `visit` with each row.
+    /// Calls `visit` with each row, in the order of the mixture.
     ///
     /// # Errors
-    /// If the file cannot be read, or the first that `visit` returns.
+    /// If the file cannot be read, or the first error that `visit` returns.
     fn each_row(&self, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()>;
 }
 
 /// The folder that an export is written into.
 pub trait Folder {
-    /// Writes a file under another name, makes it durable and gives it its own name.
+    /// Writes a file under another name, makes it durable, and then renames it to `name`.
     ///
     /// # Errors
-    /// If writing fails, or the first that `write` returns.
+    /// If writing fails, or the error that `write` returns.
     fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Output) -> Result<()>) -> Result<()>;
 
     /// The path of a file in the folder.
@@ -87,28 +89,28 @@ pub trait Folder {
 
 /// A file that is being written.
 pub trait Output: Write {
-    /// Makes what was written durable.
+    /// Makes all written bytes durable.
     ///
     /// # Errors
     /// If the disk is full or fails.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// One draw of a document. A JSON line has these keys in this order.
+/// One draw of a document. A JSON line has the fields as its keys, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Row<'a> {
-    /// The document's `doc_id`.
+    /// The `doc_id` of the document, 32 hex digits.
     pub id: &'a str,
     /// Name of the source.
     pub source: &'a str,
-    /// Domain label.
+    /// Domain label of the document.
     pub domain: &'a str,
-    /// Number of this draw of the document, from 0.
+    /// Number of this draw among the draws of the document, from 0.
     pub draw: u32,
-    /// Tokens of the text.
+    /// Number of tokens of the text.
     pub tokens: u64,
     /// Quality of the document, in (0, 1].
     pub q: f64,
-    /// The text.
+    /// Text of the document.
     pub text: &'a str,
 }

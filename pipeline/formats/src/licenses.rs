@@ -1,13 +1,13 @@
-//! Licences as a dataset card's header may name them.
+//! Licences in the form that the header of a dataset card may have.
 //!
-//! The Hub takes identifiers of a list of its own (hf.co/docs/hub/repositories-licenses), or
-//! `other` with a `license_name` of lower-case letters, digits, `-` and `.` (`datasetcard.md` in
-//! huggingface/hub-docs). What several sources are under is `other` too: a list there means that a
-//! reader may choose.
+//! The Hub takes the identifiers of its own list (hf.co/docs/hub/repositories-licenses), or `other`
+//! with a `license_name` of lower-case letters, digits, `-` and `.` (`datasetcard.md` in
+//! huggingface/hub-docs). If the sources have several licences, the header says `other` too,
+//! because a list of licences would mean that a reader may choose one.
 
 use std::collections::BTreeSet;
 
-/// Those of the Hub's identifiers that are for data, texts and code, or say that nothing is known.
+/// The Hub's identifiers of licences for data, texts and code, and `other` and `unknown`. Sorted.
 #[rustfmt::skip]
 const HUB: &[&str] = &[
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "bsl-1.0", "c-uda",
@@ -18,7 +18,7 @@ const HUB: &[&str] = &[
     "osl-3.0", "other", "pddl", "postgresql", "unknown", "unlicense", "wtfpl", "zlib",
 ];
 
-/// Identifiers of SPDX that the Hub spells otherwise.
+/// Identifiers of SPDX that the Hub spells in another way: SPDX first, the Hub second.
 const SPDX: &[(&str, &str)] = &[
     ("odbl-1.0", "odbl"),
     ("odc-by-1.0", "odc-by"),
@@ -27,24 +27,29 @@ const SPDX: &[(&str, &str)] = &[
     ("gfdl-1.3", "gfdl"),
 ];
 
-/// What the header says of sources whose licences are these, or not stated: nothing where none is,
-/// else `license` and, of `other`, its name.
+/// The values of `license` and `license_name` for sources with these licences, where `None` is a
+/// source without a stated licence. Several licences, or one that the Hub does not list, are
+/// `other` with a `license_name`. The result is `None` if no source states a licence.
 pub fn header(stated: &[Option<&str>]) -> Option<(String, Option<String>)> {
     stated.iter().flatten().next()?;
+
+    // Equal licences merge here, also if the manifest spells them in different ways.
     let names: BTreeSet<String> = stated
         .iter()
         .map(|license| license.map_or_else(|| "unknown".to_owned(), name))
         .collect();
     let names: Vec<String> = names.into_iter().collect();
+
     match &names[..] {
         [one] if HUB.contains(&one.as_str()) => Some((one.clone(), None)),
         several => Some(("other".to_owned(), Some(several.join("-and-")))),
     }
 }
 
-/// The Hub's identifier, or one made of the words.
+/// The Hub's identifier of a licence, or a name made of the words of the licence.
 fn name(license: &str) -> String {
     let folded = license.trim().to_ascii_lowercase();
+    // The Hub has one identifier for both forms of a GNU licence.
     let plain = folded
         .strip_suffix("-only")
         .or(folded.strip_suffix("-or-later"))
@@ -55,11 +60,14 @@ fn name(license: &str) -> String {
     if HUB.contains(&plain) {
         return plain.to_owned();
     }
-    let is_own = |c: char| c.is_ascii_alphanumeric() || c == '.';
+
+    // `license_name` takes no other characters than these and `-`.
     let words: Vec<&str> = folded
-        .split(|c| !is_own(c))
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '.')
         .filter(|word| !word.is_empty())
         .collect();
+
+    // A licence in another script leaves no words.
     if words.is_empty() {
         "unnamed".to_owned()
     } else {

@@ -1,33 +1,37 @@
-//! Megatron-LM's indexed dataset: `.bin` holds token ids back to back, `.idx` where each document
-//! begins and ends.
+//! Megatron-LM's indexed dataset. `.bin` holds the token ids of all documents without gaps. `.idx`
+//! holds where each document begins and ends.
 //!
 //! The layout is that of `megatron/core/datasets/indexed_dataset.py` in NVIDIA/Megatron-LM (commit
-//! 00caa53; the same in the package megatron-core 0.16.1). All numbers are little-endian:
+//! 00caa53). The package megatron-core 0.16.1 has the same layout. All numbers are little-endian:
 //!
-//! | bytes of `.idx` | what |
+//! | bytes of `.idx` | content |
 //! |---|---|
 //! | 9 | `MMIDIDX`, two zero bytes |
 //! | 8 | version, 1 |
 //! | 1 | type of an id: 8 is uint16, 4 is int32 |
 //! | 8 | n, number of sequences |
-//! | 8 | m, number of document indices: documents and one |
-//! | 4·n | ids in each sequence, int32 |
-//! | 8·n | where each sequence begins in `.bin`, bytes, int64 |
-//! | 8·m | the sequence that each document begins with, int64; the last is n |
+//! | 8 | m, number of document indices: one more than documents |
+//! | 4·n | number of ids in each sequence, int32 |
+//! | 8·n | offset in `.bin` at which each sequence begins, bytes, int64 |
+//! | 8·m | number of the sequence with which each document begins, int64; the last is n |
 //!
-//! Here a document is one sequence, or none if it has no ids. Megatron takes uint16 for
-//! vocabularies of less than 65,500 entries, else int32, and so do we.
+//! Here a document is one sequence. A document without ids has no sequence. Ids are uint16 for
+//! vocabularies of fewer than 65,500 entries, else int32, as in Megatron.
 //!
-//! A pair that was torn by a crash cannot be read: an [`Index`] is had only from a `.bin` that is
+//! A pair that a crash has torn cannot be read. An [`Index`] comes only from a `.bin` that is
 //! durable, and Megatron opens no `.bin` without its `.idx`. So publish `.bin` first, and never
-//! under a name that has an `.idx`. Once both are there Megatron sees a cut `.idx` when it opens
-//! it, but a cut `.bin` only at the first document beyond its end, and with `--no-mmap-bin-files`
-//! not even then: what is missing is whatever lay in memory. The last pointer and length of `.idx`
-//! say how large `.bin` is, and [`check`] compares. A mixture without ids gives a pair that is
-//! whole but of no use: Megatron cannot map an empty `.bin`.
+//! under a name that already has an `.idx`.
 //!
-//! Cost: one pass, some 170 million tokens a second with the disk's wait (two cores under load); 4
-//! bytes of memory a document.
+//! A later cut is another matter. Megatron notices a cut `.idx` when it opens the file. It notices
+//! a cut `.bin` only at the first document beyond the end, and with `--no-mmap-bin-files` not even
+//! then: it takes whatever is in memory for the missing ids. The last pointer and length of `.idx`
+//! give the size of `.bin`, which [`check`] compares.
+//!
+//! A mixture without ids gives a complete pair that Megatron cannot use, because it cannot map an
+//! empty `.bin`.
+//!
+//! Cost: one pass, about 170 million tokens per second including the wait for the disk (two cores
+//! under load), and 4 bytes of memory per document.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -42,12 +46,12 @@ use crate::{Export, Folder, Format, Options, Part};
 
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 const VERSION: u64 = 1;
-/// Bytes of `.idx` before the lengths.
+/// Size of the header of `.idx` in bytes. The lengths follow it.
 const HEAD: u64 = 34;
-/// Vocabularies of fewer entries have ids of 16 bits.
+/// Vocabularies with fewer entries than this have ids of 16 bits.
 const SHORT_BELOW: u32 = 65_500;
 
-/// The format.
+/// The export format `megatron`.
 pub(crate) const MEGATRON: Format = Format {
     name: "megatron",
     doc: "Token ids as Megatron-LM maps them, with blend files",
@@ -62,6 +66,7 @@ struct Megatron {
 }
 
 impl Megatron {
+    /// Loads the tokenizer, and looks up the token that ends each document.
     fn open(options: &Options) -> Result<Megatron> {
         let tokenizer = match options.tokenizer {
             None => Tokenizer::embedded()?,
@@ -72,12 +77,14 @@ impl Megatron {
                 Tokenizer::from_bytes(&name, &bytes)?
             }
         };
-        let id = |name: &str| {
-            let id = tokenizer.id(name);
-            id.with_context(|| format!("--end {name}: the tokenizer has no such token"))
-        };
+
+        let end = options.end.map(|name| {
+            tokenizer
+                .id(name)
+                .with_context(|| format!("--end {name}: the tokenizer has no such token"))
+        });
         Ok(Megatron {
-            end: options.end.map(id).transpose()?,
+            end: end.transpose()?,
             tokenizer,
             blend: Vec::new(),
         })
@@ -88,6 +95,9 @@ impl Export for Megatron {
     fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()> {
         let stem = part.stem();
         let (bin, idx) = (format!("{stem}.bin"), format!("{stem}.idx"));
+
+        // `.bin` comes first, because Megatron opens no `.bin` without its `.idx`. So a new folder
+        // never holds a pair that Megatron opens but that is not complete.
         let mut index = None;
         folder.put(&bin, &mut |out| {
             let mut writer = BinWriter::new(out, self.tokenizer.ids() as u32, self.end)?;
@@ -95,15 +105,17 @@ impl Export for Megatron {
             index = Some(writer.finish(|out| out.sync())?.1);
             Ok(())
         })?;
-
         let index = index.context("a file that was written has an index")?;
         folder.put(&idx, &mut |mut out| Ok(index.write(&mut out)?))?;
+
+        // Megatron may not notice a `.bin` of the wrong size, so the pair is checked on disk.
         let found = check(&folder.path(&bin), &folder.path(&idx))?;
         ensure!(
             found.documents == index.documents() && found.tokens == index.tokens(),
-            "{stem}: the pair does not fit"
+            "{stem}: .bin and .idx do not hold the documents that were written"
         );
 
+        // `interleave.json` is for `datasets`, which reads the part's Parquet file.
         let parquet = format!("{stem}.parquet");
         let row = blend::Row::once(stem, parquet, index.tokens(), index.documents());
         self.blend.push(row);
@@ -115,6 +127,7 @@ impl Export for Megatron {
         if self.blend.iter().all(|row| row.tokens == 0) {
             return Ok(());
         }
+
         let arguments = "megatron.txt";
         for (name, text) in [
             (arguments, megatron_text(&self.blend)?),
@@ -137,14 +150,14 @@ impl Export for Megatron {
 /// The type of an id in `.bin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Width {
-    /// 16 bits, unsigned.
+    /// An unsigned id of 16 bits.
     U16,
-    /// 32 bits, signed.
+    /// A signed id of 32 bits.
     I32,
 }
 
 impl Width {
-    /// What Megatron takes for a vocabulary of so many entries, added ones included.
+    /// The type that Megatron chooses for a vocabulary of this many entries, with added tokens.
     pub fn of(vocabulary: u32) -> Width {
         if vocabulary < SHORT_BELOW {
             Width::U16
@@ -153,7 +166,7 @@ impl Width {
         }
     }
 
-    /// Bytes of an id.
+    /// Size of an id in bytes.
     pub fn bytes(self) -> u64 {
         match self {
             Width::U16 => 2,
@@ -161,6 +174,7 @@ impl Width {
         }
     }
 
+    /// The number of the type in the header of `.idx`.
     fn code(self) -> u8 {
         match self {
             Width::U16 => 8,
@@ -175,27 +189,29 @@ impl Width {
     }
 }
 
-/// Writes a `.bin`, one document after another.
+/// A writer of a `.bin`, one document after another.
 #[derive(Debug)]
 pub struct BinWriter<W> {
     out: W,
     vocabulary: u32,
     end: Option<u32>,
     index: Index,
+    /// The bytes of a block of ids, kept for the next block.
     block: Vec<u8>,
 }
 
 impl<W: Write> BinWriter<W> {
-    /// A writer for ids below `vocabulary`, its added tokens included, that ends each document with
-    /// `end`, if any.
+    /// A writer for ids below `vocabulary`, the number of entries with added tokens. `end` is the
+    /// id that ends each document, if any.
     ///
     /// # Errors
-    /// If an id of the vocabulary does not fit into int32, or `end` is not in the vocabulary.
+    /// If an id of the vocabulary does not fit into int32, or if `end` is not in the vocabulary.
     pub fn new(out: W, vocabulary: u32, end: Option<u32>) -> Result<BinWriter<W>> {
         ensure!(
             vocabulary <= 1 << 31,
             "a vocabulary of {vocabulary} entries, expected 2147483648 or fewer"
         );
+
         let writer = BinWriter {
             out,
             vocabulary,
@@ -203,24 +219,28 @@ impl<W: Write> BinWriter<W> {
             index: Index::new(Width::of(vocabulary)),
             block: Vec::new(),
         };
+
         writer
             .check_ids(end.as_slice())
             .context("the end of a document")?;
         Ok(writer)
     }
 
-    /// Adds a document.
+    /// Appends the ids of a document.
     ///
     /// # Errors
-    /// If an id is not in the vocabulary, the document has more ids than int32 can say, or writing
-    /// fails. What was written of a refused document is nothing; after a failed write the file is
-    /// lost.
+    /// If an id is not in the vocabulary, if the document has more ids than an int32 can hold, or
+    /// if writing fails. Nothing of a refused document is written. After a failed write the file is
+    /// unusable.
     pub fn document(&mut self, ids: &[u32]) -> Result<()> {
+        // All checks come before the first byte, so a refused document leaves nothing.
         self.check_ids(ids)?;
         let length = sequence_length(ids.len() + self.end.as_slice().len())?;
-        // A document's ids are converted a block at a time, so that its length costs no memory.
+
+        // Ids are converted block by block, so that a long document needs no more memory.
         for block in ids.chunks(1 << 14).chain([self.end.as_slice()]) {
             self.block.clear();
+            // `as u16` keeps the id: `check_ids` bounds it by a vocabulary below 65,500.
             match self.index.width {
                 Width::U16 => self
                     .block
@@ -233,11 +253,13 @@ impl<W: Write> BinWriter<W> {
                 .write_all(&self.block)
                 .context("cannot write token ids")?;
         }
+
         self.index.lengths.push(length);
         self.index.tokens += u64::from(length);
         Ok(())
     }
 
+    /// Fails for the first id that is not in the vocabulary.
     fn check_ids(&self, ids: &[u32]) -> Result<()> {
         match ids.iter().find(|id| **id >= self.vocabulary) {
             Some(id) => anyhow::bail!("token id {id}, expected less than {}", self.vocabulary),
@@ -245,18 +267,18 @@ impl<W: Write> BinWriter<W> {
         }
     }
 
-    /// Makes the ids durable with `sync`, and only then gives what `.idx` says of them; `out` comes
-    /// back for its digest or size.
+    /// Makes the ids durable with `sync`, and only then returns the content of `.idx`. Also returns
+    /// `out`, so that the caller can take its digest or size.
     ///
     /// # Errors
-    /// If writing fails.
+    /// If `sync` fails.
     pub fn finish(mut self, sync: impl FnOnce(&mut W) -> io::Result<()>) -> Result<(W, Index)> {
         sync(&mut self.out).context("cannot write token ids")?;
         Ok((self.out, self.index))
     }
 }
 
-/// The int32 that a sequence's length is written as; never negative.
+/// The length of a sequence, checked to fit into the int32 that is written. Never negative.
 fn sequence_length(n: usize) -> Result<u32> {
     ensure!(
         n <= i32::MAX as usize,
@@ -266,11 +288,11 @@ fn sequence_length(n: usize) -> Result<u32> {
     Ok(n as u32)
 }
 
-/// What `.idx` says of a `.bin` that is durable.
+/// The content of an `.idx` for a `.bin` that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     width: Width,
-    /// Ids of each document, its end included.
+    /// Number of ids of each document, with its end.
     lengths: Vec<u32>,
     tokens: u64,
 }
@@ -284,12 +306,12 @@ impl Index {
         }
     }
 
-    /// Documents, those without ids included.
+    /// Number of documents, those without ids included.
     pub fn documents(&self) -> u64 {
         self.lengths.len() as u64
     }
 
-    /// Ids in all, ends of documents included.
+    /// Number of all ids, ends of documents included.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
@@ -300,23 +322,29 @@ impl Index {
         self.tokens * self.width.bytes()
     }
 
-    /// Writes `.idx`. Give it a buffered writer.
+    /// Writes `.idx` to `out`, number by number. `out` must be buffered to be fast.
     ///
     /// # Errors
     /// If writing fails.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        // A document without ids has no sequence.
         let sequences = || self.lengths.iter().copied().filter(|length| *length > 0);
+
         out.write_all(MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
         out.write_all(&[self.width.code()])?;
         out.write_all(&(sequences().count() as u64).to_le_bytes())?;
         out.write_all(&(self.documents() + 1).to_le_bytes())?;
+
+        // A length is a u32 here and an int32 in the file. `sequence_length` makes both equal.
         sequences().try_for_each(|length| out.write_all(&length.to_le_bytes()))?;
         let mut pointer = 0u64;
         for length in sequences() {
             out.write_all(&pointer.to_le_bytes())?;
             pointer += u64::from(length) * self.width.bytes();
         }
+
+        // A document without ids begins with the same sequence as the next document.
         let mut first = 0u64;
         out.write_all(&first.to_le_bytes())?;
         for length in &self.lengths {
@@ -327,23 +355,24 @@ impl Index {
     }
 }
 
-/// What a pair of files holds.
+/// The numbers of documents and ids that a pair of files holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// The type of an id.
     pub width: Width,
-    /// Sequences: documents that have ids.
+    /// Number of sequences. Each is a document that has ids.
     pub sequences: u64,
-    /// Documents.
+    /// Number of documents, those without ids included.
     pub documents: u64,
-    /// Ids in all.
+    /// Number of all ids, ends of documents included.
     pub tokens: u64,
 }
 
-/// Reads an `.idx` through, compares it with its `.bin` and says what both hold.
+/// Reads a whole `.idx`, compares it with the size of its `.bin`, and returns the numbers of
+/// documents and ids.
 ///
 /// # Errors
-/// If a file cannot be read, or the first thing that does not fit.
+/// If a file cannot be read, or the first number that does not fit the others.
 pub fn check(bin: &Path, idx: &Path) -> Result<Totals> {
     let found = size_of(bin)?;
     let totals = check_index(idx).with_context(|| format!("{} is damaged", idx.display()))?;
@@ -363,9 +392,11 @@ fn size_of(path: &Path) -> Result<u64> {
         .len())
 }
 
+/// Checks the numbers in an `.idx` against each other and against the size of the file.
 fn check_index(idx: &Path) -> Result<Totals> {
     let size = size_of(idx)?;
     ensure!(size >= HEAD, "{size} bytes, expected {HEAD} or more");
+
     let mut head = reader_at(idx, 0)?;
     ensure!(
         &take::<9>(&mut head)? == MAGIC,
@@ -378,12 +409,16 @@ fn check_index(idx: &Path) -> Result<Totals> {
         Width::from_code(code).with_context(|| format!("ids of type {code}, expected 8 or 4"))?;
     let sequences = u64::from_le_bytes(take(&mut head)?);
     let indices = u64::from_le_bytes(take(&mut head)?);
+
+    // Any numbers may be in a damaged header. In 128 bits their sum cannot overflow, and after this
+    // check the offsets below lie within the file.
     let expected = u128::from(HEAD) + 12 * u128::from(sequences) + 8 * u128::from(indices);
     ensure!(
         u128::from(size) == expected,
         "{size} bytes, expected {expected} for {sequences} sequences and {indices} document indices"
     );
     ensure!(indices > 0, "no document index, expected one or more");
+
     let tokens = check_pointers(idx, width, sequences)?;
     check_documents(idx, sequences, indices)?;
     Ok(Totals {
@@ -394,11 +429,13 @@ fn check_index(idx: &Path) -> Result<Totals> {
     })
 }
 
-/// Each sequence begins where the one before ends. Gives the ids in all.
+/// Checks that each sequence begins where the one before ends. Returns the number of all ids.
 fn check_pointers(idx: &Path, width: Width, sequences: u64) -> Result<u64> {
     let mut lengths = reader_at(idx, HEAD)?;
     let mut pointers = reader_at(idx, HEAD + 4 * sequences)?;
     let mut tokens = 0u64;
+
+    // Lengths and pointers are two arrays of the file, read side by side.
     for sequence in 0..sequences {
         let length = i32::from_le_bytes(take(&mut lengths)?);
         let pointer = i64::from_le_bytes(take(&mut pointers)?);
@@ -413,10 +450,12 @@ fn check_pointers(idx: &Path, width: Width, sequences: u64) -> Result<u64> {
     Ok(tokens)
 }
 
-/// Documents begin at the first sequence, follow each other and end at the last.
+/// Checks that documents begin at the first sequence, follow each other and end at the last
+/// sequence.
 fn check_documents(idx: &Path, sequences: u64, indices: u64) -> Result<()> {
     let mut documents = reader_at(idx, HEAD + 12 * sequences)?;
     let mut before = 0;
+
     for document in 0..indices {
         let first = u64::from_le_bytes(take(&mut documents)?);
         ensure!(
@@ -429,6 +468,8 @@ fn check_documents(idx: &Path, sequences: u64, indices: u64) -> Result<()> {
         );
         before = first;
     }
+
+    // The last index is the end of the last document, so it is the number of sequences.
     ensure!(
         before == sequences,
         "documents end at sequence {before}, expected {sequences}"
@@ -436,12 +477,14 @@ fn check_documents(idx: &Path, sequences: u64, indices: u64) -> Result<()> {
     Ok(())
 }
 
+/// A buffered reader of a file, from an offset in bytes on.
 fn reader_at(path: &Path, offset: u64) -> Result<BufReader<File>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     Ok(BufReader::with_capacity(1 << 16, file))
 }
 
+/// The next `N` bytes.
 fn take<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     from.read_exact(&mut bytes)?;

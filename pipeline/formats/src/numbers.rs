@@ -1,6 +1,6 @@
-//! Numbers as a person reads them.
+//! Numbers in a form that people can read easily.
 
-/// The digits of `n` in groups of three: 1234567 is `1,234,567`.
+/// The digits of `n` in groups of three. For example, 1234567 is `1,234,567`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! Parquet: the files of the run's mixture, byte for byte.
+//! Parquet: copies of the files of the run's mixture, byte for byte.
 
 use std::fs::File;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::card::{Config, Facts, Use};
 use crate::{Export, Folder, Format, Part};
 
-/// The format.
+/// The export format `parquet`.
 pub(crate) const PARQUET: Format = Format {
     name: "parquet",
     doc: "Parquet, as in the run",
@@ -35,6 +35,8 @@ impl Export for Parquet {
         if self.files.is_empty() {
             return Ok(());
         }
+
+        // The files are named one by one, because a pattern would also find older files.
         let config = Config {
             name: "default".to_owned(),
             files: std::mem::take(&mut self.files),

@@ -1,9 +1,9 @@
-//! `curate export`: a mixture of a run as a folder of its own, in the formats that trainers read.
+//! `curate export` writes a mixture of a run into a new folder, in the formats that trainers read.
 //!
-//! The rows and their order are those of the run's `mixture/NAME`, a file of each format a part.
-//! Every file is written under another name, made durable and renamed; `.idx` follows its `.bin`,
-//! and the card is last. A folder that is not finished has a mark in it, and only such a one is
-//! written into again.
+//! The rows and their order are those of the run's `mixture/NAME`. Each part of the mixture becomes
+//! one file, or one pair of files, of each format. Every file is written under another name, made
+//! durable, and then renamed. `.idx` follows its `.bin`, and the card is last. An unfinished folder
+//! holds a mark. A folder with files is written into only if it holds the mark.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,66 +28,70 @@ use curate_store::{durable, interrupt};
 use crate::mixing::languages::languages;
 use crate::report;
 
-/// Reads the word of a format on the command line.
+/// The parser for the word of a format on the command line. The help lists all formats.
 pub fn format_parser() -> impl TypedValueParser<Value = Format> {
     let words = FORMATS
         .iter()
         .map(|format| PossibleValue::new(format.name).help(format.doc));
     PossibleValuesParser::new(words).map(|word| {
         let format = FORMATS.into_iter().find(|format| format.name == word);
-        format.expect("the words are those of the formats")
+        format.expect("clap accepts only the words of the formats")
     })
 }
 
-/// What is to be written.
+/// The mixture to export, the formats, and the folder.
 pub struct Request {
-    /// The run directory.
+    /// Path of the run directory.
     pub run: PathBuf,
     /// Name of the mixture.
     pub mixture: String,
-    /// The folder to be made.
+    /// Path of the folder that is created.
     pub output: PathBuf,
-    /// In which formats.
+    /// The formats to write, in any order.
     pub formats: Vec<Format>,
-    /// A tokenizer.json for token ids; none: the one compiled in.
+    /// Path of a tokenizer.json for token ids; `None`: the tokenizer that is compiled in.
     pub tokenizer: Option<PathBuf>,
-    /// The token that ends each document, by name.
+    /// Name of the token that ends each document; `None`: documents end without a token.
     pub end: Option<String>,
 }
 
-/// Writes the folder.
+/// Exports a mixture into the folder `request.output`, and prints the numbers of parts and rows.
 ///
 /// # Errors
-/// Exit 2 if the mixture or a file is missing, the tokenizer lacks the token `--end`, or the folder
-/// holds a finished export; 74 if writing fails.
+/// Exit 2 if the mixture or a file is missing, if the tokenizer lacks the token `--end`, or if the
+/// folder holds other files or a finished export. Exit 74 if writing fails.
 pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     interrupt::install()?;
     let run = RunDir::open(&request.run)?;
-    let usage = |message: String| Failure::new(Exit::Usage, message);
-    let table = format!("mixture/{}", request.mixture);
-    let commit = run.commit(&table)?;
-    let commit =
-        commit.ok_or_else(|| usage(format!("the run has no mixture \"{}\"", request.mixture)))?;
+    let name = &request.mixture;
+    let table = format!("mixture/{name}");
+    let commit = run
+        .commit(&table)?
+        .ok_or_else(|| Failure::new(Exit::Usage, format!("the run has no mixture \"{name}\"")))?;
     let report = report::build(&run, &run.manifest()?)?;
     let mixture = report
         .mixtures
         .iter()
-        .find(|mixture| mixture.name == request.mixture);
-    let mixture =
-        mixture.with_context(|| format!("the report has no mixture \"{}\"", request.mixture))?;
+        .find(|mixture| mixture.name == *name)
+        .with_context(|| format!("the report has no mixture \"{name}\""))?;
+
+    // The card is written last, so a folder with a card is finished.
     let readme = request.output.join("README.md");
     if readme.exists() {
         let message = format!("{} is a finished export", request.output.display());
-        return Err(usage(message)
-            .hint("name another folder, or delete it")
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("name another folder, or delete this one")
             .into());
     }
+
     let unfinished = begin(&request.output)?;
     let folder = Target(&request.output);
     let mut exports = open_formats(request)?;
     let mut given = Given::default();
+
     for (number, file) in commit.files.iter().enumerate() {
         let stored = run.stored(&table, file);
+        // Parquet files are copied byte by byte, and a copy must not spread damage.
         run.reading().check_digest(&stored.path, &file.digest)?;
         let part = StoredPart {
             stem: format!("part-{number:05}"),
@@ -99,7 +103,8 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         given.add(&part)?;
     }
 
-    let languages = languages(&run, &request.mixture)?;
+    // The formats add their ways of loading to the card, so it is written after them.
+    let languages = languages(&run, name)?;
     let mut facts = facts(&report, mixture, &given, languages);
     for export in &mut exports {
         export.finish(&folder, &mut facts)?;
@@ -108,6 +113,7 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
         Ok(out.write_all(card(&facts).as_bytes())?)
     })?;
 
+    // The mark goes last, when all names in the folder are durable.
     let place = || format!("cannot finish {}", request.output.display());
     durable::sync_dir(&request.output).with_context(place)?;
     durable::remove(&unfinished).with_context(place)?;
@@ -121,13 +127,15 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the folder with a mark that it is unfinished. One that holds something else is not written
-/// into.
+/// Creates the folder with a mark that the export is unfinished, and returns the path of the mark.
+///
+/// # Errors
+/// Exit 2 if the folder holds files but no mark.
 fn begin(folder: &Path) -> Result<PathBuf> {
     let mark = folder.join(".unfinished");
-    let is_empty =
-        |folder: &Path| fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
-    if !mark.exists() && !is_empty(folder) {
+    // A folder that does not exist counts as empty.
+    let is_empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    if !mark.exists() && !is_empty {
         let message = format!(
             "{} holds files that are no unfinished export",
             folder.display()
@@ -136,6 +144,8 @@ fn begin(folder: &Path) -> Result<PathBuf> {
             .hint("name another folder")
             .into());
     }
+
+    // The mark and its name are durable before the first file of the export.
     let place = || format!("cannot write {}", folder.display());
     durable::create_dir_all(folder).with_context(place)?;
     durable::write(&mark, b"").with_context(place)?;
@@ -143,21 +153,26 @@ fn begin(folder: &Path) -> Result<PathBuf> {
     Ok(mark)
 }
 
-/// Begins the export in each format that is asked for.
+/// Begins the export in each requested format.
+///
+/// # Errors
+/// Exit 2 if a format cannot use its options.
 fn open_formats(request: &Request) -> Result<Vec<Box<dyn Export>>> {
     let options = Options {
         tokenizer: request.tokenizer.as_deref(),
         end: request.end.as_deref(),
     };
-    let is_wanted = |format: &&Format| request.formats.iter().any(|word| word.name == format.name);
-    let wanted = FORMATS.iter().filter(is_wanted);
-    let opened = wanted
+
+    // The order is that of `FORMATS`, and each format is written once, whatever the user typed.
+    let opened = FORMATS
+        .iter()
+        .filter(|format| request.formats.iter().any(|word| word.name == format.name))
         .map(|format| (format.open)(&options))
         .collect::<Result<_>>();
     opened.map_err(|error| Failure::new(Exit::Usage, format!("{error:#}")).into())
 }
 
-/// The folder of the export.
+/// The folder that the export is written into.
 struct Target<'a>(&'a Path);
 
 impl Folder for Target<'_> {
@@ -165,6 +180,7 @@ impl Folder for Target<'_> {
         let (staged, path) = (self.path(&format!(".{name}.part")), self.path(name));
         let place = || format!("cannot write {}", path.display());
 
+        // A file has its name only when all of its bytes are on the disk.
         let file = NewFile::create(&staged).with_context(place)?;
         let mut out = Staged(BufWriter::with_capacity(1 << 20, file));
         write(&mut out).with_context(place)?;
@@ -177,7 +193,7 @@ impl Folder for Target<'_> {
     }
 }
 
-/// A file before it has its name.
+/// A file that does not have its final name yet.
 struct Staged(BufWriter<NewFile>);
 
 impl Write for Staged {
@@ -197,7 +213,7 @@ impl Output for Staged {
     }
 }
 
-/// A file of the table `mixture`.
+/// A part of the mixture: a file of the table `mixture`.
 struct StoredPart {
     stem: String,
     stored: Stored,
@@ -213,6 +229,7 @@ impl Part for StoredPart {
     }
 
     fn each_row(&self, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
+        // `rows` relies on this order.
         let columns = ["doc_id", "draw", "source", "domain", "tokens", "q", "text"];
         for batch in Zip::open(&[zip::Part::of(self.stored.clone(), &columns)])? {
             interrupt::check()?;
@@ -222,7 +239,7 @@ impl Part for StoredPart {
     }
 }
 
-/// What the sources gave to a mixture, by name, and the bytes of its text.
+/// The part of each source in a mixture, by the source's name, and the bytes of the mixture's text.
 #[derive(Default)]
 struct Given {
     sources: BTreeMap<String, Source>,
@@ -230,13 +247,15 @@ struct Given {
 }
 
 impl Given {
+    /// Adds the rows of a part.
     fn add(&mut self, part: &dyn Part) -> Result<()> {
         part.each_row(&mut |row| {
             let source = self.sources.entry(row.source.to_owned()).or_default();
+            // Draws of a document are numbered from 0, so each document has one draw 0.
             source.documents += u64::from(row.draw == 0);
             source.draws += 1;
             source.tokens += row.tokens;
-            // The sum for now; `facts` makes it the mean.
+            // A sum for now. `source` divides it by the tokens.
             source.q += row.tokens as f64 * row.q;
             self.bytes += row.text.len() as u64;
             Ok(())
@@ -244,37 +263,15 @@ impl Given {
     }
 }
 
-/// What the card says of the mixture. The formats add how to load it.
+/// The facts that the card prints. The formats add the ways to load the files.
 fn facts(
     report: &Report,
     mixture: &MixtureReport,
     given: &Given,
     languages: Vec<Language>,
 ) -> Facts {
-    let source = |(name, found): (&String, &Source)| {
-        let stated = report.sources.iter().find(|source| source.name == *name);
-        Source {
-            name: name.clone(),
-            license: stated.and_then(|source| source.license.clone()),
-            q: match found.tokens {
-                0 => 0.0,
-                tokens => found.q / tokens as f64,
-            },
-            ..found.clone()
-        }
-    };
-    let stage = |stage: &StageReport| {
-        let docs = &stage.docs;
-        Stage {
-            name: stage.name.clone(),
-            arrived: docs.arrived,
-            kept: docs.kept,
-            removed: docs.removed.clone().into_iter().collect(),
-            duplicates: docs.duplicates,
-            quarantined: docs.quarantined,
-        }
-    };
     let tokenizer = report.tokenizer.as_ref();
+    let sources = given.sources.iter();
 
     Facts {
         name: mixture.name.clone(),
@@ -291,18 +288,49 @@ fn facts(
         d_eff: mixture.d_eff,
         q_calibrated: mixture.q_calibrated,
         tokenizer: tokenizer.map(|used| (used.name.clone(), used.digest.clone())),
-        sources: given.sources.iter().map(source).collect(),
+        sources: sources
+            .map(|(name, found)| source(report, name, found))
+            .collect(),
         funnel: report.stages.iter().map(stage).collect(),
         ..Facts::default()
     }
 }
 
+/// The facts of one source, with its licence from the report. `found.q` is a sum over tokens.
+fn source(report: &Report, name: &str, found: &Source) -> Source {
+    let stated = report.sources.iter().find(|source| source.name == name);
+    Source {
+        name: name.to_owned(),
+        license: stated.and_then(|source| source.license.clone()),
+        q: match found.tokens {
+            0 => 0.0,
+            tokens => found.q / tokens as f64,
+        },
+        ..found.clone()
+    }
+}
+
+/// The facts of one stage.
+fn stage(stage: &StageReport) -> Stage {
+    let docs = &stage.docs;
+    Stage {
+        name: stage.name.clone(),
+        arrived: docs.arrived,
+        kept: docs.kept,
+        removed: docs.removed.clone().into_iter().collect(),
+        duplicates: docs.duplicates,
+        quarantined: docs.quarantined,
+    }
+}
+
+/// Calls `visit` with each row of a batch, whose columns are those of `StoredPart::each_row`.
 fn rows(batch: &RecordBatch, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
     let text = |at: usize| batch.column(at).as_string::<i32>();
     let (ids, sources, domains, texts) = (text(0), text(2), text(3), text(6));
     let draws = batch.column(1).as_primitive::<UInt32Type>();
     let tokens = batch.column(4).as_primitive::<UInt64Type>();
     let q = batch.column(5).as_primitive::<Float64Type>();
+
     for row in 0..batch.num_rows() {
         visit(&Row {
             id: ids.value(row),

@@ -1,10 +1,9 @@
-//! Runs the stage `documents`: reads the units that are new, publishes all shards under their
-//! numbers, commits.
+//! Runs the stage `documents`. New units are read, the shards of all units get their part numbers,
+//! and the stage is committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use arrow::array::AsArray;
@@ -21,23 +20,24 @@ use curate_store::{durable, interrupt, key, terminal};
 use super::expect::number;
 use super::{Contents, Driver};
 use crate::progress::Progress;
-use ::curate_ingest;
 
 const STAGE: &str = DOCUMENTS.name;
+/// Name of the file that records a finished unit, in the folder of the unit.
 const UNIT_FILE: &str = "unit.json";
 
-/// What is known of a unit before it is read.
+/// The state of a unit before a run.
 #[derive(Debug, Clone)]
 pub enum InputState {
-    /// Its shards are committed.
+    /// The shards of the unit are committed.
     Committed(UnitResult),
-    /// It was read by a run that did not get to its commit.
+    /// A run read the unit and stopped before the commit.
     Finished(UnitResult),
-    /// It has to be read.
+    /// The unit has to be read.
     New,
 }
 
-/// The state of each unit of a manifest: nothing is written, no input is read.
+/// The state of each unit of a manifest, in the order of the units. Writes nothing and reads no
+/// input file. Without a run directory every unit is new.
 ///
 /// # Errors
 /// Exit 2 for a missing input; 70 for a damaged commit.
@@ -49,59 +49,67 @@ pub fn input_states(manifest: &Manifest, run: Option<&RunDir>) -> Result<Vec<(Un
             .map(|unit| (unit, InputState::New))
             .collect());
     };
-    let finished = finished_units(run);
+
+    // The index of digests is saved only after a commit, so finished units bring their own digests.
+    let finished_units = finished_units(run);
     let mut known = Known::load(run);
-    finished.values().for_each(|result| known.remember(result));
-    let by_unit = run
+    finished_units
+        .values()
+        .for_each(|result| known.remember(result));
+    let committed_units = run
         .commit(STAGE)?
         .map(|commit| by_unit(run, &commit))
         .unwrap_or_default();
-    let state = |unit: &Unit| {
+
+    let mut states = Vec::with_capacity(units.len());
+    for unit in units {
+        // The key of a unit covers the digests of its files. Without them the unit has no key and
+        // is new.
         let source = &manifest.source[unit.source];
-        let Some(inputs) = known.inputs(unit, &source.name) else {
-            return InputState::New;
+        let key = known
+            .inputs(&unit, &source.name)
+            .map(|inputs| unit_key(&curate_ingest::config(manifest, source), &unit, &inputs));
+        let committed = key.as_ref().and_then(|key| committed_units.get(key));
+        let finished = key.as_ref().and_then(|key| finished_units.get(key));
+        let state = match (committed, finished) {
+            (Some(result), _) => InputState::Committed(result.clone()),
+            (None, Some(result)) => InputState::Finished(result.clone()),
+            (None, None) => InputState::New,
         };
-        let key = unit_key(&curate_ingest::config(manifest, source), unit, &inputs);
-        if let Some(result) = by_unit.get(&key) {
-            return InputState::Committed(result.clone());
-        }
-        finished
-            .get(&key)
-            .cloned()
-            .map_or(InputState::New, InputState::Finished)
-    };
-    Ok(units
-        .into_iter()
-        .map(|unit| (unit.clone(), state(&unit)))
-        .collect())
+        states.push((unit, state));
+    }
+    Ok(states)
 }
 
-/// Units whose files are all in the commit and there, by key.
+/// The units of a commit, by key. A unit is left out if one of its files is missing or has another
+/// size.
 fn by_unit(run: &RunDir, commit: &Commit) -> BTreeMap<String, UnitResult> {
-    let is_there = |table: &str, file: &FileEntry| {
-        fs::metadata(run.table(table).join(&file.path))
-            .is_ok_and(|metadata| metadata.len() == file.size)
-    };
     let mut damaged = BTreeSet::new();
     let mut found: BTreeMap<String, UnitResult> = BTreeMap::new();
-    let quarantine = commit.tables.get("quarantine").into_iter().flatten();
-    let files = commit
-        .files
-        .iter()
-        .map(|file| (STAGE, file))
-        .chain(quarantine.map(|file| ("quarantine", file)));
-    // A unit without a record has no file, but it was read all the same.
+
+    // A unit without records has no file, but it was read all the same.
     for input in &commit.inputs {
         let result = found
             .entry(input.unit.clone())
             .or_insert_with(|| UnitResult::empty(&input.unit));
         result.inputs.push(input.clone());
     }
+
+    let quarantine = commit.tables.get("quarantine").into_iter().flatten();
+    let files = commit
+        .files
+        .iter()
+        .map(|file| (STAGE, file))
+        .chain(quarantine.map(|file| ("quarantine", file)));
     for (table, file) in files {
         let Some(key) = &file.unit else { continue };
-        if !is_there(table, file) {
+        // The size is enough here: the digest is checked where the file is read.
+        let is_there = fs::metadata(run.table(table).join(&file.path))
+            .is_ok_and(|metadata| metadata.len() == file.size);
+        if !is_there {
             damaged.insert(key.clone());
         }
+
         let result = found
             .entry(key.clone())
             .or_insert_with(|| UnitResult::empty(key));
@@ -113,49 +121,53 @@ fn by_unit(run: &RunDir, commit: &Commit) -> BTreeMap<String, UnitResult> {
             _ => result.quarantine = Some(file.clone()),
         }
     }
+
+    // A unit is read as a whole, so one missing file costs all its files.
     found.retain(|key, _| !damaged.contains(key));
     found
 }
 
-/// Units that wait to be published, by key.
+/// The finished units that wait to be published, by key. Records that cannot be read and units with
+/// missing files are left out, so those units are read again.
 fn finished_units(run: &RunDir) -> BTreeMap<String, UnitResult> {
     let Ok(entries) = fs::read_dir(run.ingest()) else {
         return BTreeMap::new();
     };
+
     let texts = entries
         .flatten()
         .filter_map(|entry| fs::read(entry.path().join(UNIT_FILE)).ok());
     let results = texts.filter_map(|text| serde_json::from_slice::<UnitResult>(&text).ok());
-    let is_whole = |result: &UnitResult| {
-        let folder = unit_folder(run, &result.key);
-        let size = |file: &FileEntry| {
-            fs::metadata(folder.join(&file.path))
-                .map(|metadata| metadata.len())
-                .ok()
-        };
-        result
-            .shards
-            .iter()
-            .chain(&result.quarantine)
-            .all(|file| size(file) == Some(file.size))
-    };
     results
-        .filter(is_whole)
+        .filter(|result| is_whole(run, result))
         .map(|result| (result.key.clone(), result))
         .collect()
 }
 
+/// True if all files of a finished unit are in its folder with the recorded sizes.
+fn is_whole(run: &RunDir, result: &UnitResult) -> bool {
+    let folder = unit_folder(run, &result.key);
+    let mut files = result.shards.iter().chain(&result.quarantine);
+    files.all(|file| {
+        fs::metadata(folder.join(&file.path)).is_ok_and(|metadata| metadata.len() == file.size)
+    })
+}
+
 impl Driver {
-    /// Brings `documents` up to date; says whether anything was read.
+    /// Brings `documents` up to date. True if the stage was committed anew.
+    ///
+    /// # Errors
+    /// Exit 1 if more records are damaged than `run.max_quarantine_ratio` allows, 2 for a missing
+    /// input. Else if reading or writing fails.
     pub(super) fn ingest(&self) -> Result<bool> {
         let states = input_states(&self.manifest, Some(&self.run))?;
         let current = self.run.commit(STAGE)?;
+
         let new = states
             .iter()
             .filter(|(_, state)| matches!(state, InputState::New))
             .count();
         let progress = Progress::start(STAGE, new);
-        let known = Mutex::new(Known::load(&self.run));
         let results = self
             .engine
             .for_each(&states, |number, (unit, state)| match state {
@@ -163,10 +175,6 @@ impl Driver {
                 InputState::New => {
                     interrupt::check()?;
                     let result = self.read_new(unit, number)?;
-                    known
-                        .lock()
-                        .expect("no thread panics while it holds this")
-                        .remember(&result);
                     progress.shard(
                         &unit.files[0].relative,
                         result.counts.docs.kept,
@@ -175,10 +183,7 @@ impl Driver {
                     Ok(result)
                 }
             })?;
-        let mut known = known
-            .into_inner()
-            .expect("no thread panics while it holds this");
-        results.iter().for_each(|result| known.remember(result));
+
         let contents = self.publish_units(&states, &results, current.as_ref())?;
         let unchanged = current.is_some_and(|commit| {
             commit.files == contents.files
@@ -189,32 +194,43 @@ impl Driver {
             self.commit(STAGE, DOCUMENTS.version, contents)?;
             progress.finish();
         }
+
+        // Waiting units go after the index is saved, because their records hold the same digests.
+        let mut known = Known::load(&self.run);
+        results.iter().for_each(|result| known.remember(result));
         known.save(&self.run)?;
         let published = self.run.ingest();
         durable::remove_dir(&published)
             .with_context(|| format!("cannot delete {}", published.display()))?;
+
         self.check_quarantine(&results)?;
         Ok(!unchanged)
     }
 
+    /// Reads a unit and leaves its files in the folder where finished units wait. `number` is the
+    /// unit's place in the manifest, from 0.
     fn read_new(&self, unit: &Unit, number: usize) -> Result<UnitResult> {
         let staging = self.run.staging().join(format!("unit-{number}"));
         let result = read_unit(unit, &self.manifest, &staging)?;
+
+        // The record is written into the folder before the folder gets its final name, so a waiting
+        // unit always has one.
         self.run
             .write(&staging.join(UNIT_FILE), &serde_json::to_vec(&result)?)?;
         durable::sync_dir(&staging)
             .with_context(|| format!("cannot write {}", staging.display()))?;
+
+        // No two units have equal files and settings, because the paths of a source are unique. A
+        // folder that exists already is a leftover.
         let folder = unit_folder(&self.run, &result.key);
-        // Two units of equal files and settings cannot be, a source's paths are unique: one that is
-        // there is a leftover.
         durable::remove_dir(&folder)
             .with_context(|| format!("cannot replace {}", folder.display()))?;
         self.run.publish(&staging, &folder)?;
         Ok(result)
     }
 
-    /// Gives every shard its final name. Shards that are committed keep theirs; new ones are
-    /// numbered on from the highest.
+    /// Gives every shard its final name, and makes the contents of the commit. Committed shards
+    /// keep their names. New shards get the numbers after the highest one.
     fn publish_units(
         &self,
         states: &[(Unit, InputState)],
@@ -223,26 +239,15 @@ impl Driver {
     ) -> Result<Contents> {
         let mut contents = Contents::default();
         contents.tables.insert("quarantine".to_owned(), Vec::new());
-        // A shard that is read again, because its file was lost, gets its former name.
+
+        // A shard that is read again because its file was lost gets its former name.
         let former: BTreeMap<&str, &str> = current
             .iter()
             .flat_map(|commit| &commit.files)
             .map(|file| (file.key.as_str(), file.path.as_str()))
             .collect();
-        let numbers = former
-            .values()
-            .filter_map(|path| number(path).parse::<u32>().ok());
-        let wanted: BTreeSet<&str> = results
-            .iter()
-            .flat_map(|result| &result.shards)
-            .map(|file| file.key.as_str())
-            .collect();
-        let none_kept = !former.keys().any(|key| wanted.contains(key));
-        let mut next = if none_kept {
-            0
-        } else {
-            numbers.max().map_or(0, |highest| highest + 1)
-        };
+        let mut next = first_new_number(&former, results);
+
         for ((unit, state), result) in states.iter().zip(results) {
             let published = matches!(state, InputState::Committed(_));
             let is_new = matches!(state, InputState::New);
@@ -260,9 +265,12 @@ impl Driver {
                 }
                 contents.files.push(entry);
             }
+
             if let Some(quarantine) = &result.quarantine {
                 let mut entry = quarantine.clone();
                 if !published {
+                    // The key has 64 hex digits. The name has no part number, because a quarantine
+                    // file belongs to a unit and not to a shard.
                     entry.path = format!("part-{}.parquet", &entry.key[..16]);
                     self.publish_shard(result, quarantine, "quarantine", &entry.path, is_new)?;
                 }
@@ -272,6 +280,7 @@ impl Driver {
                     .or_default()
                     .push(entry);
             }
+
             let source = &self.manifest.source[unit.source].name;
             contents
                 .sources
@@ -280,15 +289,19 @@ impl Driver {
                 .add(&result.counts);
             contents.inputs.extend(result.inputs.iter().cloned());
         }
+
         contents
             .inputs
             .sort_by(|a: &Input, b: &Input| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
         Ok(contents)
     }
 
-    /// Gives a shard its final name. The waiting file stays until the commit: an interrupted run
-    /// may have to number anew. One that this process did not write is not trusted: its digest is
-    /// checked where it is read.
+    /// Gives a file of a unit its final name, `name` in the folder of `table`. The waiting file
+    /// stays until the commit, because the next run may number the shards anew if this one is
+    /// interrupted.
+    ///
+    /// A file is trusted if this process wrote it (`is_new`) or has just compared its digest. The
+    /// digest of any other file is checked where the file is read.
     fn publish_shard(
         &self,
         unit: &UnitResult,
@@ -303,16 +316,19 @@ impl Driver {
             self.run.reading().trust(&path);
             return Ok(());
         }
+
+        // A link costs no space. The fallback is a copy, because not every file system has links.
         let staged = self.run.staging().join(name);
-        // Not every file system has second names.
         if durable::hard_link(&waiting, &staged).is_err() {
-            // A link that was made although an error was returned must not be written through.
+            // The link may exist although an error was returned. A copy onto it would overwrite the
+            // waiting file.
             durable::remove(&staged)
                 .with_context(|| format!("cannot replace {}", staged.display()))?;
             durable::copy(&waiting, &staged).with_context(|| {
                 format!("cannot copy {} to {}", waiting.display(), staged.display())
             })?;
         }
+
         self.run.publish(&staged, &path)?;
         if is_new {
             self.run.reading().trust(&path);
@@ -320,8 +336,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Stops a run that is mostly garbage. What was set aside is committed by now, so that it can
-    /// be looked at.
+    /// Stops the run if the share of damaged records is above `run.max_quarantine_ratio`, and warns
+    /// if any record is damaged. The quarantine is committed by now, so the user can look at it.
+    ///
+    /// # Errors
+    /// Exit 1 if the share is too high.
     fn check_quarantine(&self, results: &[UnitResult]) -> Result<()> {
         let mut counts = Counts::default();
         results.iter().for_each(|result| counts.add(&result.counts));
@@ -329,6 +348,9 @@ impl Driver {
         if bad == 0 {
             return Ok(());
         }
+
+        // Only a unit that was read knows its first damage. The state of a committed unit comes
+        // from its files.
         let first = match results
             .iter()
             .find_map(|result| result.first_damage.clone())
@@ -336,6 +358,7 @@ impl Driver {
             Some(first) => first,
             None => self.first_damage()?,
         };
+
         let allowed = self.manifest.run.max_quarantine_ratio;
         if bad as f64 > allowed * records as f64 {
             let message = format!(
@@ -345,13 +368,15 @@ impl Driver {
             let hint = format!("see the table quarantine in {}", self.run.root().display());
             return Err(Failure::new(Exit::No, message).hint(hint).into());
         }
+
         terminal::say(&format!(
             "curate: warning: {bad} of {records} records are in quarantine; the first: {first}"
         ));
         Ok(())
     }
 
-    /// The first row of the quarantine, for messages of runs that read nothing themselves.
+    /// The first row of the quarantine as `path: reason: detail`, for runs that read no unit
+    /// themselves. `unknown` if no quarantine file is committed.
     fn first_damage(&self) -> Result<String> {
         let commit = self.committed(STAGE)?;
         let Some(file) = commit
@@ -361,6 +386,8 @@ impl Driver {
         else {
             return Ok("unknown".to_owned());
         };
+
+        // The file is made at the first damage, so it has a row.
         let columns = ["path", "reason", "detail"];
         let part = Part::of(self.run.stored("quarantine", file), &columns);
         let batch = Zip::open(&[part])?
@@ -371,7 +398,23 @@ impl Driver {
     }
 }
 
-/// Whether the file at `path` is the one that was written: its size and its bytes.
+/// The number of the first new shard. It is one above the highest number of the `former` shards,
+/// which are paths by key. It is 0 if `results` keeps no former shard, as in a first run.
+fn first_new_number(former: &BTreeMap<&str, &str>, results: &[UnitResult]) -> u32 {
+    let mut wanted = results.iter().flat_map(|result| &result.shards);
+    if !wanted.any(|file| former.contains_key(file.key.as_str())) {
+        return 0;
+    }
+
+    former
+        .values()
+        .filter_map(|path| number(path).parse::<u32>().ok())
+        .max()
+        .map_or(0, |highest| highest + 1)
+}
+
+/// True if `path` holds the file of an entry, by size and digest. The size is compared first,
+/// because the digest reads the whole file.
 fn is_file(path: &Path, file: &FileEntry) -> Result<bool> {
     if !fs::metadata(path).is_ok_and(|metadata| metadata.len() == file.size) {
         return Ok(false);

@@ -1,5 +1,5 @@
-//! Earlier runs that duplicates are looked for in, as `dedup.against` names them. They are read,
-//! never changed.
+//! The earlier runs that `dedup.against` names. Documents of this run are compared with the
+//! documents that those runs kept. Earlier runs are read and never changed.
 
 use std::path::Path;
 
@@ -13,13 +13,14 @@ use curate_store::run_dir::RunDir;
 
 use crate::driver::engine::Shards;
 
-/// What deduplication reads of a run.
+/// The tables that deduplication reads of an earlier run.
 const TABLES: [&str; 4] = ["documents", "signals", "signatures", "near_dedup"];
 
-/// One digest over what the earlier runs hold; `None` if the manifest names none.
+/// One digest over the tables of all earlier runs that deduplication reads, 64 hex digits. `None`
+/// if the manifest names no earlier run.
 ///
 /// # Errors
-/// Exit 2 if one of them is no run directory or lacks a stage.
+/// Exit 2 if an earlier run is not a run directory or lacks a stage.
 pub(super) fn digest(manifest: &Manifest) -> Result<Option<String>> {
     let mut keys = Vec::new();
     for name in manifest.dedup.earlier() {
@@ -28,14 +29,16 @@ pub(super) fn digest(manifest: &Manifest) -> Result<Option<String>> {
             keys.push(committed(&run, name, table)?.key);
         }
     }
+
+    // A manifest without earlier runs has no digest, so its keys do not depend on this feature.
     Ok((!keys.is_empty())
         .then(|| key::digest(&keys.iter().map(String::as_str).collect::<Vec<_>>())))
 }
 
-/// Refuses earlier runs whose signatures cannot be compared with those of this one.
+/// Refuses earlier runs whose signatures cannot be compared with those of this run.
 ///
 /// # Errors
-/// Exit 2 with the settings of both.
+/// Exit 2 with the settings, or the versions, of both runs.
 pub(super) fn check(manifest: &Manifest, stages: &[AnyStage]) -> Result<()> {
     let signatures = stages
         .iter()
@@ -43,8 +46,11 @@ pub(super) fn check(manifest: &Manifest, stages: &[AnyStage]) -> Result<()> {
         .find(|stage| stage.name() == "signatures");
     let signatures = signatures.context("there is a stage signatures")?;
     let own = signatures.config().to_string();
+
     for name in manifest.dedup.earlier() {
         let commit = committed(&open(name)?, name, "signatures")?;
+
+        // Each file is checked. The settings of a file are a part of its key.
         let settings = commit
             .files
             .iter()
@@ -55,48 +61,48 @@ pub(super) fn check(manifest: &Manifest, stages: &[AnyStage]) -> Result<()> {
             );
             return Err(Failure::new(Exit::Usage, message).into());
         }
+
         if commit.version != signatures.spec().version {
             let (theirs, own) = (commit.version, signatures.spec().version);
             let message = format!(
                 "dedup.against: {name} has signatures of version {theirs}, this program makes {own}"
             );
             return Err(Failure::new(Exit::Usage, message)
-                .hint("run it again with this program")
+                .hint("run the earlier run again with this program")
                 .into());
         }
     }
     Ok(())
 }
 
-/// The shards of each earlier run, with its name.
+/// The name and the shards of each earlier run, in the order of the manifest.
 ///
 /// # Errors
-/// If one of them cannot be read.
+/// Exit 2 if an earlier run is not a run directory or has no documents; 70 if a commit is damaged.
 pub(super) fn shards(manifest: &Manifest) -> Result<Vec<(String, Shards)>> {
-    let of_run = |name: &String| {
+    let mut all = Vec::new();
+    for name in manifest.dedup.earlier() {
         let run = open(name)?;
-        let rows = committed(&run, name, "documents")?
-            .files
-            .into_iter()
-            .map(|file| file.rows);
-        Ok((
-            name.clone(),
-            run.shard_files()?.into_iter().zip(rows).collect(),
-        ))
-    };
-    manifest.dedup.earlier().iter().map(of_run).collect()
+        let documents = committed(&run, name, "documents")?;
+
+        // The numbers of rows come from the commit, so no data file is opened here.
+        let rows = documents.files.into_iter().map(|file| file.rows);
+        let shards = run.shard_files()?.into_iter().zip(rows).collect();
+        all.push((name.clone(), shards));
+    }
+    Ok(all)
 }
 
+/// Opens an earlier run for reading. `name` is its directory, as written in the manifest.
 fn open(name: &str) -> Result<RunDir> {
     RunDir::open(Path::new(name)).with_context(|| format!("dedup.against: {name}"))
 }
 
+/// The commit of a stage of the earlier run `name`. A missing one is the manifest's fault: exit 2.
 fn committed(run: &RunDir, name: &str, stage: &str) -> Result<Commit> {
-    let missing = || {
-        Failure::new(
-            Exit::Usage,
-            format!("dedup.against: stage {stage} has not run in {name}"),
-        )
+    let Some(commit) = run.commit(stage)? else {
+        let message = format!("dedup.against: stage {stage} has not run in {name}");
+        return Err(Failure::new(Exit::Usage, message).into());
     };
-    Ok(run.commit(stage)?.ok_or_else(missing)?)
+    Ok(commit)
 }

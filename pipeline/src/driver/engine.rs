@@ -1,5 +1,5 @@
-//! Runs plans, one a shard on a thread of its own, and shows all shards to corpus stages. The engine
-//! yields batches; files are written by [`curate_store::writer`].
+//! Runs the plans of shard stages, one shard on each thread, and shows all shards to corpus stages.
+//! The engine yields batches. Files are written by [`curate_store::writer`].
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,18 +19,19 @@ use curate_store::interrupt;
 use curate_store::run_dir::ShardFiles;
 use curate_store::zip::{Part, Zip, parts};
 
-/// Threads, memory and a place to spill.
+/// The threads, the memory and the spill folder that a run may use.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    /// Threads that plans and kernels may use.
+    /// Number of threads that plans and kernels may use.
     pub threads: usize,
-    /// Memory for kernels, bytes.
+    /// Memory that kernels may use, bytes.
     pub memory: u64,
+    /// Folder for data that does not fit into `memory`.
     spill: PathBuf,
 }
 
 impl Engine {
-    /// An engine that spills into `spill`.
+    /// Makes an engine that spills into the folder `spill`.
     pub fn new(threads: usize, memory: u64, spill: PathBuf) -> Engine {
         Engine {
             threads,
@@ -39,11 +40,12 @@ impl Engine {
         }
     }
 
-    /// Runs a shard stage's plan over zipped files on this thread, and hands its batches to `sink`
-    /// in the order of rows. `arriving` documents reach the stage.
+    /// Runs the plan of a shard stage over the zipped `parts` of one shard, on this thread. Calls
+    /// `sink` with each batch of the result, in the order of the rows. `arriving` is the number of
+    /// documents that reach the stage.
     ///
     /// # Errors
-    /// If a file cannot be read, the plan fails, or `sink` fails.
+    /// If a file cannot be read or the plan fails, or the first error of `sink`.
     pub fn run_shard(
         &self,
         stage: &dyn ShardStage,
@@ -54,17 +56,18 @@ impl Engine {
         let zip = Zip::open(parts)?;
         let input = with_reached(Plan::new(zip.schema()), stage.follows()).map_err(of_stage)?;
         let plan = stage.plan(input, arriving).map_err(of_stage)?;
+
         for batch in zip {
             sink(&plan.run_table(batch?, stage.name()).map_err(of_stage)?)?;
         }
         Ok(())
     }
 
-    /// Calls `work` for each of `items` on up to `threads` threads; the results come back in the
-    /// items' order.
+    /// Calls `work` with the place and the value of each item, on up to `threads` threads. The
+    /// results are in the order of the items.
     ///
     /// # Errors
-    /// The first failure in the items' order. Others are not started once one failed.
+    /// The first failure in the order of the items. No item is started after a failure.
     pub fn for_each<T: Sync, R: Send>(
         &self,
         items: &[T],
@@ -72,6 +75,9 @@ impl Engine {
     ) -> Result<Vec<R>> {
         let next = AtomicUsize::new(0);
         let failed = AtomicUsize::new(0);
+
+        // Items are started in their order, so every item before a failed one has a result. The
+        // first failure is therefore the same for any number of threads.
         let worker = || {
             let mut done = Vec::new();
             while failed.load(Ordering::Relaxed) == 0 {
@@ -80,11 +86,14 @@ impl Engine {
                 let raise = Raise(&failed);
                 let result = work(at, item);
                 drop(raise);
+
                 failed.fetch_add(usize::from(result.is_err()), Ordering::Relaxed);
                 done.push((at, result));
             }
             done
         };
+
+        // At least one thread, so that no items at all are not a special case.
         let threads = self.threads.min(items.len()).max(1);
         let mut results: Vec<(usize, Result<R>)> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
@@ -97,12 +106,13 @@ impl Engine {
                 })
                 .collect()
         });
+
         results.sort_by_key(|(at, _)| *at);
         results.into_iter().map(|(_, result)| result).collect()
     }
 }
 
-/// Raises a count if its thread panics, so that other threads begin nothing more.
+/// Raises a count when it is dropped by a panic, so that other threads start no more items.
 struct Raise<'a>(&'a AtomicUsize);
 
 impl Drop for Raise<'_> {
@@ -112,22 +122,26 @@ impl Drop for Raise<'_> {
     }
 }
 
-/// All shards of a run, as corpus stages see them.
+/// All shards of a run and of the earlier runs that it names, as corpus stages see them.
 pub struct CorpusFiles {
     engine: Engine,
+    /// Files of each shard. The shards of earlier runs come after those of this run.
     shards: Vec<ShardFiles>,
+    /// Number of the first document of each shard, and at the end the number of all documents.
     firsts: Vec<u64>,
     earlier: Vec<Earlier>,
+    /// Number of shards of this run.
     own_shards: usize,
+    /// The stage whose survivors reach the corpus stage.
     follows: &'static str,
 }
 
-/// The shards of a run in the documents' order, with the rows of each.
+/// The shards of a run in the order of `documents`, each with its number of rows.
 pub type Shards = Vec<(ShardFiles, u64)>;
 
 impl CorpusFiles {
-    /// The shards of this run and of earlier ones with their names, for a stage that follows
-    /// `follows`.
+    /// Lines up the shards of this run and those of the named earlier runs. They are for a stage
+    /// that the survivors of `follows` reach.
     pub fn new(
         engine: Engine,
         own: Shards,
@@ -142,6 +156,7 @@ impl CorpusFiles {
             own_shards: 0,
             follows,
         };
+
         corpus.add(own);
         corpus.own_shards = corpus.shards.len();
         for (name, shards) in earlier {
@@ -152,31 +167,39 @@ impl CorpusFiles {
         corpus
     }
 
+    /// Appends shards and numbers their documents.
     fn add(&mut self, shards: Shards) {
         for (files, rows) in shards {
+            // `firsts` has one entry more than `shards`: the end of the last shard.
             self.firsts.push(self.firsts[self.shards.len()] + rows);
             self.shards.push(files);
         }
     }
 
-    /// Calls `visit` with the first document and the columns of each batch, shards in parallel,
-    /// those for which `wanted` holds. `reads` says what to read of this run (`false`) or of an
-    /// earlier one.
+    /// Calls `visit` with the first document and the columns of each batch, several shards at a
+    /// time. A shard is skipped if `wanted` is false for its documents. `reads` gives the columns
+    /// to read: those of an earlier run for `true`, those of this run for `false`.
+    ///
+    /// # Errors
+    /// If a file cannot be read or has another number of rows than its commit says, or the first
+    /// error of `visit`.
     fn for_each_batch(
         &self,
         reads: &(dyn Fn(bool) -> Vec<Read> + Sync),
         wanted: &(dyn Fn(&Range<u64>) -> bool + Sync),
         visit: &(dyn Fn(u64, &RecordBatch) -> curate_stages::error::Result<()> + Sync),
     ) -> curate_stages::error::Result<()> {
-        let read_shard = |shard: usize, files: &ShardFiles| -> Result<()> {
+        let read = self.engine.for_each(&self.shards, |shard, files| {
             let mut docs = self.firsts[shard]..self.firsts[shard + 1];
             if !wanted(&docs) {
                 return Ok(());
             }
+
             for batch in Zip::open(&parts(files, &reads(shard >= self.own_shards))?)? {
                 interrupt::check()?;
                 let batch = batch?;
                 let next = docs.start + batch.num_rows() as u64;
+                // Checked before the visit, so that no batch has documents of the next shard.
                 ensure!(
                     next <= docs.end,
                     "shard {shard} has more rows than its commit says"
@@ -184,14 +207,40 @@ impl CorpusFiles {
                 visit(docs.start, &batch)?;
                 docs.start = next;
             }
+
             ensure!(
                 docs.is_empty(),
                 "shard {shard} has fewer rows than its commit says"
             );
             Ok(())
-        };
-        let read = self.engine.for_each(&self.shards, read_shard);
+        });
         read.map(|_| ()).map_err(external)
+    }
+
+    /// Calls `visit` with the first document and the columns of each batch of one shard of this
+    /// run, in the order of the rows.
+    fn read_shard(
+        &self,
+        shard: usize,
+        reads: &[Read],
+        visit: &mut dyn FnMut(u64, &RecordBatch) -> curate_stages::error::Result<()>,
+    ) -> Result<()> {
+        let mut all = reached_reads(self.follows);
+        all.extend_from_slice(reads);
+
+        let mut doc = self.firsts[shard];
+        for batch in Zip::open(&parts(&self.shards[shard], &all)?)? {
+            interrupt::check()?;
+            let batch = batch?;
+            visit(doc, &batch)?;
+            doc += batch.num_rows() as u64;
+        }
+
+        ensure!(
+            doc == self.firsts[shard + 1],
+            "shard {shard} has another number of rows than its commit says"
+        );
+        Ok(())
     }
 }
 
@@ -214,23 +263,7 @@ impl Corpus for CorpusFiles {
         reads: &[Read],
         visit: &mut dyn FnMut(u64, &RecordBatch) -> curate_stages::error::Result<()>,
     ) -> curate_stages::error::Result<()> {
-        let mut read = || -> Result<()> {
-            let mut all = reached_reads(self.follows);
-            all.extend_from_slice(reads);
-            let mut doc = self.firsts[shard];
-            for batch in Zip::open(&parts(&self.shards[shard], &all)?)? {
-                interrupt::check()?;
-                let batch = batch?;
-                visit(doc, &batch)?;
-                doc += batch.num_rows() as u64;
-            }
-            ensure!(
-                doc == self.firsts[shard + 1],
-                "shard {shard} has other rows than its commit says"
-            );
-            Ok(())
-        };
-        read().map_err(external)
+        self.read_shard(shard, reads, visit).map_err(external)
     }
 
     fn scan(
@@ -239,11 +272,13 @@ impl Corpus for CorpusFiles {
         visit: &(dyn Fn(u64, &RecordBatch) -> curate_stages::error::Result<()> + Sync),
     ) -> curate_stages::error::Result<()> {
         let reads = |is_earlier| {
-            let mut all = reached_reads(if is_earlier {
+            // `near_dedup` is the last stage whose verdict on an earlier run is read.
+            let follows = if is_earlier {
                 NEAR_DEDUP.name
             } else {
                 self.follows
-            });
+            };
+            let mut all = reached_reads(follows);
             all.extend_from_slice(reads);
             all
         };
@@ -256,17 +291,20 @@ impl Corpus for CorpusFiles {
         wanted: &(dyn Fn(u64) -> bool + Sync),
         visit: &(dyn Fn(u64, &str) -> curate_stages::error::Result<()> + Sync),
     ) -> curate_stages::error::Result<()> {
-        // Whether an earlier run rewrote its texts is not known here; its edits are null if not.
+        // The manifest of an earlier run is not known here. Its edits are read in any case, and
+        // they are null if the run did not rewrite its texts.
         let earlier = TextSource::edited_by(vec![SIGNALS.name]);
         let source = |is_earlier| if is_earlier { &earlier } else { text };
         let own_documents = self.firsts[self.own_shards];
 
         let reads = |is_earlier| source(is_earlier).reads();
+        // A shard without a wanted document is not read, and a batch without one is not edited.
         let is_wanted = |docs: &Range<u64>| docs.clone().any(wanted);
         self.for_each_batch(&reads, &is_wanted, &|first, batch| {
             if !is_wanted(&(first..first + batch.num_rows() as u64)) {
                 return Ok(());
             }
+
             let texts = source(first >= own_documents).texts(batch)?;
             for (doc, text) in (first..).zip(&texts) {
                 if wanted(doc) {
@@ -290,7 +328,7 @@ impl Corpus for CorpusFiles {
     }
 }
 
-/// An error of the driver on its way through a stage.
+/// Wraps an error of the driver, so that it can pass through a stage. [`of_stage`] unwraps it.
 pub fn external(error: anyhow::Error) -> StageError {
     StageError::Driver(match error.downcast::<Failure>() {
         Ok(failure) => Box::new(failure),
@@ -298,7 +336,8 @@ pub fn external(error: anyhow::Error) -> StageError {
     })
 }
 
-/// The failure of a stage, with its exit code; an error of the driver comes out as it went in.
+/// The error of a stage with its exit code. An error of the driver comes out as it went into
+/// [`external`].
 pub fn of_stage(error: StageError) -> anyhow::Error {
     match error {
         StageError::Manifest { message, hint } => {

@@ -1,5 +1,6 @@
-//! Which files a stage must consist of: a key for each shard, from settings and from the keys of
-//! what the shard is made of. Nothing is read, so `curate plan` asks the same questions as a run.
+//! The files that a stage must consist of, and the files that exist. Each expected file has a key,
+//! which is made from the settings of the stage and from the keys of the files that it reads. No
+//! data is read, so `curate plan` finds the same files as a run.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +13,21 @@ use curate_store::{key, terminal};
 /// A file that a stage must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// Its table.
+    /// Name of the table that the file belongs to.
     pub table: String,
-    /// Its name.
+    /// Name of the file in the folder of the table.
     pub path: String,
-    /// Its key.
+    /// Key of the file, 64 hex digits.
     pub key: String,
-    /// The parts of its key.
+    /// Parts of the key, by name: settings, resources, and keys of files that are read.
     pub parts: BTreeMap<String, String>,
 }
 
-/// Keys of the files of each table so far, in the documents' order.
+/// Keys of the files of each table so far, by table, in the order of the shards.
 pub type Keys = BTreeMap<String, Vec<String>>;
 
-/// The files of a row-aligned stage that `arriving` documents reach: one for each file of
-/// `documents`, and those of its further tables.
+/// The files of a row-aligned stage: one for each file of `documents`, then one for each further
+/// table. `arriving` is the number of documents that reach the stage.
 ///
 /// # Errors
 /// If a table that the stage reads is not in `keys`.
@@ -38,6 +39,8 @@ pub fn expected(
 ) -> Result<Vec<Expected>> {
     let base = stage.stage();
     let tables = tables_read(base);
+
+    // The parts that all files of the stage share.
     let mut common: BTreeMap<String, String> =
         [("config".to_owned(), base.config().to_string())].into();
     common.extend(
@@ -45,6 +48,8 @@ pub fn expected(
             .into_iter()
             .map(|(name, digest)| (name.to_owned(), digest)),
     );
+
+    // A shard stage sees one shard, so a file depends on the files of that shard alone.
     let AnyStage::Corpus(_) = stage else {
         let shards = documents.iter().enumerate().map(|(shard, document)| {
             let mut parts = common.clone();
@@ -60,6 +65,9 @@ pub fn expected(
         });
         return shards.collect();
     };
+
+    // Any document may change the decision on any other, so each file depends on all shards of the
+    // tables that are read. Its number keeps shards of equal documents apart.
     common.insert("corpus".to_owned(), corpus_digest(&tables, keys)?);
     let mut files = Vec::new();
     for (shard, document) in documents.iter().enumerate() {
@@ -68,12 +76,15 @@ pub fn expected(
         parts.insert("shard".to_owned(), shard.to_string());
         files.push(file(base, base.name(), number(&document.path), parts));
     }
-    let further = base.spec().further_tables();
-    let further = further.iter();
-    files.extend(further.map(|table| file(base, table, "00000", common.clone())));
+
+    // A further table is one file for the whole corpus.
+    for table in base.spec().further_tables() {
+        files.push(file(base, table, "00000", common.clone()));
+    }
     Ok(files)
 }
 
+/// A file of `table` with the part number `number` and the parts of its key.
 fn file(stage: &dyn Stage, table: &str, number: &str, parts: BTreeMap<String, String>) -> Expected {
     let key = key::of_parts(table, stage.spec().version, &parts);
     Expected {
@@ -84,14 +95,14 @@ fn file(stage: &dyn Stage, table: &str, number: &str, parts: BTreeMap<String, St
     }
 }
 
-/// The number in `part-00000-<key8>.parquet`; empty for other names.
+/// The part number in `part-00000-<key8>.parquet`. Empty for names of another form.
 pub fn number(path: &str) -> &str {
     path.strip_prefix("part-")
         .and_then(|rest| rest.split('-').next())
         .unwrap_or_default()
 }
 
-/// The tables a stage reads, each once, sorted.
+/// Names of the tables that a stage reads, each once, sorted.
 pub fn tables_read(stage: &dyn Stage) -> Vec<&'static str> {
     let mut tables: Vec<&'static str> = all_reads(stage).iter().map(|read| read.table).collect();
     tables.sort_unstable();
@@ -99,7 +110,7 @@ pub fn tables_read(stage: &dyn Stage) -> Vec<&'static str> {
     tables
 }
 
-/// One digest over all shards of some tables.
+/// One digest over the keys of all shards of `tables`, 64 hex digits.
 ///
 /// # Errors
 /// If a table has no keys yet.
@@ -115,30 +126,35 @@ pub fn corpus_digest(tables: &[&str], keys: &Keys) -> Result<String> {
     Ok(key::digest(&all))
 }
 
-/// The files that are there already, by key: of the commit, of a retired one, and finished shards
-/// that were not committed.
+/// The files of a stage that exist already, by key. They come from its commit, from its retired
+/// commit, and from receipts of finished shards that were not committed.
 pub struct Existing(BTreeMap<String, FileEntry>);
 
 impl Existing {
-    /// What the run directory holds of a stage and its tables. A file that is gone or has another
-    /// size does not count.
+    /// Finds the files of a stage and of its further `tables` in a run directory. A file that is
+    /// missing or has another size is left out.
+    ///
+    /// # Errors
+    /// Exit 70 if the commit of the stage is damaged.
     pub fn load(run: &RunDir, stage: &str, tables: &[&str]) -> Result<Existing> {
         let mut found = BTreeMap::new();
         let mut add = |table: &str, entries: Vec<FileEntry>, is_committed: bool| {
             for entry in entries {
+                // A receipt has no digest of its own. The name is checked against the key, so that
+                // an edited receipt cannot lead to a file of another key.
                 let path = run.table(table).join(&entry.path);
-                // A receipt that somebody edited is as good as none.
                 let named = number(&entry.path);
                 if entry.path != format!("part-{named}-{}.parquet", key::short(&entry.key))
                     || named.is_empty()
                 {
                     continue;
                 }
+
                 match std::fs::metadata(&path) {
                     Ok(metadata) if metadata.len() == entry.size => {
                         drop(found.insert(entry.key.clone(), entry))
                     }
-                    // A receipt may be older than what it speaks of.
+                    // Only a committed file must exist. Others may have been replaced.
                     _ if !is_committed => {}
                     found => {
                         let size = found.map_or("is missing".to_owned(), |found| {
@@ -146,13 +162,17 @@ impl Existing {
                         });
                         let path = path.display();
                         terminal::say(&format!(
-                            "curate: warning: {path} {size}, {} were committed; it is made again",
+                            "curate: warning: {path} {size}, {} bytes were committed; \
+                             it is made again",
                             entry.size
                         ));
                     }
                 }
             }
         };
+
+        // Later entries replace earlier ones of the same key. A receipt is written after its file
+        // and deleted after the commit, so it describes the newest file.
         for (commit, is_committed) in [(run.stale(stage), false), (run.commit(stage)?, true)] {
             let Some(commit) = commit else { continue };
             for (table, files) in commit.tables {
@@ -160,6 +180,7 @@ impl Existing {
             }
             add(stage, commit.files, is_committed);
         }
+
         add(stage, run.read_receipts(stage), false);
         for table in tables {
             add(table, run.read_receipts(table), false);
@@ -167,12 +188,12 @@ impl Existing {
         Ok(Existing(found))
     }
 
-    /// The entry with this key.
+    /// The entry of the file with this key, or `None` if there is no such file.
     pub fn get(&self, key: &str) -> Option<&FileEntry> {
         self.0.get(key)
     }
 
-    /// All entries.
+    /// The entries of all files, in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = &FileEntry> {
         self.0.values()
     }

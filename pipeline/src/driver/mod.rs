@@ -1,5 +1,5 @@
-//! From manifest to committed stages: which shards a stage consists of, which of them are already
-//! there, and the rest run and committed. The driver alone commits.
+//! The driver: it brings every stage of a manifest up to date. It finds the shards that a stage
+//! must have, computes those that are missing, and commits the stage. Only the driver commits.
 
 mod documents;
 mod earlier;
@@ -29,34 +29,37 @@ pub use shards::{count, edit, edited_bytes, publish};
 use crate::driver::engine::{Engine, external, of_stage};
 use crate::report::views;
 
-/// A run: a manifest, its directory, and what executes it.
+/// A run: a manifest, its run directory, and the engine that executes the plans.
 pub struct Driver {
-    /// What is to be done.
+    /// The manifest of the run.
     pub manifest: Manifest,
-    /// Where it is done.
+    /// The run directory, open for writing.
     pub run: RunDir,
-    /// What runs the plans.
+    /// The engine that runs the plans.
     pub engine: Engine,
+    /// The row-aligned stages behind `documents`, in the order in which they run.
     stages: Vec<AnyStage>,
 }
 
-/// What [`Driver::run`] found to do.
+/// The stages that [`Driver::run`] went through, each in one of two lists.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Stages of which at least one shard was computed, in order.
+    /// Stages with at least one computed shard, in the order in which they ran.
     pub computed: Vec<String>,
-    /// Stages that were there already.
+    /// Stages whose commit was up to date already, in the order in which they run.
     pub cached: Vec<String>,
 }
 
 impl Driver {
-    /// A driver with so many threads.
+    /// Makes a driver that uses `threads` threads, and opens the files and models that the manifest
+    /// names.
     ///
     /// # Errors
-    /// If the tokenizer cannot be loaded.
+    /// The errors are those of [`load_stages`].
     pub fn new(manifest: Manifest, run: RunDir, threads: usize) -> Result<Driver> {
         let engine = Engine::new(threads, manifest.run.memory, run.spill());
         let stages = load_stages(&manifest, threads)?;
+
         Ok(Driver {
             manifest,
             run,
@@ -65,7 +68,11 @@ impl Driver {
         })
     }
 
-    /// Runs every stage up to and with `until`; mixtures only without it.
+    /// Brings every stage up to date, in order. With `until` the last stage is that one, and
+    /// buckets and mixtures are left as they are.
+    ///
+    /// # Errors
+    /// The first failure of a stage. The stages before it stay committed.
     pub fn run(&self, until: Option<&str>) -> Result<Done> {
         let mut done = Done::default();
         let mut note = |stage: &str, computed: bool| match computed {
@@ -75,10 +82,13 @@ impl Driver {
                 done.cached.push(stage.to_owned());
             }
         };
+
+        // `documents` is not in `stages`: it reads input files, not shards.
         note(DOCUMENTS.name, self.ingest()?);
         if until == Some(DOCUMENTS.name) {
             return Ok(done);
         }
+
         for stage in &self.stages {
             let name = stage.stage().name();
             note(name, self.run_stage(stage)?);
@@ -86,20 +96,29 @@ impl Driver {
                 return Ok(done);
             }
         }
+
+        // Mixtures come last, because their pool is what the last stage kept.
         for (name, computed) in self.run_mixtures()? {
             note(&name, computed);
         }
         Ok(done)
     }
 
-    /// The commit of a stage that must be there.
+    /// The commit of a stage that has run.
+    ///
+    /// # Errors
+    /// If the stage has no commit, or its commit is damaged.
     fn committed(&self, stage: &str) -> Result<Commit> {
         self.run
             .commit(stage)?
             .with_context(|| format!("stage {stage} has not run"))
     }
 
-    /// Replaces a stage's commit: what follows is retired first, what is no longer named goes last.
+    /// Replaces a stage's commit. The commits of later stages are retired first. Files that no
+    /// commit names are deleted last.
+    ///
+    /// # Errors
+    /// Exit 70 if the counts show lost or doubled documents or bytes. Else if writing fails.
     pub fn commit(&self, stage: &str, version: u32, content: Contents) -> Result<()> {
         let Contents {
             files,
@@ -107,6 +126,8 @@ impl Driver {
             inputs,
             sources,
         } = content;
+
+        // Quarantined records arrived too, so their files take part in the balance.
         let mut counts = Counts::default();
         for file in files
             .iter()
@@ -118,6 +139,9 @@ impl Driver {
             let message = format!("stage {stage} lost or doubled documents or bytes: {counts:?}");
             return Err(Failure::new(Exit::Broken, message).into());
         }
+
+        // The report goes first, because a run with `run.json` counts as finished. The views
+        // never name a stage that is no longer committed.
         self.run.retire_report()?;
         let mut retired = false;
         for later in self.later_stages(stage)? {
@@ -126,15 +150,15 @@ impl Driver {
         if retired {
             views::write(&self.run)?;
         }
+
         let key = key::of_files(
             stage,
             version,
             files.iter().chain(tables.values().flatten()),
         );
-        let stage_name = stage.to_owned();
         let commit = Commit {
             format: FORMAT,
-            stage: stage_name,
+            stage: stage.to_owned(),
             version,
             key,
             counts,
@@ -144,47 +168,56 @@ impl Driver {
             sources,
             digest: String::new(),
         };
-        // Whoever reads the views finds every file: those that they named are deleted once they
-        // name others.
+
+        // A reader of the views must find every file that they name. The old files are therefore
+        // deleted only after the views name the new ones.
         self.run.write_commit(&commit)?;
         views::write(&self.run)?;
         self.run.sweep_stage(&commit)
     }
 
-    /// The folders of everything that may rest on a stage, the last first: at every instant a
-    /// committed stage rests on committed ones.
+    /// The folders that may depend on a folder's commit, the last one first. Retired in this order,
+    /// no committed stage ever depends on a retired one.
     fn later_stages(&self, folder: &str) -> Result<Vec<String>> {
         if let Some(name) = folder.strip_prefix("mix/") {
             return Ok(vec![format!("mixture/{name}")]);
         }
-        let is_before = |other: &String| other != folder;
+
+        // Buckets and mixtures are made from the same tables, not from each other.
         let folders = self.run.folders()?;
-        let later = folders.into_iter().skip_while(is_before).skip(1);
-        // Buckets and mixtures are made of the same tables, not of each other.
-        let is_aligned = stages::stage(folder).is_some_and(|stage| stage.scope != Scope::Pool);
-        let mut later: Vec<String> = later.filter(|_| is_aligned).collect();
+        if stages::stage(folder).is_none_or(|stage| stage.scope == Scope::Pool) {
+            return Ok(Vec::new());
+        }
+
+        let mut later: Vec<String> = folders
+            .into_iter()
+            .skip_while(|other| other != folder)
+            .skip(1)
+            .collect();
         later.reverse();
         Ok(later)
     }
 }
 
-/// What a commit is made of.
+/// The facts of a commit that the driver cannot derive itself.
 #[derive(Default)]
 pub struct Contents {
-    /// The files of the stage's own table, in the order of shards.
+    /// Files of the stage's own table, in the order of the shards.
     pub files: Vec<FileEntry>,
-    /// The files of its further tables.
+    /// Files of the stage's further tables, by table.
     pub tables: BTreeMap<String, Vec<FileEntry>>,
-    /// The input files that were read.
+    /// Input files that the stage read. Empty for every stage but `documents`.
     pub inputs: Vec<curate_schemas::commit::Input>,
-    /// Counts by source.
+    /// Counts of records by source. Empty for every stage but `documents`.
     pub sources: BTreeMap<String, Counts>,
 }
 
-/// The row-aligned stages of a manifest, with the files and models that it names.
+/// The row-aligned stages behind `documents`, opened with the files and models that the manifest
+/// names.
 ///
 /// # Errors
-/// Exit 2 if a file or model cannot be used, or an earlier run does not fit.
+/// Exit 2 if a file or model cannot be used, or if the signatures of an earlier run cannot be
+/// compared with those of this one.
 pub fn load_stages(manifest: &Manifest, threads: usize) -> Result<Vec<AnyStage>> {
     let opening = Opening {
         manifest,
@@ -192,6 +225,7 @@ pub fn load_stages(manifest: &Manifest, threads: usize) -> Result<Vec<AnyStage>>
         against: earlier::digest(manifest)?,
         fetch: &|name| hub::fetch(name).map_err(external),
     };
+
     let stages = curate_stages::open(&opening).map_err(of_stage)?;
     earlier::check(manifest, &stages)?;
     Ok(stages)

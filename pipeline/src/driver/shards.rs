@@ -1,5 +1,5 @@
-//! Runs a row-aligned stage: computes the shards that are not there yet, counts where their
-//! documents went, commits.
+//! Runs a row-aligned stage. Missing shards are computed, their documents are counted by what
+//! became of them, and the stage is committed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,26 +26,37 @@ use super::{Contents, Driver, earlier};
 use crate::driver::engine::{CorpusFiles, of_stage};
 use crate::progress::Progress;
 
-/// What a stage has to work with.
+/// A stage that is run, and what its computation starts from.
 struct Job<'a> {
     stage: &'a dyn Stage,
-    /// Number of documents that reach it.
+    /// Number of documents that reach the stage.
     arriving: u64,
+    /// Commit of the stage `documents`.
     documents: Commit,
+    /// Commit of the stage whose survivors reach this one.
     followed: Commit,
+    /// Files of each shard, by table.
     files: Vec<ShardFiles>,
+    /// Files of the stage that exist already.
     existing: Existing,
 }
 
 impl Driver {
-    /// Brings a stage up to date; says whether anything was computed.
+    /// Brings a stage up to date. True if the stage was committed anew.
+    ///
+    /// # Errors
+    /// Exit 1 if the stage refuses its decision, 70 if documents or bytes are lost or doubled. Else
+    /// if reading, computing or writing fails.
     pub(super) fn run_stage(&self, stage: &AnyStage) -> Result<bool> {
         let base = stage.stage();
         let documents = self.committed(DOCUMENTS.name)?;
         let followed = self.committed(base.follows())?;
         let arriving = followed.counts.docs.kept;
+
         let wanted = expected(stage, arriving, &documents.files, &self.keys()?)?;
         let existing = Existing::load(&self.run, base.name(), &base.spec().further_tables())?;
+
+        // A stage without missing files may still need a commit: it was retired, or files changed.
         let missing: Vec<&Expected> = wanted
             .iter()
             .filter(|file| existing.get(&file.key).is_none())
@@ -56,6 +67,7 @@ impl Driver {
         {
             return Ok(false);
         }
+
         let job = Job {
             stage: base,
             arriving,
@@ -72,23 +84,11 @@ impl Driver {
             AnyStage::Corpus(corpus) if !missing.is_empty() => {
                 self.compute_corpus(corpus.as_ref(), &job, &wanted, &progress)?
             }
+            // A decision over the whole corpus is not made only to commit files that exist.
             AnyStage::Corpus(_) => BTreeMap::new(),
         };
-        let mut contents = Contents::default();
-        for file in &wanted {
-            let entry = computed
-                .get(&file.key)
-                .or(job.existing.get(&file.key))
-                .context("every shard is there by now")?;
-            match file.table == base.name() {
-                true => contents.files.push(entry.clone()),
-                false => contents
-                    .tables
-                    .entry(file.table.clone())
-                    .or_default()
-                    .push(entry.clone()),
-            }
-        }
+
+        let contents = contents(base, &wanted, &computed, &job.existing)?;
         self.commit(base.name(), base.spec().version, contents)?;
         if let AnyStage::Shard(stage) = stage {
             stage.notes().iter().for_each(|note| progress.note(note));
@@ -97,7 +97,10 @@ impl Driver {
         Ok(true)
     }
 
-    /// Keys of the files of every committed row-aligned stage.
+    /// Keys of the files of every committed row-aligned stage, by table.
+    ///
+    /// # Errors
+    /// Exit 70 if a commit is damaged.
     pub fn keys(&self) -> Result<Keys> {
         let mut keys = Keys::new();
         for stage in stages::aligned() {
@@ -111,6 +114,7 @@ impl Driver {
         Ok(keys)
     }
 
+    /// Computes the missing shards of a shard stage, several at a time. The entries are by key.
     fn compute_shards(
         &self,
         stage: &dyn ShardStage,
@@ -118,29 +122,30 @@ impl Driver {
         wanted: &[Expected],
         progress: &Progress,
     ) -> Result<BTreeMap<String, FileEntry>> {
+        // A shard stage has one file for each shard, so the place of a file is the number of its
+        // shard.
         let todo: Vec<(usize, &Expected)> = wanted
             .iter()
             .enumerate()
             .filter(|(_, file)| job.existing.get(&file.key).is_none())
             .collect();
+
         let entries = self.engine.for_each(&todo, |_, (shard, file)| {
             interrupt::check()?;
-            let place = || {
-                format!(
-                    "stage {}, shard {shard} ({})",
-                    stage.name(),
-                    job.documents.files[*shard].path
-                )
-            };
             self.compute_shard(stage, job, *shard, file, progress)
-                .with_context(place)
+                .with_context(|| {
+                    let path = &job.documents.files[*shard].path;
+                    format!("stage {}, shard {shard} ({path})", stage.name())
+                })
         })?;
+
         Ok(entries
             .into_iter()
             .map(|entry| (entry.key.clone(), entry))
             .collect())
     }
 
+    /// Computes one shard and publishes its file.
     fn compute_shard(
         &self,
         stage: &dyn ShardStage,
@@ -159,8 +164,8 @@ impl Driver {
         output.finish(self, progress)
     }
 
-    /// The files and columns for a shard; with those of a former output of the stage, where its
-    /// values still hold.
+    /// The files and columns that the plan of a shard reads. If a previous output of the stage has
+    /// values that still hold, its columns come last.
     fn inputs_of(
         &self,
         stage: &dyn ShardStage,
@@ -188,6 +193,7 @@ impl Driver {
         let Some(former) = former else {
             return parts(files, &reads);
         };
+
         let known = Part {
             file: self.run.stored(stage.name(), former),
             columns: reuse
@@ -204,6 +210,7 @@ impl Driver {
         for batch in Zip::open(&narrow)? {
             lacks = lacks || reuse.lacks(batch?, stage.follows()).map_err(of_stage)?;
         }
+
         let needed: Vec<Read> = reads
             .into_iter()
             .filter(|read| lacks || !is_spared(read.column))
@@ -213,6 +220,8 @@ impl Driver {
         Ok(inputs)
     }
 
+    /// Decides a corpus stage over all shards, and writes the missing files. The entries are by
+    /// key.
     fn compute_corpus(
         &self,
         stage: &dyn CorpusStage,
@@ -228,6 +237,8 @@ impl Driver {
             earlier::shards(&self.manifest)?,
             stage.follows(),
         );
+
+        // The notes are shown first, so that they explain a refusal.
         let decision = stage.decide(&corpus).map_err(of_stage)?;
         for note in &decision.notes {
             progress.note(note);
@@ -235,6 +246,9 @@ impl Driver {
         if let Some(reason) = &decision.refused {
             return Err(Failure::new(Exit::No, reason.clone()).into());
         }
+
+        // The stage's own files come first in `wanted`, one for each shard, so the place of such a
+        // file is the number of its shard.
         let todo: Vec<(usize, &Expected)> = wanted
             .iter()
             .enumerate()
@@ -254,14 +268,16 @@ impl Driver {
                 progress,
             )
         })?;
+
         Ok(entries
             .into_iter()
             .map(|entry| (entry.key.clone(), entry))
             .collect())
     }
 
-    /// A corpus stage's rows for one shard: its annotations, spread over all of the shard's rows,
-    /// the first of which is `first`.
+    /// Writes a corpus stage's file for one shard. The annotations are spread over all rows of the
+    /// shard, and a document without an annotation gets nulls. `first` is the shard's first
+    /// document.
     fn write_annotations(
         &self,
         job: &Job,
@@ -273,11 +289,15 @@ impl Driver {
         let mut output = Output::create(self, job, shard, file)?;
         let reads = narrow_reads(job.stage.follows());
         let docs = annotations.column(0).as_primitive::<UInt64Type>().values();
+
         let mut next = first;
         for batch in Zip::open(&parts(&job.files[shard], &reads)?)? {
             let batch = batch?;
             let rows = next..next + batch.num_rows() as u64;
             next = rows.end;
+
+            // `docs` ascends, so this is a merge. A place is the row of an annotation, or null.
+            // `at` is at least 1 once a document was found.
             let mut at = docs.partition_point(|doc| *doc < rows.start);
             let places: UInt64Array = rows
                 .map(|doc| {
@@ -286,6 +306,8 @@ impl Driver {
                     found.then(|| at as u64 - 1)
                 })
                 .collect();
+
+            // The first two columns of every stage's table are `doc_id` and `reached`.
             let mut columns: Vec<ArrayRef> = vec![batch.column(0).clone(), reached(&batch)?];
             for field in &tables::schema(job.stage.name()).fields()[2..] {
                 let values = annotations
@@ -293,6 +315,7 @@ impl Driver {
                     .context("a stage decides all its columns")?;
                 columns.push(take(values, &places, None)?);
             }
+
             output.write(&RecordBatch::try_new(
                 tables::schema(job.stage.name()),
                 columns,
@@ -301,6 +324,7 @@ impl Driver {
         output.finish(self, progress)
     }
 
+    /// Writes a further table of a corpus stage and publishes its file.
     fn write_table(
         &self,
         file: &Expected,
@@ -311,6 +335,7 @@ impl Driver {
             .tables
             .get(file.table.as_str())
             .with_context(|| format!("no rows for {}", file.table))?;
+
         let staged_path = self
             .run
             .staging()
@@ -318,6 +343,7 @@ impl Driver {
         let mut writer = TableWriter::create(&staged_path, tables::schema(&file.table))?;
         match rows {
             FurtherRows::Whole(rows) => writer.write(rows)?,
+            // In the order of the shards, and only the rows of one shard in memory.
             FurtherRows::PerShard(rows) => {
                 for shard in 0..shards {
                     writer.write(&rows(shard).map_err(of_stage)?)?;
@@ -328,57 +354,100 @@ impl Driver {
     }
 }
 
-/// Whether a commit consists of exactly these files, as they are. One that was made again may have
-/// other bytes.
+/// The contents of a stage's commit: the entries of the `wanted` files. An entry is in `computed`
+/// or in `existing`.
+fn contents(
+    stage: &dyn Stage,
+    wanted: &[Expected],
+    computed: &BTreeMap<String, FileEntry>,
+    existing: &Existing,
+) -> Result<Contents> {
+    let mut contents = Contents::default();
+    for file in wanted {
+        let entry = computed
+            .get(&file.key)
+            .or(existing.get(&file.key))
+            .context("every shard is computed by now")?
+            .clone();
+
+        // Files of further tables have a table of their own.
+        if file.table == stage.name() {
+            contents.files.push(entry);
+        } else {
+            contents
+                .tables
+                .entry(file.table.clone())
+                .or_default()
+                .push(entry);
+        }
+    }
+    Ok(contents)
+}
+
+/// True if a commit consists of exactly the `wanted` files, and if those that exist have the
+/// committed digests.
 fn is_made_of(commit: &Commit, wanted: &[Expected], existing: &Existing) -> bool {
     let files = || commit.files.iter().chain(commit.tables.values().flatten());
-    let as_it_is = |file: &FileEntry| {
-        existing
-            .get(&file.key)
-            .is_some_and(|there| there.digest == file.digest)
-    };
+
+    // A file that was made again has the same key, but it may have other bytes.
     files()
         .map(|file| &file.key)
         .eq(wanted.iter().map(|file| &file.key))
-        && files().all(as_it_is)
+        && files().all(|file| {
+            existing
+                .get(&file.key)
+                .is_some_and(|found| found.digest == file.digest)
+        })
 }
 
-/// `reached` from the columns of [`curate_stages::reached_reads`].
+/// The column `reached` of a stage, for a batch of `doc_id` and the columns of
+/// [`curate_stages::reached_reads`].
 fn reached(batch: &RecordBatch) -> Result<ArrayRef> {
     let reached = batch.column(1).as_boolean();
     let Some(removed) = batch.columns().get(2) else {
         return Ok(batch.column(1).clone());
     };
+
+    // What the followed stage removed does not reach this one.
     let open = arrow::compute::is_null(removed)?;
     Ok(std::sync::Arc::new(arrow::compute::and(reached, &open)?))
 }
 
-/// A shard's output: written to staging while its documents are counted.
+/// The file of a shard while it is written to staging. Its documents are counted as they pass.
 struct Output<'a> {
     file: &'a Expected,
     writer: TableWriter,
+    /// Length of each text that the stage sees, bytes, by row.
     bytes: Vec<u64>,
+    /// Number of rows written so far.
     row: usize,
     counts: Counts,
+    /// Documents and bytes that the followed stage kept in this shard.
     arrives: (u64, u64),
+    /// True if the stage also works on documents that do not reach it.
     covers_all: bool,
+    /// How removed documents are counted.
     removes: Removes,
 }
 
 impl<'a> Output<'a> {
+    /// Creates the file in staging, and reads the lengths of the shard's texts.
     fn create(driver: &Driver, job: &Job, shard: usize, file: &'a Expected) -> Result<Self> {
         let staged: &Path = &driver
             .run
             .staging()
             .join(format!("{}-{}", file.table, file.path));
+
         let mut bytes = Vec::new();
         for batch in Zip::open(&parts(&job.files[shard], &[bytes_read(job.stage.name())])?)? {
             bytes.extend_from_slice(batch?.column(0).as_primitive::<UInt64Type>().values());
         }
+
         let before = job.followed.files[shard]
             .counts
             .as_ref()
             .context("a row-aligned file has counts")?;
+
         Ok(Output {
             file,
             writer: TableWriter::create(staged, tables::schema(&file.table))?,
@@ -391,6 +460,7 @@ impl<'a> Output<'a> {
         })
     }
 
+    /// Writes a batch, and counts its documents that reach the stage.
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let reached = batch
             .column_by_name("reached")
@@ -400,10 +470,13 @@ impl<'a> Output<'a> {
             .column_by_name("removed_by")
             .map(|column| column.as_string::<i32>());
         let edited = edited_bytes(batch);
+
+        // With this check the index into `bytes` below is in range.
         ensure!(
             self.row + batch.num_rows() <= self.bytes.len(),
             "more rows came out than went in"
         );
+
         for row in (0..batch.num_rows()).filter(|&row| reached.value(row)) {
             let reason = removed
                 .filter(|removed| removed.is_valid(row))
@@ -415,10 +488,15 @@ impl<'a> Output<'a> {
                 edit(&mut self.counts.bytes, before, after.value(row));
             }
         }
+
         self.row += batch.num_rows();
         self.writer.write(batch)
     }
 
+    /// Checks the counts and publishes the file.
+    ///
+    /// # Errors
+    /// Exit 70 if documents or bytes are lost or doubled.
     fn finish(self, driver: &Driver, progress: &Progress) -> Result<FileEntry> {
         ensure!(
             self.row == self.bytes.len(),
@@ -426,6 +504,8 @@ impl<'a> Output<'a> {
             self.row,
             self.bytes.len()
         );
+
+        // Checked before the file gets its name, so that no miscounted file can be reused.
         let found = (self.counts.docs.arrived, self.counts.bytes.arrived);
         if found != self.arrives || !self.counts.is_conserved() {
             let message = format!(
@@ -434,6 +514,8 @@ impl<'a> Output<'a> {
             );
             return Err(Failure::new(Exit::Broken, message).into());
         }
+
+        // The log shows the work of the stage, which may be more than the documents that arrived.
         let (docs, bytes) = if self.covers_all {
             (self.row as u64, self.bytes.iter().sum())
         } else {
@@ -445,22 +527,25 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The bytes of each text after the edits that a table holds, if it is one that holds edits.
+/// The length of each text after the edits of a table, bytes. `None` if the table holds no edits.
 pub fn edited_bytes(batch: &RecordBatch) -> Option<&UInt64Array> {
     batch.column_by_name("edits")?;
     Some(batch.column_by_name("bytes")?.as_primitive::<UInt64Type>())
 }
 
-/// Counts what edits took from a document that goes on.
+/// Counts what edits took from a document that is in the tally already. `before` and `after` are
+/// the length of its text in bytes or tokens. They are equal for a document that the stage removed.
 pub fn edit(tally: &mut Tally, before: u64, after: u64) {
+    // Added before subtracting, because `kept` may be 0 if the document was removed.
     tally.kept = tally.kept + after - before;
     tally.edited += before as i64 - after as i64;
 }
 
-/// Counts a document's way through a stage: `n` is 1, its bytes or its tokens. What the stage
-/// `removes` says how a removed document counts.
+/// Counts a document that reached a stage. `n` is 1, its bytes or its tokens. `removed_by` is
+/// `None` if the stage kept the document, and `removes` says how a removed document is counted.
 pub fn count(tally: &mut Tally, removes: Removes, removed_by: Option<&str>, n: u64) {
     tally.arrived += n;
+    // A document that could not be processed counts as quarantined, whatever the stage removes.
     match (removed_by, removes) {
         (None, _) => tally.kept += n,
         (Some(reason), _) if reason.ends_with(".error") => tally.quarantined += n,
@@ -471,7 +556,10 @@ pub fn count(tally: &mut Tally, removes: Removes, removed_by: Option<&str>, n: u
     }
 }
 
-/// Gives a staged file its name and records it.
+/// Gives a staged file its final name and writes its receipt.
+///
+/// # Errors
+/// If the file or the receipt cannot be written.
 pub fn publish(
     driver: &Driver,
     file: &Expected,
@@ -489,6 +577,8 @@ pub fn publish(
         counts,
         unit: None,
     };
+
+    // The receipt comes last, because it must not exist without its file.
     let path = driver.run.table(&file.table).join(&file.path);
     driver.run.publish(&staged.path, &path)?;
     driver.run.reading().trust(&path);

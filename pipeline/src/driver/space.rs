@@ -1,4 +1,5 @@
-//! Room on the disk: what a run will take, by an estimate from its inputs, beside what is free.
+//! Room on the disk: an estimate of the space that a run still needs, from its inputs, and the
+//! space that is free.
 
 use std::fs;
 use std::io;
@@ -11,39 +12,45 @@ use curate_schemas::stages::documents::Format;
 use curate_store::failure::{Exit, Failure};
 use curate_store::terminal;
 
-/// Bytes of `documents` for each byte of a compressed input: level 1 of Zstandard is looser than
-/// what archives use. This and the following were seen on `make run`, whose 2.6 MB of inputs became
-/// 3.4 MB of documents and 1.9 MB of other tables.
+/// Bytes of `documents` for each byte of a compressed input. It is above 1, because level 1 of
+/// Zstandard is looser than what archives use. This constant and the next ones come from `make
+/// run`: 2.6 MB of inputs became 3.4 MB of documents and 1.9 MB of other tables.
 const COMPRESSED: f64 = 1.3;
-/// The same for a byte of an input that is not compressed: documents there were 0.34 of their 9.9
-/// MB of text; taken larger.
+/// Bytes of `documents` for each byte of an input that is not compressed. In `make run` it was 0.34
+/// of 9.9 MB of text. The constant is larger, so that the estimate is careful.
 const PLAIN: f64 = 0.45;
 /// Bytes of all other row-aligned tables for each byte of `documents`.
 const TABLES: f64 = 0.6;
-/// Bytes of text a token stands for (2.7 there, up to 4.5 with tokenizers of 150,000 pieces), and
-/// what a mixture takes for each of them: its spill file, not compressed, and its parts.
+/// Bytes of text for each token. It was 2.7 in `make run`, and is up to 4.5 with tokenizers of
+/// 150,000 pieces.
 const TOKEN_BYTES: f64 = 4.5;
+/// Bytes of a mixture for each byte of its text: its spill file, which is not compressed, and its
+/// parts.
 const MIXTURE: f64 = 1.5;
 
-/// What the run directory of a manifest takes when it is finished, its spill files at their largest
-/// included: bytes, estimated.
+/// Estimated size of the finished run directory of a manifest, bytes. Spill files are included at
+/// their largest.
 fn estimate(manifest: &Manifest, units: &[Unit]) -> u64 {
     let files = units.iter().flat_map(|unit| &unit.files);
     let documents: f64 = files
         .map(|file| {
+            // Parquet is compressed inside the file.
             let is_plain = file.compression == Compression::None && file.format != Format::Parquet;
             file.size as f64 * if is_plain { PLAIN } else { COMPRESSED }
         })
         .sum();
+
     let tokens: u64 = manifest.mixture.iter().map(|mixture| mixture.tokens).sum();
     (documents * (1.0 + TABLES) + tokens as f64 * TOKEN_BYTES * MIXTURE) as u64
 }
 
-/// Bytes below a folder.
+/// Size of all files below a folder, bytes. 0 if the folder does not exist.
 fn used(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
     };
+
+    // The type of an entry is that of a link itself, so links are not followed.
     entries
         .flatten()
         .map(|entry| match entry.file_type() {
@@ -53,8 +60,11 @@ fn used(folder: &Path) -> u64 {
         .sum()
 }
 
-/// Bytes that are free for us on the file system of a path, where the system tells it.
+/// Free space for this user on the file system of `path`, bytes. `None` if the system does not
+/// report it.
 fn free(path: &Path) -> Option<u64> {
+    // The run directory need not exist yet. An empty path is the parent of a relative one and means
+    // the current directory.
     let there = path
         .ancestors()
         .find(|above| above.exists())
@@ -63,7 +73,7 @@ fn free(path: &Path) -> Option<u64> {
     Some(stat.f_bavail * stat.f_frsize)
 }
 
-/// Bytes that a run still needs, and those that are free.
+/// The space that a run still needs, by the estimate, and the space that is free, bytes.
 fn room(manifest: &Manifest, units: &[Unit]) -> (u64, Option<u64>) {
     let dir = &manifest.run.dir;
     (
@@ -72,7 +82,7 @@ fn room(manifest: &Manifest, units: &[Unit]) -> (u64, Option<u64>) {
     )
 }
 
-/// Warns before a run that will hardly fit.
+/// Warns if the estimate says that a run does not fit.
 pub fn warn(manifest: &Manifest, units: &[Unit]) {
     if let (needed, Some(free)) = room(manifest, units)
         && needed > free
@@ -86,21 +96,23 @@ pub fn warn(manifest: &Manifest, units: &[Unit]) {
     }
 }
 
-/// Says of a full disk how much is missing; other errors stay what they are.
+/// Adds the needed and the free space to the error of a full disk. Other errors are returned as
+/// they are.
 pub fn explain(error: Error, manifest: &Manifest, units: &[Unit]) -> Error {
-    let is_full = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    };
-    if !error
+    let is_full = error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(is_full)
-    {
+        .any(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        });
+    if !is_full {
         return error;
     }
+
+    // At least 1 MiB: the disk is full, so the run needs more even if the estimate says 0.
     let (needed, free) = room(manifest, units);
     let free = free.map_or("an unknown amount".to_owned(), megabytes);
     Failure::new(Exit::Io, format!("{error:#}"))
@@ -113,6 +125,7 @@ pub fn explain(error: Error, manifest: &Manifest, units: &[Unit]) -> Error {
         .into()
 }
 
+/// A number of bytes in words, as bytes and as MB.
 fn megabytes(bytes: u64) -> String {
     format!("{bytes} bytes ({:.1} MB)", bytes as f64 / 1e6)
 }

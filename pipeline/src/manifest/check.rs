@@ -1,7 +1,7 @@
-//! A tree of values against the table of keys: everything that is wrong, or a tree with every
-//! default filled in.
+//! The check of a manifest: its tree of values is compared with the table of keys. The result is a
+//! table with every default filled in, and all mistakes.
 //!
-//! The walk goes on after a mistake, so that one run reports them all.
+//! The walk goes on after a mistake, so that one run reports all of them.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::diagnose::{At, Problem, closest, did_you_mean, line, list, quoted};
 use super::tree::{Entries, Entry, Node, Value};
 use super::{terms, value};
 
-/// Pairs of keys of which the first must not exceed the second.
+/// Pairs of keys. The value of the first key must not exceed the value of the second.
 const ORDERED: &[(&str, &str)] = &[
     (
         "filter.gopher_quality.min_words",
@@ -29,14 +29,16 @@ const ORDERED: &[(&str, &str)] = &[
     ("quality.term.low", "quality.term.high"),
 ];
 
-/// Checks a whole manifest, which `text` is the file of; what it returns fits the types of
-/// [`curate_schemas::Manifest`] if no problem is with it.
+/// Checks a whole manifest. `text` is the text of its file. The returned table fits the types of
+/// [`curate_schemas::Manifest`] if the list of problems is empty.
 pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem>) {
     let mut check = Check {
         text,
         problems: Vec::new(),
     };
     let mut out = check.group("", manifest);
+
+    // Only tables at the top level can be missing. No path of a table that must be there has a dot.
     for table in sections().filter(|table| !manifest.contains_key(table.path)) {
         match table.times {
             Times::Once | Times::OneOrMore => check.missing_table(table),
@@ -47,27 +49,36 @@ pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem
             Times::Switch | Times::Any => {}
         }
     }
+
+    // Conflicts come last, because they look at values with their defaults filled in.
     check.conflicts(manifest, &out);
     check.problems.extend(terms::problems(manifest, &out));
     (out, check.problems)
 }
 
+/// A check that is going on.
 struct Check<'t> {
+    /// Text of the manifest's file, for the numbers of lines.
     text: &'t str,
+    /// The mistakes so far.
     problems: Vec<Problem>,
 }
 
 impl Check<'_> {
+    /// Adds a mistake to the list, with its place and perhaps a hint.
     fn problem(&mut self, at: At, message: String, hint: Option<String>) {
         self.problems.push(Problem::new(at, message).hint(hint));
     }
 
-    /// What stands between tables: the whole manifest (`""`), or a group such as `filter`.
+    /// Checks the tables of a group: the whole manifest (`""`), or the tables below a name such as
+    /// `filter`. `entries` has no keys of a declared table.
     fn group(&mut self, group: &str, entries: &Entries) -> toml::Table {
         let mut out = toml::Table::new();
         for (name, entry) in entries {
             let path = join(group, name);
             let is_group = sections().any(|table| table.path.starts_with(&format!("{path}.")));
+
+            // A path may be a declared table, a group, or both.
             let value = match (
                 sections().find(|table| table.path == path),
                 &entry.node.value,
@@ -95,21 +106,26 @@ impl Check<'_> {
         out
     }
 
-    /// A declared table that others stand below: what is no key of it may be a table.
+    /// Checks a declared table that other tables are below. An entry that is not a key of this
+    /// table may be one of the tables below.
     fn table_and_group(&mut self, table: &Section, entries: &Entries, at: At) -> toml::Table {
-        let is_key = |name: &str| table.key(name).is_some();
-        let is_table = |name: &str| sections().any(|other| other.path == join(table.path, name));
+        // An unknown entry is taken as a table if its value looks like one. The message then
+        // suggests tables, not keys.
         let (below, own): (Entries, Entries) =
             entries.clone().into_iter().partition(|(name, entry)| {
-                is_table(name)
-                    || !is_key(name) && matches!(entry.node.value, Value::Table(_) | Value::List(_))
+                let path = join(table.path, name);
+                let is_table = sections().any(|other| other.path == path);
+                let looks_like_table = matches!(entry.node.value, Value::Table(_) | Value::List(_));
+                is_table || table.key(name).is_none() && looks_like_table
             });
+
         let mut out = self.table(table, &own, at);
         out.extend(self.group(table.path, &below));
         out
     }
 
-    /// Bounds are of a mixture and a source that are there, each pair once.
+    /// Checks that each `[[mixture_source]]` names a mixture and a source of the manifest, and that
+    /// no pair of them is named twice.
     fn mixture_sources(&mut self, entries: &Entries, out: &toml::Table) {
         let list = |path: &str| {
             value_at(out, path)
@@ -123,9 +139,11 @@ impl Check<'_> {
                 .unwrap_or_default()
                 .to_owned()
         };
+
         let mut seen: Vec<(String, String)> = Vec::new();
         for item in list("mixture_source") {
             let pair = (text(&item, "mixture"), text(&item, "source"));
+            // Values in `out` have no places, so a problem is placed at the list.
             let at = place(entries, "mixture_source");
             for (kind, name) in [("mixture", &pair.0), ("source", &pair.1)] {
                 if list(kind).iter().all(|known| text(known, "name") != *name) {
@@ -136,6 +154,7 @@ impl Check<'_> {
                     self.problem(at, message, None);
                 }
             }
+
             if seen.contains(&pair) {
                 let message = format!(
                     "mixture_source: {} in {} is bounded twice",
@@ -148,6 +167,7 @@ impl Check<'_> {
         }
     }
 
+    /// Reports a value where a table is expected. Returns `None`, the value of such an entry.
     fn not_a_table(&mut self, header: &str, node: &Node) -> Option<toml::Value> {
         let message = format!(
             "expected the table {header}, found {}",
@@ -161,7 +181,7 @@ impl Check<'_> {
         None
     }
 
-    /// A declared table, or each of `[[table]]`.
+    /// Checks a declared table, or each table of a list `[[table]]`.
     fn tables(&mut self, table: &Section, node: &Node) -> Option<toml::Value> {
         match (table.is_list(), &node.value) {
             (false, Value::Table(entries)) => {
@@ -178,6 +198,8 @@ impl Check<'_> {
                         None,
                     );
                 }
+
+                // A wrong item is left out, and the others are still checked.
                 let out = items.iter().filter_map(|item| match &item.value {
                     Value::Table(entries) => {
                         Some(toml::Value::Table(self.table(table, entries, item.at)))
@@ -192,7 +214,7 @@ impl Check<'_> {
         }
     }
 
-    /// The keys of one table.
+    /// Checks the keys of one table, and fills in the defaults of absent keys.
     fn table(&mut self, table: &Section, entries: &Entries, at: At) -> toml::Table {
         let mut out = toml::Table::new();
         for (name, entry) in entries {
@@ -205,12 +227,14 @@ impl Check<'_> {
                 Err(problems) => self.problems.extend(problems),
             }
         }
+
         for key in table
             .keys
             .iter()
             .filter(|key| !entries.contains_key(key.name))
         {
             match key.absent {
+                // A table that needs one of several keys is checked in `terms`.
                 Absent::Nothing(_) | Absent::OneOf(_) => {}
                 Absent::Default(_) => {
                     out.extend(default(key).map(|value| (key.name.to_owned(), value)))
@@ -225,16 +249,20 @@ impl Check<'_> {
                 }
             }
         }
+
         self.ordered(table, entries, &out);
         out
     }
 
+    /// Checks the pairs of [`ORDERED`] that are keys of a table. `out` has their checked values.
     fn ordered(&mut self, table: &Section, entries: &Entries, out: &toml::Table) {
-        let of_table = |key: &str| {
-            key.strip_prefix(table.path)
-                .is_some_and(|rest| rest == format!(".{}", last(key)))
-        };
-        for (low, high) in ORDERED.iter().filter(|(low, _)| of_table(low)) {
+        for (low, high) in ORDERED {
+            // The keys of one table only: `score.ngram` is also a prefix of `score.ngram.drop`.
+            if *low != join(table.path, last(low)) {
+                continue;
+            }
+
+            // A key with a mistake of its own is not in `out`, and then nothing is compared.
             let number = |key: &str| {
                 out.get(last(key))
                     .and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)))
@@ -242,6 +270,8 @@ impl Check<'_> {
             let (Some(least), Some(most)) = (number(low), number(high)) else {
                 continue;
             };
+
+            // Two defaults are in order, so at least one of the two keys was written.
             let written = [low, high]
                 .into_iter()
                 .find_map(|key| entries.get(last(key)));
@@ -255,24 +285,20 @@ impl Check<'_> {
         }
     }
 
-    /// What no key is wrong about alone.
+    /// Checks keys of different tables against each other. Each of these keys has a valid value.
     fn conflicts(&mut self, entries: &Entries, out: &toml::Table) {
-        let is = |path: &str, wanted: &toml::Value| value_at(out, path) == Some(wanted);
-        let on = &toml::Value::Boolean(true);
+        let word = |path: &str| value_at(out, path).and_then(toml::Value::as_str);
+
         let unverified =
             value_at(out, "dedup.near.min_jaccard").and_then(toml::Value::as_float) == Some(0.0);
-        if is(
-            "dedup.near.cluster",
-            &toml::Value::String("component".to_owned()),
-        ) && !unverified
-        {
+        if word("dedup.near.cluster") == Some("component") && !unverified {
             let message =
                 "dedup.near.cluster: a component is never verified, and min_jaccard is above 0"
                     .to_owned();
             let hint = "write min_jaccard = 0, or cluster = \"star\"".to_owned();
             self.problem(place(entries, "dedup.near.cluster"), message, Some(hint));
         }
-        let word = |path: &str| value_at(out, path).and_then(toml::Value::as_str);
+
         if let Some(engine @ ("whichlang" | "none")) = word("language.engine") {
             self.without_confidence(entries, out, engine);
         }
@@ -280,6 +306,9 @@ impl Check<'_> {
             self.without_signals(entries, out);
         }
         self.mixture_sources(entries, out);
+
+        // datatrove draws with numpy's `RandomState`, whose seeds have 32 bits. A seed with a
+        // mistake of its own counts as 0 here.
         let seed = value_at(out, "run.seed")
             .and_then(toml::Value::as_integer)
             .unwrap_or(0);
@@ -289,7 +318,9 @@ impl Check<'_> {
             );
             self.problem(place(entries, "run.seed"), message, None);
         }
-        let kept = is("dedup.near.keep_signatures", on);
+
+        let kept = value_at(out, "dedup.near.keep_signatures").and_then(toml::Value::as_bool)
+            == Some(true);
         if word("dedup.near.verify") == Some("estimate") && !kept {
             let message =
                 "dedup.near.verify: estimates are made from full signatures, and none are kept"
@@ -299,8 +330,9 @@ impl Check<'_> {
         }
     }
 
-    /// What asks for values that are not computed.
+    /// Reports filters and criteria that need values of `signals`, for `signals.values = "none"`.
     fn without_signals(&mut self, entries: &Entries, out: &toml::Table) {
+        // The family `url` looks at the address of a document, which needs no values.
         let families = value_at(out, "filter").and_then(toml::Value::as_table);
         for (family, _) in families
             .into_iter()
@@ -312,6 +344,8 @@ impl Check<'_> {
                 format!("{path}: its values are not computed, signals.values is \"none\"");
             self.problem(place(entries, &path), message, None);
         }
+
+        // The default of `prefer` names the criterion too, so only a written one is refused.
         let path = "dedup.near.prefer";
         let words = value_at(out, path).and_then(toml::Value::as_array);
         let prefers =
@@ -322,7 +356,8 @@ impl Check<'_> {
         }
     }
 
-    /// What an engine without a confidence cannot do.
+    /// Reports keys that a language engine without a confidence cannot serve: `whichlang`, or
+    /// `none`.
     fn without_confidence(&mut self, entries: &Entries, out: &toml::Table, engine: &str) {
         let confident = value_at(out, "language.min_confidence").and_then(toml::Value::as_float);
         if confident.is_some_and(|least| least > 0.0) {
@@ -331,16 +366,19 @@ impl Check<'_> {
             );
             self.problem(place(entries, "language.min_confidence"), message, None);
         }
+
         let known = if engine == "none" {
             &[]
         } else {
             Engine::Whichlang.languages()
         };
+
         for code in value_at(out, "language.keep")
             .and_then(toml::Value::as_array)
             .into_iter()
             .flatten()
         {
+            // `none` knows no language, so there is none to suggest.
             if let Some(code) = code.as_str().filter(|code| !known.contains(code)) {
                 let message = format!(
                     "language.keep: language.engine = \"{engine}\" does not know {}",
@@ -353,6 +391,7 @@ impl Check<'_> {
         }
     }
 
+    /// Checks that the tables of a list have different names. `items` are the tables.
     fn names_differ(&mut self, table: &Section, items: &[Node]) {
         let mut first: BTreeMap<String, At> = BTreeMap::new();
         for item in items {
@@ -362,15 +401,18 @@ impl Check<'_> {
             let Some(node) = entries.get("name").map(|entry| &entry.node) else {
                 continue;
             };
+            // The check of the key reports a name of another type.
             let Value::Text(name) = &node.value else {
                 continue;
             };
+
             // Names become views in DuckDB, where case does not count.
             let folded = name.to_ascii_lowercase();
             let Some(earlier) = first.get(&folded) else {
                 first.insert(folded, node.at);
                 continue;
             };
+
             let place = match earlier {
                 At::File(offset) => format!("on line {}", line(self.text, *offset)),
                 At::Set(_) => "by an override".to_owned(),
@@ -387,11 +429,14 @@ impl Check<'_> {
         }
     }
 
+    /// Reports a table that a manifest must have. The hint names the keys that the table needs.
     fn missing_table(&mut self, table: &Section) {
         let needed = table.keys.iter().filter_map(|key| match key.absent {
             Absent::Refused(example) => Some(format!("{} = {example}", key.name)),
             Absent::Default(_) | Absent::Nothing(_) | Absent::OneOf(_) => None,
         });
+
+        // A missing table has no place of its own, so the problem is at the beginning of the file.
         let hint = format!(
             "for example {} with {}",
             table.header(),
@@ -404,12 +449,13 @@ impl Check<'_> {
         );
     }
 
+    /// Reports a name that is not a key of its table. The hint is the closest key of the table,
+    /// else the other tables with this key, else all keys of the table.
     fn unknown_key(&mut self, table: &Section, name: &str, at: At) {
         let here = || table.keys.iter().map(|key| key.name);
-        let all = || format!("its keys are {}", list(here()));
         let hint = did_you_mean(name, here())
             .or_else(|| owners(name))
-            .unwrap_or_else(all);
+            .unwrap_or_else(|| format!("its keys are {}", list(here())));
         self.problem(
             at,
             format!("unknown key {} in {}", quoted(name), table.header()),
@@ -417,47 +463,51 @@ impl Check<'_> {
         );
     }
 
-    /// A name that is no table's, at the top level or in a group, and that may not even hold a
-    /// table.
+    /// Reports a name at the top level (`group` is empty) or in a group that is not the name of a
+    /// table. `is_table` is true if the value of the name is a table or a list.
     fn unknown_table(&mut self, group: &str, name: &str, is_table: bool, at: At) {
-        let path = join(group, name);
         let (place, within) = match group {
             "" => ("at the top level".to_owned(), String::new()),
             group => (format!("in [{group}]"), format!("{group}.")),
-        };
-        let by_path = || closest(&path, sections().map(|table| table.path));
-        let by_name = || {
-            let name = closest(name, sections().map(|table| last(table.path)))?;
-            sections()
-                .map(|table| table.path)
-                .find(|path| last(path) == name)
-        };
-        let table = || {
-            let path = by_path().or_else(by_name)?;
-            let table = sections().find(|table| table.path == path)?;
-            Some(format!("did you mean {}?", table.header()))
-        };
-        let key = || owners(name);
-        let all = || {
-            let tables = sections()
-                .filter(|table| table.path.starts_with(&within))
-                .map(Section::header);
-            format!("the tables are {}", tables.collect::<Vec<_>>().join(", "))
         };
         let message = match is_table {
             true => format!("unknown table {} {place}", quoted(name)),
             false => format!("unknown key {} {place}", quoted(name)),
         };
+
+        // The value tells what the author meant: a table is more likely a misspelt table, and
+        // another value is more likely a key in the wrong place.
+        let table = || near_table(&join(group, name), name);
         let hint = if is_table {
-            table().or_else(key)
+            table().or_else(|| owners(name))
         } else {
-            key().or_else(table)
+            owners(name).or_else(table)
         };
-        self.problem(at, message, Some(hint.unwrap_or_else(all)));
+        let hint = hint.unwrap_or_else(|| {
+            let tables = sections()
+                .filter(|table| table.path.starts_with(&within))
+                .map(Section::header);
+            format!("the tables are {}", tables.collect::<Vec<_>>().join(", "))
+        });
+        self.problem(at, message, Some(hint));
     }
 }
 
-/// The checked value of a key or table, if it is there.
+/// The hint that names the table whose path is closest to `path`, else the table whose last part is
+/// closest to `name`. `None` if no table is close enough.
+fn near_table(path: &str, name: &str) -> Option<String> {
+    let near = closest(path, sections().map(|table| table.path)).or_else(|| {
+        let name = closest(name, sections().map(|table| last(table.path)))?;
+        sections()
+            .map(|table| table.path)
+            .find(|path| last(path) == name)
+    })?;
+
+    let table = sections().find(|table| table.path == near)?;
+    Some(format!("did you mean {}?", table.header()))
+}
+
+/// The checked value of a key or table at `path`, or `None` if it is absent and has no default.
 pub(super) fn value_at<'t>(out: &'t toml::Table, path: &str) -> Option<&'t toml::Value> {
     let (first, rest) = path
         .split_once('.')
@@ -466,7 +516,7 @@ pub(super) fn value_at<'t>(out: &'t toml::Table, path: &str) -> Option<&'t toml:
     rest.map_or(Some(value), |rest| value_at(value.as_table()?, rest))
 }
 
-/// Whether a key stands in the manifest or was set.
+/// True if a key was written in the file or in an override. False for a default.
 fn is_written(entries: &Entries, path: &str) -> bool {
     let (first, rest) = path
         .split_once('.')
@@ -478,7 +528,8 @@ fn is_written(entries: &Entries, path: &str) -> bool {
     }
 }
 
-/// Where a key was written, or the table it would be in.
+/// The place where a key was written. An absent key gets the place of the table that it would be
+/// in, or the beginning of the file.
 pub(super) fn place(entries: &Entries, path: &str) -> At {
     let (first, rest) = path
         .split_once('.')
@@ -495,6 +546,7 @@ pub(super) fn place(entries: &Entries, path: &str) -> At {
             }),
             Some(rest),
         ) => match place(inner, rest) {
+            // The key is not in the table, so the table itself is the nearest place.
             At::File(0) => *at,
             found => found,
         },
@@ -503,7 +555,7 @@ pub(super) fn place(entries: &Entries, path: &str) -> At {
     }
 }
 
-/// The checked value of an absent key that has a default.
+/// The default of a key as a TOML value, or `None` if the key has no default.
 fn default(key: &Key) -> Option<toml::Value> {
     toml::Value::try_from(key.default()?).ok()
 }
@@ -515,11 +567,12 @@ fn owners(name: &str) -> Option<String> {
     (!tables.is_empty()).then(|| format!("{} is a key of {}", quoted(name), tables.join(" and ")))
 }
 
-/// What follows the last dot of `path`.
+/// The part of `path` after its last dot, or all of it if it has no dot.
 pub(super) fn last(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(_, name)| name)
 }
 
+/// The path of `name` in a group. The group is empty at the top level.
 fn join(group: &str, name: &str) -> String {
     if group.is_empty() {
         name.to_owned()

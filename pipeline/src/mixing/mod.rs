@@ -1,5 +1,5 @@
-//! Buckets, mixes and mixtures: the pool gathered from narrow columns, epochs and draws decided,
-//! text exported.
+//! Buckets, mixes and mixtures. The pool is gathered from narrow columns, epochs and draws are
+//! decided for each mixture, and the drawn texts are written in a shuffled order.
 
 pub mod languages;
 mod shuffle;
@@ -29,23 +29,24 @@ use crate::driver::{Contents, Driver, Existing, Expected, Keys, corpus_digest, p
 use crate::progress::Progress;
 use crate::report::views;
 
-/// The documents that `quality` kept, in the documents' order.
+/// The pool: the documents that `quality` kept.
 #[derive(Debug, Default)]
 pub struct Pooled {
-    /// The documents.
+    /// The documents, in the order of their shards and rows.
     pub documents: Vec<Document>,
-    /// (source, domain) by number.
+    /// The (source, domain) pairs, sorted. `Document::origin` is a place in this list.
     pub origins: Vec<(String, String)>,
 }
 
-/// Draws of each document of a pool, in its order.
+/// Number of draws of each document of a pool, in the order of the pool.
 pub type Draws = Vec<u32>;
 
-/// Reads the pool: 64 bytes of memory a document.
+/// Reads the pool. It takes 64 bytes of memory for each document.
 ///
 /// # Errors
-/// If a file cannot be read.
+/// If a file cannot be read or holds a `doc_id` that is not one.
 pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
+    // `paragraph_dedup` is the last stage that edits, so its `bytes` is the length after all edits.
     let reads = [
         read("documents", "doc_id"),
         read("documents", "source"),
@@ -56,55 +57,23 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         read("quality", "removed_by"),
         read("quality", "q"),
     ];
+
     let mut pool = Pooled::default();
-    // Looked up by reference, so that a row makes no string.
-    let mut numbers: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
-    let mut known = 0;
+    let mut origins = Origins::default();
     for (shard, files) in shards.iter().enumerate() {
+        // The shard is in the upper half of `doc` and the row in the lower half.
         let mut doc = (shard as u64) << 32;
         for batch in Zip::open(&parts(files, &reads)?)? {
             let batch = batch?;
-            let column = |name: &str| {
-                batch
-                    .column_by_name(name)
-                    .with_context(|| format!("{name} was not read"))
-            };
-            let (ids, sources) = (
-                column("doc_id")?.as_string::<i32>(),
-                column("source")?.as_string::<i32>(),
-            );
-            let domains = column("domain")?.as_string::<i32>();
-            let bytes = column("bytes")?.as_primitive::<UInt64Type>();
-            let tokens = column("tokens")?.as_primitive::<UInt64Type>();
-            let reached = column("reached")?.as_boolean();
-            let removed = column("removed_by")?;
-            let quality = column("q")?.as_primitive::<Float64Type>();
-            for row in 0..batch.num_rows() {
-                doc += 1;
-                if !reached.value(row) || removed.is_valid(row) {
-                    continue;
-                }
-                let origin = origin(
-                    &mut numbers,
-                    &mut known,
-                    sources.value(row),
-                    domains.value(row),
-                );
-                let doc_id = ids.value(row);
-                pool.documents.push(Document {
-                    doc: doc - 1,
-                    doc_id: doc_id.parse()?,
-                    origin,
-                    tokens: tokens.value(row),
-                    bytes: bytes.value(row),
-                    q: quality.value(row),
-                });
-            }
+            add_batch(&mut pool, &mut origins, &batch, doc)?;
+            doc += batch.num_rows() as u64;
         }
     }
-    // Numbered by name, not by first appearance, so that shard layout has no say.
-    let mut order = vec![0; known as usize];
-    for (source, domains) in numbers {
+
+    // Numbered by name, not by first appearance, so that the layout of shards has no say. Every
+    // number of `origins` is below `known`, so it is a place in `order`.
+    let mut order = vec![0; origins.known as usize];
+    for (source, domains) in origins.numbers {
         for (domain, first) in domains {
             order[first as usize] = pool.origins.len() as u32;
             pool.origins.push((source.clone(), domain));
@@ -116,29 +85,75 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
     Ok(pool)
 }
 
-/// The number of a (source, domain) pair, the next one where it is new.
-fn origin(
-    numbers: &mut BTreeMap<String, BTreeMap<String, u32>>,
-    known: &mut u32,
-    source: &str,
-    domain: &str,
-) -> u32 {
-    if let Some(&number) = numbers.get(source).and_then(|domains| domains.get(domain)) {
-        return number;
+/// Adds the documents of a batch that `quality` kept. `first` is the `doc` of the batch's first
+/// row.
+fn add_batch(
+    pool: &mut Pooled,
+    origins: &mut Origins,
+    batch: &RecordBatch,
+    first: u64,
+) -> Result<()> {
+    let column = |name: &str| {
+        batch
+            .column_by_name(name)
+            .with_context(|| format!("{name} was not read"))
+    };
+    let ids = column("doc_id")?.as_string::<i32>();
+    let sources = column("source")?.as_string::<i32>();
+    let domains = column("domain")?.as_string::<i32>();
+    let bytes = column("bytes")?.as_primitive::<UInt64Type>();
+    let tokens = column("tokens")?.as_primitive::<UInt64Type>();
+    let reached = column("reached")?.as_boolean();
+    let removed = column("removed_by")?;
+    let quality = column("q")?.as_primitive::<Float64Type>();
+
+    for row in 0..batch.num_rows() {
+        if !reached.value(row) || removed.is_valid(row) {
+            continue;
+        }
+        pool.documents.push(Document {
+            doc: first + row as u64,
+            doc_id: ids.value(row).parse()?,
+            origin: origins.number(sources.value(row), domains.value(row)),
+            tokens: tokens.value(row),
+            bytes: bytes.value(row),
+            q: quality.value(row),
+        });
     }
-    *known += 1;
-    numbers
-        .entry(source.to_owned())
-        .or_default()
-        .insert(domain.to_owned(), *known - 1);
-    *known - 1
+    Ok(())
 }
 
-/// Calls `visit` with each row of a committed mix, in the documents' order: `doc_id` and draws.
-/// Says whether there is one.
+/// The (source, domain) pairs so far, numbered in the order of their first appearance.
+#[derive(Default)]
+struct Origins {
+    /// Number of each pair, by source and domain. Two maps, so that a lookup makes no string.
+    numbers: BTreeMap<String, BTreeMap<String, u32>>,
+    /// Number of pairs so far.
+    known: u32,
+}
+
+impl Origins {
+    /// The number of a pair. A new pair gets the next number.
+    fn number(&mut self, source: &str, domain: &str) -> u32 {
+        let domains = self.numbers.get(source);
+        if let Some(&number) = domains.and_then(|domains| domains.get(domain)) {
+            return number;
+        }
+
+        self.known += 1;
+        self.numbers
+            .entry(source.to_owned())
+            .or_default()
+            .insert(domain.to_owned(), self.known - 1);
+        self.known - 1
+    }
+}
+
+/// Calls `visit` with the `doc_id` and the draws of each row of a committed mix, in the order of
+/// the pool. False if the mix is not committed.
 ///
 /// # Errors
-/// If the file cannot be read, holds no `doc_id`, or `visit` fails.
+/// If the file cannot be read or has a row without a `doc_id`, or the first error of `visit`.
 pub fn each_draw(
     run: &RunDir,
     name: &str,
@@ -148,26 +163,23 @@ pub fn each_draw(
     let Some(commit) = run.commit(&folder)? else {
         return Ok(false);
     };
+
     for file in &commit.files {
         for batch in Zip::open(&[Part::of(run.stored(&folder, file), &["doc_id", "draws"])])? {
             let batch = batch?;
+            let ids = batch.column(0).as_string::<i32>();
             let draws = batch.column(1).as_primitive::<UInt32Type>();
-            for (id, draws) in batch
-                .column(0)
-                .as_string::<i32>()
-                .iter()
-                .zip(draws.values())
-            {
+            for (id, draws) in ids.iter().zip(draws.values()) {
                 let id = id.with_context(|| format!("{folder} has a row without a doc_id"))?;
-                let id = id.parse()?;
-                visit(id, *draws)?;
+                visit(id.parse()?, *draws)?;
             }
         }
     }
     Ok(true)
 }
 
-/// The draws that a committed mix holds, in the pool's order.
+/// The draws of a committed mix, in the order of the pool. 0 for a document that the mix does not
+/// name, `None` if the mix is not committed.
 ///
 /// # Errors
 /// If the file cannot be read or names a document that is not in the pool.
@@ -175,7 +187,7 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
     let mut draws = vec![0; pool.documents.len()];
     let mut at = 0;
     let is_there = each_draw(run, name, &mut |doc_id, count| {
-        // Both are in the documents' order, so this is a merge.
+        // The mix is in the order of the pool, so this is a merge.
         while at < draws.len() && pool.documents[at].doc_id != doc_id {
             at += 1;
         }
@@ -189,10 +201,11 @@ pub fn read_draws(run: &RunDir, name: &str, pool: &Pooled) -> Result<Option<Draw
     Ok(is_there.then_some(draws))
 }
 
-/// The files of buckets, of a mix and of its mixture's first part, whose key stands for all parts.
+/// The file of a folder: `buckets`, `mix/general` or `mixture/general`. The last one is the first
+/// part of the mixture, and its key stands for all parts. `mixture` is `None` for `buckets`.
 ///
 /// # Errors
-/// If a stage has not run.
+/// If a stage that the pool is made from has not run.
 pub fn mixture_expected(
     table: &str,
     mixture: Option<&Mixture>,
@@ -201,10 +214,17 @@ pub fn mixture_expected(
 ) -> Result<Expected> {
     let corpus = corpus_digest(&["documents", "signals", "tokens", "quality"], keys)?;
     let mut parts: BTreeMap<String, String> = [("corpus".to_owned(), corpus)].into();
+
+    // The size of parts changes no draw, so it is not a setting of the mix.
     if let Some(mixture) = mixture {
         let mut config = serde_json::json!({
-            "name": mixture.name, "tokens": mixture.tokens, "max_epochs": mixture.max_epochs, "seed": manifest.run.seed,
-            "strategy": mixture.strategy, "temperature": mixture.temperature, "discard": mixture.discard,
+            "name": mixture.name,
+            "tokens": mixture.tokens,
+            "max_epochs": mixture.max_epochs,
+            "seed": manifest.run.seed,
+            "strategy": mixture.strategy,
+            "temperature": mixture.temperature,
+            "discard": mixture.discard,
             "sources": bounds(manifest, mixture),
         });
         if table.starts_with("mixture/") {
@@ -212,6 +232,7 @@ pub fn mixture_expected(
         }
         parts.insert("config".to_owned(), config.to_string());
     }
+
     let key = key::of_parts(table, version(table), &parts);
     Ok(Expected {
         table: table.to_owned(),
@@ -221,14 +242,19 @@ pub fn mixture_expected(
     })
 }
 
-/// Version of the code that writes a folder such as `mix/general`.
+/// Version of the stage that writes a folder such as `mix/general`. 0 if no stage does.
 fn version(folder: &str) -> u32 {
     stages::stage_of_folder(folder).map_or(0, |stage| stage.version)
 }
 
 impl Driver {
-    /// Brings buckets, mixes and mixtures up to date; says for each whether anything was computed.
+    /// Brings buckets, mixes and mixtures up to date. The result is the folders in the order in
+    /// which they are made, each with true if it was made anew.
+    ///
+    /// # Errors
+    /// Exit 1 if a mixture is not possible. Else if reading or writing fails.
     pub(super) fn run_mixtures(&self) -> Result<Vec<(String, bool)>> {
+        // In the order in which the folders depend on each other.
         let keys = self.keys()?;
         let mut wanted = vec![(
             mixture_expected("buckets", None, &self.manifest, &keys)?,
@@ -243,23 +269,9 @@ impl Driver {
                 ));
             }
         }
-        let is_current = |file: &Expected| -> Result<bool> {
-            let Some(commit) = self.run.commit(&file.table)? else {
-                return Ok(false);
-            };
-            let existing = Existing::load(&self.run, &file.table, &[])?;
-            let all_there = commit.files.iter().all(|file| {
-                existing
-                    .get(&file.key)
-                    .is_some_and(|there| there.digest == file.digest)
-            });
-            Ok(all_there
-                && commit
-                    .files
-                    .first()
-                    .is_some_and(|first| first.key == file.key))
-        };
-        // Mixtures that the manifest no longer asks for are no part of the run; their files stay.
+
+        // Mixtures that are no longer in the manifest are not a part of the run. Their files stay.
+        // A mixture is retired before the mix that it depends on.
         for folder in ["mixture", "mix"] {
             for name in self.run.subfolders(folder)? {
                 if wanted.iter().all(|(file, _)| file.table != name) {
@@ -269,11 +281,13 @@ impl Driver {
                 }
             }
         }
+
+        // The pool is read at most once, and only if something has to be made from it.
         let mut pool = None;
         let mut outcome = Vec::new();
         for (file, mixture) in wanted {
             interrupt::check()?;
-            let cached = is_current(&file)?;
+            let cached = self.is_current(&file)?;
             if !cached {
                 let pool = match &mut pool {
                     Some(pool) => pool,
@@ -286,12 +300,32 @@ impl Driver {
         Ok(outcome)
     }
 
+    /// True if the folder of `file` has a commit with this file first, and all files of the commit
+    /// exist. The first file is enough to compare, because its key stands for all parts.
+    fn is_current(&self, file: &Expected) -> Result<bool> {
+        let Some(commit) = self.run.commit(&file.table)? else {
+            return Ok(false);
+        };
+
+        let existing = Existing::load(&self.run, &file.table, &[])?;
+        let all_exist = commit.files.iter().all(|file| {
+            existing
+                .get(&file.key)
+                .is_some_and(|found| found.digest == file.digest)
+        });
+        let first = commit.files.first();
+        Ok(all_exist && first.is_some_and(|first| first.key == file.key))
+    }
+
+    /// Reads the pool and sorts it into buckets.
     fn gather_buckets(&self) -> Result<(Pooled, Vec<Bucket>)> {
         let pool = gather_pool(&self.run.shard_files()?)?;
         let buckets = mix::buckets(&pool.documents);
         Ok((pool, buckets))
     }
 
+    /// Makes the files of a folder and commits them. The folder is `buckets` if `mixture` is
+    /// `None`, else the mix or the texts of the mixture.
     fn compute_mixture_table(
         &self,
         file: &Expected,
@@ -307,11 +341,13 @@ impl Driver {
                 vec![self.write_rows("mix", file, &mix_rows(pool, &draws)?)?]
             }
             (Some(mixture), false) => {
+                // The draws are read back, because an earlier run may have committed the mix.
                 let draws = read_draws(&self.run, &mixture.name, pool)?
-                    .context("a mixture follows its mix")?;
+                    .context("a mix is committed before its mixture")?;
                 self.export_mixture(mixture, file, pool, &draws)?
             }
         };
+
         let rows = files.iter().map(|file| file.rows).sum();
         progress.shard("committed", rows, 0);
         self.commit(
@@ -324,12 +360,18 @@ impl Driver {
         )
     }
 
+    /// Decides the epochs of the buckets and the draws of the documents for a mixture.
+    ///
+    /// # Errors
+    /// Exit 1 if the mixture is not possible. The hint says how many tokens are.
     fn draw(&self, mixture: &Mixture, pool: &Pooled, buckets: &[Bucket]) -> Result<Draws> {
         let request = request(&self.manifest, mixture, pool);
         let epochs = mix::baseline(&method(&self.manifest, mixture), buckets, &request).map_err(
             |infeasible| {
-                let message = format!("mixture \"{}\" cannot be had: {infeasible}", mixture.name);
+                let name = &mixture.name;
+                let message = format!("mixture \"{name}\" is not possible: {infeasible}");
                 let failure = Failure::new(Exit::No, message);
+                // 0: the shares contradict each other for any number of tokens.
                 match infeasible.feasible {
                     0 => failure.hint("change the shares of [[mixture_source]]"),
                     most => failure.hint(format!(
@@ -338,6 +380,7 @@ impl Driver {
                 }
             },
         )?;
+
         let caps = request.caps(buckets);
         let draws = mix::draws(
             &pool.documents,
@@ -347,6 +390,8 @@ impl Driver {
             self.manifest.run.seed,
             &mixture.name,
         );
+
+        // Only whole documents are drawn, so the sum is within one document of the request.
         let drawn: u64 = pool
             .documents
             .iter()
@@ -361,7 +406,7 @@ impl Driver {
             .unwrap_or(0);
         if drawn.abs_diff(mixture.tokens) > longest {
             let message = format!(
-                "mixture \"{}\" has {drawn} tokens, {} were asked for",
+                "mixture \"{}\" has {drawn} tokens, {} were requested",
                 mixture.name, mixture.tokens
             );
             return Err(Failure::new(Exit::Broken, message).into());
@@ -369,6 +414,7 @@ impl Driver {
         Ok(draws)
     }
 
+    /// Writes a table that is one batch, and publishes its file.
     fn write_rows(&self, table: &str, file: &Expected, rows: &RecordBatch) -> Result<FileEntry> {
         let staged = self.run.staging().join(format!("{table}-{}", file.path));
         let mut writer = TableWriter::create(&staged, tables::schema(table))?;
@@ -376,6 +422,7 @@ impl Driver {
         publish(self, file, writer.finish()?, None)
     }
 
+    /// Writes the parts of a mixture that do not exist yet. `file` is the file of the first part.
     fn export_mixture(
         &self,
         mixture: &Mixture,
@@ -386,23 +433,11 @@ impl Driver {
         let shards = self.run.shard_files()?;
         let existing = Existing::load(&self.run, &file.table, &[])?;
         let plan = shuffle::Plan::new(pool, draws, self.manifest.run.seed, mixture);
-        let name = |part: usize| {
-            let mut parts = file.parts.clone();
-            // The first part's key stands for the mixture, so it has no number of its own.
-            if part > 0 {
-                parts.insert("part".to_owned(), part.to_string());
-            }
-            let key = key::of_parts(&file.table, version(&file.table), &parts);
-            let path = format!("part-{part:05}-{}.parquet", key::short(&key));
-            Expected {
-                table: file.table.clone(),
-                path,
-                key,
-                parts,
-            }
-        };
-        let wanted: Vec<Expected> = (0..plan.parts).map(name).collect();
-        let missing = |part: usize| existing.get(&wanted[part].key).is_none();
+        let wanted: Vec<Expected> = (0..plan.parts)
+            .map(|part| mixture_part(file, part))
+            .collect();
+
+        // Pass one: the buffers of all parts share an eighth of the memory.
         let spill = self.run.spill().join("export");
         let text = TextSource::before(MIXTURE.name, &self.manifest);
         shuffle::spill(
@@ -411,8 +446,10 @@ impl Driver {
             &text,
             &spill,
             self.manifest.run.memory / 8,
-            &missing,
+            &|part| existing.get(&wanted[part].key).is_none(),
         )?;
+
+        // Pass two: parts are independent of each other, so an interrupted run keeps finished ones.
         let entries = self.engine.for_each(&wanted, |part, file| {
             interrupt::check()?;
             if let Some(entry) = existing.get(&file.key) {
@@ -426,13 +463,31 @@ impl Driver {
                 None,
             )
         })?;
+
         durable::remove_dir(&spill)
             .with_context(|| format!("cannot delete {}", spill.display()))?;
         Ok(entries)
     }
 }
 
-/// What bounds the sources of a mixture.
+/// The file of one part of a mixture, from 0. `first` is the file of the first part.
+fn mixture_part(first: &Expected, part: usize) -> Expected {
+    let mut parts = first.parts.clone();
+    // The first part's key stands for the mixture, so it has no number of its own.
+    if part > 0 {
+        parts.insert("part".to_owned(), part.to_string());
+    }
+
+    let key = key::of_parts(&first.table, version(&first.table), &parts);
+    Expected {
+        table: first.table.clone(),
+        path: format!("part-{part:05}-{}.parquet", key::short(&key)),
+        key,
+        parts,
+    }
+}
+
+/// The tables `[[mixture_source]]` that bound the sources of a mixture.
 fn bounds<'m>(manifest: &'m Manifest, mixture: &Mixture) -> Vec<&'m MixtureSource> {
     manifest
         .mixture_source
@@ -441,67 +496,58 @@ fn bounds<'m>(manifest: &'m Manifest, mixture: &Mixture) -> Vec<&'m MixtureSourc
         .collect()
 }
 
-/// What a mixture asks of a pool: the manifest's sources, each with its bounds.
+/// The request of a mixture for tokens of a pool. Its sources are those of the manifest, in their
+/// order, each with its bounds.
 pub fn request(manifest: &Manifest, mixture: &Mixture, pool: &Pooled) -> Request {
     let bounds = bounds(manifest, mixture);
-    let source = |name: &str| match bounds.iter().find(|bounds| bounds.source == name) {
-        None => SourceBounds::free(name),
-        Some(MixtureSource {
-            min_share,
-            max_share,
-            max_epochs,
-            ..
-        }) => SourceBounds {
-            name: name.to_owned(),
-            min_share: *min_share,
-            max_share: *max_share,
-            max_epochs: *max_epochs,
-        },
-    };
-    let place = |name: &String| {
-        manifest
-            .source
-            .iter()
-            .position(|source| source.name == *name)
-            .unwrap_or(0) as u32
-    };
+    let sources = manifest.source.iter().map(|source| {
+        match bounds.iter().find(|bounds| bounds.source == source.name) {
+            None => SourceBounds::free(&source.name),
+            Some(bounds) => SourceBounds {
+                name: source.name.clone(),
+                min_share: bounds.min_share,
+                max_share: bounds.max_share,
+                max_epochs: bounds.max_epochs,
+            },
+        }
+    });
+
+    // An unknown source counts as source 0, as an unknown origin does in `Request`.
+    let source_of = pool.origins.iter().map(|(name, _)| {
+        let mut names = manifest.source.iter().map(|source| &source.name);
+        names.position(|known| known == name).unwrap_or(0) as u32
+    });
+
     Request {
-        sources: manifest
-            .source
-            .iter()
-            .map(|declared| source(&declared.name))
-            .collect(),
-        source_of: pool.origins.iter().map(|(name, _)| place(name)).collect(),
+        sources: sources.collect(),
+        source_of: source_of.collect(),
         ..Request::new(mixture.tokens, mixture.max_epochs)
     }
 }
 
-/// How a mixture's epochs are chosen.
+/// The method that chooses the epochs of a mixture, by its `strategy`.
 pub fn method(manifest: &Manifest, mixture: &Mixture) -> Method {
-    let share = |name: &str| {
-        let bounds = bounds(manifest, mixture)
-            .into_iter()
-            .find(|bounds| bounds.source == name);
-        bounds.and_then(|bounds| bounds.share).unwrap_or(0.0)
-    };
     match mixture.strategy {
         Strategy::Effective => Method::Solved,
         Strategy::Natural => Method::Natural,
         Strategy::Unimax => Method::Unimax,
         Strategy::Temperature => Method::Temperature(mixture.temperature),
-        Strategy::Fixed => Method::Fixed(
-            manifest
-                .source
-                .iter()
-                .map(|source| share(&source.name))
-                .collect(),
-        ),
+        Strategy::Fixed => {
+            // A source without a share gets none of the mixture.
+            let bounds = bounds(manifest, mixture);
+            let shares = manifest.source.iter().map(|source| {
+                let own = bounds.iter().find(|bounds| bounds.source == source.name);
+                own.and_then(|bounds| bounds.share).unwrap_or(0.0)
+            });
+            Method::Fixed(shares.collect())
+        }
         Strategy::QualityCurve => Method::QualityCurve {
             discard: mixture.discard,
         },
     }
 }
 
+/// The rows of the table `buckets`, one for each bucket.
 fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
     let names = |get: fn(&(String, String)) -> &String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(
@@ -513,6 +559,8 @@ fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
     let numbers = |get: fn(&Bucket) -> u64| -> ArrayRef {
         Arc::new(UInt64Array::from_iter_values(buckets.iter().map(get)))
     };
+
+    // In the order of the table's columns.
     let columns = vec![
         names(|origin| &origin.0),
         names(|origin| &origin.1),
@@ -529,9 +577,11 @@ fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
             buckets.iter().map(|bucket| bucket.q),
         )) as ArrayRef,
     ];
+
     Ok(RecordBatch::try_new(tables::schema("buckets"), columns)?)
 }
 
+/// The rows of a mix, one for each drawn document, in the order of the pool.
 fn mix_rows(pool: &Pooled, draws: &Draws) -> Result<RecordBatch> {
     let drawn = || {
         pool.documents
@@ -539,6 +589,7 @@ fn mix_rows(pool: &Pooled, draws: &Draws) -> Result<RecordBatch> {
             .zip(draws)
             .filter(|(_, draws)| **draws > 0)
     };
+
     let ids =
         StringArray::from_iter_values(drawn().map(|(document, _)| document.doc_id.to_string()));
     let counts = UInt32Array::from_iter_values(drawn().map(|(_, draws)| *draws));

@@ -1,5 +1,5 @@
-//! One pass over the narrow columns of all shards: where tokens went, stage by stage, and what is
-//! left.
+//! The ledger of a run: the tokens that each stage removed and kept, and the pool of documents that
+//! are left. It takes one pass over the narrow columns of all shards.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,19 @@ use rayon::prelude::*;
 use super::sample::Sample;
 use crate::driver::{count, edit};
 
-/// Sums over a set of documents, exact.
+/// Sums over a set of documents. They are integers, so they are exact in any order.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sums {
     docs: u64,
     bytes: u64,
+    /// Tokens of the documents, each document once.
     pub(super) tokens: u64,
+    /// Σ tokens·q, with q in fixed point as in [`mix::fixed_point`].
     weighted: u128,
 }
 
 impl Sums {
+    /// The documents as a pool, with their mean q and their effective tokens.
     pub(super) fn pool(self) -> Pool {
         let q = mix::ratio(self.weighted, u128::from(self.tokens));
         let Sums {
@@ -39,6 +42,7 @@ impl Sums {
             tokens,
             ..
         } = self;
+
         Pool {
             docs,
             bytes,
@@ -50,31 +54,40 @@ impl Sums {
     }
 }
 
-/// What one pass over the narrow columns of all shards finds.
+/// The tokens of all stages, and the pool.
 #[derive(Default)]
 pub(super) struct Ledger {
+    /// Tokens that reached each stage, by what became of them.
     pub(super) tokens: BTreeMap<String, Tally>,
-    /// Bytes of the documents whose tokens are estimated, by stage.
+    /// Bytes of the documents that reached each stage and whose tokens are estimated.
     pub(super) estimated: BTreeMap<String, u64>,
+    /// Bytes of the documents whose tokens were counted, after the last edit.
     pub(super) counted_bytes: u64,
+    /// Tokens of the documents whose tokens were counted, after the last edit.
     pub(super) counted_tokens: u64,
+    /// Sums over the documents that `quality` kept.
     pub(super) pool: Sums,
+    /// The sums of `pool`, by source.
     pub(super) by_source: BTreeMap<String, Sums>,
+    /// The sums of `pool`, by domain.
     pub(super) by_domain: BTreeMap<String, Sums>,
 }
 
-/// One pass over the columns that say where documents went, several shards at a time: all sums are
-/// exact, so their order has no say.
+/// Reads the ledger of a run whose committed row-aligned stages are `stages`, `documents` first.
+/// Several shards are read at a time.
+///
+/// # Errors
+/// If a file cannot be read.
 pub(super) fn read_ledger(
     shards: &[ShardFiles],
     stages: &[&str],
     sample: &Sample,
 ) -> Result<Ledger> {
-    let read = |files: &ShardFiles| read_shard(files, stages, sample);
     let shards = shards
         .par_iter()
-        .map(read)
+        .map(|files| read_shard(files, stages, sample))
         .collect::<Result<Vec<Shard>>>()?;
+
     let mut ledger = Ledger::default();
     for shard in shards {
         ledger.counted_bytes += shard.counted_bytes;
@@ -83,6 +96,8 @@ pub(super) fn read_ledger(
             entry(&mut ledger.tokens, stage).add(&own.tokens);
             *entry(&mut ledger.estimated, stage) += own.estimated;
         }
+
+        // Each document has one source, so the sums by source are those of the pool.
         for (source, sums) in shard.by_source.0 {
             add(&mut ledger.pool, sums);
             add(entry(&mut ledger.by_source, &source), sums);
@@ -94,10 +109,11 @@ pub(super) fn read_ledger(
     Ok(ledger)
 }
 
-/// A shard's part of the ledger. Stages go by their number, because names are looked up a dozen
-/// times a row else.
+/// A shard's part of the ledger. Stages are found by their number, because a row would otherwise
+/// look up a dozen names.
 #[derive(Default)]
 struct Shard {
+    /// In the order of the stages.
     stages: Vec<OfStage>,
     counted_bytes: u64,
     counted_tokens: u64,
@@ -105,19 +121,25 @@ struct Shard {
     by_domain: Named,
 }
 
+/// The tokens of a shard in one stage.
 #[derive(Clone, Default)]
 struct OfStage {
     tokens: Tally,
+    /// Bytes of the documents whose tokens are estimated.
     estimated: u64,
 }
 
-/// Sums by name: few names, and mostly the same one again.
+/// Sums by name, and the place of the last name that was added. There are few names, and a row
+/// mostly has the name of the row before.
 #[derive(Default)]
 struct Named(Vec<(String, Sums)>, usize);
 
 impl Named {
+    /// Adds `own` to the sums of `name`.
     fn add(&mut self, name: &str, own: Sums) {
         let Named(all, last) = self;
+
+        // The fast path compares one string and makes none.
         if all.get(*last).is_none_or(|(known, _)| known != name) {
             *last = all
                 .iter()
@@ -131,6 +153,7 @@ impl Named {
     }
 }
 
+/// Reads a shard's part of the ledger. `stages` are the committed stages, `documents` first.
 fn read_shard(files: &ShardFiles, stages: &[&str], sample: &Sample) -> Result<Shard> {
     let mut shard = Shard {
         stages: vec![OfStage::default(); stages.len()],
@@ -138,6 +161,7 @@ fn read_shard(files: &ShardFiles, stages: &[&str], sample: &Sample) -> Result<Sh
     };
     let editing = editing(stages);
 
+    // Every document reaches `documents`, so that table has no column `reached`.
     let mut parts = vec![part(files, "documents", &["source", "domain", "bytes"])?];
     for stage in stages.iter().skip(1) {
         let table = tables::table(stage).with_context(|| format!("no table is called {stage}"))?;
@@ -155,10 +179,10 @@ fn read_shard(files: &ShardFiles, stages: &[&str], sample: &Sample) -> Result<Sh
     Ok(shard)
 }
 
-/// What the ledger reads of the stage `tokens`, besides `reached`.
+/// The columns that the ledger reads of the stage `tokens`, besides `reached`.
 const OF_TOKENS: [&str; 2] = ["tokens", "tokens_before"];
 
-/// Numbers of the stages that may edit texts, among `stages`.
+/// Places in `stages` of the stages that may edit texts, ascending.
 fn editing(stages: &[&str]) -> Vec<usize> {
     let numbered = stages.iter().enumerate();
     let edits =
@@ -166,18 +190,22 @@ fn editing(stages: &[&str]) -> Vec<usize> {
     edits.map(|(number, _)| number).collect()
 }
 
-/// A text while it goes through the stages. It has one length more than there are stages that edit:
-/// the length that each of them saw, and the length after the last.
+/// The lengths of the texts of a batch while they go through the stages. A text has one length more
+/// than there are stages that edit: the length that each of them saw, and the length after the
+/// last.
 struct Lengths<'a> {
+    /// Lengths in bytes: a column for each stage that edits, and one for the length after the last.
     bytes: Vec<&'a UInt64Array>,
+    /// Tokens after the last edit; null if the tokens of the document were not counted.
     tokens: &'a UInt64Array,
+    /// The stages that edited a text, each with the tokens that it saw; null if no stage did.
     before: &'a ListArray,
     sample: &'a Sample,
 }
 
 impl Lengths<'_> {
-    /// Tokens of a document's text, before each of the stages `names` and after the last, and
-    /// whether they were counted; they are estimated from the bytes if not.
+    /// Writes the tokens of a document's text into `all`: before each of the stages `names`, and
+    /// after the last. True if they were counted, false if they are estimated from the bytes.
     fn tokens(&self, names: &[&str], row: usize, all: &mut Vec<u64>) -> bool {
         all.clear();
         let is_counted = self.tokens.is_valid(row);
@@ -193,7 +221,8 @@ impl Lengths<'_> {
             let stages = steps.as_struct().column(0).as_string::<i32>();
             let counts = steps.as_struct().column(1).as_primitive::<UInt64Type>();
 
-            // A stage that left the text alone saw the text that the next one saw.
+            // From the last step to the first. A stage that left the text alone saw the text that
+            // the next one saw.
             let mut step = stages.len();
             for (at, name) in names.iter().enumerate().rev() {
                 let edited = step > 0 && stages.value(step - 1) == *name;
@@ -209,16 +238,19 @@ impl Lengths<'_> {
     }
 }
 
-/// Where the documents of a batch went in one stage.
+/// What one stage made of the documents of a batch.
 struct Outcome<'a> {
-    /// Number of stages before it that may edit texts.
+    /// Number of stages before this one that may edit texts.
     edited: usize,
+    /// How removed documents are counted.
     removes: Removes,
-    /// `None` for `documents`, where every document is.
+    /// True for the documents that reached the stage. `None` for `documents`, which all reach.
     reached: Option<&'a BooleanArray>,
+    /// The reason of each removed document. `None` if the stage removes none.
     removed_by: Option<&'a StringArray>,
 }
 
+/// Adds a batch to a shard's part of the ledger.
 fn add_batch(
     shard: &mut Shard,
     batch: &RecordBatch,
@@ -232,6 +264,8 @@ fn add_batch(
     };
     let numbers = |name: &str| Ok::<_, anyhow::Error>(column(name)?.as_primitive::<UInt64Type>());
 
+    // `bytes` of a table with edits is the length after the edits, so the lengths that the stages
+    // saw begin with `documents.bytes`.
     let names: Vec<&str> = editing.iter().map(|at| stages[*at]).collect();
     let mut bytes = vec![numbers("documents.bytes")?];
     for name in &names {
@@ -256,13 +290,14 @@ fn add_batch(
     }
 
     add_outcomes(shard, &outcomes, &lengths, editing, &names);
+    // There is no pool before `quality` is committed.
     if batch.column_by_name("quality.q").is_some() {
         add_pool(shard, batch, &lengths)?;
     }
     Ok(())
 }
 
-/// Adds a batch to the tokens of each stage.
+/// Adds the tokens of a batch to each stage that its documents reached.
 fn add_outcomes(
     shard: &mut Shard,
     outcomes: &[Outcome],
@@ -271,6 +306,7 @@ fn add_outcomes(
     names: &[&str],
 ) {
     let last = names.len();
+    // One list for all rows, so that a row allocates nothing.
     let mut tokens = Vec::new();
     for row in 0..lengths.tokens.len() {
         let is_counted = lengths.tokens(names, row, &mut tokens);
@@ -308,7 +344,7 @@ fn add_outcomes(
     }
 }
 
-/// Adds the documents of a batch that `quality` kept to the pool.
+/// Adds the documents of a batch that `quality` kept to the sums of the pool.
 fn add_pool(shard: &mut Shard, batch: &RecordBatch, lengths: &Lengths) -> Result<()> {
     let column = |name: &str| {
         let found = batch.column_by_name(name);
@@ -339,15 +375,17 @@ fn add_pool(shard: &mut Shard, batch: &RecordBatch, lengths: &Lengths) -> Result
     Ok(())
 }
 
-/// The entry of a map, made where it is missing; a name that is there is not copied.
+/// The value of `name` in a map, which is added if it is missing. Unlike with `BTreeMap::entry`, a
+/// name in the map is not copied.
 pub(super) fn entry<'a, T: Default>(map: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
     if !map.contains_key(name) {
         map.insert(name.to_owned(), T::default());
     }
     map.get_mut(name)
-        .expect("it was inserted where it was missing")
+        .expect("a missing name was inserted above")
 }
 
+/// Adds `own` to `sums`, field by field.
 fn add(sums: &mut Sums, own: Sums) {
     sums.docs += own.docs;
     sums.bytes += own.bytes;

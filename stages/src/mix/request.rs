@@ -130,7 +130,7 @@ pub enum Constraint {
     },
     /// All sources together cannot give the mixture's tokens.
     #[error(
-        "{asked} tokens are asked for, {unique} unique tokens under the caps on epochs and shares give {most}"
+        "{asked} tokens are requested, {unique} unique tokens under the caps on epochs and shares give {most}"
     )]
     Tokens {
         /// Tokens of the request.

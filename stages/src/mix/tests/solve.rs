@@ -361,7 +361,7 @@ fn too_much_is_an_error_that_says_what_would_do() {
     let error = epochs(&[bucket(0, 0, 1.0, 100)], 500, 4.0).expect_err("infeasible");
     assert_eq!(error.feasible, 400);
     let message =
-        "500 tokens are asked for, 100 unique tokens under the caps on epochs and shares give 400";
+        "500 tokens are requested, 100 unique tokens under the caps on epochs and shares give 400";
     assert_eq!(error.to_string(), message);
     assert_eq!(epochs(&[bucket(0, 0, 1.0, 100)], 400, 4.0), Ok(vec![4.0]));
     assert!(epochs(&[], 1, 4.0).is_err());
