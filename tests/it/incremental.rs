@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::SystemTime;
 
+use curate_schemas::commit::Commit;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::support::{
@@ -351,4 +352,83 @@ fn tokens_are_counted_again_once_paragraphs_stay() {
     run(&plain, &fresh, &[]).exits(0);
     assert_ne!(of_cut_texts, tokens(&fresh));
     assert_same(&tree(&dir), &tree(&fresh), "without paragraphs again");
+}
+
+/// Turns the commit of a stage into one that an earlier version of its code wrote.
+fn make_older(dir: &Path, stage: &str) {
+    let path = dir.join(stage).join("_commit.json");
+    let mut commit: Commit = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    commit.version -= 1;
+    commit.digest = String::new();
+    for file in &mut commit.files {
+        file.key = curate_store::key::of_parts(stage, commit.version, &file.parts);
+    }
+    commit.digest = blake3::hash(&serde_json::to_vec(&commit).unwrap())
+        .to_hex()
+        .to_string();
+    let text = serde_json::to_string_pretty(&commit).unwrap();
+    fs::write(path, text + "\n").unwrap();
+}
+
+#[test]
+fn a_run_directory_of_an_older_version_is_named_and_read() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 12), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let fresh = tree(&dir);
+    let id = query(&dir, "SELECT doc_id FROM tokens LIMIT 1").remove(0);
+    make_older(&dir, "tokens");
+    let of = |words: &[&str]| {
+        curate(
+            words
+                .iter()
+                .map(|word| word.replace("DIR", dir.to_str().unwrap())),
+        )
+    };
+
+    // A plan says why; status and export use `run.json`; verify checks the bytes; a trace reads.
+    let why = "version 3 of the stage tokens wrote it, this program has version 4";
+    let set = ["plan", manifest.to_str().unwrap(), "--run-dir", "DIR"];
+    of(&set).exits(0).prints(&[
+        &format!("tokens: 10 of 10 shards to do: {why}"),
+        "filter: 10 shards, cached",
+    ]);
+    of(&["status", "DIR"])
+        .exits(0)
+        .prints(&["near_dedup"])
+        .says(&["run.json", why]);
+    of(&["verify", "DIR"])
+        .exits(0)
+        .prints(&["whole", "only bytes were checked", why]);
+    of(&["trace", "DIR", &id])
+        .exits(0)
+        .prints(&["tokens: ", "quality: "]);
+    let export = place.path("export");
+    of(&["export", "DIR", "general", "-o", export.to_str().unwrap()])
+        .exits(0)
+        .says(&[why]);
+    assert!(export.join("README.md").exists());
+
+    // Without `run.json` nobody knows the figures.
+    fs::rename(dir.join("run.json"), place.path("kept.json")).unwrap();
+    of(&["status", "DIR"])
+        .exits(2)
+        .says(&[why, "hint: run the manifest again"]);
+    fs::rename(place.path("kept.json"), dir.join("run.json")).unwrap();
+
+    // A run makes again what changed, and ends as a fresh one.
+    run(&manifest, &dir, &[])
+        .exits(0)
+        .prints(&["computed: tokens"]);
+    assert_same(&tree(&dir), &fresh, "a run over an older directory");
+
+    // Another layout is refused, with the release that reads it.
+    let owner = dir.join(".curate/run.json");
+    let text = fs::read_to_string(&owner)
+        .unwrap()
+        .replace("\"format\": 2", "\"format\": 1");
+    fs::write(owner, text.replace(env!("CARGO_PKG_VERSION"), "0.0.9")).unwrap();
+    of(&["status", "DIR"])
+        .exits(2)
+        .says(&["has format 1", "or curate 0.0.9"]);
 }

@@ -41,7 +41,7 @@ pub fn header(stated: &[Option<&str>]) -> Option<(String, Option<String>)> {
     let names: Vec<String> = names.into_iter().collect();
 
     match &names[..] {
-        [one] if HUB.contains(&one.as_str()) => Some((one.clone(), None)),
+        [one] if one != "other" && HUB.contains(&one.as_str()) => Some((one.clone(), None)),
         several => Some(("other".to_owned(), Some(several.join("-and-")))),
     }
 }
@@ -96,6 +96,11 @@ mod tests {
             is("gpl-3.0", "")
         );
         assert_eq!(of(&[Some("ODC-By-1.0")]), is("odc-by", ""));
+        assert_eq!(
+            of(&[Some("other")]),
+            is("other", "other"),
+            "the Hub wants a name"
+        );
         assert_eq!(
             of(&[Some("mit"), Some("Apache-2.0")]),
             is("other", "apache-2.0-and-mit")

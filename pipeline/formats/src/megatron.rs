@@ -129,11 +129,15 @@ impl Export for Megatron {
         }
 
         let arguments = "megatron.txt";
-        for (name, text) in [
+        let mut files = vec![
             (arguments, megatron_text(&self.blend)?),
             ("megatron.json", megatron_json(&self.blend)?),
-            ("interleave.json", interleave_json(&self.blend, 0)?),
-        ] {
+        ];
+        // `interleave.json` names Parquet files, and they have a configuration if they are there.
+        if !card.configs.is_empty() {
+            files.push(("interleave.json", interleave_json(&self.blend, 0)?));
+        }
+        for (name, text) in files {
             folder.put(name, &mut |out| Ok(out.write_all(text.as_bytes())?))?;
         }
 

@@ -24,7 +24,7 @@ use arrow::array::{
     ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
 };
 use curate_schemas::commit::{Counts, FileEntry, Input, Tally};
-use curate_schemas::stages::documents::{Clean, Format, Source};
+use curate_schemas::stages::documents::{Clean, DOCUMENTS, Format, Source};
 use curate_schemas::{Manifest, tables};
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
@@ -35,9 +35,6 @@ use xxhash_rust::xxh3::Xxh3;
 
 use inputs::{InputFile, Unit};
 use record::{Damage, Item, Record};
-
-/// Version of the stage `documents`. It is raised when the output of the stage changes.
-pub const VERSION: u32 = 4;
 
 /// A batch is written when it reaches this number of rows, or [`BATCH_BYTES`].
 const BATCH_ROWS: usize = 1024;
@@ -108,7 +105,7 @@ pub fn unit_key(config: &str, unit: &Unit, inputs: &[Input]) -> String {
         .map(|(input, file)| (input.path.as_str(), input.digest.as_str(), file.format))
         .collect();
     let files = serde_json::to_string(&files).expect("strings are JSON");
-    key::digest(&["documents", &VERSION.to_string(), config, &files])
+    key::digest(&["documents", &DOCUMENTS.version.to_string(), config, &files])
 }
 
 /// Reads a unit and writes its shards and its quarantine file into `folder`.
@@ -432,7 +429,7 @@ fn file_entry(
 
     FileEntry {
         path: format!("{name}.parquet"),
-        key: key::of_parts(table_of(name), VERSION, &parts),
+        key: key::of_parts(table_of(name), DOCUMENTS.version, &parts),
         parts,
         rows: staged.rows,
         size: staged.size,

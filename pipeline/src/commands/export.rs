@@ -68,7 +68,7 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     let commit = run
         .commit(&table)?
         .ok_or_else(|| Failure::new(Exit::Usage, format!("the run has no mixture \"{name}\"")))?;
-    let report = report::build(&run, &run.manifest()?)?;
+    let report = report::of_run(&run)?;
     let mixture = report
         .mixtures
         .iter()
@@ -84,13 +84,14 @@ pub fn export(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
             .into());
     }
 
+    // Options that do not hold leave no folder behind.
+    let mut exports = open_formats(request)?;
     let unfinished = begin(&request.output)?;
     let folder = Target(&request.output);
-    let mut exports = open_formats(request)?;
     let mut given = Given::default();
 
     for (number, file) in commit.files.iter().enumerate() {
-        let stored = run.stored(&table, file);
+        let stored = run.stored(commit.version, &table, file);
         // Parquet files are copied byte by byte, and a copy must not spread damage.
         run.reading().check_digest(&stored.path, &file.digest)?;
         let part = StoredPart {
@@ -149,6 +150,16 @@ fn begin(folder: &Path) -> Result<PathBuf> {
     let place = || format!("cannot write {}", folder.display());
     durable::create_dir_all(folder).with_context(place)?;
     durable::write(&mark, b"").with_context(place)?;
+    durable::sync_dir(folder).with_context(place)?;
+
+    // An unfinished export is written anew: a file that it left may be of other options, and an
+    // `.idx` must not be there before its `.bin`.
+    for entry in fs::read_dir(folder).with_context(place)? {
+        let path = entry.with_context(place)?.path();
+        if path != mark {
+            durable::remove(&path).with_context(place)?;
+        }
+    }
     durable::sync_dir(folder).with_context(place)?;
     Ok(mark)
 }

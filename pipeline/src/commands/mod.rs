@@ -467,7 +467,7 @@ fn status(root: &Path) -> Result<ExitCode> {
     let run = RunDir::open(root)?;
 
     // Built anew, because `run.json` may be of a former state or not there yet.
-    let report = report::build(&run, &run.manifest()?)?;
+    let report = report::of_run(&run)?;
     report::print(&report, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -48,6 +48,12 @@ pub fn print(manifest: &Manifest, out: &mut impl Write) -> Result<ExitCode> {
     let Some(run) = run else {
         return Ok(ExitCode::SUCCESS);
     };
+    let committed = run.commit(DOCUMENTS.name)?;
+    if let Some(commit) = &committed
+        && let Some(outdated) = run.outdated(commit.version, DOCUMENTS.name)
+    {
+        writeln!(out, "documents: {outdated}")?;
+    }
 
     let mut documents = Vec::new();
     for (_, state) in &states {
@@ -188,6 +194,10 @@ fn line(run: &RunDir, name: &str, wanted: &[Expected], out: &mut impl Write) -> 
         return Ok(());
     }
 
+    let outdated = commit
+        .as_ref()
+        .and_then(|commit| run.outdated(commit.version, name));
+
     // The reason is that of the first missing file with a predecessor in the last commit.
     let why = missing.iter().find_map(|file| {
         let former = files
@@ -201,7 +211,10 @@ fn line(run: &RunDir, name: &str, wanted: &[Expected], out: &mut impl Write) -> 
             changes.join("; ")
         })
     });
-    let why = why.unwrap_or_else(|| "not done yet".to_owned());
+    let why = match outdated {
+        Some(outdated) => outdated.to_string(),
+        None => why.unwrap_or_else(|| "not done yet".to_owned()),
+    };
     writeln!(
         out,
         "{name}: {} of {} shards to do: {why}",

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -13,7 +14,7 @@ use curate_stages::text::edit_row;
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::terminal::printable;
-use curate_store::zip::{Part, Zip};
+use curate_store::zip::{Part, Zip, open_parquet};
 use serde_json::Value;
 
 /// The number of characters of a text that are shown.
@@ -101,9 +102,8 @@ fn rows(run: &RunDir, folder: &str, file: &str, doc_id: &str) -> Result<Vec<Reco
     if !has {
         return Ok(Vec::new());
     }
-
-    // All columns in the order of the schema, so column 0 is `doc_id` again.
-    let schema = tables::schema(folder.split('/').next().unwrap_or(folder));
+    // The file's own columns: another version of the stage may have written others.
+    let schema = Arc::clone(open_parquet(&run.table(folder).join(file))?.schema());
     let names: Vec<&str> = schema
         .fields()
         .iter()

@@ -271,7 +271,8 @@ impl Driver {
                 if !published {
                     // The key has 64 hex digits. The name has no part number, because a quarantine
                     // file belongs to a unit and not to a shard.
-                    entry.path = format!("part-{}.parquet", &entry.key[..16]);
+                    entry.path =
+                        format!("part-{}.parquet", entry.key.get(..16).unwrap_or(&entry.key));
                     self.publish_shard(result, quarantine, "quarantine", &entry.path, is_new)?;
                 }
                 contents
@@ -389,7 +390,10 @@ impl Driver {
 
         // The file is made at the first damage, so it has a row.
         let columns = ["path", "reason", "detail"];
-        let part = Part::of(self.run.stored("quarantine", file), &columns);
+        let part = Part::of(
+            self.run.stored(commit.version, "quarantine", file),
+            &columns,
+        );
         let batch = Zip::open(&[part])?
             .next()
             .context("a quarantine file has rows")??;

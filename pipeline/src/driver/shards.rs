@@ -195,7 +195,7 @@ impl Driver {
         };
 
         let known = Part {
-            file: self.run.stored(stage.name(), former),
+            file: self.run.stored(version, stage.name(), former),
             columns: reuse
                 .columns
                 .iter()

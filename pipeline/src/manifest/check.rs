@@ -146,6 +146,10 @@ impl Check<'_> {
             // Values in `out` have no places, so a problem is placed at the list.
             let at = place(entries, "mixture_source");
             for (kind, name) in [("mixture", &pair.0), ("source", &pair.1)] {
+                // A missing name is a problem of its own.
+                if item.get(kind).is_none() {
+                    continue;
+                }
                 if list(kind).iter().all(|known| text(known, "name") != *name) {
                     let message = format!(
                         "mixture_source.{kind}: no [[{kind}]] is called {}",

@@ -33,7 +33,10 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
             read("tokens", "tokens"),
         ];
 
-        for batch in Zip::open(&parts(&files, &reads)?)? {
+        // These columns have meant the same in every version of their stages.
+        let mut parts = parts(&files, &reads)?;
+        parts.iter_mut().for_each(|part| part.file.outdated = None);
+        for batch in Zip::open(&parts)? {
             interrupt::check()?;
             let batch = batch?;
             let [ids, codes] = [0, 1].map(|column| batch.column(column).as_string::<i32>());

@@ -165,7 +165,8 @@ pub fn each_draw(
     };
 
     for file in &commit.files {
-        for batch in Zip::open(&[Part::of(run.stored(&folder, file), &["doc_id", "draws"])])? {
+        let stored = run.stored(commit.version, &folder, file);
+        for batch in Zip::open(&[Part::of(stored, &["doc_id", "draws"])])? {
             let batch = batch?;
             let ids = batch.column(0).as_string::<i32>();
             let draws = batch.column(1).as_primitive::<UInt32Type>();

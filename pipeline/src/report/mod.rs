@@ -24,6 +24,7 @@ use curate_schemas::{Manifest, stages};
 use curate_scorers::loss::LossLaw;
 use curate_stages::mix::{self, Active, Method, Request};
 use curate_store::run_dir::{RunDir, ShardFiles};
+use curate_store::terminal;
 use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
 
@@ -32,6 +33,31 @@ use crate::mixing::{Draws, Pooled, gather_pool, method, read_draws, request};
 use ledger::{Ledger, entry, read_ledger};
 pub use print::{print, print_worth};
 use sample::Sample;
+
+/// The report of a run: built from what is committed, or the `run.json` of a run directory in which
+/// another version of a stage wrote.
+///
+/// # Errors
+/// Exit 2 if the run directory is of another version and has no `run.json` that this program reads.
+/// If a committed file cannot be read.
+pub fn of_run(run: &RunDir) -> Result<Report> {
+    let outdated = run.outdated_stages()?;
+    let Some(first) = outdated.first() else {
+        return build(run, &run.manifest()?);
+    };
+
+    let path = run.report();
+    let text = std::fs::read(&path).map_err(|_| first.failure(&run.table(first.stage)))?;
+    let report: Report = serde_json::from_slice(&text).map_err(|_| first.failure(&path))?;
+    if report.version != VERSION {
+        return Err(first.failure(&path).into());
+    }
+    let place = path.display();
+    terminal::say(&format!(
+        "curate: the figures are those of {place}: {first}"
+    ));
+    Ok(report)
+}
 
 /// Builds the report from the committed files of a run.
 ///

@@ -5,6 +5,7 @@
 //! deleted before its replacement is durable.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use curate_schemas::commit::{Commit, FORMAT, FileEntry};
 use curate_schemas::spec::{Scope, StageSpec};
 use curate_schemas::stages::documents::DOCUMENTS;
 use curate_schemas::stages::mixtures::BUCKETS;
-use curate_schemas::stages::{STAGES, aligned};
+use curate_schemas::stages::{STAGES, aligned, stage_of_table};
 use curate_schemas::{Manifest, tables};
 use serde::{Deserialize, Serialize};
 
@@ -42,14 +43,60 @@ pub struct Stored {
     pub digest: Option<String>,
     /// True if the digest is checked only where text is read.
     pub is_checked_with_text: bool,
+    /// Why this program cannot read the columns of the file: another version of its stage wrote
+    /// it.
+    pub outdated: Option<Outdated>,
     /// The way in which files of the run directory are read.
     pub reading: Arc<Reading>,
+}
+
+/// A stage whose committed files another version of its code wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outdated {
+    /// Name of the stage.
+    pub stage: &'static str,
+    /// The version that wrote the files.
+    pub written_by: u32,
+    /// The version that this program has.
+    pub own: u32,
+    /// The release of curate that last wrote into the run directory, where it is known and is
+    /// another one.
+    pub release: Option<String>,
+}
+
+impl fmt::Display for Outdated {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Outdated {
+            stage,
+            written_by,
+            own,
+            ..
+        } = self;
+        write!(
+            f,
+            "version {written_by} of the stage {stage} wrote it, this program has version {own}"
+        )
+    }
+}
+
+impl Outdated {
+    /// The failure to read `what`.
+    pub fn failure(&self, what: &Path) -> Failure {
+        let hint = match &self.release {
+            Some(release) => format!("run the manifest again, or use curate {release}"),
+            None => "run the manifest again".to_owned(),
+        };
+        let message = format!("cannot read {}: {self}", what.display());
+        Failure::new(Exit::Usage, message).hint(hint)
+    }
 }
 
 /// An open run directory.
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
+    /// The release of curate that last wrote into it, where it is another than this one.
+    release: Option<String>,
     reading: Arc<Reading>,
     /// The lock, held until this value is dropped. `None` for a reader.
     _lock: Option<File>,
@@ -62,6 +109,24 @@ struct Owner {
     format: u32,
     /// Name of the run.
     name: String,
+    /// Release of the writer. Release 0.1.0 did not record it.
+    #[serde(default)]
+    curate: Option<String>,
+}
+
+/// This release of curate.
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+impl Owner {
+    fn release(&self) -> String {
+        // Format 1 is older than any release.
+        let unrecorded = if self.format < 2 {
+            "before 0.1.0"
+        } else {
+            "0.1.0"
+        };
+        self.curate.clone().unwrap_or_else(|| unrecorded.to_owned())
+    }
 }
 
 impl RunDir {
@@ -82,6 +147,7 @@ impl RunDir {
         let lock = take_lock(&hidden.join("lock"))?;
         let run = RunDir {
             root: root.to_path_buf(),
+            release: None,
             reading: Arc::new(reading),
             _lock: Some(lock),
         };
@@ -90,6 +156,7 @@ impl RunDir {
         let owner = serde_json::to_vec_pretty(&Owner {
             format: FORMAT,
             name: name.to_owned(),
+            curate: Some(RELEASE.to_owned()),
         })?;
         // The sweep creates the staging folder, through which the record of the owner is written.
         run.sweep_staging()?;
@@ -103,8 +170,9 @@ impl RunDir {
     /// Exit 2 if the path is not a run directory, or if the directory has another format.
     pub fn open(root: &Path) -> Result<RunDir> {
         match read_owner(root)? {
-            Some(_) => Ok(RunDir {
+            Some(owner) => Ok(RunDir {
                 root: root.to_path_buf(),
+                release: Some(owner.release()).filter(|release| release != RELEASE),
                 reading: Arc::new(Reading::new(None)),
                 _lock: None,
             }),
@@ -316,13 +384,41 @@ impl RunDir {
     }
 
     /// A file that a commit names.
-    pub fn stored(&self, table: &str, file: &FileEntry) -> Stored {
+    /// `version` is the version of the stage's code that wrote it.
+    pub fn stored(&self, version: u32, table: &str, file: &FileEntry) -> Stored {
         Stored {
             path: self.table(table).join(&file.path),
             digest: Some(file.digest.clone()),
             is_checked_with_text: table == DOCUMENTS.name,
+            outdated: self.outdated(version, table),
             reading: Arc::clone(&self.reading),
         }
+    }
+
+    /// Whether `version` of the code that writes `table` is another one than this program has.
+    pub fn outdated(&self, version: u32, table: &str) -> Option<Outdated> {
+        let spec = stage_of_table(table).filter(|spec| spec.version != version)?;
+        Some(Outdated {
+            stage: spec.name,
+            written_by: version,
+            own: spec.version,
+            release: self.release.clone(),
+        })
+    }
+
+    /// The committed stages that other versions of their code wrote, in the order in which they
+    /// run.
+    ///
+    /// # Errors
+    /// If a commit is damaged.
+    pub fn outdated_stages(&self) -> Result<Vec<Outdated>> {
+        let mut stages = Vec::new();
+        for folder in self.folders()? {
+            let commit = self.commit(&folder)?;
+            stages.extend(commit.and_then(|commit| self.outdated(commit.version, &folder)));
+        }
+        stages.dedup();
+        Ok(stages)
     }
 
     /// A file whose digest the reader checks by other means, or not at all.
@@ -331,6 +427,7 @@ impl RunDir {
             path: self.table(table).join(file),
             digest: None,
             is_checked_with_text: false,
+            outdated: None,
             reading: Arc::clone(&self.reading),
         }
     }
@@ -355,7 +452,10 @@ impl RunDir {
             // File n of every commit belongs to shard n.
             shards.resize_with(shards.len().max(commit.files.len()), ShardFiles::default);
             for (shard, file) in shards.iter_mut().zip(&commit.files) {
-                shard.insert(stage.name.to_owned(), self.stored(stage.name, file));
+                shard.insert(
+                    stage.name.to_owned(),
+                    self.stored(commit.version, stage.name, file),
+                );
             }
         }
 
@@ -559,9 +659,8 @@ fn read_owner(root: &Path) -> Result<Option<Owner>, NotOwned> {
             root.display(),
             owner.format
         );
-        return Err(other(
-            Failure::new(Exit::Usage, message).hint("use a new run directory"),
-        ));
+        let hint = format!("use a new run directory, or curate {}", owner.release());
+        return Err(other(Failure::new(Exit::Usage, message).hint(hint)));
     }
 
     Ok(Some(owner))

@@ -119,7 +119,12 @@ impl Part {
     ///
     /// Some questions read only the narrow columns of `documents`, to be fast. A check would read
     /// all its text. The file of `documents` is therefore checked only if its text is read.
+    ///
+    /// A file of another version of its stage is refused, because its columns may be others.
     fn check(&self) -> Result<()> {
+        if let Some(outdated) = &self.file.outdated {
+            return Err(outdated.failure(&self.file.path).into());
+        }
         let Some(digest) = &self.file.digest else {
             return Ok(());
         };

@@ -97,6 +97,12 @@ pub fn stage_of_folder(folder: &str) -> Option<&'static StageSpec> {
     stage(folder.split('/').next().unwrap_or(folder))
 }
 
+/// The stage that writes a table or a folder: `documents` writes `quarantine`, too.
+pub fn stage_of_table(name: &str) -> Option<&'static StageSpec> {
+    let writes = |stage: &&StageSpec| stage.further_tables().contains(&name);
+    stage_of_folder(name).or_else(|| STAGES.iter().find(writes))
+}
+
 /// The last table with edits before `stage`; `None` if there is no such table, so that the stage
 /// sees the ingested text.
 ///

@@ -219,8 +219,8 @@ impl QualityStage {
             let tokens = column(batch, "tokens")?.as_primitive::<UInt64Type>();
             let mut origin = Origin::of(batch)?;
 
-            for row in 0..batch.num_rows() {
-                if !is_reached(batch, row) || vetoed[row].is_some() {
+            for (row, veto) in vetoed.iter().enumerate() {
+                if !is_reached(batch, row) || veto.is_some() {
                     continue;
                 }
 
