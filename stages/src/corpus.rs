@@ -23,7 +23,7 @@ pub trait CorpusStage: Stage {
 pub struct Decision<'a> {
     /// The annotations of a shard: `doc` (UInt64, ascending) and the stage's own columns, for the
     /// documents for which a column is not null.
-    pub annotations: Rows<'a>,
+    pub annotations: ShardRows<'a>,
     /// Rows of further tables, by the table's name.
     pub tables: BTreeMap<&'static str, FurtherRows<'a>>,
     /// Facts about the decision, one line each, for the log.
@@ -35,7 +35,7 @@ pub struct Decision<'a> {
 
 impl<'a> Decision<'a> {
     /// A decision without further tables and notes.
-    pub(crate) fn of(annotations: Rows<'a>) -> Decision<'a> {
+    pub(crate) fn of(annotations: ShardRows<'a>) -> Decision<'a> {
         Decision {
             annotations,
             tables: BTreeMap::new(),
@@ -50,11 +50,11 @@ pub enum FurtherRows<'a> {
     /// The rows of the whole corpus.
     Whole(RecordBatch),
     /// The rows of each shard.
-    PerShard(Rows<'a>),
+    PerShard(ShardRows<'a>),
 }
 
 /// A function from the number of a shard to the rows of the shard.
-pub type Rows<'a> = Box<dyn Fn(usize) -> Result<RecordBatch> + Send + Sync + 'a>;
+pub type ShardRows<'a> = Box<dyn Fn(usize) -> Result<RecordBatch> + Send + Sync + 'a>;
 
 /// All shards, as a corpus stage sees them.
 ///

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::language::{LANGUAGE, Language, LanguageEngine};
 use curate_schemas::tables;
-use curate_scorers::language::{Engine, detect};
+use curate_scorers::language::{Identifier, detect};
 use datafusion_expr::{Expr, col, lit, when};
 use serde_json::{Value, json};
 
@@ -82,8 +82,8 @@ impl Stage for LanguageStage {
 impl ShardStage for LanguageStage {
     fn plan(&self, input: Plan, _: u64) -> Result<Plan> {
         let engine = match self.config.engine {
-            LanguageEngine::Whatlang => Engine::Whatlang,
-            LanguageEngine::Whichlang => Engine::Whichlang,
+            LanguageEngine::Whatlang => Identifier::Whatlang,
+            LanguageEngine::Whichlang => Identifier::Whichlang,
             LanguageEngine::None => return without_labels(input),
         };
         let schema = tables::schema(LANGUAGE.name);
@@ -108,7 +108,7 @@ fn without_labels(input: Plan) -> Result<Plan> {
 }
 
 /// The function `detect_language(text, engine) -> {language, confidence, mixed}`.
-fn detect_language(text_column: Expr, engine: Engine) -> Expr {
+fn detect_language(text_column: Expr, engine: Identifier) -> Expr {
     let output = fields_of(LANGUAGE.name, &COLUMNS);
     let fields = output.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
@@ -138,8 +138,8 @@ fn detect_language(text_column: Expr, engine: Engine) -> Expr {
 
     // The engine is an argument as well, so that plans show it.
     let name = match engine {
-        Engine::Whatlang => "whatlang",
-        Engine::Whichlang => "whichlang",
+        Identifier::Whatlang => "whatlang",
+        Identifier::Whichlang => "whichlang",
     };
 
     Function::new("detect_language", DataType::Struct(output), kernel)

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::time::Instant;
 
-use curate_scorers::language::{Engine, Language, detect, iso639_3};
+use curate_scorers::language::{Identifier, Language, detect, iso639_3};
 
 struct Document {
     /// The label as it is in the file.
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     let documents = read(&path)?;
-    for engine in [Engine::Whatlang, Engine::Whichlang] {
+    for engine in [Identifier::Whatlang, Identifier::Whichlang] {
         println!("# {engine:?}, {} languages", engine.languages().len());
         let (found, seconds) = timed(
             engine,
@@ -78,7 +78,7 @@ fn read(path: &str) -> Result<Vec<Document>, Box<dyn std::error::Error>> {
         .collect()
 }
 
-fn timed<'a>(engine: Engine, texts: impl Iterator<Item = &'a str>) -> (Vec<Language>, f64) {
+fn timed<'a>(engine: Identifier, texts: impl Iterator<Item = &'a str>) -> (Vec<Language>, f64) {
     let mut scratch = String::new();
     let start = Instant::now();
     let found = texts
@@ -93,7 +93,7 @@ fn first_chars(text: &str, chars: usize) -> &str {
         .map_or(text, |(at, _)| &text[..at])
 }
 
-fn accuracy(engine: Engine, what: &str, documents: &[Document], found: &[Language]) {
+fn accuracy(engine: Identifier, what: &str, documents: &[Document], found: &[Language]) {
     let right = documents
         .iter()
         .zip(found)
@@ -116,7 +116,7 @@ fn is_right(document: &Document, found: &Language) -> bool {
     document.code.is_some() && document.code == found.code
 }
 
-fn is_known(engine: Engine, document: &Document) -> bool {
+fn is_known(engine: Identifier, document: &Document) -> bool {
     document
         .code
         .is_some_and(|code| engine.languages().contains(&code))
@@ -126,7 +126,7 @@ fn share(count: usize, of: usize) -> String {
     format!("{:.4}", count as f64 / of.max(1) as f64)
 }
 
-fn per_language(engine: Engine, documents: &[Document], found: &[Language]) {
+fn per_language(engine: Identifier, documents: &[Document], found: &[Language]) {
     println!("language documents right mixed us/document");
     let mut rows = BTreeMap::<&str, Vec<(&Document, &Language)>>::new();
     for (document, found) in documents.iter().zip(found) {
@@ -172,7 +172,7 @@ fn confusions(documents: &[Document], found: &[Language]) {
 }
 
 /// Mixes of two documents of different known languages; in half of them one is English.
-fn mixes(engine: Engine, documents: &[Document]) {
+fn mixes(engine: Identifier, documents: &[Document]) {
     const MIXES: usize = 1000;
     println!("flagged of mixes of bytes, by the share of the first language: .5, .7, .3");
     let known: Vec<&Document> = documents

@@ -6,31 +6,15 @@ use std::path::Path;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
+use curate_schemas::tables;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::support::{Place, STAGES, assert_same, corpus, curate, files, run, tree};
 
-const TABLES: [&str; 19] = [
-    "documents",
-    "quarantine",
-    "language",
-    "signals",
-    "signatures",
-    "filter",
-    "exact_dedup",
-    "near_dedup",
-    "near_dedup_evidence",
-    "near_dedup_sample",
-    "paragraph_dedup",
-    "tokens",
-    "ngram",
-    "score",
-    "quality",
-    "quality_calibration",
-    "buckets",
-    "mix",
-    "mixture",
-];
+/// Every table of a run directory.
+fn table_names() -> Vec<&'static str> {
+    tables::tables().iter().map(|table| table.name).collect()
+}
 
 #[test]
 fn help_lists_every_exit_code_and_subcommand() {
@@ -65,13 +49,13 @@ fn schema_describes_the_manifest_and_every_table() {
         .lines()
         .filter_map(|line| line.split(' ').next())
         .collect();
-    assert_eq!(names, [&["manifest"][..], &TABLES].concat());
+    assert_eq!(names, [&["manifest"][..], &table_names()].concat());
     curate(["schema", "manifest"]).exits(0).prints(&[
         "[run]\n",
         "[[source]]\n",
         "max_quarantine_ratio = 0.05",
     ]);
-    for table in TABLES {
+    for table in table_names() {
         curate(["schema", table])
             .exits(0)
             .prints(&[&format!("{table}: ")]);

@@ -7,24 +7,14 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
+use curate_schemas::stages;
 use tempfile::TempDir;
 
 /// The row-aligned stages, in order.
-pub const STAGES: [&str; 12] = [
-    "documents",
-    "language",
-    "signals",
-    "signatures",
-    "filter",
-    "exact_dedup",
-    "near_dedup",
-    "paragraph_dedup",
-    "tokens",
-    "ngram",
-    "score",
-    "quality",
-];
+pub static STAGES: LazyLock<Vec<&str>> =
+    LazyLock::new(|| stages::aligned().map(|stage| stage.name).collect());
 
 /// What a finished process said.
 pub struct Outcome {

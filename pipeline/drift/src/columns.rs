@@ -19,9 +19,9 @@ const SEED: u64 = 0x64_7269_6674;
 /// The values of the `SAMPLE` documents with the smallest hashes, as (hash, bits of the value). The
 /// sample does not depend on the order of the documents.
 #[derive(Default)]
-pub struct Sample(pub BinaryHeap<(u64, u64)>);
+pub struct HashSample(pub BinaryHeap<(u64, u64)>);
 
-impl Extend<(u64, u64)> for Sample {
+impl Extend<(u64, u64)> for HashSample {
     fn extend<I: IntoIterator<Item = (u64, u64)>>(&mut self, more: I) {
         for one in more {
             // The heap's top is the largest hash, which is the first to go.
@@ -134,7 +134,7 @@ mod tests {
         let numbers: Vec<(u64, u64)> = (0..SAMPLE as u64 + 5)
             .map(|n| (hash(&n.to_string()), n))
             .collect();
-        let (mut one, mut other) = (Sample::default(), Sample::default());
+        let (mut one, mut other) = (HashSample::default(), HashSample::default());
         one.extend(numbers.iter().copied());
         other.extend(numbers.iter().rev().copied());
         let [one, other] = [one, other].map(|sample| sample.0.into_sorted_vec());

@@ -24,7 +24,8 @@ use curate_store::zip::{Zip, parts};
 use rayon::prelude::*;
 
 use super::columns::{
-    KEPT, Sample, hash, is_kept, measure, measure_reads, measured, reached, verdict_reads, verdicts,
+    HashSample, KEPT, hash, is_kept, measure, measure_reads, measured, reached, verdict_reads,
+    verdicts,
 };
 use super::groups::{Documents, Example, Groups};
 
@@ -44,7 +45,7 @@ const MEASURES: [&str; 7] = [
 ];
 
 /// One document with its value of one column.
-pub struct Row<'a> {
+pub struct DocumentRow<'a> {
     doc_id: &'a str,
     source: &'a str,
     /// `und` if the language is not known.
@@ -222,7 +223,9 @@ impl Reader {
             .par_iter()
             .map(|shard| self.sample(shard, measure))
             .try_reduce(Groups::default, |a, b| {
-                Ok(a.merge(b, |own: &mut Sample, more: Sample| own.extend(more.0)))
+                Ok(a.merge(b, |own: &mut HashSample, more: HashSample| {
+                    own.extend(more.0)
+                }))
             })?;
 
         let (mut bins, mut is_scored) = (Groups::default(), false);
@@ -243,11 +246,12 @@ impl Reader {
     }
 
     /// The sampled values of one shard, for each group.
-    fn sample(&self, shard: &ShardFiles, measure: &Measure) -> Result<Groups<Sample>> {
+    fn sample(&self, shard: &ShardFiles, measure: &Measure) -> Result<Groups<HashSample>> {
         let mut samples = Groups::default();
         self.visit(shard, measure, &mut |row| {
             // A group without values gets an empty sample, so that it has bins as well.
-            let sample: &mut Sample = samples.entry(row.source, row.language, Sample::default);
+            let sample: &mut HashSample =
+                samples.entry(row.source, row.language, HashSample::default);
             sample.extend(row.value.map(|value| (hash(row.doc_id), value.to_bits())));
         })?;
         Ok(samples)
@@ -361,7 +365,7 @@ impl Reader {
         &self,
         shard: &ShardFiles,
         measure: &Measure,
-        each: &mut dyn FnMut(&Row),
+        each: &mut dyn FnMut(&DocumentRow),
     ) -> Result<()> {
         let stages = if is_kept(measure) {
             self.removing()
@@ -397,7 +401,7 @@ impl Reader {
                 let language = languages
                     .filter(|languages| languages.is_valid(row))
                     .map(|own| own.value(row));
-                each(&Row {
+                each(&DocumentRow {
                     doc_id: ids.value(row),
                     source: sources.value(row),
                     language: language.unwrap_or("und"),
@@ -414,7 +418,7 @@ impl Reader {
 
     /// The cluster of a document: its host, or the document itself if it has no host or its source
     /// has one host only.
-    fn cluster(&self, row: &Row) -> u16 {
+    fn cluster(&self, row: &DocumentRow) -> u16 {
         let host = row
             .url
             .filter(|_| !self.one_host.contains(row.source))
@@ -447,7 +451,7 @@ fn reads_of(shard: &ShardFiles, measure: &Measure, stages: &[&'static str]) -> V
     reads
 }
 
-impl Row<'_> {
+impl DocumentRow<'_> {
     /// The document as an example, with its value in words.
     fn example(&self) -> Example {
         Example {

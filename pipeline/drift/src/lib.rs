@@ -65,9 +65,9 @@ pub struct DriftRequest {
     /// Baseline to compare with: another run directory, or a file of `curate baseline`
     #[arg(long, value_name = "RUN_OR_JSON")]
     baseline: PathBuf,
-    /// Format of the answer
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    /// AnswerFormat of the answer
+    #[arg(long, value_enum, default_value_t = AnswerFormat::Text)]
+    format: AnswerFormat,
     /// Column to compare, such as meta.score; may be repeated; default: all columns of the baseline
     #[arg(long = "measure", value_name = "COLUMN")]
     measures: Vec<String>,
@@ -109,7 +109,7 @@ pub struct DriftRequest {
 
 /// The format in which the answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum AnswerFormat {
     /// Text for a person
     Text,
     /// All numbers, as JSON

@@ -214,7 +214,7 @@ struct Pairs<'a> {
 }
 
 /// The documents of a run, each with its identity and a value.
-type Rows<'a, T> = Box<dyn Iterator<Item = Result<(u128, T)>> + 'a>;
+type PairedRows<'a, T> = Box<dyn Iterator<Item = Result<(u128, T)>> + 'a>;
 /// Computes the value of each document of a batch.
 type OfBatch<'a, T> = dyn Fn(&RecordBatch) -> Result<Vec<T>> + 'a;
 
@@ -229,7 +229,7 @@ impl Pairs<'_> {
         let [before, now] = self.runs.map(|run| rows(run, reads.to_vec(), of));
 
         // Sorting holds all values in memory, and is done only if the orders differ.
-        let [before, now]: [Rows<'a, T>; 2] = if self.in_order {
+        let [before, now]: [PairedRows<'a, T>; 2] = if self.in_order {
             [before, now]
         } else {
             [sorted(before)?, sorted(now)?]
@@ -259,14 +259,14 @@ fn is_in_order(runs: [&Reader; 2]) -> Result<bool> {
 }
 
 /// The documents sorted by identity.
-fn sorted<'a, T: 'a>(rows: Rows<'a, T>) -> Result<Rows<'a, T>> {
+fn sorted<'a, T: 'a>(rows: PairedRows<'a, T>) -> Result<PairedRows<'a, T>> {
     let mut all = rows.collect::<Result<Vec<_>>>()?;
     all.sort_unstable_by_key(|(id, _)| *id);
     Ok(Box::new(all.into_iter().map(Ok)))
 }
 
 /// The documents of a run in its order, each with the value that `of` computes from the columns.
-fn rows<'a, T: 'a>(run: &'a Reader, reads: Vec<Read>, of: &'a OfBatch<'a, T>) -> Rows<'a, T> {
+fn rows<'a, T: 'a>(run: &'a Reader, reads: Vec<Read>, of: &'a OfBatch<'a, T>) -> PairedRows<'a, T> {
     // The identity is the first column.
     let mut all = vec![read("documents", "doc_id")];
     all.extend(reads);

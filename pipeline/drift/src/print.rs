@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 
 use super::lines::{Line, Status, lines};
-use super::{Answer, Format};
+use super::{Answer, AnswerFormat};
 
 /// The most inconclusive checks that text and Markdown show.
 const INCONCLUSIVE_SHOWN: usize = 20;
@@ -18,17 +18,17 @@ const INCONCLUSIVE_SHOWN: usize = 20;
 ///
 /// # Errors
 /// If `out` cannot be written.
-pub fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Result<()> {
+pub fn print(answer: &Answer, format: AnswerFormat, out: &mut impl Write) -> Result<()> {
     let mut lines = lines(answer);
     // The sort is stable: checks with the same outcome keep their order.
     lines.sort_by_key(|line| line.status);
 
     match format {
-        Format::Text => text(answer, &lines, out)?,
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
-        Format::Junit => junit(&lines, out)?,
-        Format::Github => github(&lines, out)?,
-        Format::Markdown => markdown(answer, &lines, out)?,
+        AnswerFormat::Text => text(answer, &lines, out)?,
+        AnswerFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
+        AnswerFormat::Junit => junit(&lines, out)?,
+        AnswerFormat::Github => github(&lines, out)?,
+        AnswerFormat::Markdown => markdown(answer, &lines, out)?,
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ const STOPPING: &str = "all_exhausted_without_replacement";
 
 /// One part of a mixture in a blend.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct BlendPart {
     /// Path of the Megatron pair without `.bin` and `.idx`: absolute, or relative to the folder in
     /// which the trainer runs.
     pub prefix: String,
@@ -36,15 +36,15 @@ pub struct Row {
     pub documents: u64,
 }
 
-impl Row {
+impl BlendPart {
     /// A part that the trainer reads once: its weight is its number of tokens.
     pub fn once(
         prefix: impl Into<String>,
         file: impl Into<String>,
         tokens: u64,
         documents: u64,
-    ) -> Row {
-        Row {
+    ) -> BlendPart {
+        BlendPart {
             prefix: prefix.into(),
             file: file.into(),
             weight: tokens as f64,
@@ -59,7 +59,7 @@ impl Row {
 /// # Errors
 /// If no part has tokens, if a weight is negative or not a number, or if a prefix is empty or has
 /// white space at its ends, which Megatron strips.
-pub fn megatron_words(rows: &[Row]) -> Result<Vec<String>> {
+pub fn megatron_words(rows: &[BlendPart]) -> Result<Vec<String>> {
     let mut words = Vec::new();
     for row in filled(rows)? {
         // Megatron would look for another file than the one that was written.
@@ -81,7 +81,7 @@ pub fn megatron_words(rows: &[Row]) -> Result<Vec<String>> {
 /// # Errors
 /// As [`megatron_words`], and if a prefix contains white space, because Megatron would split the
 /// prefix there.
-pub fn megatron_text(rows: &[Row]) -> Result<String> {
+pub fn megatron_text(rows: &[BlendPart]) -> Result<String> {
     let words = megatron_words(rows)?;
 
     // A weight never contains white space, so only a prefix is refused here.
@@ -99,7 +99,7 @@ pub fn megatron_text(rows: &[Row]) -> Result<String> {
 ///
 /// # Errors
 /// As [`megatron_words`].
-pub fn megatron_json(rows: &[Row]) -> Result<String> {
+pub fn megatron_json(rows: &[BlendPart]) -> Result<String> {
     Ok(pretty(
         &json!({ "train": megatron_words(rows)?, "valid": null, "test": null }),
     ))
@@ -110,7 +110,7 @@ pub fn megatron_json(rows: &[Row]) -> Result<String> {
 ///
 /// # Errors
 /// If no part has tokens, or if a weight is negative or not a number.
-pub fn interleave_json(rows: &[Row], seed: u64) -> Result<String> {
+pub fn interleave_json(rows: &[BlendPart], seed: u64) -> Result<String> {
     let rows = filled(rows)?;
 
     // `filled` leaves parts without tokens out, so no divisor is 0.
@@ -131,7 +131,7 @@ pub fn interleave_json(rows: &[Row], seed: u64) -> Result<String> {
 }
 
 /// The parts that have tokens and a weight above 0.
-fn filled(rows: &[Row]) -> Result<Vec<&Row>> {
+fn filled(rows: &[BlendPart]) -> Result<Vec<&BlendPart>> {
     for row in rows {
         let is_weight = row.weight.is_finite() && row.weight >= 0.0;
         ensure!(
@@ -142,7 +142,7 @@ fn filled(rows: &[Row]) -> Result<Vec<&Row>> {
         );
     }
 
-    let filled: Vec<&Row> = rows
+    let filled: Vec<&BlendPart> = rows
         .iter()
         .filter(|row| row.tokens > 0 && row.documents > 0 && row.weight > 0.0)
         .collect();
@@ -168,10 +168,10 @@ fn pretty(value: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn two() -> Vec<Row> {
+    fn two() -> Vec<BlendPart> {
         vec![
-            Row::once("part-00000", "a.parquet", 3000, 10),
-            Row::once("part-00001", "b.parquet", 1000, 30),
+            BlendPart::once("part-00000", "a.parquet", 3000, 10),
+            BlendPart::once("part-00001", "b.parquet", 1000, 30),
         ]
     }
 
@@ -219,8 +219,8 @@ mod tests {
 
     #[test]
     fn probabilities_sum_to_one() {
-        let row = |n: u64| Row::once(format!("p{n}"), format!("f{n}"), n * n + 1, n % 97 + 1);
-        let rows: Vec<Row> = (0..5000).map(row).collect();
+        let row = |n: u64| BlendPart::once(format!("p{n}"), format!("f{n}"), n * n + 1, n % 97 + 1);
+        let rows: Vec<BlendPart> = (0..5000).map(row).collect();
         let value: Value =
             serde_json::from_str(&interleave_json(&rows, 0).expect("a blend")).expect("JSON");
         let shares = value["probabilities"]
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn empty_parts_are_left_out_and_an_empty_mixture_is_refused() {
         let mut rows = two();
-        rows.push(Row::once("part-00002", "c.parquet", 0, 0));
+        rows.push(BlendPart::once("part-00002", "c.parquet", 0, 0));
         assert_eq!(megatron_words(&rows).expect("a blend").len(), 4);
         assert!(
             !interleave_json(&rows, 0)
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn hostile_paths_are_refused_or_kept() {
-        let named = |prefix: &str| vec![Row::once(prefix, "f", 1, 1)];
+        let named = |prefix: &str| vec![BlendPart::once(prefix, "f", 1, 1)];
         for prefix in ["a b", "a\u{1f}b", "a\u{a0}b", "a\nb"] {
             assert!(megatron_text(&named(prefix)).is_err(), "{prefix:?}");
             assert_eq!(
@@ -276,9 +276,9 @@ mod tests {
     #[test]
     fn weights_that_are_none_are_refused() {
         for weight in [-1.0, f64::NAN, f64::INFINITY] {
-            let rows = vec![Row {
+            let rows = vec![BlendPart {
                 weight,
-                ..Row::once("p", "f", 1, 1)
+                ..BlendPart::once("p", "f", 1, 1)
             }];
             assert!(
                 megatron_text(&rows).is_err() && interleave_json(&rows, 0).is_err(),

@@ -19,7 +19,7 @@ use crate::numbers::grouped;
 
 /// The share of one language in a mixture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Language {
+pub struct LanguageShare {
     /// ISO 639-3 code; `None` for documents whose language was not identified.
     pub code: Option<String>,
     /// Number of distinct documents.
@@ -40,7 +40,7 @@ pub struct Facts {
     /// Version of curate that made the export.
     pub curate: String,
     /// Languages of the documents drawn, in the order in which the card lists them.
-    pub languages: Vec<Language>,
+    pub languages: Vec<LanguageShare>,
     /// Configurations, the default one first. All are in one format, because `datasets` reads every
     /// configuration with the reader of the first.
     pub configs: Vec<Config>,
@@ -63,9 +63,9 @@ pub struct Facts {
     /// The tokenizer that counted the tokens: its name and the BLAKE3 of its file.
     pub tokenizer: Option<(String, String)>,
     /// The sources with their parts of the mixture.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceShare>,
     /// The stages with the documents that they kept and removed, in the order of the stages.
-    pub funnel: Vec<Stage>,
+    pub funnel: Vec<FunnelRow>,
     /// Ways to load the files beside the card.
     pub uses: Vec<Use>,
 }
@@ -108,7 +108,7 @@ pub struct Config {
 
 /// The part of a mixture that one source gave.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Source {
+pub struct SourceShare {
     /// Name of the source.
     pub name: String,
     /// Licence of the source, if the manifest states one.
@@ -125,7 +125,7 @@ pub struct Source {
 
 /// A row of the funnel: one stage.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Stage {
+pub struct FunnelRow {
     /// Name of the stage.
     pub name: String,
     /// Documents that arrived at the stage.
@@ -437,7 +437,7 @@ fn write_languages(facts: &Facts, out: &mut String) -> std::fmt::Result {
 
     // `max(1)`: the shares of an empty mixture are 0, not NaN.
     let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
-    for Language {
+    for LanguageShare {
         code,
         documents,
         tokens,

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, ensure};
 use zstd::bulk::Compressor;
 
 use crate::card::{Facts, Use};
-use crate::{Export, Folder, Format, Part, Row};
+use crate::{Draw, Export, ExportFormat, Folder, MixturePart};
 
 /// A frame ends with the line that brings it to this many bytes of JSON, or beyond.
 const FRAME_BYTES: usize = 4 << 20;
@@ -26,7 +26,7 @@ const FRAME_BYTES: usize = 4 << 20;
 const LEVEL: i32 = 3;
 
 /// The export format `jsonl`.
-pub(crate) const JSONL: Format = Format {
+pub(crate) const JSONL: ExportFormat = ExportFormat {
     name: "jsonl",
     doc: "JSON lines in Zstandard",
     open: |_| Ok(Box::new(Jsonl)),
@@ -35,7 +35,7 @@ pub(crate) const JSONL: Format = Format {
 struct Jsonl;
 
 impl Export for Jsonl {
-    fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()> {
+    fn part(&mut self, part: &dyn MixturePart, folder: &dyn Folder) -> Result<()> {
         folder.put(&format!("{}.jsonl.zst", part.stem()), &mut |out| {
             let mut writer = JsonlWriter::new(out)?;
             part.each_row(&mut |row| writer.write(row))?;
@@ -85,7 +85,7 @@ impl<W: Write> JsonlWriter<W> {
     ///
     /// # Errors
     /// If the quality of the row is not finite, or if writing fails.
-    pub fn write(&mut self, row: &Row) -> Result<()> {
+    pub fn write(&mut self, row: &Draw) -> Result<()> {
         // JSON has no NaN, and serde_json would write null in its place.
         ensure!(
             row.q.is_finite(),
@@ -137,8 +137,8 @@ impl<W: Write> JsonlWriter<W> {
 mod tests {
     use super::*;
 
-    fn row<'a>(id: &'a str, text: &'a str) -> Row<'a> {
-        Row {
+    fn row<'a>(id: &'a str, text: &'a str) -> Draw<'a> {
+        Draw {
             id,
             source: "web",
             domain: "code",
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    fn written(rows: &[Row]) -> Vec<u8> {
+    fn written(rows: &[Draw]) -> Vec<u8> {
         let mut writer = JsonlWriter::new(Vec::new()).expect("set up");
         rows.iter()
             .for_each(|row| writer.write(row).expect("written"));
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_line_spelled_out() {
-        let row = Row {
+        let row = Draw {
             id: "00ff",
             source: "we\"b",
             domain: "",
@@ -197,7 +197,7 @@ mod tests {
             (0.36995516654807925, "0.36995516654807925"),
         ];
         for (q, text) in cases {
-            let line = read(&written(&[Row {
+            let line = read(&written(&[Draw {
                 q,
                 tokens: u64::MAX,
                 ..row("a", "")
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn frames_hold_whole_lines_and_are_bounded() {
         let long = "word ".repeat(60_000);
-        let rows: Vec<Row> = (0..40).map(|_| row("a", &long)).collect();
+        let rows: Vec<Draw> = (0..40).map(|_| row("a", &long)).collect();
         let file = written(&rows);
         assert_eq!(frames(&file), 3);
         assert_eq!(file, written(&rows));
@@ -253,7 +253,7 @@ mod tests {
     fn quality_that_is_no_number_is_refused() {
         let mut writer = JsonlWriter::new(Vec::new()).expect("set up");
         let error = writer
-            .write(&Row {
+            .write(&Draw {
                 q: f64::NAN,
                 ..row("7a", "")
             })

@@ -1,7 +1,7 @@
 //! The formats of an exported mixture, and the dataset card beside its files. Trainers read these
 //! files without this program.
 //!
-//! A format is one [`Format`] in its own file, and a line in [`FORMATS`]. A format only makes
+//! A format is one [`ExportFormat`] in its own file, and a line in [`FORMATS`]. A format only makes
 //! bytes. The caller implements [`Folder`], and so decides where the files are and when they get
 //! their names.
 
@@ -23,22 +23,22 @@ pub mod numbers;
 mod parquet;
 
 /// All export formats, in the order in which their files are written.
-pub const FORMATS: [Format; 3] = [parquet::PARQUET, jsonl::JSONL, megatron::MEGATRON];
+pub const FORMATS: [ExportFormat; 3] = [parquet::PARQUET, jsonl::JSONL, megatron::MEGATRON];
 
 /// An export format, as the command line offers it.
 #[derive(Debug, Clone, Copy)]
-pub struct Format {
+pub struct ExportFormat {
     /// The format's word in `--format`.
     pub name: &'static str,
     /// The format's description in the help, one line.
     pub doc: &'static str,
     /// The function that begins an export. It fails if the options cannot be used.
-    pub open: fn(&Options) -> Result<Box<dyn Export>>,
+    pub open: fn(&FormatOptions) -> Result<Box<dyn Export>>,
 }
 
 /// The options of a user for the files of a format.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options<'a> {
+pub struct FormatOptions<'a> {
     /// Path of a tokenizer.json for token ids; `None`: the tokenizer that is compiled in.
     pub tokenizer: Option<&'a Path>,
     /// Name of the token that ends each document; `None`: documents end without a token.
@@ -51,7 +51,7 @@ pub trait Export {
     ///
     /// # Errors
     /// If the part cannot be read, or writing fails.
-    fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()>;
+    fn part(&mut self, part: &dyn MixturePart, folder: &dyn Folder) -> Result<()>;
 
     /// Writes the files that describe all parts, and adds to the dataset card how to load them.
     ///
@@ -61,7 +61,7 @@ pub trait Export {
 }
 
 /// A part of a mixture: one of the Parquet files that the run made of it.
-pub trait Part {
+pub trait MixturePart {
     /// `part-` and the number of the part. The names of the part's files begin with it.
     fn stem(&self) -> &str;
 
@@ -72,7 +72,7 @@ pub trait Part {
     ///
     /// # Errors
     /// If the file cannot be read, or the first error that `visit` returns.
-    fn each_row(&self, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()>;
+    fn each_row(&self, visit: &mut dyn FnMut(&Draw) -> Result<()>) -> Result<()>;
 }
 
 /// The folder that an export is written into.
@@ -81,14 +81,18 @@ pub trait Folder {
     ///
     /// # Errors
     /// If writing fails, or the error that `write` returns.
-    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Output) -> Result<()>) -> Result<()>;
+    fn put(
+        &self,
+        name: &str,
+        write: &mut dyn FnMut(&mut dyn OutputFile) -> Result<()>,
+    ) -> Result<()>;
 
     /// The path of a file in the folder.
     fn path(&self, name: &str) -> PathBuf;
 }
 
 /// A file that is being written.
-pub trait Output: Write {
+pub trait OutputFile: Write {
     /// Makes all written bytes durable.
     ///
     /// # Errors
@@ -98,7 +102,7 @@ pub trait Output: Write {
 
 /// One draw of a document. A JSON line has the fields as its keys, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Row<'a> {
+pub struct Draw<'a> {
     /// The `doc_id` of the document, 32 hex digits.
     pub id: &'a str,
     /// Name of the source.

@@ -42,7 +42,7 @@ use curate_scorers::tokenizer::Tokenizer;
 
 use crate::blend::{self, interleave_json, megatron_json, megatron_text};
 use crate::card::{Facts, Use};
-use crate::{Export, Folder, Format, Options, Part};
+use crate::{Export, ExportFormat, Folder, FormatOptions, MixturePart};
 
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 const VERSION: u64 = 1;
@@ -52,7 +52,7 @@ const HEAD: u64 = 34;
 const SHORT_BELOW: u32 = 65_500;
 
 /// The export format `megatron`.
-pub(crate) const MEGATRON: Format = Format {
+pub(crate) const MEGATRON: ExportFormat = ExportFormat {
     name: "megatron",
     doc: "Token ids as Megatron-LM maps them, with blend files",
     open: |options| Ok(Box::new(Megatron::open(options)?)),
@@ -62,12 +62,12 @@ pub(crate) const MEGATRON: Format = Format {
 struct Megatron {
     tokenizer: Tokenizer,
     end: Option<u32>,
-    blend: Vec<blend::Row>,
+    blend: Vec<blend::BlendPart>,
 }
 
 impl Megatron {
     /// Loads the tokenizer, and looks up the token that ends each document.
-    fn open(options: &Options) -> Result<Megatron> {
+    fn open(options: &FormatOptions) -> Result<Megatron> {
         let tokenizer = match options.tokenizer {
             None => Tokenizer::embedded()?,
             Some(path) => {
@@ -92,7 +92,7 @@ impl Megatron {
 }
 
 impl Export for Megatron {
-    fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()> {
+    fn part(&mut self, part: &dyn MixturePart, folder: &dyn Folder) -> Result<()> {
         let stem = part.stem();
         let (bin, idx) = (format!("{stem}.bin"), format!("{stem}.idx"));
 
@@ -117,7 +117,7 @@ impl Export for Megatron {
 
         // `interleave.json` is for `datasets`, which reads the part's Parquet file.
         let parquet = format!("{stem}.parquet");
-        let row = blend::Row::once(stem, parquet, index.tokens(), index.documents());
+        let row = blend::BlendPart::once(stem, parquet, index.tokens(), index.documents());
         self.blend.push(row);
         Ok(())
     }

@@ -5,10 +5,10 @@ use std::fs::File;
 use anyhow::Result;
 
 use crate::card::{Config, Facts, Use};
-use crate::{Export, Folder, Format, Part};
+use crate::{Export, ExportFormat, Folder, MixturePart};
 
 /// The export format `parquet`.
-pub(crate) const PARQUET: Format = Format {
+pub(crate) const PARQUET: ExportFormat = ExportFormat {
     name: "parquet",
     doc: "Parquet, as in the run",
     open: |_| Ok(Box::new(Parquet::default())),
@@ -21,7 +21,7 @@ struct Parquet {
 }
 
 impl Export for Parquet {
-    fn part(&mut self, part: &dyn Part, folder: &dyn Folder) -> Result<()> {
+    fn part(&mut self, part: &dyn MixturePart, folder: &dyn Folder) -> Result<()> {
         let name = format!("{}.parquet", part.stem());
         folder.put(&name, &mut |out| {
             self.bytes += std::io::copy(&mut File::open(part.path())?, out)?;

@@ -194,7 +194,7 @@ struct Shards<'a> {
     /// Number of records of the input file before the next one, damaged ones included.
     ordinal: u64,
     /// Rows of the open shard that are not written yet.
-    rows: Rows,
+    rows: RowBuffer,
     /// The file of the open shard, or `None` if none of its rows is written yet.
     writer: Option<TableWriter>,
     /// Size of the open shard so far, bytes.
@@ -216,7 +216,7 @@ impl<'a> Shards<'a> {
             folder,
             path: String::new(),
             ordinal: 0,
-            rows: Rows::default(),
+            rows: RowBuffer::default(),
             writer: None,
             shard_bytes: 0,
             shard_counts: Counts::default(),
@@ -473,7 +473,7 @@ fn count_quarantined(counts: &mut Counts, raw_bytes: u64) {
 
 /// Rows of `documents` that are not written yet.
 #[derive(Default)]
-struct Rows {
+struct RowBuffer {
     n: usize,
     /// Bytes of their texts, ids, urls and meta.
     bytes_held: usize,
@@ -492,7 +492,7 @@ struct Rows {
     meta: StringBuilder,
 }
 
-impl Rows {
+impl RowBuffer {
     /// The rows as a batch. None are left.
     fn take(&mut self) -> Result<RecordBatch> {
         (self.n, self.bytes_held) = (0, 0);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::Args;
 use curate_formats::numbers::grouped;
 use curate_scorers::lm::config::Config;
 use curate_scorers::lm::memory::kv_bytes;
@@ -17,24 +18,56 @@ use crate::constants::from_json;
 use crate::report::{Amounts, print_worth};
 
 /// The question that `curate budget` is asked. At least one part of it must be present.
-#[derive(Debug)]
+#[derive(Debug, Args)]
 pub struct Question {
-    /// N: parameters of the model, above 0.
+    /// Parameters of the model, as in 7e9
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub params: Option<f64>,
-    /// |D|: tokens with their repeats, above 0.
+    /// Tokens with their repeats, as in 18e12
+    #[arg(long, value_name = "D", value_parser = positive)]
     pub tokens: Option<f64>,
-    /// U: tokens that are different, at most |D|. `None` if all are different.
+    /// How many of the tokens are different; default: all
+    #[arg(long, value_name = "U", value_parser = positive)]
     pub unique: Option<f64>,
-    /// Token-weighted mean quality, above 0 and at most 1.
+    /// Token-weighted mean quality, above 0 and at most 1
+    #[arg(long, value_name = "Q", value_parser = quality, default_value = "1")]
     pub quality: f64,
-    /// Name of a published law, or path of a JSON file with constants.
+    /// Constants of the loss law: besiroglu2024, besiroglu2024_full, hoffmann2022_rounded,
+    /// hoffmann2022, muennighoff2023, or a JSON file with e, a, b, alpha, beta and perhaps
+    /// covariance, a list of five lists
+    #[arg(long, value_name = "NAME", default_value = "besiroglu2024")]
     pub constants: String,
-    /// Loss to reach, nats per token.
+    /// Loss to reach with --params, nats per token; prints how many tokens it takes
+    #[arg(long, value_name = "L", value_parser = positive)]
     pub target_loss: Option<f64>,
-    /// Compute to spend, FLOPs.
+    /// Compute to spend, FLOPs, as in 5.76e23; prints the best parameters and tokens
+    #[arg(long, value_name = "C", value_parser = positive)]
     pub flops: Option<f64>,
-    /// Models whose keys and values are measured: `qwen2.5`, or the path of a config.json.
+    /// Print the memory that keys and values take, for the sizes of qwen2.5 or for a config.json
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "qwen2.5")]
     pub memory_plan: Option<String>,
+}
+
+/// Parses an argument that is a finite number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "expected a number such as 7e9".to_owned())?;
+
+    // Rust also reads `inf` and `NaN`.
+    if number.is_finite() && number > 0.0 {
+        Ok(number)
+    } else {
+        Err("expected a number above 0".to_owned())
+    }
+}
+
+/// Parses an argument that is a mean quality, above 0 and at most 1.
+fn quality(text: &str) -> Result<f64, String> {
+    positive(text)
+        .ok()
+        .filter(|q| *q <= 1.0)
+        .ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
 }
 
 /// Prints the answer to each part of the question. The exit code is 1 if the target loss is out of

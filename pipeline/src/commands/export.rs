@@ -14,9 +14,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
+use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use curate_formats::card::{Facts, Language, Source, Stage, card};
-use curate_formats::{Export, FORMATS, Folder, Format, Options, Output, Part, Row};
+use curate_formats::card::{Facts, FunnelRow, LanguageShare, SourceShare, card};
+use curate_formats::{
+    Draw, Export, ExportFormat, FORMATS, Folder, FormatOptions, MixturePart, OutputFile,
+};
 use curate_schemas::report::{MixtureReport, Report, StageReport};
 use curate_store::durable::NewFile;
 use curate_store::failure::{Exit, Failure};
@@ -29,7 +32,7 @@ use crate::mixing::languages::languages;
 use crate::report;
 
 /// The parser for the word of a format on the command line. The help lists all formats.
-pub fn format_parser() -> impl TypedValueParser<Value = Format> {
+pub fn format_parser() -> impl TypedValueParser<Value = ExportFormat> {
     let words = FORMATS
         .iter()
         .map(|format| PossibleValue::new(format.name).help(format.doc));
@@ -39,19 +42,30 @@ pub fn format_parser() -> impl TypedValueParser<Value = Format> {
     })
 }
 
-/// The mixture to export, the formats, and the folder.
+/// The arguments of `curate export`.
+#[derive(Debug, Args)]
 pub struct Request {
-    /// Path of the run directory.
+    /// Run directory to read
     pub run: PathBuf,
-    /// Name of the mixture.
+    /// Name of the mixture
     pub mixture: String,
-    /// Path of the folder that is created.
+    /// Path of the folder to create
+    #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
-    /// The formats to write, in any order.
-    pub formats: Vec<Format>,
-    /// Path of a tokenizer.json for token ids; `None`: the tokenizer that is compiled in.
+    /// Formats to write, separated by commas
+    #[arg(
+        long = "format",
+        value_name = "FORMAT,…",
+        value_delimiter = ',',
+        value_parser = format_parser(),
+        default_value = "parquet"
+    )]
+    pub formats: Vec<ExportFormat>,
+    /// A tokenizer.json for token ids instead of the tokenizer that is compiled in
+    #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-    /// Name of the token that ends each document; `None`: documents end without a token.
+    /// Token that ends each document of token ids, as in <|endoftext|>
+    #[arg(long, value_name = "TOKEN")]
     pub end: Option<String>,
 }
 
@@ -169,7 +183,7 @@ fn begin(folder: &Path) -> Result<PathBuf> {
 /// # Errors
 /// Exit 2 if a format cannot use its options.
 fn open_formats(request: &Request) -> Result<Vec<Box<dyn Export>>> {
-    let options = Options {
+    let options = FormatOptions {
         tokenizer: request.tokenizer.as_deref(),
         end: request.end.as_deref(),
     };
@@ -187,7 +201,11 @@ fn open_formats(request: &Request) -> Result<Vec<Box<dyn Export>>> {
 struct Target<'a>(&'a Path);
 
 impl Folder for Target<'_> {
-    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Output) -> Result<()>) -> Result<()> {
+    fn put(
+        &self,
+        name: &str,
+        write: &mut dyn FnMut(&mut dyn OutputFile) -> Result<()>,
+    ) -> Result<()> {
         let (staged, path) = (self.path(&format!(".{name}.part")), self.path(name));
         let place = || format!("cannot write {}", path.display());
 
@@ -217,7 +235,7 @@ impl Write for Staged {
     }
 }
 
-impl Output for Staged {
+impl OutputFile for Staged {
     fn sync(&mut self) -> io::Result<()> {
         self.0.flush()?;
         self.0.get_ref().sync().map(drop)
@@ -230,7 +248,7 @@ struct StoredPart {
     stored: Stored,
 }
 
-impl Part for StoredPart {
+impl MixturePart for StoredPart {
     fn stem(&self) -> &str {
         &self.stem
     }
@@ -239,7 +257,7 @@ impl Part for StoredPart {
         &self.stored.path
     }
 
-    fn each_row(&self, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
+    fn each_row(&self, visit: &mut dyn FnMut(&Draw) -> Result<()>) -> Result<()> {
         // `rows` relies on this order.
         let columns = ["doc_id", "draw", "source", "domain", "tokens", "q", "text"];
         for batch in Zip::open(&[zip::Part::of(self.stored.clone(), &columns)])? {
@@ -253,13 +271,13 @@ impl Part for StoredPart {
 /// The part of each source in a mixture, by the source's name, and the bytes of the mixture's text.
 #[derive(Default)]
 struct Given {
-    sources: BTreeMap<String, Source>,
+    sources: BTreeMap<String, SourceShare>,
     bytes: u64,
 }
 
 impl Given {
     /// Adds the rows of a part.
-    fn add(&mut self, part: &dyn Part) -> Result<()> {
+    fn add(&mut self, part: &dyn MixturePart) -> Result<()> {
         part.each_row(&mut |row| {
             let source = self.sources.entry(row.source.to_owned()).or_default();
             // Draws of a document are numbered from 0, so each document has one draw 0.
@@ -279,7 +297,7 @@ fn facts(
     report: &Report,
     mixture: &MixtureReport,
     given: &Given,
-    languages: Vec<Language>,
+    languages: Vec<LanguageShare>,
 ) -> Facts {
     let tokenizer = report.tokenizer.as_ref();
     let sources = given.sources.iter();
@@ -308,9 +326,9 @@ fn facts(
 }
 
 /// The facts of one source, with its licence from the report. `found.q` is a sum over tokens.
-fn source(report: &Report, name: &str, found: &Source) -> Source {
+fn source(report: &Report, name: &str, found: &SourceShare) -> SourceShare {
     let stated = report.sources.iter().find(|source| source.name == name);
-    Source {
+    SourceShare {
         name: name.to_owned(),
         license: stated.and_then(|source| source.license.clone()),
         q: match found.tokens {
@@ -322,9 +340,9 @@ fn source(report: &Report, name: &str, found: &Source) -> Source {
 }
 
 /// The facts of one stage.
-fn stage(stage: &StageReport) -> Stage {
+fn stage(stage: &StageReport) -> FunnelRow {
     let docs = &stage.docs;
-    Stage {
+    FunnelRow {
         name: stage.name.clone(),
         arrived: docs.arrived,
         kept: docs.kept,
@@ -335,7 +353,7 @@ fn stage(stage: &StageReport) -> Stage {
 }
 
 /// Calls `visit` with each row of a batch, whose columns are those of `StoredPart::each_row`.
-fn rows(batch: &RecordBatch, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Result<()> {
+fn rows(batch: &RecordBatch, visit: &mut dyn FnMut(&Draw) -> Result<()>) -> Result<()> {
     let text = |at: usize| batch.column(at).as_string::<i32>();
     let (ids, sources, domains, texts) = (text(0), text(2), text(3), text(6));
     let draws = batch.column(1).as_primitive::<UInt32Type>();
@@ -343,7 +361,7 @@ fn rows(batch: &RecordBatch, visit: &mut dyn FnMut(&Row) -> Result<()>) -> Resul
     let q = batch.column(5).as_primitive::<Float64Type>();
 
     for row in 0..batch.num_rows() {
-        visit(&Row {
+        visit(&Draw {
             id: ids.value(row),
             source: sources.value(row),
             domain: domains.value(row),

@@ -15,7 +15,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::datatypes::DataType;
 use clap::{Args, Parser, Subcommand};
-use curate_formats::Format;
 use curate_schemas::{Manifest, stages, tables};
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
@@ -90,32 +89,9 @@ enum Command {
     /// Write a mixture of a run as a folder that trainers read: Parquet, JSON lines, Megatron-LM's
     /// .bin and .idx with blend files, and a dataset card; example: curate export runs/quickstart
     /// general -o general --format parquet,jsonl
-    Export {
-        /// Run directory to read
-        run: PathBuf,
-        /// Name of the mixture
-        mixture: String,
-        /// Path of the folder to create
-        #[arg(short, long, value_name = "DIR")]
-        output: PathBuf,
-        /// Formats to write, separated by commas
-        #[arg(
-            long = "format",
-            value_name = "FORMAT,…",
-            value_delimiter = ',',
-            value_parser = export::format_parser(),
-            default_value = "parquet"
-        )]
-        formats: Vec<Format>,
-        /// A tokenizer.json for token ids instead of the tokenizer that is compiled in
-        #[arg(long, value_name = "FILE")]
-        tokenizer: Option<PathBuf>,
-        /// Token that ends each document of token ids, as in <|endoftext|>
-        #[arg(long, value_name = "TOKEN")]
-        end: Option<String>,
-    },
+    Export(export::Request),
     /// Show what a number of tokens of some quality is worth to a model, without a run
-    Budget(BudgetArgs),
+    Budget(budget::Question),
     /// Describe the keys of the manifest, or the columns of a table such as documents or signals
     Schema {
         /// `manifest` or the name of a table; if absent, all tables are listed
@@ -170,86 +146,7 @@ struct RunDirArgs {
 enum Train {
     /// An n-gram model, interpolated modified Kneser-Ney, for [score.ngram]; example:
     /// curate train ngram runs/reference -o reference.ngram
-    Ngram {
-        /// Run directory; the last stage that ran decides which documents are kept
-        run: PathBuf,
-        /// File to write the model to
-        #[arg(short, long, value_name = "FILE")]
-        output: PathBuf,
-        /// File to write the same model to in ARPA form, for KenLM
-        #[arg(long, value_name = "FILE")]
-        arpa: Option<PathBuf>,
-        /// A tokenizer.json instead of the tokenizer that is compiled in
-        #[arg(long, value_name = "FILE")]
-        tokenizer: Option<PathBuf>,
-        /// Longest n-gram, in tokens, 1 to 6
-        #[arg(long, value_name = "N", default_value_t = 5)]
-        order: usize,
-        /// Drop n-grams that occur this often or less, from unigrams on; the last number holds for
-        /// all further orders
-        #[arg(
-            long,
-            value_name = "N,…",
-            value_delimiter = ',',
-            default_value = "0,0,1"
-        )]
-        prune: Vec<u64>,
-        /// Memory for counting, as in 1GiB; the n-grams that are kept take 70 bytes each on top
-        #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = manifest::size)]
-        memory: u64,
-    },
-}
-
-#[derive(Debug, Args)]
-struct BudgetArgs {
-    /// Parameters of the model, as in 7e9
-    #[arg(long, value_name = "N", value_parser = positive)]
-    params: Option<f64>,
-    /// Tokens with their repeats, as in 18e12
-    #[arg(long, value_name = "D", value_parser = positive)]
-    tokens: Option<f64>,
-    /// How many of the tokens are different; default: all
-    #[arg(long, value_name = "U", value_parser = positive)]
-    unique: Option<f64>,
-    /// Token-weighted mean quality, above 0 and at most 1
-    #[arg(long, value_name = "Q", value_parser = quality, default_value = "1")]
-    quality: f64,
-    /// Constants of the loss law: besiroglu2024, besiroglu2024_full, hoffmann2022_rounded,
-    /// hoffmann2022, muennighoff2023, or a JSON file with e, a, b, alpha, beta and perhaps
-    /// covariance, a list of five lists
-    #[arg(long, value_name = "NAME", default_value = "besiroglu2024")]
-    constants: String,
-    /// Loss to reach with --params, nats per token; prints how many tokens it takes
-    #[arg(long, value_name = "L", value_parser = positive)]
-    target_loss: Option<f64>,
-    /// Compute to spend, FLOPs, as in 5.76e23; prints the best parameters and tokens
-    #[arg(long, value_name = "C", value_parser = positive)]
-    flops: Option<f64>,
-    /// Print the memory that keys and values take, for the sizes of qwen2.5 or for a config.json
-    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "qwen2.5")]
-    memory_plan: Option<String>,
-}
-
-/// Parses an argument that is a finite number above 0.
-fn positive(text: &str) -> Result<f64, String> {
-    let number: f64 = text
-        .parse()
-        .map_err(|_| "expected a number such as 7e9".to_owned())?;
-
-    // Rust also reads `inf` and `NaN`.
-    if number.is_finite() && number > 0.0 {
-        Ok(number)
-    } else {
-        Err("expected a number above 0".to_owned())
-    }
-}
-
-/// Parses an argument that is a mean quality, above 0 and at most 1.
-fn quality(text: &str) -> Result<f64, String> {
-    positive(text)
-        .ok()
-        .filter(|q| *q <= 1.0)
-        .ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
+    Ngram(train::Request),
 }
 
 /// Parses the command line and runs the subcommand.
@@ -276,84 +173,19 @@ pub fn run() -> Result<ExitCode> {
                 (None, None) => rules::list(out),
             }
         }
-        Command::Train { model } => train_model(model),
+        Command::Train {
+            model: Train::Ngram(request),
+        } => train::ngram(&request, &mut std::io::stdout().lock()),
         Command::Drift(request) => curate_drift::print(&request, &mut std::io::stdout().lock()),
         Command::Baseline(request) => {
             curate_drift::write_baseline(&request, &mut std::io::stdout().lock())
         }
-        Command::Export {
-            run,
-            mixture,
-            output,
-            formats,
-            tokenizer,
-            end,
-        } => {
-            let request = export::Request {
-                run,
-                mixture,
-                output,
-                formats,
-                tokenizer,
-                end,
-            };
-            export::export(&request, &mut std::io::stdout().lock())
-        }
-        Command::Budget(args) => answer_budget(args),
+        Command::Export(request) => export::export(&request, &mut std::io::stdout().lock()),
+        Command::Budget(question) => budget::answer(&question, &mut std::io::stdout().lock()),
         Command::Schema { name, json } => {
             schema(name.as_deref(), json, &mut std::io::stdout().lock())
         }
     }
-}
-
-/// Trains the model that the arguments describe.
-fn train_model(model: Train) -> Result<ExitCode> {
-    let Train::Ngram {
-        run,
-        output,
-        arpa,
-        tokenizer,
-        order,
-        prune,
-        memory,
-    } = model;
-
-    let request = train::Request {
-        run,
-        output,
-        arpa,
-        tokenizer,
-        order,
-        prune,
-        memory,
-    };
-    train::ngram(&request, &mut std::io::stdout().lock())
-}
-
-/// Answers the question that the arguments of `curate budget` ask.
-fn answer_budget(args: BudgetArgs) -> Result<ExitCode> {
-    let BudgetArgs {
-        params,
-        tokens,
-        unique,
-        quality,
-        constants,
-        target_loss,
-        flops,
-        memory_plan,
-    } = args;
-
-    let question = budget::Question {
-        params,
-        tokens,
-        unique,
-        quality,
-        constants,
-        target_loss,
-        flops,
-        memory_plan,
-    };
-    budget::answer(&question, &mut std::io::stdout().lock())
 }
 
 /// Loads the manifest with its overrides. Mistakes in it are a usage error, exit 2.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray};
+use clap::Args;
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::{self, documents::DOCUMENTS, quality::QUALITY};
 use curate_scorers::ngram::{NgramError, TrainConfig, TrainSummary, train, write_arpa};
@@ -22,21 +23,33 @@ use curate_store::{durable, interrupt, terminal};
 use crate::driver::engine::of_stage;
 
 /// The arguments of `curate train ngram`.
+#[derive(Debug, Args)]
 pub struct Request {
-    /// Run directory whose documents are learnt from.
+    /// Run directory; the last stage that ran decides which documents are kept
     pub run: PathBuf,
-    /// File that the model is written to.
+    /// File to write the model to
+    #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// File that the same model is written to in ARPA form. `None` for no such file.
+    /// File to write the same model to in ARPA form, for KenLM
+    #[arg(long, value_name = "FILE")]
     pub arpa: Option<PathBuf>,
-    /// Path of a tokenizer.json. `None` for the tokenizer that is compiled in.
+    /// A tokenizer.json instead of the tokenizer that is compiled in
+    #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-    /// Longest n-gram, in tokens, 1 to 6.
+    /// Longest n-gram, in tokens, 1 to 6
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub order: usize,
-    /// For each order, from unigrams on: n-grams that occur this often or less are dropped. The
-    /// last number holds for all further orders.
+    /// Drop n-grams that occur this often or less, from unigrams on; the last number holds for
+    /// all further orders
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        default_value = "0,0,1"
+    )]
     pub prune: Vec<u64>,
-    /// Memory for counting, bytes.
+    /// Memory for counting, as in 1GiB; the n-grams that are kept take 70 bytes each on top
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = crate::manifest::size)]
     pub memory: u64,
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use curate_schemas::config::{Absent, Key, Section, Times};
 use curate_schemas::stages::sections;
-use curate_scorers::language::Engine;
+use curate_scorers::language::Identifier;
 
 use super::diagnose::{At, Problem, closest, did_you_mean, line, list, quoted};
 use super::tree::{Entries, Entry, Node, Value};
@@ -374,7 +374,7 @@ impl Check<'_> {
         let known = if engine == "none" {
             &[]
         } else {
-            Engine::Whichlang.languages()
+            Identifier::Whichlang.languages()
         };
 
         for code in value_at(out, "language.keep")

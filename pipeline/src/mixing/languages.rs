@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
-use curate_formats::card::Language;
+use curate_formats::card::LanguageShare;
 use curate_schemas::DocId;
 use curate_stages::read;
 use curate_store::interrupt;
@@ -22,9 +22,9 @@ use super::each_draw;
 ///
 /// # Errors
 /// If a file cannot be read, or if the mix names a document that the run does not have.
-pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
+pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<LanguageShare>> {
     let drawn = drawn(run, mixture)?;
-    let (mut at, mut found) = (0, BTreeMap::<Option<String>, Language>::new());
+    let (mut at, mut found) = (0, BTreeMap::<Option<String>, LanguageShare>::new());
 
     for files in run.shard_files()? {
         let reads = [
@@ -54,9 +54,9 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
 
                 // The language is null where no engine could tell one.
                 let code = codes.is_valid(row).then(|| codes.value(row).to_owned());
-                let language = found.entry(code.clone()).or_insert(Language {
+                let language = found.entry(code.clone()).or_insert(LanguageShare {
                     code,
-                    ..Language::default()
+                    ..LanguageShare::default()
                 });
                 language.documents += 1;
                 language.tokens += tokens.value(row) * u64::from(*draws);
@@ -70,7 +70,7 @@ pub fn languages(run: &RunDir, mixture: &str) -> Result<Vec<Language>> {
         "mix/{mixture} names documents that are not in the run"
     );
 
-    let mut all: Vec<Language> = found.into_values().collect();
+    let mut all: Vec<LanguageShare> = found.into_values().collect();
     all.sort_by_key(|language| {
         (
             language.code.is_none(),

@@ -18,7 +18,7 @@ use curate_store::run_dir::ShardFiles;
 use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
 
-use super::sample::Sample;
+use super::sample::TokenSample;
 use crate::driver::{count, edit};
 
 /// Sums over a set of documents. They are integers, so they are exact in any order.
@@ -81,7 +81,7 @@ pub(super) struct Ledger {
 pub(super) fn read_ledger(
     shards: &[ShardFiles],
     stages: &[&str],
-    sample: &Sample,
+    sample: &TokenSample,
 ) -> Result<Ledger> {
     let shards = shards
         .par_iter()
@@ -154,7 +154,7 @@ impl Named {
 }
 
 /// Reads a shard's part of the ledger. `stages` are the committed stages, `documents` first.
-fn read_shard(files: &ShardFiles, stages: &[&str], sample: &Sample) -> Result<Shard> {
+fn read_shard(files: &ShardFiles, stages: &[&str], sample: &TokenSample) -> Result<Shard> {
     let mut shard = Shard {
         stages: vec![OfStage::default(); stages.len()],
         ..Shard::default()
@@ -200,7 +200,7 @@ struct Lengths<'a> {
     tokens: &'a UInt64Array,
     /// The stages that edited a text, each with the tokens that it saw; null if no stage did.
     before: &'a ListArray,
-    sample: &'a Sample,
+    sample: &'a TokenSample,
 }
 
 impl Lengths<'_> {
@@ -256,7 +256,7 @@ fn add_batch(
     batch: &RecordBatch,
     stages: &[&str],
     editing: &[usize],
-    sample: &Sample,
+    sample: &TokenSample,
 ) -> Result<()> {
     let column = |name: &str| {
         let found = batch.column_by_name(name);

@@ -32,7 +32,7 @@ use crate::constants;
 use crate::mixing::{Draws, Pooled, gather_pool, method, read_draws, request};
 use ledger::{Ledger, entry, read_ledger};
 pub use print::{print, print_worth};
-use sample::Sample;
+use sample::TokenSample;
 
 /// The report of a run: built from what is committed, or the `run.json` of a run directory in which
 /// another version of a stage wrote.
@@ -76,9 +76,9 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     // Under this scope only survivors and the hash sample are counted. The rest is estimated.
     let survivors_only = has("tokens") && manifest.tokens.scope == TokenScope::Survivors;
     let sample = if survivors_only {
-        Sample::read(&shards)?
+        TokenSample::read(&shards)?
     } else {
-        Sample::default()
+        TokenSample::default()
     };
     let ledger = if has("tokens") {
         read_ledger(&shards, &names, &sample)?
@@ -229,7 +229,12 @@ fn mixture_reports(
 }
 
 /// The report of one stage. `counted` is true if tokens were counted.
-fn stage_report(commit: &Commit, ledger: &Ledger, counted: bool, sample: &Sample) -> StageReport {
+fn stage_report(
+    commit: &Commit,
+    ledger: &Ledger,
+    counted: bool,
+    sample: &TokenSample,
+) -> StageReport {
     let tokens = counted.then(|| {
         ledger
             .tokens

@@ -14,7 +14,7 @@ use curate_store::zip::{Zip, part};
 /// The estimate is tokens by bytes, a ratio estimator (Cochran 1977, ch. 6). The sample consists of
 /// the sampled documents that did not reach `tokens`.
 #[derive(Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct TokenSample {
     docs: u64,
     tokens: u64,
     bytes: u64,
@@ -22,10 +22,10 @@ pub(super) struct Sample {
     squares: [f64; 3],
 }
 
-impl Sample {
+impl TokenSample {
     /// The sample of a run, from its committed tables.
-    pub(super) fn read(shards: &[ShardFiles]) -> Result<Sample> {
-        let mut sample = Sample::default();
+    pub(super) fn read(shards: &[ShardFiles]) -> Result<TokenSample> {
+        let mut sample = TokenSample::default();
 
         // Shards in their order: the squares are floats, so the order of additions counts.
         for files in shards {
@@ -100,13 +100,13 @@ mod tests {
 
     #[test]
     fn a_sample_of_constant_ratio_has_no_error() {
-        let mut sample = Sample::default();
+        let mut sample = TokenSample::default();
         (1..100).for_each(|n| sample.add(n, 4 * n));
         assert_eq!(sample.estimate(4000), 1000);
         assert_eq!(sample.half_width(1_000_000), 0);
 
         sample.add(100, 500);
         assert!(sample.half_width(1_000_000) > 0);
-        assert_eq!(Sample::default().estimate(100), 0);
+        assert_eq!(TokenSample::default().estimate(100), 0);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A long text is judged by a sample of 2 KiB from its start, middle and end. A shorter text is
 //! read whole. The result depends on the text alone. If the script of the sample belongs to one
-//! language, or is Han or kana, the script decides. For all other scripts an [`Engine`] tells the
+//! language, or is Han or kana, the script decides. For all other scripts an [`Identifier`] tells the
 //! language: `whatlang` 0.18 (trigrams and alphabets) or `whichlang` 0.1 (a linear model of hashed
 //! n-grams). `whatlang` used directly gives another answer only where scripts are mixed, because it
 //! counts scripts in another way.
@@ -45,7 +45,7 @@ const PART_LETTERS_MIN: u32 = 30;
 
 /// The library that tells apart languages with the same script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
+pub enum Identifier {
     /// `whatlang`: 70 languages, with a confidence.
     Whatlang,
     /// `whichlang`: 16 languages, without a confidence. Any text in a script of these languages is
@@ -56,7 +56,7 @@ pub enum Engine {
 /// The language of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Language {
-    /// The ISO 639-3 code, one of [`Engine::languages`]. `None` for a text without letters of a
+    /// The ISO 639-3 code, one of [`Identifier::languages`]. `None` for a text without letters of a
     /// script that the engine knows.
     pub code: Option<&'static str>,
     /// The lead of the first language over the second, in \[0, 1\]. It is not a probability. 0 for
@@ -70,12 +70,12 @@ pub struct Language {
 /// used again.
 ///
 /// ```
-/// use curate_scorers::language::{Engine, detect};
+/// use curate_scorers::language::{Identifier, detect};
 ///
-/// let language = detect(Engine::Whatlang, "Der schnelle braune Fuchs springt über den faulen Hund.", &mut String::new());
+/// let language = detect(Identifier::Whatlang, "Der schnelle braune Fuchs springt über den faulen Hund.", &mut String::new());
 /// assert_eq!(language.code, Some("deu"));
 /// ```
-pub fn detect(engine: Engine, text: &str, scratch: &mut String) -> Language {
+pub fn detect(engine: Identifier, text: &str, scratch: &mut String) -> Language {
     let parts = parts(text).map(Part::new);
     let scripts = Scripts::sum(parts.each_ref().map(|part| part.scripts));
     let whole = Part {
@@ -85,12 +85,12 @@ pub fn detect(engine: Engine, text: &str, scratch: &mut String) -> Language {
 
     let signs = parts.each_ref().map(Part::sign);
     let (code, confidence) = match engine {
-        Engine::Whatlang => {
+        Identifier::Whatlang => {
             let (code, confidence) = whole.whatlang().unzip();
             (code, Some(confidence.unwrap_or(0.0)))
         }
         // `whichlang` has read the parts already. If all agree, the whole is not read again.
-        Engine::Whichlang => match signs {
+        Identifier::Whichlang => match signs {
             [Some(sign), ..] if signs == [Some(sign); 3] => (sign.1, None),
             _ => (whole.whichlang(), None),
         },
@@ -114,18 +114,22 @@ fn is_mixed(parts: &[Part; 3], signs: &[Option<Sign>; 3], code: Option<&'static 
 
     // If `whichlang` knows the language of the whole, signs seldom differ without reason. Otherwise
     // they often do, so `whatlang` chooses among a few languages, at a third of the cost.
-    let among =
-        match code.is_some_and(|code| Engine::Whichlang.languages().binary_search(&code).is_ok()) {
-            true => Detector::new(),
-            false => {
-                let few = signs
-                    .iter()
-                    .flatten()
-                    .filter_map(|&(_, code)| code)
-                    .chain(code);
-                Detector::with_allowlist(few.filter_map(Lang::from_code).collect())
-            }
-        };
+    let among = match code.is_some_and(|code| {
+        Identifier::Whichlang
+            .languages()
+            .binary_search(&code)
+            .is_ok()
+    }) {
+        true => Detector::new(),
+        false => {
+            let few = signs
+                .iter()
+                .flatten()
+                .filter_map(|&(_, code)| code)
+                .chain(code);
+            Detector::with_allowlist(few.filter_map(Lang::from_code).collect())
+        }
+    };
 
     let mut languages = differing
         .into_iter()
@@ -135,7 +139,7 @@ fn is_mixed(parts: &[Part; 3], signs: &[Option<Sign>; 3], code: Option<&'static 
         .is_some_and(|first| languages.any(|other| other != first))
 }
 
-impl Engine {
+impl Identifier {
     /// The ISO 639-3 codes of all languages that this engine may give, in alphabetical order.
     pub fn languages(self) -> &'static [&'static str] {
         static WHATLANG: LazyLock<Vec<&'static str>> =
@@ -149,8 +153,8 @@ impl Engine {
         });
 
         match self {
-            Engine::Whatlang => &WHATLANG,
-            Engine::Whichlang => &WHICHLANG,
+            Identifier::Whatlang => &WHATLANG,
+            Identifier::Whichlang => &WHICHLANG,
         }
     }
 }
@@ -220,7 +224,7 @@ impl Part<'_> {
         };
 
         // A script may tell a language that is not among the sixteen.
-        Engine::Whichlang
+        Identifier::Whichlang
             .languages()
             .binary_search(&code)
             .is_ok()
@@ -306,7 +310,7 @@ fn whole_words(text: &str, start: usize, end: usize) -> &str {
 /// The ISO 639-3 codes of all languages that any engine may give, in alphabetical order.
 pub fn language_codes() -> &'static [&'static str] {
     // A test checks that `whatlang` knows all languages of `whichlang`.
-    Engine::Whatlang.languages()
+    Identifier::Whatlang.languages()
 }
 
 /// The ISO 639-3 code of a known language, from its 639-1, 639-3 or macrolanguage code in lower
@@ -367,7 +371,7 @@ mod tests {
     const CHINESE: &str = "这是一个普通的句子，用中文写成，以便人们可以很容易地识别它的语言。";
 
     fn found(text: &str) -> Language {
-        detect(Engine::Whatlang, text, &mut String::from("stale"))
+        detect(Identifier::Whatlang, text, &mut String::from("stale"))
     }
 
     fn code(text: &str) -> Option<&'static str> {
@@ -375,7 +379,7 @@ mod tests {
     }
 
     fn whichlang(text: &str) -> Option<&'static str> {
-        detect(Engine::Whichlang, text, &mut String::new()).code
+        detect(Identifier::Whichlang, text, &mut String::new()).code
     }
 
     #[test]
@@ -452,7 +456,7 @@ mod tests {
 
     #[test]
     fn whichlang_knows_sixteen_languages() {
-        assert_eq!(Engine::Whichlang.languages().len(), 16);
+        assert_eq!(Identifier::Whichlang.languages().len(), 16);
         assert_eq!(whichlang(GERMAN), Some("deu"));
         assert_eq!(whichlang(CHINESE), Some("cmn"));
         assert_eq!(whichlang("안녕하세요"), Some("kor"));
@@ -468,15 +472,15 @@ mod tests {
             [None; 3]
         );
         assert_eq!(
-            detect(Engine::Whichlang, GERMAN, &mut String::new()).confidence,
+            detect(Identifier::Whichlang, GERMAN, &mut String::new()).confidence,
             None
         );
 
         assert!(
-            Engine::Whichlang
+            Identifier::Whichlang
                 .languages()
                 .iter()
-                .all(|code| Engine::Whatlang.languages().contains(code))
+                .all(|code| Identifier::Whatlang.languages().contains(code))
         );
     }
 
@@ -490,7 +494,7 @@ mod tests {
         ] {
             for times in [4, 400] {
                 let (a, b) = (text.repeat(times), mixed.repeat(times));
-                for engine in [Engine::Whatlang, Engine::Whichlang] {
+                for engine in [Identifier::Whatlang, Identifier::Whichlang] {
                     let is_mixed = |text: &str| detect(engine, text, &mut String::new()).mixed;
                     assert!(is_mixed(&format!("{a}{b}")), "{text}{mixed}");
                     assert!(!is_mixed(&a) && !is_mixed(&b), "{text}{mixed}");

@@ -163,17 +163,21 @@ fn write_run<const N: usize>(
 }
 
 /// One input of a merge: the sorted buffer in groups of equal n-grams, or a run on disk.
-enum Source<'a, const N: usize> {
+enum NgramSource<'a, const N: usize> {
     Buffer(std::slice::ChunkBy<'a, Words<N>, fn(&Words<N>, &Words<N>) -> bool>),
     Run(&'a Path, BufReader<File>),
 }
 
-impl<const N: usize> Source<'_, N> {
+impl<const N: usize> NgramSource<'_, N> {
     /// The next n-gram and its count; `None` at the end.
     fn next(&mut self) -> Result<Option<(Words<N>, u64)>, NgramError> {
         match self {
-            Source::Buffer(groups) => Ok(groups.next().map(|group| (group[0], group.len() as u64))),
-            Source::Run(path, reader) => read_record(reader).map_err(NgramError::io("read", path)),
+            NgramSource::Buffer(groups) => {
+                Ok(groups.next().map(|group| (group[0], group.len() as u64)))
+            }
+            NgramSource::Run(path, reader) => {
+                read_record(reader).map_err(NgramError::io("read", path))
+            }
         }
     }
 }
@@ -209,10 +213,11 @@ fn merge<const N: usize>(
     buffer: &[Words<N>],
     mut action: impl FnMut(&Words<N>, u64) -> Result<(), NgramError>,
 ) -> Result<(), NgramError> {
-    let mut sources: Vec<Source<N>> = vec![Source::Buffer(buffer.chunk_by(|a, b| a == b))];
+    let mut sources: Vec<NgramSource<N>> =
+        vec![NgramSource::Buffer(buffer.chunk_by(|a, b| a == b))];
     for run in runs {
         let file = File::open(&run.path).map_err(NgramError::io("read", &run.path))?;
-        sources.push(Source::Run(
+        sources.push(NgramSource::Run(
             &run.path,
             BufReader::with_capacity(READ_BYTES, file),
         ));

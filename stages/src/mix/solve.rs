@@ -81,10 +81,10 @@ pub fn epochs(buckets: &[Bucket], budget: u64, max_epochs: f64) -> Result<Vec<f6
 /// [`Infeasible`] names a constraint that cannot be met, and the most tokens that are possible.
 pub fn solve(buckets: &[Bucket], request: &Request) -> Result<Solution, Infeasible> {
     let problem = Problem::new(buckets, request)?;
-    let sources: Vec<Source> = problem
+    let sources: Vec<SourceGroup> = problem
         .groups
         .iter()
-        .map(|group| Source::new(buckets, group))
+        .map(|group| SourceGroup::new(buckets, group))
         .collect();
 
     // The depths on both sides of the budget.
@@ -132,7 +132,7 @@ pub fn solve(buckets: &[Bucket], request: &Request) -> Result<Solution, Infeasib
 }
 
 /// A depth at which no bucket has begun, and a depth at which every bucket is at its cap.
-fn depths(sources: &[Source]) -> (f64, f64) {
+fn depths(sources: &[SourceGroup]) -> (f64, f64) {
     let starts = sources
         .iter()
         .flat_map(|source| &source.cells)
@@ -162,7 +162,7 @@ struct Given {
 
 /// The depth of λ if the budget is met from depth `least` to depth `most`. It lies in the middle of
 /// the sources' own depths, so that a share that binds differs from a share that does not.
-fn reference(sources: &[Source], gives: &[Given], least: f64, most: f64) -> f64 {
+fn reference(sources: &[SourceGroup], gives: &[Given], least: f64, most: f64) -> f64 {
     let depths = sources
         .iter()
         .zip(gives)
@@ -176,7 +176,7 @@ fn reference(sources: &[Source], gives: &[Given], least: f64, most: f64) -> f64 
 }
 
 /// The constraints that bind at λ between the depths `above` and `below`.
-fn active(sources: &[Source], above: f64, below: f64, epochs: &[f64]) -> Vec<Active> {
+fn active(sources: &[SourceGroup], above: f64, below: f64, epochs: &[f64]) -> Vec<Active> {
     let mut active: Vec<Active> = sources
         .iter()
         .enumerate()
@@ -229,12 +229,12 @@ impl Cell {
 }
 
 /// A source as the solver sees it.
-struct Source<'a> {
+struct SourceGroup<'a> {
     group: &'a Group,
     cells: Vec<Cell>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> SourceGroup<'a> {
     fn new(buckets: &[Bucket], group: &'a Group) -> Self {
         let cells = group
             .buckets
@@ -248,7 +248,7 @@ impl<'a> Source<'a> {
                 cap: group.cap,
             })
             .collect();
-        Source { group, cells }
+        SourceGroup { group, cells }
     }
 
     /// The tokens of the buckets down to a depth, without regard to the shares.

@@ -14,7 +14,7 @@ use arrow::datatypes::{UInt32Type, UInt64Type};
 use curate_schemas::stages::near_dedup::NearDedup;
 use rayon::prelude::*;
 
-use super::sample::Sample;
+use super::sample::PairSample;
 use crate::bits::Bits;
 use crate::corpus::{Corpus, documents, own_documents};
 use crate::sketch::Sketch;
@@ -63,7 +63,7 @@ impl Candidates {
     pub(super) fn find(
         corpus: &dyn Corpus,
         near: &NearDedup,
-        sample: &Sample,
+        sample: &PairSample,
     ) -> Result<Candidates> {
         // The forest holds the number of a document in 32 bits.
         let documents = documents(corpus);
@@ -355,7 +355,7 @@ impl Cuts {
 
 /// The first scan: notes band keys in `sketch`, counts documents, shingles and keys, and draws the
 /// sample.
-fn survey(corpus: &dyn Corpus, sketch: &Sketch, sample: &Sample) -> Result<Counts> {
+fn survey(corpus: &dyn Corpus, sketch: &Sketch, sample: &PairSample) -> Result<Counts> {
     let without_shingle = AtomicU64::new(0);
     let shingles = AtomicU64::new(0);
     let keys = AtomicU64::new(0);

@@ -37,7 +37,7 @@ use serde_json::{Value, json};
 
 use self::candidates::Candidates;
 use self::components::{Components, Loaded, Store, member_bytes};
-use self::sample::Sample;
+use self::sample::PairSample;
 use self::stars::{Outcome, Verdict};
 use crate::bits::Bits;
 use crate::corpus::{
@@ -121,7 +121,7 @@ impl CorpusStage for NearDedupStage {
         };
 
         let documents = documents(corpus);
-        let sample = Sample::new(documents);
+        let sample = PairSample::new(documents);
         let candidates = Candidates::find(corpus, near, &sample)?;
         let sampled = sample.documents(documents);
         let gathered = self.gather(corpus, near, &candidates, &sampled)?;

@@ -28,7 +28,7 @@ const DOCUMENTS: u64 = 4_000;
 const OF_ONE_VALUE: usize = 8;
 
 /// Documents drawn by their probe.
-pub(super) struct Sample {
+pub(super) struct PairSample {
     /// The greatest hash of a probe value that is drawn.
     most: u64,
     /// Drawn documents, by probe value.
@@ -44,12 +44,12 @@ struct Drawn {
     compared: Vec<(u64, Vec<u64>)>,
 }
 
-impl Sample {
+impl PairSample {
     /// An empty sample of a corpus of `documents` documents.
-    pub(super) fn new(documents: u64) -> Sample {
+    pub(super) fn new(documents: u64) -> PairSample {
         let share = DOCUMENTS as f64 / documents.max(1) as f64;
         // The cast saturates: a share above 1 draws every value.
-        Sample {
+        PairSample {
             most: (share * u64::MAX as f64) as u64,
             drawn: Mutex::default(),
         }
@@ -451,7 +451,7 @@ mod tests {
             ("bands", Arc::new(bands.finish())),
         ];
 
-        let sample = Sample::new(1);
+        let sample = PairSample::new(1);
         sample
             .add(0, &RecordBatch::try_from_iter(columns).expect("a batch"))
             .expect("both columns");

@@ -9,17 +9,17 @@ fn facts() -> Facts {
         manifest: "quickstart.toml".into(),
         curate: "0.1.0".into(),
         languages: vec![
-            Language {
+            LanguageShare {
                 code: Some("eng".into()),
                 documents: 100,
                 tokens: 270_000,
             },
-            Language {
+            LanguageShare {
                 code: Some("und".into()),
                 documents: 8,
                 tokens: 21_000,
             },
-            Language {
+            LanguageShare {
                 code: None,
                 documents: 4,
                 tokens: 9000,
@@ -44,7 +44,7 @@ fn facts() -> Facts {
         unique_tokens: 200_000,
         q: 0.74874,
         d_eff: 222_904.4,
-        sources: vec![Source {
+        sources: vec![SourceShare {
             name: "web".into(),
             license: None,
             documents: 112,
@@ -52,12 +52,12 @@ fn facts() -> Facts {
             tokens: 300_000,
             q: 0.74874,
         }],
-        funnel: vec![Stage {
+        funnel: vec![FunnelRow {
             name: "filter".into(),
             arrived: 1596,
             kept: 647,
             removed: vec![("gopher_quality.short_doc".into(), 949)],
-            ..Stage::default()
+            ..FunnelRow::default()
         }],
         ..Facts::default()
     }
@@ -148,7 +148,7 @@ fn licences_stand_there_only_if_known() {
         "{one}"
     );
     assert!(one.contains("sources: CC-BY-4.0. Each text"));
-    facts.sources.push(Source {
+    facts.sources.push(SourceShare {
         license: Some("mit".into()),
         ..facts.sources[0].clone()
     });
@@ -158,7 +158,7 @@ fn licences_stand_there_only_if_known() {
         "{two}"
     );
     assert!(two.contains("sources: CC-BY-4.0, mit. Each text"));
-    facts.sources.push(Source {
+    facts.sources.push(SourceShare {
         license: None,
         ..facts.sources[0].clone()
     });
@@ -200,7 +200,7 @@ fn hostile_names_leave_the_shape_alone() {
     facts.name = hostile.into();
     facts.sources[0].name = hostile.into();
     facts.sources[0].license = Some(hostile.into());
-    facts.languages = vec![Language {
+    facts.languages = vec![LanguageShare {
         code: Some(hostile.into()),
         documents: 1,
         tokens: 1,

@@ -24,7 +24,7 @@ use arrow::ipc::reader::{RecordBatchDecoder, read_dictionary};
 use arrow::ipc::{self, Message, MessageHeader, root_as_footer, root_as_message};
 use curate_schemas::stages::documents::{Format, Run, Source};
 
-use super::{Read, Reader, Sink, head};
+use super::{Access, Reader, Sink, head};
 use crate::record::damage;
 use crate::rows::{Rows, guarded};
 
@@ -32,7 +32,7 @@ use crate::rows::{Rows, guarded};
 pub const ARROW: Reader = Reader {
     format: Format::Arrow,
     endings: &["arrow"],
-    read: Read::File(read),
+    read: Access::File(read),
 };
 
 /// The word that a file begins with, padded to eight bytes. A stream has no such word.

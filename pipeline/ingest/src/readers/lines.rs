@@ -6,14 +6,14 @@ use anyhow::Result;
 use curate_schemas::stages::documents::{Format, Run, Source};
 use curate_store::failure::guard;
 
-use super::{Read, Reader, Sink, json};
+use super::{Access, Reader, Sink, json};
 use crate::record::damage;
 
 /// JSON lines: one object per line.
 pub const JSONL: Reader = Reader {
     format: Format::Jsonl,
     endings: &["jsonl", "ndjson", "json"],
-    read: Read::Stream(lines),
+    read: Access::Stream(lines),
 };
 
 /// One line as it was read.

@@ -30,11 +30,11 @@ pub struct Reader {
     /// Endings of file names with this format, in lower case and without the dot.
     pub endings: &'static [&'static str],
     /// The function that reads a file. It hands damage to the sink, because damage is not an error.
-    pub read: Read,
+    pub read: Access,
 }
 
 /// A function that reads a file, by the access that it needs.
-pub enum Read {
+pub enum Access {
     /// Reads the bytes from the first to the last. The file may be compressed as a whole.
     Stream(fn(&mut dyn BufRead, &Source, &Run, Sink) -> Result<()>),
     /// Reads the file at any place.
@@ -68,10 +68,10 @@ pub fn read_file(file: &InputFile, source: &Source, limits: &Run, sink: Sink) ->
     let handle = File::open(&file.path).with_context(place)?;
 
     match reader(file.format).read {
-        Read::Stream(read) => stream(file, handle, limits, sink, |bytes, sink| {
+        Access::Stream(read) => stream(file, handle, limits, sink, |bytes, sink| {
             read(bytes, source, limits, sink)
         }),
-        Read::File(read) => {
+        Access::File(read) => {
             // A reader that seeks may leave parts out, so the digest is taken in a pass of its own.
             let mut digest = blake3::Hasher::new();
             digest.update_reader(&handle).with_context(place)?;

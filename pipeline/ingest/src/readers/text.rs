@@ -5,14 +5,14 @@ use std::io::{BufRead, Read as _};
 use anyhow::Result;
 use curate_schemas::stages::documents::{Format, Run, Source};
 
-use super::{Read, Reader, Sink};
+use super::{Access, Reader, Sink};
 use crate::record::{Record, damage};
 
 /// Plain text: one document per file.
 pub const TXT: Reader = Reader {
     format: Format::Txt,
     endings: &["txt", "md", "text"],
-    read: Read::Stream(whole_text),
+    read: Access::Stream(whole_text),
 };
 
 /// Reads a file as one record, or as one damage.

@@ -29,7 +29,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{ConvertedType, Type};
 
-use super::{Read, Reader, Sink, head};
+use super::{Access, Reader, Sink, head};
 use crate::record::damage;
 use crate::rows::{Rows, guarded, viewed};
 
@@ -37,7 +37,7 @@ use crate::rows::{Rows, guarded, viewed};
 pub const PARQUET: Reader = Reader {
     format: Format::Parquet,
     endings: &["parquet"],
-    read: Read::File(read),
+    read: Access::File(read),
 };
 
 /// Reads a file, row by row. Damage costs its row group, or the rest of its row group from the
