@@ -14,7 +14,7 @@ use mutations::cases;
 #[path = "../../tests/mutations.rs"]
 mod mutations;
 
-/// A path in the repository.
+/// The file or folder at `path`, which is relative to the root of the repository.
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }

@@ -158,6 +158,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// One of these words, or the path of a file whose name ends with `.json`.
     WordOrJson(&'static [&'static str]),
+    /// One of these words, or a number above 0 and at most 1.
+    WordOrShare(&'static [&'static str]),
     /// A list of these words. Each word occurs at most once.
     Words(&'static [&'static str]),
     /// A list of ISO 639-3 or 639-1 codes.

@@ -66,6 +66,9 @@ pub struct SourceReport {
     pub docs_in: u64,
     /// Number of records that could not be read.
     pub quarantined: u64,
+    /// Coverage of the fields that the manifest reads of the records, by the purpose of the field.
+    #[serde(default)]
+    pub coverage: BTreeMap<String, CoverageReport>,
     /// Number of records whose own id another record of the source has too.
     pub repeated_ids: u64,
     /// The documents left after `quality`; absent until `quality` has run.
@@ -73,6 +76,21 @@ pub struct SourceReport {
     /// Loss that the pool would save with a billion more tokens of the source's quality that were
     /// not seen before, in nats per token; absent without `[budget]`.
     pub next_billion: Option<f64>,
+}
+
+/// How many records of a source have a usable value in a field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CoverageReport {
+    /// Name of the field in the records; null if the source does not name one.
+    pub path: Option<String>,
+    /// Records that became documents.
+    pub records: u64,
+    /// Records with a usable value.
+    pub usable: u64,
+    /// Records with a value of another type.
+    pub other_type: u64,
+    /// Records with text or a number that is not a date.
+    pub unparsable: u64,
 }
 
 /// How tokens were counted.

@@ -63,9 +63,19 @@ pub enum Scope {
     Shard,
     /// Narrow columns of all shards. The result is a decision for each row of each shard.
     Corpus,
+    /// The records of each source, as `documents` has them. Its table has a row for each source and
+    /// field.
+    Sources,
     /// The documents that the last row-aligned stage kept. The stage's tables have rows of their
     /// own.
     Pool,
+}
+
+impl Scope {
+    /// True if the stage's table has a row for each document.
+    pub fn is_aligned(self) -> bool {
+        matches!(self, Scope::Input | Scope::Shard | Scope::Corpus)
+    }
 }
 
 /// How the rows that a stage removes are counted.

@@ -21,6 +21,14 @@ pub enum StageError {
         /// Advice to correct the mistake; empty if the correction is obvious.
         hint: String,
     },
+    /// The data is not what the manifest demands.
+    #[error("{message}")]
+    Refused {
+        /// The demand, and the data that does not meet it.
+        message: String,
+        /// Advice to correct the data or the demand.
+        hint: String,
+    },
     /// A file of the stage's own, such as a spill file, cannot be read or written.
     #[error("cannot {action} {path}")]
     Io {

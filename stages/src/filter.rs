@@ -41,14 +41,14 @@ impl FilterStage {
         // Without `[filter.url]` there is no list, as in an empty table.
         let url = filter.url.clone().unwrap_or_default();
         let domains = url.domains.as_ref().map(|name| {
-            let file = opening.text("filter.url.domains", name)?;
+            let file = opening.list("filter.url.domains", name)?;
             Ok::<_, StageError>(Digested {
                 value: Arc::new(Blocklist::domains(&file.text)),
                 digest: file.digest,
             })
         });
         let substrings = url.substrings.as_ref().map(|name| {
-            let file = opening.text("filter.url.substrings", name)?;
+            let file = opening.list("filter.url.substrings", name)?;
             let list = Blocklist::substrings(&file.text);
             let list = list.map_err(|error| StageError::manifest(format!("{name}: {error}")))?;
             Ok::<_, StageError>(Digested {

@@ -31,6 +31,7 @@ use crate::reuse::Reuse;
 
 mod bits;
 pub mod corpus;
+pub mod coverage;
 pub mod error;
 pub mod exact_dedup;
 pub mod filter;

@@ -64,6 +64,23 @@ impl Opening<'_> {
         })
     }
 
+    /// Reads the list that `key` names, with an entry a line. Lines from `#` on are comments.
+    ///
+    /// # Errors
+    /// As for [`Self::text`], and if the list has no entry: it would do nothing and say nothing.
+    pub(crate) fn list(&self, key: &str, name: &str) -> Result<TextFile> {
+        let file = self.text(key, name)?;
+        let is_entry = |line: &str| !line.is_empty() && !line.starts_with('#');
+        if !file.text.lines().any(|line| is_entry(line.trim())) {
+            return Err(wrong(
+                key,
+                &self.manifest.base.join(name),
+                "the list has no entry",
+            ));
+        }
+        Ok(file)
+    }
+
     /// Opens the tokenizer that `key` names.
     ///
     /// # Errors

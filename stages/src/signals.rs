@@ -99,7 +99,7 @@ impl SignalsStage {
 
 /// The list of bad words that the manifest names.
 fn open_bad_words(opening: &Opening, list: &BadWordsRules) -> Result<Digested<BadWords>> {
-    let file = opening.text("filter.c4_bad_words.file", &list.file)?;
+    let file = opening.list("filter.c4_bad_words.file", &list.file)?;
     let words = BadWords::new(&file.text, &list.language);
     let words = words.map_err(|error| StageError::manifest(format!("{}: {error}", list.file)))?;
     Ok(Digested {

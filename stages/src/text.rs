@@ -1,8 +1,8 @@
-//! The text as a stage sees it: `documents.text` after the edits of all earlier stages that
-//! rewrite.
+//! The text as a stage sees it: `documents.text` after the edits of all earlier stages that rewrite
+//! the text.
 //!
-//! The edits are made in the order of the stages. The spans of a stage's edits are of the text that
-//! this stage saw.
+//! The edits are made in the order of the stages. The spans of a stage's edits are byte offsets in
+//! the text that this stage saw.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -148,7 +148,7 @@ def funnel(check):
         texts[doc_id] = own, tokens_at(own, count, steps), count is None
 
     docs, raw, kept = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0), coalesce(sum(bytes), 0) FROM documents")
-    bad, bad_bytes = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0) FROM quarantine")
+    bad, bad_bytes = check.one("SELECT coalesce(sum(records), 0)::BIGINT, coalesce(sum(raw_bytes), 0) FROM quarantine")
     first = {"docs": tally(docs), "bytes": tally(raw + bad_bytes), "tokens": tally()}
     first["docs"].update({"in": docs + bad, "quarantined": bad})
     first["bytes"].update({"kept": kept, "quarantined": bad_bytes, "edited": raw - kept})
@@ -274,7 +274,7 @@ def pools(check):
     for source in check.report["sources"]:
         name = source["name"]
         docs = check.one(f"SELECT count(*) FROM documents WHERE source = '{name}'")[0]
-        bad = check.one(f"SELECT count(*) FROM quarantine WHERE source = '{name}'")[0]
+        bad = check.one(f"SELECT coalesce(sum(records), 0)::BIGINT FROM quarantine WHERE source = '{name}'")[0]
         ids = f"SELECT count(*) AS n FROM documents WHERE source = '{name}' AND source_id IS NOT NULL GROUP BY source_id"
         repeated = check.one(f"SELECT coalesce(sum(n), 0) FROM ({ids}) WHERE n > 1")[0]
         found = (source["docs_in"], source["quarantined"], source["repeated_ids"])

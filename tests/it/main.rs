@@ -30,6 +30,7 @@
 
 mod bad_input;
 mod cli;
+mod coverage;
 mod dedup;
 mod determinism;
 mod disk_full;

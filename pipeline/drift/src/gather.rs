@@ -29,7 +29,7 @@ use super::columns::{
 };
 use super::groups::{Documents, Example, Groups};
 
-/// The number of bins of a column.
+/// The number of bins of equal mass into which the values of a column are cut.
 const BINS: usize = 20;
 /// The most documents of a group that are shown as examples.
 pub const EXAMPLES: usize = 5;

@@ -54,7 +54,7 @@ const SHORT_BELOW: u32 = 65_500;
 /// The export format `megatron`.
 pub(crate) const MEGATRON: ExportFormat = ExportFormat {
     name: "megatron",
-    doc: "Token ids as Megatron-LM maps them, with blend files",
+    doc: "Token ids in Megatron-LM's .bin and .idx files, with blend files",
     open: |options| Ok(Box::new(Megatron::open(options)?)),
 };
 

@@ -144,8 +144,8 @@ fn usage(source: &Source, message: String) -> Failure {
     )
 }
 
-/// A pattern of the manifest: a folder that exists, and the files in the folder that the pattern
-/// matches.
+/// A pattern of the manifest, taken apart: a folder that exists, and the part that selects files in
+/// this folder.
 struct Pattern {
     /// The part without wildcards, absolute and with links resolved. Ids therefore do not depend on
     /// the name that the manifest is opened by.
@@ -287,7 +287,7 @@ fn common_prefix(prefixes: &[PathBuf]) -> PathBuf {
 /// The run directories below a source. The files in them are outputs, not inputs.
 struct Outputs {
     run_dir: PathBuf,
-    /// The folders that were looked at, with the answer for each.
+    /// The folders that were checked: true for a folder that is a run directory or is in one.
     known: BTreeMap<PathBuf, bool>,
 }
 
@@ -382,7 +382,7 @@ fn input_file(path: &Path, is_named: bool, prefix: &Path, source: &Source) -> Re
         .collect();
     let Some(parts) = parts else {
         return Err(usage(source, format!("{} is not UTF-8", path.display()))
-            .hint("rename the file")
+            .hint("rename the file or its folder")
             .into());
     };
 

@@ -235,13 +235,14 @@ impl<'a> Shards<'a> {
 
     /// Adds the next record or damage of the input file.
     fn push(&mut self, item: Item) -> Result<()> {
+        // A damaged record takes a number too, so that the records behind it keep their ids when it
+        // is repaired.
+        let records = item.as_ref().map_or_else(|damage| damage.records, |_| 1);
         match item {
             Ok(record) => self.push_record(record)?,
             Err(damage) => self.push_damage(damage)?,
         }
-        // A damaged line takes a number too, so that the records behind it keep their ids when the
-        // line is repaired.
-        self.ordinal += 1;
+        self.ordinal += records;
         Ok(())
     }
 
@@ -295,11 +296,12 @@ impl<'a> Shards<'a> {
             detail,
             raw,
             raw_bytes,
+            records,
         } = damage;
         self.first_damage.get_or_insert_with(|| {
             format!("{}, record {}: {reason}: {detail}", self.path, self.ordinal)
         });
-        count_quarantined(&mut self.quarantined, raw_bytes);
+        count_quarantined(&mut self.quarantined, records, raw_bytes);
 
         // The file is created at the first damage: a unit without damage has no quarantine file.
         if self.damaged.is_none() {
@@ -323,6 +325,7 @@ impl<'a> Shards<'a> {
         rows.detail.append_value(detail);
         rows.raw.append_value(raw);
         rows.raw_bytes.append_value(raw_bytes);
+        rows.records.append_value(records);
         rows.n += 1;
 
         if rows.n >= BATCH_ROWS || rows.bytes_held >= BATCH_BYTES {
@@ -461,13 +464,13 @@ fn count_kept(counts: &mut Counts, raw_bytes: u64, bytes: u64) {
     sizes.edited += raw_bytes as i64 - bytes as i64;
 }
 
-/// Counts a damaged record or file of `raw_bytes` bytes.
-fn count_quarantined(counts: &mut Counts, raw_bytes: u64) {
+/// Counts damaged records that have `raw_bytes` bytes together.
+fn count_quarantined(counts: &mut Counts, records: u64, raw_bytes: u64) {
     let add = |tally: &mut Tally, n: u64| {
         tally.arrived += n;
         tally.quarantined += n;
     };
-    add(&mut counts.docs, 1);
+    add(&mut counts.docs, records);
     add(&mut counts.bytes, raw_bytes);
 }
 
@@ -530,6 +533,7 @@ struct DamagedRows {
     detail: StringBuilder,
     raw: BinaryBuilder,
     raw_bytes: UInt64Builder,
+    records: UInt64Builder,
 }
 
 impl DamagedRows {
@@ -546,6 +550,7 @@ impl DamagedRows {
             Arc::new(self.detail.finish()),
             Arc::new(self.raw.finish()),
             Arc::new(self.raw_bytes.finish()),
+            Arc::new(self.records.finish()),
         ];
         Ok(RecordBatch::try_new(tables::schema("quarantine"), columns)?)
     }

@@ -34,12 +34,24 @@ pub struct Damage {
     pub raw: Vec<u8>,
     /// Length of the unreadable part in bytes, as far as it is known.
     pub raw_bytes: u64,
+    /// Number of records that the damage hides, as far as it is known, and at least 1.
+    pub records: u64,
+}
+
+impl Damage {
+    /// The damage of so many records.
+    pub fn of_records(self, records: u64) -> Damage {
+        Damage {
+            records: records.max(1),
+            ..self
+        }
+    }
 }
 
 /// A record, or the damage in its place.
 pub type Item = std::result::Result<Record, Damage>;
 
-/// A damage that keeps the beginning of its detail and of its raw bytes.
+/// The damage of one record, with the beginning of its detail and of its raw bytes.
 pub fn damage(
     offset: u64,
     reason: &'static str,
@@ -60,5 +72,6 @@ pub fn damage(
         detail,
         raw,
         raw_bytes,
+        records: 1,
     }
 }

@@ -1,8 +1,8 @@
 //! Turns the rows of a batch into records, for every table format.
 //!
 //! Memory: texts and bytes are views into the buffers of the batch, and rows are copied out of the
-//! views one megabyte at a time. A dictionary entry of several megabytes that a thousand rows share
-//! is therefore in memory once.
+//! views one megabyte at a time. If a thousand rows share a dictionary entry of several megabytes,
+//! memory therefore holds the entry and one copy of it, not a thousand copies.
 
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ impl<'a> Rows<'a> {
                 };
 
                 for item in items {
-                    self.row += 1;
+                    self.row += item.as_ref().map_or_else(|damage| damage.records, |_| 1);
                     sink(item)?;
                 }
                 at += n;
@@ -265,7 +265,7 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, St
 /// and `first` is the number of its first row in the file.
 ///
 /// # Errors
-/// If the text column is neither text nor bytes, or if the other columns cannot be written as JSON.
+/// If the other columns cannot be written as JSON.
 fn records(
     batch: &RecordBatch,
     sizes: &[u64],
@@ -275,9 +275,21 @@ fn records(
 ) -> Result<Vec<Item>> {
     let columns = StructArray::from(batch.clone());
     let Some(text) = lookup(&columns, &source.text) else {
-        return Ok(without_text(&columns, &source.text, first));
+        let names: Vec<&str> = columns.column_names().into_iter().take(12).collect();
+        let detail = format!(
+            "no column \"{}\"; there are: {}",
+            source.text,
+            names.join(", ")
+        );
+        return Ok(vec![hidden(&columns, "missing_text", &detail, first)]);
     };
-    let texts = Texts::new(&text)?;
+    let texts = match Texts::new(&text) {
+        Ok(texts) => texts,
+        Err(found) => {
+            let detail = format!("column \"{}\" is {found}, expected text", source.text);
+            return Ok(vec![hidden(&columns, "text_not_string", &detail, first)]);
+        }
+    };
 
     // A row larger than a slice comes alone. A row that is far too large is not copied at all. The
     // margin leaves the decision to the exact size below, because `sizes` are approximate.
@@ -312,13 +324,10 @@ fn records(
     Ok(items.collect())
 }
 
-/// One damage per row of a table that has no column at `path`.
-fn without_text(columns: &StructArray, path: &str, first: u64) -> Vec<Item> {
-    let names: Vec<&str> = columns.column_names().into_iter().take(12).collect();
-    let detail = format!("no column \"{path}\"; there are: {}", names.join(", "));
-    (0..columns.len() as u64)
-        .map(|row| Err(damage(first + row, "missing_text", &detail, &[], 0)))
-        .collect()
+/// The damage of all rows of a table whose text cannot be read. One item stands for all of them,
+/// because each row would say the same.
+fn hidden(columns: &StructArray, reason: &'static str, detail: &str, first: u64) -> Item {
+    Err(damage(first, reason, detail, &[], 0).of_records(columns.len() as u64))
 }
 
 /// The damage of a row that exceeds `max_record`. `bytes` is the size of the whole row.
@@ -339,12 +348,14 @@ enum Texts {
 }
 
 impl Texts {
-    fn new(column: &ArrayRef) -> Result<Texts> {
-        Ok(match column.data_type() {
-            DataType::Utf8View => Texts::Text(column.as_string_view().clone()),
-            DataType::BinaryView => Texts::Bytes(column.as_binary_view().clone()),
-            other => anyhow::bail!("the text column is {other}, expected text"),
-        })
+    /// # Errors
+    /// The type of the column, if it is neither text nor bytes.
+    fn new(column: &ArrayRef) -> Result<Texts, DataType> {
+        match column.data_type() {
+            DataType::Utf8View => Ok(Texts::Text(column.as_string_view().clone())),
+            DataType::BinaryView => Ok(Texts::Bytes(column.as_binary_view().clone())),
+            other => Err(other.clone()),
+        }
     }
 
     /// The bytes of a row, or `None` for null.
@@ -389,9 +400,11 @@ impl Others {
         let date_column = date_path.and_then(|path| lookup(columns, path));
         let dates = date_column.as_ref().and_then(|column| dates(column).ok());
 
+        // A column that cannot be used goes to `meta`, where nothing of it is lost and the coverage
+        // can count it.
         let mut named = vec![source.text.as_str()];
-        named.extend(source.id.as_deref());
-        named.extend(source.url.as_deref());
+        named.extend(source.id.as_deref().filter(|_| ids.is_some()));
+        named.extend(source.url.as_deref().filter(|_| urls.is_some()));
         // If one date cannot be read, the column goes to `meta`, where nothing of it is lost.
         if let (Some(column), Some(dates)) = (&date_column, &dates)
             && (0..dates.len()).all(|row| dates[row].is_some() || column.is_null(row))

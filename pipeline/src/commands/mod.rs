@@ -131,6 +131,9 @@ struct RunArgs {
     /// Check all committed files first, as `verify` does, and make damaged files again
     #[arg(long)]
     repair: bool,
+    /// Go on even if no record has a usable value in a field that the manifest names
+    #[arg(long)]
+    allow_missing: bool,
     /// Last stage to run, as in near_dedup
     #[arg(long, value_name = "STAGE")]
     until: Option<String>,
@@ -247,7 +250,7 @@ fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Resul
         verify::clear(&run)?;
     }
 
-    let driver = Driver::new(manifest, run, threads)?;
+    let driver = Driver::new(manifest, run, threads, args.allow_missing)?;
     let done = driver.run(args.until.as_deref())?;
 
     // Views first: the sweep deletes files that older views may still name.

@@ -246,7 +246,9 @@ impl<'a> Check<'a> {
         // `before` is that of an earlier stage.
         let earlier = stages::aligned().take_while(|spec| spec.name != stage);
         let before_it = earlier.last().map(|spec| spec.name);
-        let previous = before.last().filter(|last| before_it == Some(&last.stage));
+        let previous = before
+            .iter()
+            .find(|previous| before_it == Some(&previous.stage));
         if is_aligned
             && previous
                 .is_some_and(|previous| previous.counts.docs.kept != commit.counts.docs.arrived)
@@ -513,7 +515,7 @@ mod tests {
         manifest.run.dir = folder.join("run");
         let run = RunDir::create(&manifest.run.dir, "small", false, Reading::new(None))
             .expect("a run directory");
-        let driver = Driver::new(manifest, run, 1).expect("a driver");
+        let driver = Driver::new(manifest, run, 1, false).expect("a driver");
         driver.run(None).expect("a run");
 
         driver

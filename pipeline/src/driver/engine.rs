@@ -140,8 +140,9 @@ pub struct CorpusFiles {
 pub type Shards = Vec<(ShardFiles, u64)>;
 
 impl CorpusFiles {
-    /// Lines up the shards of this run and those of the named earlier runs. They are for a stage
-    /// that the survivors of `follows` reach.
+    /// The shards of this run, then the shards of the earlier runs, with their documents numbered
+    /// in this order. `earlier` has the name and the shards of each earlier run. `follows` is the
+    /// stage whose survivors reach the corpus stage.
     pub fn new(
         engine: Engine,
         own: Shards,
@@ -347,6 +348,7 @@ pub fn of_stage(error: StageError) -> anyhow::Error {
                 false => failure.hint(hint).into(),
             }
         }
+        StageError::Refused { message, hint } => Failure::new(Exit::No, message).hint(hint).into(),
         StageError::Driver(ours) => match ours.downcast::<Failure>() {
             Ok(failure) => (*failure).into(),
             Err(ours) => anyhow::Error::from_boxed(ours),

@@ -158,7 +158,7 @@ impl Hub<'_> {
         // The cache has a folder for each revision, and all files are in it.
         Ok(config
             .parent()
-            .context("a file of the cache is in a folder")?
+            .with_context(|| format!("{} is not in a folder", config.display()))?
             .to_owned())
     }
 

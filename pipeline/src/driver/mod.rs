@@ -1,6 +1,7 @@
 //! The driver: it brings every stage of a manifest up to date. It finds the shards that a stage
 //! must have, computes those that are missing, and commits the stage. Only the driver commits.
 
+mod coverage;
 mod documents;
 mod earlier;
 pub mod engine;
@@ -14,7 +15,6 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
-use curate_schemas::spec::Scope;
 use curate_schemas::stages::{self, documents::DOCUMENTS};
 use curate_stages::AnyStage;
 use curate_stages::resources::Opening;
@@ -22,6 +22,7 @@ use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::{key, terminal};
 
+pub use coverage::{CoverageRow, read as read_coverage};
 pub use documents::{InputState, input_states};
 pub use expect::{Existing, Expected, Keys, corpus_digest, expected, number};
 pub use shards::{count, edit, edited_bytes, publish};
@@ -37,6 +38,8 @@ pub struct Driver {
     pub run: RunDir,
     /// The engine that runs the plans.
     pub engine: Engine,
+    /// True if fields without a value do not stop the run.
+    allow_missing: bool,
     /// The row-aligned stages behind `documents`, in the order in which they run.
     stages: Vec<AnyStage>,
 }
@@ -52,11 +55,16 @@ pub struct Done {
 
 impl Driver {
     /// Makes a driver that uses `threads` threads, and opens the files and models that the manifest
-    /// names.
+    /// names. With `allow_missing`, fields without a value do not stop the run.
     ///
     /// # Errors
     /// The errors are those of [`load_stages`].
-    pub fn new(manifest: Manifest, run: RunDir, threads: usize) -> Result<Driver> {
+    pub fn new(
+        manifest: Manifest,
+        run: RunDir,
+        threads: usize,
+        allow_missing: bool,
+    ) -> Result<Driver> {
         let engine = Engine::new(threads, manifest.run.memory, run.spill());
         let stages = load_stages(&manifest, threads)?;
 
@@ -64,6 +72,7 @@ impl Driver {
             manifest,
             run,
             engine,
+            allow_missing,
             stages,
         })
     }
@@ -85,6 +94,7 @@ impl Driver {
 
         // `documents` is not in `stages`: it reads input files, not shards.
         note(DOCUMENTS.name, self.ingest()?);
+        self.check_coverage()?;
         if until == Some(DOCUMENTS.name) {
             return Ok(done);
         }
@@ -176,16 +186,17 @@ impl Driver {
         self.run.sweep_stage(&commit)
     }
 
-    /// The folders that may depend on a folder's commit, the last one first. Retired in this order,
-    /// no committed stage ever depends on a retired one.
+    /// The folders whose commits may depend on the commit of `folder`, the last folder first. If
+    /// they are retired in this order, no committed stage ever depends on a retired stage.
     fn later_stages(&self, folder: &str) -> Result<Vec<String>> {
         if let Some(name) = folder.strip_prefix("mix/") {
             return Ok(vec![format!("mixture/{name}")]);
         }
 
-        // Buckets and mixtures are made from the same tables, not from each other.
+        // Buckets and mixtures are made from the same tables, not from each other. Nothing is made
+        // from the coverage.
         let folders = self.run.folders()?;
-        if stages::stage(folder).is_none_or(|stage| stage.scope == Scope::Pool) {
+        if stages::stage(folder).is_none_or(|stage| !stage.scope.is_aligned()) {
             return Ok(Vec::new());
         }
 

@@ -124,6 +124,40 @@ impl Check<'_> {
         out
     }
 
+    /// Checks that some source names the field that a rule or an order reads. Without it, they would
+    /// do nothing and say nothing.
+    fn unnamed_fields(&mut self, entries: &Entries, out: &toml::Table) {
+        let is_named = |field: &str| {
+            let sources = value_at(out, "source").and_then(toml::Value::as_array);
+            let mut sources = sources.into_iter().flatten();
+            sources.any(|source| source.get(field).is_some())
+        };
+        let has_list = |key: &str| value_at(out, &format!("filter.url.{key}")).is_some();
+        let is_on = |path: &str| value_at(out, path).and_then(toml::Value::as_bool) == Some(true);
+        let order = value_at(out, "dedup.near.prefer").and_then(toml::Value::as_array);
+        let mut order = order.into_iter().flatten().filter_map(toml::Value::as_str);
+
+        for (path, field, is_used) in [
+            (
+                "filter.url",
+                "url",
+                has_list("domains") || has_list("substrings"),
+            ),
+            ("dedup.exact.url", "url", is_on("dedup.exact.url")),
+            (
+                "dedup.near.prefer",
+                "date",
+                order.any(|word| word == "newest"),
+            ),
+        ] {
+            if is_used && !is_named(field) {
+                let message = format!("{path}: no [[source]] names the field {field}");
+                let hint = format!("for example {field} = \"{field}\" in the source");
+                self.problem(place(entries, path), message, Some(hint));
+            }
+        }
+    }
+
     /// Checks that each `[[mixture_source]]` names a mixture and a source of the manifest, and that
     /// no pair of them is named twice.
     fn mixture_sources(&mut self, entries: &Entries, out: &toml::Table) {
@@ -310,6 +344,7 @@ impl Check<'_> {
             self.without_signals(entries, out);
         }
         self.mixture_sources(entries, out);
+        self.unnamed_fields(entries, out);
 
         // datatrove draws with numpy's `RandomState`, whose seeds have 32 bits. A seed with a
         // mistake of its own counts as 0 here.

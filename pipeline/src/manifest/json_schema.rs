@@ -138,6 +138,9 @@ fn kind(kind: Kind) -> Value {
         Kind::WordOrJson(words) => json!({
             "anyOf": [{ "enum": words }, { "type": "string", "pattern": r"\.json$" }],
         }),
+        Kind::WordOrShare(words) => json!({
+            "anyOf": [{ "enum": words }, numbers("exclusiveMinimum", 0.0, 1.0)],
+        }),
         Kind::Words(words) => json!({
             "type": "array",
             "items": { "enum": words },

@@ -314,7 +314,7 @@ fn every_word_loads() {
             };
 
             good(
-                &format!("{SMALL}{table}\n{} = {value}\n{more}", key.name),
+                &format!("{SMALL}date = 'd'\n{table}\n{} = {value}\n{more}", key.name),
                 &[],
             );
         }

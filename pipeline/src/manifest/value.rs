@@ -53,6 +53,8 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
             number(kind, *value as f64)
         }
         (Kind::Number { .. } | Kind::Positive { .. }, Value::Float(value)) => number(kind, *value),
+        (Kind::WordOrShare(_), Value::Integer(value)) => share(*value as f64),
+        (Kind::WordOrShare(_), Value::Float(value)) => share(*value),
         // A negative integer is not a size, so it gets the message about the type.
         (Kind::Size { min, max }, Value::Integer(value @ 0..)) => within(*value, min, max),
         (Kind::Size { min, max }, Value::Text(text)) => match parse_size(text) {
@@ -62,7 +64,10 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
         (Kind::WordOrJson(_), Value::Text(text)) if is_json(text) => {
             Some(toml::Value::String(text.clone()))
         }
-        (Kind::Word(known) | Kind::WordOrJson(known), Value::Text(text)) => {
+        (
+            Kind::Word(known) | Kind::WordOrJson(known) | Kind::WordOrShare(known),
+            Value::Text(text),
+        ) => {
             return word(known, text, &wanted(kind, known));
         }
         (Kind::Name | Kind::Label | Kind::Field | Kind::Path, Value::Text(text)) => {
@@ -114,6 +119,11 @@ fn number(kind: Kind, value: f64) -> Option<toml::Value> {
 
     // Adding 0 turns -0 into 0. The two are equal, but would give different stage keys.
     (inside && value.is_finite()).then_some(toml::Value::Float(value + 0.0))
+}
+
+/// A number above 0 and at most 1.
+fn share(value: f64) -> Option<toml::Value> {
+    number(Kind::Positive { max: 1.0 }, value)
 }
 
 /// True if a text is in the range of its key.
@@ -257,7 +267,9 @@ pub(super) fn type_name(kind: Kind) -> String {
         Kind::Size { .. } => r#"a size such as "64MiB""#.to_owned(),
         Kind::Name | Kind::Label | Kind::Field | Kind::Path => "a string".to_owned(),
         Kind::Paths => "a string or a list of strings".to_owned(),
-        Kind::Word(known) | Kind::WordOrJson(known) => wanted(kind, known),
+        Kind::Word(known) | Kind::WordOrJson(known) | Kind::WordOrShare(known) => {
+            wanted(kind, known)
+        }
         Kind::Words(known) => format!("a list of {}", list(known.iter().copied())),
         Kind::Languages => r#"a list of language codes such as ["eng"]"#.to_owned(),
     }
@@ -279,6 +291,7 @@ pub(super) fn range(kind: Kind) -> String {
         Kind::Positive { .. } => "above 0 and finite".to_owned(),
         Kind::Size { min, max: NO_MAX } => format!("at least {}", size_text(min)),
         Kind::Size { min, max } => format!("between {} and {}", size_text(min), size_text(max)),
+        Kind::WordOrShare(_) => "above 0 and at most 1".to_owned(),
         Kind::Name => "1 to 64 of A-Z a-z 0-9 . _ -, the first not a dot".to_owned(),
         Kind::Label => "1 to 64 characters, none a control character".to_owned(),
         Kind::Field => "field names joined by dots".to_owned(),
@@ -291,12 +304,12 @@ pub(super) fn range(kind: Kind) -> String {
 
 /// The words that a key may hold, for messages of the form "expected …".
 fn wanted(kind: Kind, known: &[&str]) -> String {
-    let file = if matches!(kind, Kind::WordOrJson(_)) {
-        ", or the path of a .json file"
-    } else {
-        ""
+    let or = match kind {
+        Kind::WordOrJson(_) => ", or the path of a .json file",
+        Kind::WordOrShare(_) => ", or a number above 0 and at most 1",
+        _ => "",
     };
-    format!("one of {}{file}", list(known.iter().copied()))
+    format!("one of {}{or}", list(known.iter().copied()))
 }
 
 /// A value with its type, for messages of the form "expected …, found …".

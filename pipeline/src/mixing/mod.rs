@@ -364,7 +364,9 @@ impl Driver {
     /// Decides the epochs of the buckets and the draws of the documents for a mixture.
     ///
     /// # Errors
-    /// Exit 1 if the mixture is not possible. The hint says how many tokens are.
+    /// Exit 1 if the mixture is not possible. The hint says how many tokens are possible, or that
+    /// the shares must change. Exit 70 if the drawn tokens differ from the requested tokens by more
+    /// than the longest document.
     fn draw(&self, mixture: &Mixture, pool: &Pooled, buckets: &[Bucket]) -> Result<Draws> {
         let request = request(&self.manifest, mixture, pool);
         let epochs = mix::baseline(&method(&self.manifest, mixture), buckets, &request).map_err(

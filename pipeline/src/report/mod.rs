@@ -14,8 +14,8 @@ use anyhow::Result;
 use arrow::array::AsArray;
 use curate_schemas::commit::Commit;
 use curate_schemas::report::{
-    BudgetReport, LossReport, MixtureReport, Pool, Report, SourceReport, StageReport,
-    StrategyReport, TokenizerReport, VERSION,
+    BudgetReport, CoverageReport, LossReport, MixtureReport, Pool, Report, SourceReport,
+    StageReport, StrategyReport, TokenizerReport, VERSION,
 };
 use curate_schemas::stages::documents::Source;
 use curate_schemas::stages::mixtures::{Budget, Mixture};
@@ -29,6 +29,7 @@ use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
 
 use crate::constants;
+use crate::driver::{CoverageRow, read_coverage};
 use crate::mixing::{Draws, Pooled, gather_pool, method, read_draws, request};
 use ledger::{Ledger, entry, read_ledger};
 pub use print::{print, print_worth};
@@ -118,9 +119,11 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     };
 
     let repeated = repeated_ids(&shards)?;
+    let coverage = read_coverage(run)?;
     for source in &manifest.source {
         report.sources.push(SourceReport {
             repeated_ids: repeated.get(&source.name).copied().unwrap_or(0),
+            coverage: coverage_of(&coverage, &source.name),
             ..source_report(source, documents, &ledger, pool, forecast.as_ref())
         });
     }
@@ -133,7 +136,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     Ok(report)
 }
 
-/// Adds what a reader should know before trusting a figure. The order is fixed.
+/// Adds the warnings: what a reader should know before trusting a figure. Their order is fixed.
 fn warn(report: &mut Report, documents: Option<&Commit>) {
     for source in &report.sources {
         if source.repeated_ids > 0 {
@@ -200,10 +203,27 @@ fn source_report(
         license: source.license.clone(),
         docs_in: counts.map_or(0, |counts| counts.docs.arrived),
         quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
+        coverage: BTreeMap::new(),
         repeated_ids: 0,
         pool: own,
         next_billion: forecast.and_then(|forecast| forecast.next_billion(pool?, own?)),
     }
+}
+
+/// The coverage of a source's fields, by the purpose of the field.
+fn coverage_of(rows: &[CoverageRow], source: &str) -> BTreeMap<String, CoverageReport> {
+    let own = rows.iter().filter(|row| row.source == source);
+    own.map(|row| {
+        let report = CoverageReport {
+            path: row.path.clone(),
+            records: row.covered.records,
+            usable: row.covered.usable,
+            other_type: row.covered.other_type,
+            unparsable: row.covered.unparsable,
+        };
+        (row.field.clone(), report)
+    })
+    .collect()
 }
 
 /// The reports of all mixtures that have been drawn, in the manifest's order.

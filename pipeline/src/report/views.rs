@@ -6,7 +6,6 @@ use std::fmt::Write;
 use anyhow::{Context, Result};
 use arrow::datatypes::{DataType, FieldRef};
 use curate_schemas::commit::FileEntry;
-use curate_schemas::spec::Scope;
 use curate_schemas::{stages, tables};
 use curate_stages::bytes_read;
 use curate_store::run_dir::RunDir;
@@ -42,9 +41,9 @@ pub fn sql(run: &RunDir) -> Result<String> {
             view(&mut sql, table, table, table, files);
         }
 
-        // Buckets and mixtures are made from the pool and remove nothing, so the funnel leaves them
+        // Other stages have no row for each document and remove nothing, so the funnel leaves them
         // out.
-        if stage.scope != Scope::Pool {
+        if stage.scope.is_aligned() {
             committed.push(stage.name);
         }
     }

@@ -562,7 +562,8 @@ impl RunDir {
             .try_for_each(|(table, files)| self.sweep_table(table, files))
     }
 
-    /// Deletes the Parquet files of a table's folder that are not among `files`, and its receipts.
+    /// Deletes the Parquet files in a table's folder that `files` does not name, and the table's
+    /// receipts.
     fn sweep_table(&self, table: &str, files: &[FileEntry]) -> Result<()> {
         let named: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
         let Ok(entries) = fs::read_dir(self.table(table)) else {

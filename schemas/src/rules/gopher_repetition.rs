@@ -14,45 +14,45 @@ family! {
     settings {}
     fixed {}
     rules {
-        /// Greatest share of duplicate paragraphs, of paragraphs.
+        /// Greatest share of paragraphs that are duplicates.
         key max_dup_para_frac: f64 = 0.3; SHARE
         => dup_para_frac: Field("dup_para_frac"), Above, datatrove "dup_para_frac";
-        /// Greatest share of characters in duplicate paragraphs, of characters.
+        /// Greatest share of characters that are in duplicate paragraphs.
         key max_dup_para_char_frac: f64 = 0.2; SHARE
         => dup_para_char_frac: Field("dup_para_char_frac"), Above, datatrove "dup_para_char_frac";
-        /// Greatest share of duplicate lines, of lines.
+        /// Greatest share of lines that are duplicates.
         key max_dup_line_frac: f64 = 0.3; SHARE
         => dup_line_frac: Field("dup_line_frac"), Above,
            v1 V1::Other("v1_dup_line_frac", Fails::Above), datatrove "dup_line_frac";
-        /// Greatest share of characters in duplicate lines, of characters.
+        /// Greatest share of characters that are in duplicate lines.
         key max_dup_line_char_frac: f64 = 0.2; SHARE
         => dup_line_char_frac: Field("dup_line_char_frac"), Above,
            v1 V1::Other("v1_dup_line_char_frac", Fails::Above), datatrove "dup_line_char_frac";
-        /// Greatest share of characters in the most frequent 2-gram, of characters.
+        /// Greatest share of characters that are in the most frequent 2-gram.
         key max_top_2_gram: f64 = 0.2; SHARE
         => top_2_gram: Field("top_2_gram"), Above, datatrove "top_2_gram";
-        /// Greatest share of characters in the most frequent 3-gram, of characters.
+        /// Greatest share of characters that are in the most frequent 3-gram.
         key max_top_3_gram: f64 = 0.18; SHARE
         => top_3_gram: Field("top_3_gram"), Above, datatrove "top_3_gram";
-        /// Greatest share of characters in the most frequent 4-gram, of characters.
+        /// Greatest share of characters that are in the most frequent 4-gram.
         key max_top_4_gram: f64 = 0.16; SHARE
         => top_4_gram: Field("top_4_gram"), Above, datatrove "top_4_gram";
-        /// Greatest share of characters in duplicate 5-grams, of characters.
+        /// Greatest share of characters that are in duplicate 5-grams.
         key max_dup_5_gram: f64 = 0.15; SHARE
         => duplicated_5_n_grams: Field("dup_5_gram"), Above, datatrove "duplicated_5_n_grams";
-        /// Greatest share of characters in duplicate 6-grams, of characters.
+        /// Greatest share of characters that are in duplicate 6-grams.
         key max_dup_6_gram: f64 = 0.14; SHARE
         => duplicated_6_n_grams: Field("dup_6_gram"), Above, datatrove "duplicated_6_n_grams";
-        /// Greatest share of characters in duplicate 7-grams, of characters.
+        /// Greatest share of characters that are in duplicate 7-grams.
         key max_dup_7_gram: f64 = 0.13; SHARE
         => duplicated_7_n_grams: Field("dup_7_gram"), Above, datatrove "duplicated_7_n_grams";
-        /// Greatest share of characters in duplicate 8-grams, of characters.
+        /// Greatest share of characters that are in duplicate 8-grams.
         key max_dup_8_gram: f64 = 0.12; SHARE
         => duplicated_8_n_grams: Field("dup_8_gram"), Above, datatrove "duplicated_8_n_grams";
-        /// Greatest share of characters in duplicate 9-grams, of characters.
+        /// Greatest share of characters that are in duplicate 9-grams.
         key max_dup_9_gram: f64 = 0.11; SHARE
         => duplicated_9_n_grams: Field("dup_9_gram"), Above, datatrove "duplicated_9_n_grams";
-        /// Greatest share of characters in duplicate 10-grams, of characters.
+        /// Greatest share of characters that are in duplicate 10-grams.
         key max_dup_10_gram: f64 = 0.1; SHARE
         => duplicated_10_n_grams: Field("dup_10_gram"), Above, datatrove "duplicated_10_n_grams";
     }

@@ -11,7 +11,7 @@ use crate::tables::{Column, Shape, Table, count, doc_id, utf8};
 /// The declaration of the stage.
 pub const DOCUMENTS: StageSpec = StageSpec {
     name: "documents",
-    version: 4,
+    version: 5,
     scope: Scope::Input,
     follows: "",
     removes: Removes::Documents,
@@ -48,6 +48,9 @@ config! {
         key max_file: u64 = GIB; size(MIB, 64 * GIB);
         /// Share of records that may be quarantined before the run stops.
         key max_quarantine_ratio: f64 = 0.05; SHARE;
+        /// Share of a source's records with a usable value in a field that the source names. Below
+        /// it the log warns.
+        key min_coverage: f64 = 0.5; SHARE;
     }
 }
 
@@ -76,6 +79,21 @@ config! {
         /// Licence of the texts, for dataset cards: an identifier of SPDX or of the Hugging Face
         /// Hub, or words. Absent: not stated.
         optional license: Option<String>; Kind::Label, "\"cc-by-4.0\"";
+        /// Named fields that no record of the source needs to have. Without this, a run stops if no
+        /// record has a usable value.
+        key allow_missing: Vec<NamedField> = Vec::new(); Kind::Words(NamedField::WORDS);
+    }
+}
+
+words! {
+    /// A field that a source can name.
+    NamedField {
+        /// The record's own id.
+        Id = "id",
+        /// The record's URL.
+        Url = "url",
+        /// The record's date.
+        Date = "date",
     }
 }
 
@@ -167,8 +185,8 @@ fn quarantine() -> Table {
         count(
             "offset",
             "bytes",
-            "where the record starts in the (decompressed) file; the row number in a Parquet \
-             file",
+            "where the record starts in the (decompressed) file; the row number in a Parquet or \
+             Arrow file",
         ),
         utf8("reason", "what is wrong, one word").range(
             "invalid_utf8, invalid_json, missing_text, text_not_string, record_too_large, \
@@ -186,6 +204,12 @@ fn quarantine() -> Table {
             "raw_bytes",
             "bytes",
             "length of the unreadable part, if it is known",
+        ),
+        count(
+            "records",
+            "records",
+            "records that the damage hides, as far as it is known: the rows of a row group, or of a \
+             table whose text has another type; else 1",
         ),
     ];
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Key, Section};
-use crate::spec::{Scope, StageSpec};
+use crate::spec::StageSpec;
 
+pub mod coverage;
 pub mod documents;
 pub mod exact_dedup;
 pub mod filter;
@@ -24,9 +25,10 @@ pub mod signals;
 pub mod signatures;
 pub mod tokens;
 
-/// Every stage, in the order in which they run. The row-aligned stages come first.
+/// Every stage, in the order in which they run.
 pub const STAGES: &[StageSpec] = &[
     documents::DOCUMENTS,
+    coverage::COVERAGE,
     language::LANGUAGE,
     signals::SIGNALS,
     signatures::SIGNATURES,
@@ -83,7 +85,7 @@ pub struct Manifest {
 
 /// The stages whose table has a row for each document, in the order in which they run.
 pub fn aligned() -> impl DoubleEndedIterator<Item = &'static StageSpec> {
-    STAGES.iter().filter(|stage| stage.scope != Scope::Pool)
+    STAGES.iter().filter(|stage| stage.scope.is_aligned())
 }
 
 /// The stage with this name.
@@ -146,7 +148,7 @@ mod tests {
             assert!(follows, "{} follows {}", spec.name, spec.follows);
             assert_eq!(spec.table().name, spec.name);
             let is_aligned = spec.table().shape == Shape::Aligned;
-            assert_eq!(is_aligned, spec.scope != Scope::Pool, "{}", spec.name);
+            assert_eq!(is_aligned, spec.scope.is_aligned(), "{}", spec.name);
         }
     }
 

@@ -173,12 +173,12 @@ fn near_dedup_evidence() -> Table {
         .null(),
         unit_interval(
             "jaccard",
-            "exact Jaccard similarity of the shingle sets; null without verification",
+            "exact Jaccard similarity of the shingle sets; null unless reason is verified",
         )
         .null(),
         unit_interval(
             "containment",
-            "shared shingles / shingles of the smaller set; null without verification",
+            "shared shingles / shingles of the smaller set; null unless reason is verified",
         )
         .null(),
         utf8("reason", "evidence for the removal").range("verified, estimate, band, component"),

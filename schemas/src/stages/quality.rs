@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{ANY_NUMBER, Kind, SHARE, config, words};
 use crate::spec::{Removes, Scope, StageSpec, removal};
 use crate::tables::{Column, Shape, Table, aligned, count, removed_by, unit_interval, utf8};
@@ -12,14 +14,18 @@ use crate::tables::{Column, Shape, Table, aligned, count, removed_by, unit_inter
 /// The declaration of the stage.
 pub const QUALITY: StageSpec = StageSpec {
     name: "quality",
-    version: 3,
+    version: 4,
     scope: Scope::Corpus,
     follows: "paragraph_dedup",
     removes: Removes::Documents,
     removals: &[
         removal(
             "veto.<column>",
-            "the value is one that a [[quality.veto]] removes",
+            "the column has a value that a [[quality.veto]] removes",
+        ),
+        removal(
+            "quality.missing.<column>",
+            "a term with missing = \"drop\" has no value",
         ),
         removal(
             "ngram.low",
@@ -93,13 +99,39 @@ config! {
         key low: f64 = 0.25; SHARE;
         /// Share above which two_sided falls.
         key high: f64 = 0.75; SHARE;
-        /// Value at which logistic is one half.
+        /// Value for which calibration = "logistic" gives 0.5.
         key midpoint: f64 = 0.0; ANY_NUMBER;
         /// How fast logistic rises, per unit of the value.
         key slope: f64 = 1.0; ANY_NUMBER;
         /// For isotonic: a JSON list of [value, term], both ascending, relative to the manifest.
         optional file: Option<String>; Kind::Path, "\"curve.json\"";
+        /// What happens to a document without a value. refuse: the run stops. neutral: the term is
+        /// left out of the document's q, which is 1 if no term is left. drop: the document is
+        /// removed. A number: the term. Absent: refuse for meta.NAME, neutral for other columns.
+        optional missing: Option<MissingValue>; Kind::WordOrShare(Missing::WORDS), "\"neutral\"";
     }
+}
+
+words! {
+    /// What happens to a document without a value for a term.
+    Missing {
+        /// The run stops.
+        Refuse = "refuse",
+        /// The term is left out of the document's q.
+        Neutral = "neutral",
+        /// The document is removed.
+        Drop = "drop",
+    }
+}
+
+/// What happens to a document without a value for a term, or the term that such a document gets.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MissingValue {
+    /// What happens to the document.
+    Policy(Missing),
+    /// The term of the document, above 0 and at most 1.
+    Term(f64),
 }
 
 words! {
@@ -148,6 +180,18 @@ impl Term {
             ..Term::default()
         }
     }
+
+    /// What happens to a document without a value.
+    pub fn missing(&self) -> MissingValue {
+        // A field of the records that is absent is likely a mistake. A stage leaves a value out for
+        // a reason.
+        self.missing.unwrap_or(MissingValue::Policy(
+            match self.column.starts_with("meta.") {
+                true => Missing::Refuse,
+                false => Missing::Neutral,
+            },
+        ))
+    }
 }
 
 fn quality() -> Table {
@@ -167,7 +211,8 @@ fn quality() -> Table {
                 Arc::new(Field::new_struct("entries", term_fields(), false)),
                 false,
             ),
-            "the terms of q after their calibration, by the column that each is made of",
+            "the terms of q after their calibration, by the column that each is made of; the \
+             value is null if the document has none",
         )
         .null()
         .range("(0, 1]; any number with combine = \"logistic\""),
@@ -191,7 +236,7 @@ fn quality() -> Table {
 fn term_fields() -> Vec<Field> {
     vec![
         Field::new("keys", DataType::Utf8, false),
-        Field::new("values", DataType::Float64, false),
+        Field::new("values", DataType::Float64, true),
     ]
 }
 

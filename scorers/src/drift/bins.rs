@@ -426,7 +426,8 @@ fn binned(counts: &Counts, map: &[usize], weight: Weight) -> Vec<f64> {
     bins
 }
 
-/// The score at 0 steps, and the length of a step.
+/// The scale in which scores are summed: the score at 0 steps, which is the lowest cell's centre,
+/// and the difference in score of one step.
 fn fixed_point(bins: &Bins) -> (f64, f64) {
     let (first, last) = (bins.centers[0], bins.centers[bins.centers.len() - 1]);
     // A baseline with a single value has no range. The value's size serves instead.

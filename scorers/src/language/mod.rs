@@ -334,7 +334,8 @@ pub fn iso639_3(code: &str) -> Option<&'static str> {
         .map(|i| language_codes()[i])
 }
 
-/// The ISO 639-1 code of a language, from its ISO 639-3 code. `None` if it has no such code.
+/// The ISO 639-1 code of a language, from its ISO 639-3 code. `None` for a code that is not one of
+/// [`language_codes`].
 pub fn iso639_1(code: &str) -> Option<&'static str> {
     ALIASES
         .iter()

@@ -379,7 +379,9 @@ impl CustomOp1 for CausalAttention<'_> {
         let longest = self.windows.iter().copied().max().unwrap_or(0);
         let fits = columns == self.heads.columns() && self.windows.iter().sum::<usize>() == rows;
         if !fits || longest * self.heads.dim / 2 > self.cos.len().min(self.sin.len()) {
-            candle_core::bail!("causal-attention: {rows} rows of {columns} do not fit the windows");
+            candle_core::bail!(
+                "causal-attention: {rows} rows of {columns} do not fit heads, windows or positions"
+            );
         }
 
         let width = self.heads.query * self.heads.dim;

@@ -335,7 +335,8 @@ fn the_next_tokens_are_worth_what_the_difference_says() {
     assert_eq!((none.d_eff, none.loss), (0.0, 0.0));
 }
 
-/// The 2.5 % and 97.5 % quantiles of ΔL when ln B and β are normal, with a correlation.
+/// The 2.5 % and 97.5 % quantiles of ΔL over 200,000 draws of ln B and β. Both are normal, and
+/// `correlation` is the correlation between them.
 fn simulated(law: &LossLaw, tokens: f64, other: f64, correlation: f64) -> (f64, f64) {
     let Some(Errors::Independent([_, _, b, _, beta])) = law.errors else {
         panic!("{} has errors", law.name)

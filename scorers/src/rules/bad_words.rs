@@ -3,14 +3,14 @@
 //!
 //! The rule works like `C4BadWordsFilter` of datatrove 0.10, whose list is LDNOOBW
 //! (<https://github.com/LDNOOBW>). Entries are searched in the lower-cased text. An entry must be
-//! flanked by the start or end of the text, or by a character that is not `\w`. In Japanese, Thai
-//! and Chinese an entry may be anywhere. A few entries that are parts of common words do not count
-//! (in any language, as in the reference). Entries are not lower-cased: an entry with a capital
-//! never matches, as in the reference.
+//! flanked: on each side of it is the start or end of the text, or a character that is not `\w`. In
+//! Japanese, Thai and Chinese an entry may be anywhere. A few entries that are parts of common
+//! words do not count (in any language, as in the reference). Entries are not lower-cased, so an
+//! entry with a capital never matches, as in the reference.
 //!
-//! Departs in two points. Blank lines of the list are not entries, because the reference's
-//! expression would then match nearly all texts. All matches are counted, where the reference stops
-//! at the first one. A count of at least 1 here is a match there.
+//! Departs in two points. Blank lines of the list are not entries. In the reference a blank line
+//! makes the expression match nearly all texts. All matches are counted, but the reference stops at
+//! the first match. So the reference finds a match if the count is at least 1.
 //!
 //! Cost: one pass over the lower-cased text, and one step for each entry that ends at the same
 //! place.

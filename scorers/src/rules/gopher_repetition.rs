@@ -137,7 +137,7 @@ pub fn gopher_repetition(
     }
 }
 
-/// The paragraphs or lines of a text that repeat an earlier one.
+/// Counts of the paragraphs or lines of a text that repeat an earlier one.
 #[derive(Default)]
 struct Duplicates {
     /// The number of duplicates.

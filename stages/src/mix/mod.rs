@@ -1,8 +1,10 @@
 //! How many epochs each bucket of the pool contributes to a mixture, and which documents make up
 //! the fractions of epochs.
 //!
-//! Buckets are source × domain × quality bin. A mixture is worth `Σ q_b · D′(U_b, R_b)` effective
-//! tokens, with the repetition discount of Muennighoff et al. 2023 (arXiv:2305.16264).
+//! A bucket holds the documents of one source and domain in one quality bin. A mixture is worth
+//! `Σ q_b · D′(U_b, R_b)` effective tokens. For bucket b, `q_b` is the mean quality, `U_b` the
+//! tokens with each document counted once, and `R_b` the repeats after the first epoch. `D′` is the
+//! repetition discount of Muennighoff et al. 2023 (arXiv:2305.16264).
 //!
 //! | where | what |
 //! |---|---|

@@ -197,8 +197,8 @@ struct Share {
 }
 
 impl Measured {
-    /// A note for the log about recall and precision of band keys, for pairs of at least the
-    /// similarity `least`.
+    /// A note for the log: how well shared band keys find the pairs of similarity `least` or more,
+    /// as recall and precision.
     pub(super) fn note(&self, least: f64) -> String {
         let alike = || self.pairs.iter().filter(|pair| pair.similarity >= least);
         let candidates = || self.pairs.iter().filter(|pair| pair.share_band);

@@ -21,7 +21,9 @@ use arrow::array::{
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use curate_schemas::spec::StageSpec;
-use curate_schemas::stages::quality::{Calibrated, Combine, PreferEnd, QUALITY, Quality, Term};
+use curate_schemas::stages::quality::{
+    Calibrated, Combine, Missing, MissingValue, PreferEnd, QUALITY, Quality, Term,
+};
 use curate_schemas::tables::{self, Measure};
 use curate_scorers::calibration::{Calibration, Counts, Knots};
 use rayon::prelude::*;
@@ -326,7 +328,6 @@ impl QualityStage {
             .iter()
             .map(|measure| values(batch, measure))
             .collect::<Result<_>>()?;
-        let weights: Vec<f64> = self.quality.term.iter().map(|term| term.weight).collect();
 
         let mut origin = Origin::of(batch)?;
         let (mut docs, mut removed) = (Vec::new(), StringBuilder::new());
@@ -337,9 +338,12 @@ impl QualityStage {
             let group = groups.groups.get(origin.name(row));
             thirds.append_option(self.third(groups, origin.language(), &studied, row));
 
+            let found = self.calibrated(groups, group, &columns, row);
             let reason = match vetoed[row] {
                 Some(veto) => Some(format!("veto.{}", self.quality.veto[veto].column)),
-                None => self.tail(groups, group, &studied, row),
+                None => self
+                    .dropped(&found)
+                    .or_else(|| self.tail(groups, group, &studied, row)),
             };
             removed.append_option(reason.as_ref());
             if reason.is_some() {
@@ -348,14 +352,12 @@ impl QualityStage {
                 continue;
             }
 
-            let found = self.calibrated(groups, group, &columns, row);
             for (term, value) in self.quality.term.iter().zip(&found) {
                 terms.keys().append_value(&term.column);
-                terms.values().append_value(*value);
+                terms.values().append_option(*value);
             }
             terms.append(true)?;
-            let (how, intercept) = (self.quality.combine, self.quality.intercept);
-            q.append_value(combine(how, intercept, &found, &weights));
+            q.append_value(self.combined(&found)?);
         }
 
         // The builder declares the values of the map as nullable, the table does not.
@@ -370,26 +372,62 @@ impl QualityStage {
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 
-    /// The terms of a row after their calibration, from the terms' columns.
+    /// The terms of a row after their calibration, from the terms' columns; `None` without a value.
     fn calibrated(
         &self,
         groups: &Groups,
         group: Option<&Vec<Distribution>>,
         columns: &[Float64Array],
         row: usize,
-    ) -> Vec<f64> {
+    ) -> Vec<Option<f64>> {
         let mut found = Vec::with_capacity(self.terms.len());
         for ((measure, calibration), column) in self.terms.iter().zip(columns) {
             let value = column.is_valid(row).then(|| column.value(row));
             let percentiles =
                 group.and_then(|group| Some(&group[groups.place(measure)?].percentiles));
-            found.push(match (self.quality.combine, calibration) {
+            let term = |value| match (self.quality.combine, calibration) {
                 // A feature of a regression may be any number, so it is not clamped to (0, 1].
-                (Combine::Logistic, Calibration::Identity) => value.unwrap_or(0.0),
-                _ => calibration.term(value, percentiles),
-            });
+                (Combine::Logistic, Calibration::Identity) => value,
+                _ => calibration.term(Some(value), percentiles),
+            };
+            found.push(value.filter(|value| !value.is_nan()).map(term));
         }
         found
+    }
+
+    /// `quality.missing.<column>` of the first term that a document must have and has not.
+    fn dropped(&self, found: &[Option<f64>]) -> Option<String> {
+        let drops = |term: &Term| term.missing() == MissingValue::Policy(Missing::Drop);
+        let mut terms = self.quality.term.iter().zip(found);
+        let (term, _) = terms.find(|(term, value)| value.is_none() && drops(term))?;
+        Some(format!("quality.missing.{}", term.column))
+    }
+
+    /// q of a document from its terms.
+    ///
+    /// # Errors
+    /// If a term that refuses missing values has none.
+    fn combined(&self, found: &[Option<f64>]) -> Result<f64> {
+        let (mut terms, mut weights) = (Vec::new(), Vec::new());
+        for (term, value) in self.quality.term.iter().zip(found) {
+            let value = match (value, term.missing()) {
+                (Some(value), _) => *value,
+                (None, MissingValue::Term(value)) => value,
+                (None, MissingValue::Policy(Missing::Refuse)) => {
+                    return Err(StageError::Refused {
+                        message: format!("a document has no value for the term {}", term.column),
+                        hint: "write missing = \"neutral\", \"drop\" or a number in \
+                               [[quality.term]]"
+                            .to_owned(),
+                    });
+                }
+                (None, MissingValue::Policy(_)) => continue,
+            };
+            terms.push(value);
+            weights.push(term.weight);
+        }
+        let (how, intercept) = (self.quality.combine, self.quality.intercept);
+        Ok(combine(how, intercept, &terms, &weights))
     }
 
     /// CCNet's third of the language that a document is in; `None` without a score.

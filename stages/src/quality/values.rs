@@ -49,25 +49,32 @@ fn of_records(records: &StringArray, field: &str) -> Float64Array {
         .collect()
 }
 
-/// A field of a record, where dots lead into nested objects. `None` if there is no such field, or
-/// if its value is neither a number nor a boolean.
+/// A field of a record as a number. `None` if there is no such field, or if its value is neither a
+/// number nor a boolean.
 fn of_record(record: &str, field: &str) -> Option<f64> {
     let record: Value = serde_json::from_str(record).ok()?;
-    let mut found = &record;
+    number(field_of(&record, field)?)
+}
+
+/// The number that a value is as a term or for a veto; a boolean is 1 or 0.
+pub fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_bool().map(f64::from))
+}
+
+/// A field of a record, where dots lead into nested objects. `None` if there is no such field.
+pub fn field_of<'v>(record: &'v Value, field: &str) -> Option<&'v Value> {
+    let mut found = record;
     let mut rest = field;
 
     // A field whose name has a dot in it goes before a nested field.
     loop {
         if let Some(value) = found.get(rest) {
-            found = value;
-            break;
+            return Some(value);
         }
         let (first, inner) = rest.split_once('.')?;
         found = found.get(first)?;
         rest = inner;
     }
-
-    found.as_f64().or_else(|| found.as_bool().map(f64::from))
 }
 
 #[cfg(test)]

@@ -84,7 +84,9 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
                 return sink(damaged(rows.row, &detail, left));
             }
             let detail = format!("record batch {number}: {detail}");
-            sink(damaged(rows.row, &detail, bytes))?;
+            let lost = first.saturating_add(promised).saturating_sub(rows.row);
+            let damage = damaged(rows.row, &detail, bytes);
+            sink(damage.map_err(|damage| damage.of_records(lost)))?;
         }
 
         // Rows keep the numbers that they have in the file, even behind damage. `max` is for a

@@ -55,32 +55,38 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Reads a line.
+/// Reads one JSON line as a record.
 ///
 /// # Errors
-/// The reason and the detail, as in the table `quarantine`.
+/// If the line is not UTF-8 or not a JSON object, or if its text is missing or not a string. The
+/// error is the reason and the detail for the table `quarantine`.
 pub fn record(line: &[u8], source: &Source) -> Result<Record, Damaged> {
     let line = std::str::from_utf8(line).map_err(|error| ("invalid_utf8", error.to_string()))?;
     let object: Object =
         serde_json::from_str(line).map_err(|error| ("invalid_json", error.to_string()))?;
 
-    let field = |path: &Option<String>| scalar(lookup(&object, path.as_deref()?)?);
+    let value = |path: &Option<String>| lookup(&object, path.as_deref()?);
     let text = text(&object, &source.text)?;
-    let (id, url) = (field(&source.id), field(&source.url));
-    let date = field(&source.date).and_then(|text| date::parse(&text));
+    let [id, url, date] = [&source.id, &source.url, &source.date].map(value);
+    let (id_text, url_text) = (id.and_then(scalar), url.and_then(scalar));
+    let date_value = date.and_then(scalar).and_then(|text| date::parse(&text));
 
+    // A value that cannot be used stays in `meta`, so that nothing is lost and the coverage can
+    // count it.
     let mut named = vec![source.text.as_str()];
-    named.extend(source.id.as_deref());
-    named.extend(source.url.as_deref());
-    // A date that cannot be read stays in `meta`.
-    if date.is_some() {
-        named.extend(source.date.as_deref());
+    let is_null = |value: Option<&RawValue>| value.is_none_or(|value| value.get() == "null");
+    for (path, value, is_used) in [
+        (&source.id, id, id_text.is_some()),
+        (&source.url, url, url_text.is_some()),
+        (&source.date, date, date_value.is_some()),
+    ] {
+        named.extend(path.as_deref().filter(|_| is_used || is_null(value)));
     }
     Ok(Record {
         text,
-        id,
-        url,
-        date,
+        id: id_text,
+        url: url_text,
+        date: date_value,
         meta: meta(&object, &named),
     })
 }
@@ -189,6 +195,7 @@ mod tests {
             priority: 0,
             format: None,
             license: None,
+            allow_missing: Vec::new(),
         }
     }
 

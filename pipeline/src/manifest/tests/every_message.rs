@@ -50,6 +50,7 @@ fn out_of_range(kind: Kind) -> Vec<String> {
         Kind::Field => vec!["\"a..b\"".to_owned()],
         Kind::Paths => vec!["[]".to_owned(), "[\"\"]".to_owned(), "\"[\"".to_owned()],
         Kind::Word(_) | Kind::WordOrJson(_) => vec!["\"zzz\"".to_owned()],
+        Kind::WordOrShare(_) => vec!["\"zzz\"".to_owned(), "0".to_owned(), "1.5".to_owned()],
         Kind::Words(_) | Kind::Languages => vec!["[\"zzz\"]".to_owned(), "\"zzz\"".to_owned()],
     }
 }

@@ -24,7 +24,7 @@ near = { ngram = 5, min_jaccard = 1.5 }
 manifest.toml:4:1: unknown key \"shard_sze\" in [run]
   hint: did you mean \"shard_size\"?
 manifest.toml:9:1: unknown key \"max\" in [[source]]
-  hint: its keys are \"name\", \"path\", \"text\", \"id\", \"url\", \"domain\", \"date\", \"priority\", \"format\", \"license\"
+  hint: its keys are \"name\", \"path\", \"text\", \"id\", \"url\", \"domain\", \"date\", \"priority\", \"format\", \"license\", \"allow_missing\"
 manifest.toml:11:35: dedup.near.min_jaccard: must be between 0 and 1, found 1.5";
     assert_eq!(bad(text, &[]), expected);
 }
@@ -87,7 +87,7 @@ fn unknown_words_get_a_hint() {
     let cases = [
         ("source", "format = \"json\"", "source.format: unknown word \"json\", expected one of \"jsonl\", \"parquet\", \"arrow\", \"txt\"\n  hint: did you mean \"jsonl\"?"),
         ("source", "pth = \"x\"", "unknown key \"pth\" in [[source]]\n  hint: did you mean \"path\"?"),
-        ("run", "size = \"64\"", "unknown key \"size\" in [run]\n  hint: its keys are \"name\", \"dir\", \"seed\", \"memory\", \"shard_size\", \"max_record\", \"max_window\", \"max_pages\", \"max_file\", \"max_quarantine_ratio\""),
+        ("run", "size = \"64\"", "unknown key \"size\" in [run]\n  hint: its keys are \"name\", \"dir\", \"seed\", \"memory\", \"shard_size\", \"max_record\", \"max_window\", \"max_pages\", \"max_file\", \"max_quarantine_ratio\", \"min_coverage\""),
         ("run", "ngram = 5", "unknown key \"ngram\" in [run]\n  hint: \"ngram\" is a key of [dedup.near]"),
         ("run", "memory = \"4gb\"", "run.memory: expected a size such as \"64MiB\", found string \"4gb\"\n  hint: units are B, KB, MB, GB, KiB, MiB and GiB"),
         ("[dedup.exact]", "on = true", "unknown key \"on\" in [dedup.exact]\n  hint: its keys are \"text\", \"url\""),

@@ -154,8 +154,8 @@ impl Windows {
     }
 }
 
-/// Causal attention over `qkv`, `[tokens, (query + 2 kv) · dim]`, with biases and rotation. Gives
-/// `[tokens, query · dim]`.
+/// Causal attention within each window of `qkv`: `[tokens, (query + 2 kv) · dim]` →
+/// `[tokens, query · dim]`. First adds the biases, and rotates queries and keys.
 pub(in crate::lm) fn attention(
     qkv: &Tensor,
     bias: Option<&Tensor>,

@@ -77,10 +77,12 @@ pub(super) struct Phrases {
 }
 
 impl Phrases {
-    /// `in line.lower()` for all phrases, in one pass that stops at rare letters.
+    /// Searches `line` for all phrases, as Python's `phrase in line.lower()` does. The pass over
+    /// `line` stops only at rare letters.
     ///
-    /// Two characters outside of ASCII have ASCII in their lower case. `K` (U+212A) can be part of
-    /// a phrase. `İ` cannot, because U+0307 follows the `i` and no phrase goes on with it.
+    /// Two characters outside of ASCII have ASCII in their lower case. The Kelvin sign (U+212A)
+    /// becomes `k`, so it can be part of a phrase. `İ` (U+0130) cannot, because it becomes `i` and
+    /// U+0307, and no phrase has U+0307.
     pub(super) fn find(line: &str) -> Phrases {
         let bytes = line.as_bytes();
         let mut found = Phrases::default();

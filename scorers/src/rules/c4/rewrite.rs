@@ -11,7 +11,8 @@ pub(super) const WHITE_SPACE: &str = "c4.white_space";
 pub(super) struct Rewrite<'a, 'e> {
     text: &'a str,
     editor: Editor<'e>,
-    /// From the first kept character that is not white space to the end of the last one.
+    /// The bytes from the first kept character that is not white space to the end of the last such
+    /// character. `None` if there is no such character so far.
     kept: Option<(usize, usize)>,
 }
 

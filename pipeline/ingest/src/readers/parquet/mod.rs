@@ -83,15 +83,16 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
             )),
             other => other,
         };
-        if let Err(detail) = outcome {
-            let detail = format!("row group {number}: {detail}");
-            sink(damaged(rows.row, &detail, bytes))?;
-        }
-
         // Rows keep the numbers that they have in the file, even behind damage. `max` and `min` are
         // for a footer that lies.
         let promised = u64::try_from(promised).unwrap_or(0);
         let next = first.saturating_add(promised.min(u64::from(u32::MAX)));
+        if let Err(detail) = outcome {
+            let detail = format!("row group {number}: {detail}");
+            let lost = next.saturating_sub(rows.row);
+            let damage = damaged(rows.row, &detail, bytes);
+            sink(damage.map_err(|damage| damage.of_records(lost)))?;
+        }
         rows.row = rows.row.max(next);
     }
 

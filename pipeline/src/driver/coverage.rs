@@ -1,0 +1,407 @@
+//! Runs the stage `coverage`: counts the records that have the fields which the manifest reads, and
+//! stops a run in which a field does nothing.
+//!
+//! A misspelt field has no value in any record. Without this check, a list of addresses or a term
+//! over such a field would keep every document and say nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::UInt64Type;
+use curate_schemas::stages::coverage::COVERAGE;
+use curate_schemas::stages::documents::DOCUMENTS;
+use curate_schemas::stages::quality::{Missing, MissingValue};
+use curate_schemas::tables;
+use curate_stages::coverage::{Covered, Field, NARROW, Purpose, count, fields, needs_meta};
+use curate_store::failure::{Exit, Failure};
+use curate_store::run_dir::{RunDir, ShardFiles};
+use curate_store::terminal::{self, printable};
+use curate_store::writer::TableWriter;
+use curate_store::zip::{Part, Zip, part};
+use curate_store::{interrupt, key};
+
+use super::expect::Expected;
+use super::{Contents, Driver, publish};
+
+/// The coverage of each source and field, by the names of the sources.
+type Rows = Vec<(String, Field, Covered)>;
+
+impl Driver {
+    /// Brings the table `coverage` up to date, logs the fields that some records lack, and refuses
+    /// the fields that do nothing.
+    ///
+    /// # Errors
+    /// Exit 1 if no record of a source has a usable value in a field that the source names, if no
+    /// record at all has one in a field that a term or veto reads, or if a record lacks the value
+    /// of a term with `missing = "refuse"`.
+    pub(super) fn check_coverage(&self) -> Result<()> {
+        let url = self.manifest.filter.url.as_ref();
+        if url.is_some_and(|url| url.domains.is_none() && url.substrings.is_none()) {
+            terminal::say("curate: warning: [filter.url] names no list, so it removes nothing");
+        }
+
+        let rows = self.coverage()?;
+        for (source, field, covered) in &rows {
+            self.say_coverage(source, field, *covered);
+        }
+        if self.allow_missing {
+            return Ok(());
+        }
+
+        self.refuse_unusable_fields(&rows)?;
+        self.refuse_missing_terms(&rows)
+    }
+
+    /// The coverage of each source and field: from the committed table, or counted and committed.
+    fn coverage(&self) -> Result<Rows> {
+        let manifest = &self.manifest;
+        let mut all: Vec<(String, Vec<Field>)> = manifest
+            .source
+            .iter()
+            .map(|source| (source.name.clone(), fields(manifest, source)))
+            .collect();
+        // The order of sources in the manifest has no say.
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+
+        let wanted = self.wanted_coverage(&all)?;
+
+        let committed = self.run.commit(COVERAGE.name)?;
+        let is_current = committed.as_ref().is_some_and(|commit| {
+            let file = commit.files.first();
+            file.is_some_and(|file| {
+                let path = self.run.table(COVERAGE.name).join(&file.path);
+                file.key == wanted.key
+                    && path.metadata().is_ok_and(|found| found.len() == file.size)
+            })
+        });
+        if !is_current {
+            let counted = self.count_coverage(&all)?;
+            let staged = self.run.staging().join(&wanted.path);
+            let mut writer = TableWriter::create(&staged, tables::schema(COVERAGE.name))?;
+            writer.write(&rows_of(&all, &counted)?)?;
+            let contents = Contents {
+                files: vec![publish(self, &wanted, writer.finish()?, None)?],
+                ..Contents::default()
+            };
+            self.commit(COVERAGE.name, COVERAGE.version, contents)?;
+        }
+
+        let mut covered = read(&self.run)?.into_iter();
+        let mut rows = Vec::new();
+        for (source, fields) in all {
+            for field in fields {
+                let covered = covered.next().context("a row for each source and field")?;
+                rows.push((source.clone(), field, covered.covered));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The file of the table. Its key covers the documents and the fields.
+    fn wanted_coverage(&self, all: &[(String, Vec<Field>)]) -> Result<Expected> {
+        let documents = self.committed(DOCUMENTS.name)?;
+        let names: Vec<(&str, Vec<(&str, Option<&str>)>)> = all
+            .iter()
+            .map(|(source, fields)| {
+                let pairs = fields
+                    .iter()
+                    .map(|field| (field.name.as_str(), field.path.as_deref()));
+                (source.as_str(), pairs.collect())
+            })
+            .collect();
+        let parts = BTreeMap::from([
+            ("config".to_owned(), serde_json::to_string(&names)?),
+            (DOCUMENTS.name.to_owned(), documents.key),
+        ]);
+
+        let key = key::of_parts(COVERAGE.name, COVERAGE.version, &parts);
+        Ok(Expected {
+            table: COVERAGE.name.to_owned(),
+            path: format!("part-00000-{}.parquet", key::short(&key)),
+            key,
+            parts,
+        })
+    }
+
+    /// Counts the records of all shards, by source and field.
+    fn count_coverage(
+        &self,
+        all: &[(String, Vec<Field>)],
+    ) -> Result<BTreeMap<String, Vec<Covered>>> {
+        let shards = self.run.shard_files()?;
+        let counted = self
+            .engine
+            .for_each(&shards, |_, files| count_shard(files, all))?;
+
+        let mut sums: BTreeMap<String, Vec<Covered>> = BTreeMap::new();
+        for (source, covered) in counted.into_iter().flatten() {
+            let sums = sums
+                .entry(source)
+                .or_insert_with(|| vec![Covered::default(); covered.len()]);
+            for (sum, covered) in sums.iter_mut().zip(covered) {
+                sum.add(covered);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Logs a field that some records lack.
+    fn say_coverage(&self, source: &str, field: &Field, covered: Covered) {
+        if field.path.is_none() || covered.usable == covered.records {
+            return;
+        }
+        let share = covered.usable as f64 / covered.records as f64;
+        let is_low = share < self.manifest.run.min_coverage;
+        let warning = if is_low { "warning: " } else { "" };
+        terminal::say(&format!(
+            "curate: {warning}source \"{source}\": {}",
+            description(field, covered)
+        ));
+    }
+
+    /// Refuses fields in which no record has a usable value.
+    fn refuse_unusable_fields(&self, rows: &Rows) -> Result<()> {
+        for (source, field, covered) in rows {
+            let Purpose::Named(named) = field.purpose else {
+                continue;
+            };
+            let settings = self
+                .manifest
+                .source
+                .iter()
+                .find(|found| found.name == *source);
+            let is_allowed =
+                settings.is_some_and(|settings| settings.allow_missing.contains(&named));
+            if field.path.is_none() || covered.records == 0 || covered.usable > 0 || is_allowed {
+                continue;
+            }
+            let message = format!("source \"{source}\": {}", description(field, *covered));
+            let hint = format!(
+                "name another field, or write allow_missing = [\"{}\"] in the source; \
+                 --allow-missing lifts all such checks",
+                field.name
+            );
+            return Err(Failure::new(Exit::No, message).hint(hint).into());
+        }
+
+        // Another source may have the field of a term or veto, so one source with it is enough.
+        let mut measures: BTreeMap<&str, (&Field, Covered)> = BTreeMap::new();
+        for (_, field, covered) in rows.iter().filter(|row| row.1.purpose == Purpose::Measure) {
+            let sum = measures
+                .entry(&field.name)
+                .or_insert((field, Covered::default()));
+            sum.1.add(*covered);
+        }
+        for (field, covered) in measures.into_values() {
+            if covered.records > 0 && covered.usable == 0 {
+                let message = format!("all sources: {}", description(field, covered));
+                return Err(Failure::new(Exit::No, message)
+                    .hint("a term or veto reads numbers; --allow-missing lifts this check")
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses records without the value of a term that must have one.
+    fn refuse_missing_terms(&self, rows: &Rows) -> Result<()> {
+        let terms = &self.manifest.quality.term;
+        for (source, field, covered) in rows {
+            let is_refused = terms.iter().any(|term| {
+                term.column == field.name && term.missing() == MissingValue::Policy(Missing::Refuse)
+            });
+            if is_refused && covered.usable < covered.records {
+                let message = format!("source \"{source}\": {}", description(field, *covered));
+                let hint = format!(
+                    "the term over {} needs a value in every record: write missing = \"neutral\", \
+                     \"drop\" or a number in [[quality.term]]",
+                    field.name
+                );
+                return Err(Failure::new(Exit::No, message).hint(hint).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A sentence about a field and the records without a usable value.
+fn description(field: &Field, covered: Covered) -> String {
+    let path = field.path.as_deref().unwrap_or_default();
+    let named = match field.purpose {
+        Purpose::Named(_) => format!("{} = \"{}\"", field.name, printable(path)),
+        Purpose::Measure => printable(&field.name),
+    };
+    let kinds = [
+        (covered.missing(), "without the field"),
+        (covered.other_type, "of another type"),
+        (covered.unparsable, "that are not dates"),
+    ];
+    let kinds: Vec<String> = kinds
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, kind)| format!("{n} {kind}"))
+        .collect();
+    let Covered {
+        usable, records, ..
+    } = covered;
+    format!(
+        "{named}: {usable} of {records} records have a usable value ({})",
+        kinds.join(", ")
+    )
+}
+
+/// Counts the records of a shard, by source and field.
+fn count_shard(
+    files: &ShardFiles,
+    all: &[(String, Vec<Field>)],
+) -> Result<Vec<(String, Vec<Covered>)>> {
+    let mut sums: Vec<(String, Vec<Covered>)> = Vec::new();
+    let Some(source) = first_source(files)? else {
+        return Ok(sums);
+    };
+    // A shard never spans input files, so it has one source.
+    let Some((_, fields)) = all.iter().find(|(name, _)| *name == source) else {
+        return Ok(sums);
+    };
+
+    let narrow = renamed(part(files, DOCUMENTS.name, &NARROW)?);
+    let mut has_all = true;
+    let mut sum = vec![Covered::default(); fields.len()];
+    for batch in Zip::open(std::slice::from_ref(&narrow))? {
+        interrupt::check()?;
+        let batch = batch?;
+        if needs_meta(&batch, fields)? {
+            has_all = false;
+            break;
+        }
+        add(&mut sum, count(&batch, fields)?);
+    }
+    if !has_all {
+        sum = vec![Covered::default(); fields.len()];
+        let columns = [&NARROW[..], &["meta"]].concat();
+        for batch in Zip::open(&[renamed(part(files, DOCUMENTS.name, &columns)?)])? {
+            interrupt::check()?;
+            add(&mut sum, count(&batch?, fields)?);
+        }
+    }
+
+    sums.push((source, sum));
+    Ok(sums)
+}
+
+/// The source of a shard; `None` if the shard has no row.
+fn first_source(files: &ShardFiles) -> Result<Option<String>> {
+    let batch = Zip::open(&[part(files, DOCUMENTS.name, &["source"])?])?.next();
+    Ok(batch
+        .transpose()?
+        .map(|batch| batch.column(0).as_string::<i32>().value(0).to_owned()))
+}
+
+/// The part with the columns under their own names.
+fn renamed(mut part: Part) -> Part {
+    for (column, name) in &mut part.columns {
+        name.clone_from(column);
+    }
+    part
+}
+
+fn add(sums: &mut [Covered], counted: Vec<Covered>) {
+    for (sum, covered) in sums.iter_mut().zip(counted) {
+        sum.add(covered);
+    }
+}
+
+/// The rows of the table, by the names of the sources.
+fn rows_of(
+    all: &[(String, Vec<Field>)],
+    counted: &BTreeMap<String, Vec<Covered>>,
+) -> Result<RecordBatch> {
+    let (mut sources, mut names, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+    let mut numbers: [Vec<u64>; 4] = Default::default();
+    for (source, fields) in all {
+        for (at, field) in fields.iter().enumerate() {
+            sources.push(source.as_str());
+            names.push(field.name.as_str());
+            paths.push(field.path.as_deref());
+            let covered = counted
+                .get(source)
+                .map_or_else(Covered::default, |own| own[at]);
+            let Covered {
+                records,
+                usable,
+                other_type,
+                unparsable,
+            } = covered;
+            for (column, n) in numbers
+                .iter_mut()
+                .zip([records, usable, other_type, unparsable])
+            {
+                column.push(n);
+            }
+        }
+    }
+
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(sources)),
+        Arc::new(StringArray::from(names)),
+        Arc::new(StringArray::from(paths)),
+    ];
+    columns.extend(numbers.map(|numbers| Arc::new(UInt64Array::from(numbers)) as ArrayRef));
+    Ok(RecordBatch::try_new(
+        tables::schema(COVERAGE.name),
+        columns,
+    )?)
+}
+
+/// A row of the table.
+pub struct CoverageRow {
+    /// Name of the source.
+    pub source: String,
+    /// What the field is for.
+    pub field: String,
+    /// Name of the field in the records, if the source names one.
+    pub path: Option<String>,
+    /// The records.
+    pub covered: Covered,
+}
+
+/// The committed rows, by the names of the sources. Empty if the stage has not run.
+///
+/// # Errors
+/// If the commit or the file is damaged.
+pub fn read(run: &RunDir) -> Result<Vec<CoverageRow>> {
+    let mut rows = Vec::new();
+    let Some(commit) = run.commit(COVERAGE.name)? else {
+        return Ok(rows);
+    };
+    let schema = tables::schema(COVERAGE.name);
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    for file in &commit.files {
+        let stored = run.stored(commit.version, COVERAGE.name, file);
+        for batch in Zip::open(&[Part::of(stored, &names)])? {
+            let batch = batch?;
+            let text = |at: usize| batch.column(at).as_string::<i32>();
+            let number = |at: usize| batch.column(at).as_primitive::<UInt64Type>();
+            for row in 0..batch.num_rows() {
+                rows.push(CoverageRow {
+                    source: text(0).value(row).to_owned(),
+                    field: text(1).value(row).to_owned(),
+                    path: text(2).is_valid(row).then(|| text(2).value(row).to_owned()),
+                    covered: Covered {
+                        records: number(3).value(row),
+                        usable: number(4).value(row),
+                        other_type: number(5).value(row),
+                        unparsable: number(6).value(row),
+                    },
+                });
+            }
+        }
+    }
+    Ok(rows)
+}
