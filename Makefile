@@ -2,6 +2,7 @@
 PYTHON := .venv/bin/python
 CURATE := target/debug/curate
 DIR := fixtures/gold
+RUN := runs/quickstart
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -48,8 +49,8 @@ drift: run       ## the quickstart's scores and verdicts against the baseline in
 baseline: run    ## a new baseline for `make drift`, after a change that was meant
 	$(CURATE) baseline runs/quickstart -o fixtures/baseline.json
 
-look: setup      ## the quickstart's funnel, in DuckDB
-	cd runs/quickstart && ../../$(PYTHON) -c "import duckdb; c = duckdb.connect(); c.execute(open('views.sql').read()); print(c.sql('FROM funnel'))"
+look: setup      ## the funnel of a run, in DuckDB: make look [RUN=runs/quickstart]
+	cd $(RUN) && $(abspath $(PYTHON)) -c "import duckdb; c = duckdb.connect(); c.execute(open('views.sql').read()); c.sql('FROM funnel').show(max_rows=1000)"
 
 measure: build   ## speed by stage and peak memory: make measure CORPUS=/path/to/docs.jsonl.zst
 	rm -rf runs/measure && $(CURATE) run manifests/measure.toml --set 'source.corpus.path="$(abspath $(CORPUS))"' 2>&1 | grep -v ' part-'

@@ -222,6 +222,21 @@ fn first(run: &Path, stage: &str, folder: &str, column: &str) -> String {
 }
 
 #[test]
+fn status_shows_a_run_that_has_not_finished() {
+    let place = Place::new();
+    let manifest = corpus(&place, 12);
+    let dir = place.path("run");
+    // A mixture that is impossible ends a first run after all stages.
+    let greedy = ["--set", "mixture.general.tokens=1000000000"];
+    run(&manifest, &dir, &greedy)
+        .exits(1)
+        .says(&["is not possible"]);
+    curate(["status".as_ref(), dir.as_os_str()])
+        .exits(0)
+        .prints(&["near_dedup", "quality", "manuals"]);
+}
+
+#[test]
 fn a_trace_shows_everything_that_happened_to_a_document() {
     let place = Place::new();
     let (manifest, dir) = (corpus(&place, 60), place.path("run"));

@@ -366,6 +366,12 @@ pub fn report(run: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap()
 }
 
+/// A stage of a report, by its name.
+pub fn stage_of<'r>(report: &'r serde_json::Value, name: &str) -> &'r serde_json::Value {
+    let mut stages = report["stages"].as_array().unwrap().iter();
+    stages.find(|stage| stage["name"] == name).unwrap()
+}
+
 /// The names of the files of a stage's commit, or of a further table of it.
 pub fn files(run: &Path, stage: &str) -> Vec<String> {
     let commit = commit(run, stage);

@@ -17,7 +17,7 @@ use curate_schemas::report::{
     BudgetReport, CoverageReport, LossReport, MixtureReport, Pool, Report, SourceReport,
     StageReport, StrategyReport, TokenizerReport, VERSION,
 };
-use curate_schemas::stages::documents::Source;
+use curate_schemas::stages::documents::{DOCUMENTS, Source};
 use curate_schemas::stages::mixtures::{Budget, Mixture};
 use curate_schemas::stages::tokens::TokenScope;
 use curate_schemas::{Manifest, stages};
@@ -44,7 +44,22 @@ use sample::TokenSample;
 pub fn of_run(run: &RunDir) -> Result<Report> {
     let outdated = run.outdated_stages()?;
     let Some(first) = outdated.first() else {
-        return build(run, &run.manifest()?);
+        if run.has_manifest() {
+            return build(run, &run.manifest()?);
+        }
+        // A first run that has not finished keeps no manifest yet. Its commits name the sources.
+        let mut manifest = Manifest::default();
+        manifest.run.name = run.name()?;
+        let documents = run.commit(DOCUMENTS.name)?;
+        let names = documents.map(|commit| commit.sources).unwrap_or_default();
+        manifest.source = names
+            .into_keys()
+            .map(|name| Source {
+                name,
+                ..Source::default()
+            })
+            .collect();
+        return build(run, &manifest);
     };
 
     let path = run.report();

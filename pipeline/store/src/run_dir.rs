@@ -366,6 +366,20 @@ impl RunDir {
         Ok(())
     }
 
+    /// True if a run has finished in the directory, so that it has a manifest.
+    pub fn has_manifest(&self) -> bool {
+        self.manifest_path().exists()
+    }
+
+    /// Name of the run.
+    ///
+    /// # Errors
+    /// If the record of the owner is damaged or gone.
+    pub fn name(&self) -> Result<String> {
+        let owner = read_owner(&self.root)?;
+        Ok(owner.context("the record of the owner is gone")?.name)
+    }
+
     /// The manifest of the last run, from the copy in the run directory.
     ///
     /// # Errors
