@@ -102,13 +102,11 @@ impl Driver {
     /// The file of the table. Its key covers the documents and the fields.
     fn wanted_coverage(&self, all: &[(String, Vec<Field>)]) -> Result<Expected> {
         let documents = self.committed(DOCUMENTS.name)?;
-        let names: Vec<(&str, Vec<(&str, Option<&str>)>)> = all
+        let names: Vec<_> = all
             .iter()
             .map(|(source, fields)| {
-                let pairs = fields
-                    .iter()
-                    .map(|field| (field.name.as_str(), field.path.as_deref()));
-                (source.as_str(), pairs.collect())
+                let pairs = fields.iter().map(|field| (&field.name, &field.path));
+                (source, pairs.collect::<Vec<_>>())
             })
             .collect();
         let parts = BTreeMap::from([
