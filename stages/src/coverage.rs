@@ -139,16 +139,21 @@ pub fn count(batch: &RecordBatch, fields: &[Field]) -> Result<Vec<Covered>> {
     let metas = batch
         .column_by_name("meta")
         .map(|metas| metas.as_string::<i32>());
-    let mut all = vec![Covered::default(); fields.len()];
+    let mut columns = Vec::new();
+    for field in fields {
+        columns.push(match field.purpose {
+            Purpose::Named(named) => Some(column(batch, column_of(named))?),
+            Purpose::Measure => None,
+        });
+    }
 
+    let mut all = vec![Covered::default(); fields.len()];
     for row in 0..batch.num_rows() {
         let mut meta = None;
-        for (field, covered) in fields.iter().zip(&mut all) {
+        for ((field, column), covered) in fields.iter().zip(&columns).zip(&mut all) {
             covered.records += 1;
             let Some(path) = &field.path else { continue };
-            if let Purpose::Named(named) = field.purpose
-                && column(batch, column_of(named))?.is_valid(row)
-            {
+            if column.is_some_and(|column| column.is_valid(row)) {
                 covered.usable += 1;
                 continue;
             }

@@ -225,6 +225,13 @@ fn a_term_without_a_value_follows_its_policy() {
         );
     }
 
+    // --allow-missing is about fields that do nothing. It does not put the stop off to the last stage.
+    let refusing = place.path("fields.toml");
+    run(&refusing, &dir, &["--allow-missing"])
+        .exits(1)
+        .says(&[refused]);
+    assert!(!dir.join("language/_commit.json").exists());
+
     let web = "web|0.7|0.5|None".to_owned();
     for (missing, books) in [
         ("missing = \"neutral\"", "books|0.7|None|None"),
@@ -248,4 +255,29 @@ fn a_term_without_a_value_follows_its_policy() {
             .exits(2)
             .says(&["quality.term.missing"]);
     }
+}
+
+#[test]
+fn a_dropped_document_is_in_no_percentile() {
+    let place = Place::new();
+    let dir = place.path("run");
+    let terms = "[[quality.term]]\ncolumn = \"meta.other\"\ncalibration = \"percentile\"\n\
+                 [[quality.term]]\ncolumn = \"meta.score\"\nmissing = \"drop\"\n";
+    let web = records(
+        0..4,
+        |n| json!({ "link": "u", "score": 0.5, "other": 0.1 * f64::from(n + 1) }),
+    );
+    let percentiles = "SELECT measure, domain, documents, round(value, 3), share FROM quality_calibration ORDER BY ALL";
+    let mut found = Vec::new();
+    // The second source has the same domain, and none of its documents has a score.
+    for books in [records(10..14, |_| json!({ "other": 0.9 })), Vec::new()] {
+        let domain = "domain = \"one\"\n";
+        let manifest = manifest(&place, &web, &books, &format!("{domain}{terms}"));
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        let manifest = place.write("fields.toml", format!("{text}domain = \"one\"\n"));
+        run(&manifest, &dir, &[]).exits(0);
+        found.push(query(&dir, percentiles));
+    }
+    assert!(found[0].len() > 2, "{found:?}");
+    assert_eq!(found[0], found[1]);
 }

@@ -127,7 +127,7 @@ fn pages() -> Vec<PathBuf> {
 struct Fence {
     /// Page and line.
     place: String,
-    /// What stands after the backticks, word by word.
+    /// The words behind the opening backticks.
     info: Vec<String>,
     text: String,
 }

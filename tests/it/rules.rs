@@ -220,6 +220,33 @@ fn three_steps_that_rewrite_give_what_plain_code_gives() {
         "{:?}",
         query(&dir, stages)
     );
+    // What a stage saw is what a run without this stage and those behind it counts.
+    let without = place.path("without");
+    for (stage, off) in [
+        (
+            "signals",
+            &["filter.c4.rewrite=false", "filter.lines.rewrite=false"][..],
+        ),
+        ("paragraph_dedup", &[]),
+    ] {
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        let paragraphs = "[dedup.paragraphs]\nunit = \"line\"\nmin_len = 1\n";
+        assert!(text.contains(paragraphs));
+        let plain = place.write("plain.toml", text.replace(paragraphs, ""));
+        let sets: Vec<&str> = off.iter().flat_map(|set| ["--set", set]).collect();
+        let until = [&sets[..], &["--until", "tokens"]].concat();
+        run(&plain, &without, &until).exits(0);
+        let saw = format!(
+            "SELECT doc_id, step.tokens FROM tokens, unnest(tokens_before) AS u(step) \
+             WHERE step.stage = '{stage}' ORDER BY 1"
+        );
+        let saw = query(&dir, &saw);
+        assert!(saw.len() > 20, "{stage}: {}", saw.len());
+        let counted = query(&without, "SELECT doc_id, tokens FROM tokens");
+        let unlike = saw.iter().filter(|row| !counted.contains(row));
+        assert_eq!(unlike.collect::<Vec<_>>(), [] as [&String; 0], "{stage}");
+    }
+
     let report = report(&dir);
     for name in ["signals", "paragraph_dedup"] {
         let stage = stage_of(&report, name);

@@ -39,7 +39,7 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// The damage of so many records.
+    /// The same damage, which hides `records` records; 0 counts as 1.
     pub fn of_records(self, records: u64) -> Damage {
         Damage {
             records: records.max(1),

@@ -59,7 +59,10 @@ pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode
                     text = row.column_by_name("text").map(own_text).unwrap_or_default();
                 }
                 // `text` is still the text before these edits, to which their spans belong.
-                if let Some(edits) = row.column_by_name("edits") {
+                if let Some(edits) = row
+                    .column_by_name("edits")
+                    .filter(|edits| *edits.data_type() == tables::edits())
+                {
                     show_edits(&mut shown, &text);
                     text = edit_row(&text, edits.as_list(), 0)?.into_owned();
                 }

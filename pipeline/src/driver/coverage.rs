@@ -16,14 +16,13 @@ use curate_schemas::stages::quality::{Missing, MissingValue};
 use curate_schemas::tables;
 use curate_stages::coverage::{Covered, Field, NARROW, Purpose, count, fields, needs_meta};
 use curate_store::failure::{Exit, Failure};
-use curate_store::run_dir::{RunDir, ShardFiles};
+use curate_store::run_dir::{RunDir, ShardFiles, Stored};
 use curate_store::terminal::{self, printable};
-use curate_store::writer::TableWriter;
-use curate_store::zip::{Part, Zip, part};
+use curate_store::zip::{Part, Zip};
 use curate_store::{interrupt, key};
 
 use super::expect::Expected;
-use super::{Contents, Driver, publish};
+use super::{Contents, Driver};
 
 /// The coverage of each source and field, by the names of the sources.
 type Rows = Vec<(String, Field, Covered)>;
@@ -46,11 +45,10 @@ impl Driver {
         for (source, field, covered) in &rows {
             self.say_coverage(source, field, *covered);
         }
-        if self.allow_missing {
-            return Ok(());
+        if !self.allow_missing {
+            self.refuse_unusable_fields(&rows)?;
         }
-
-        self.refuse_unusable_fields(&rows)?;
+        // A term that must have a value would stop the run in any case, after all other stages.
         self.refuse_missing_terms(&rows)
     }
 
@@ -67,22 +65,10 @@ impl Driver {
 
         let wanted = self.wanted_coverage(&all)?;
 
-        let committed = self.run.commit(COVERAGE.name)?;
-        let is_current = committed.as_ref().is_some_and(|commit| {
-            let file = commit.files.first();
-            file.is_some_and(|file| {
-                let path = self.run.table(COVERAGE.name).join(&file.path);
-                file.key == wanted.key
-                    && path.metadata().is_ok_and(|found| found.len() == file.size)
-            })
-        });
-        if !is_current {
-            let counted = self.count_coverage(&all)?;
-            let staged = self.run.staging().join(&wanted.path);
-            let mut writer = TableWriter::create(&staged, tables::schema(COVERAGE.name))?;
-            writer.write(&rows_of(&all, &counted)?)?;
+        if !self.is_current(&wanted)? {
+            let rows = rows_of(&all, &self.count_coverage(&all)?)?;
             let contents = Contents {
-                files: vec![publish(self, &wanted, writer.finish()?, None)?],
+                files: vec![self.write_rows(COVERAGE.name, &wanted, &rows)?],
                 ..Contents::default()
             };
             self.commit(COVERAGE.name, COVERAGE.version, contents)?;
@@ -250,59 +236,52 @@ fn description(field: &Field, covered: Covered) -> String {
     )
 }
 
-/// Counts the records of a shard, by source and field.
+/// Counts the records of a shard by field, with the source that they are of.
 fn count_shard(
     files: &ShardFiles,
     all: &[(String, Vec<Field>)],
-) -> Result<Vec<(String, Vec<Covered>)>> {
-    let mut sums: Vec<(String, Vec<Covered>)> = Vec::new();
-    let Some(source) = first_source(files)? else {
-        return Ok(sums);
-    };
+) -> Result<Option<(String, Vec<Covered>)>> {
+    let stored = files
+        .get(DOCUMENTS.name)
+        .context("a shard has a file of documents")?;
+
     // A shard never spans input files, so it has one source.
+    let Some(source) = first_source(stored)? else {
+        return Ok(None);
+    };
     let Some((_, fields)) = all.iter().find(|(name, _)| *name == source) else {
-        return Ok(sums);
+        return Ok(None);
     };
 
-    let narrow = renamed(part(files, DOCUMENTS.name, &NARROW)?);
-    let mut has_all = true;
+    // Most shards have a value in every row, so `meta` is read only if a row lacks one.
     let mut sum = vec![Covered::default(); fields.len()];
-    for batch in Zip::open(std::slice::from_ref(&narrow))? {
+    let mut needs = false;
+    for batch in Zip::open(&[Part::of(stored.clone(), &NARROW)])? {
         interrupt::check()?;
         let batch = batch?;
-        if needs_meta(&batch, fields)? {
-            has_all = false;
+        needs = needs_meta(&batch, fields)?;
+        if needs {
             break;
         }
         add(&mut sum, count(&batch, fields)?);
     }
-    if !has_all {
-        sum = vec![Covered::default(); fields.len()];
+    if needs {
+        sum.fill(Covered::default());
         let columns = [&NARROW[..], &["meta"]].concat();
-        for batch in Zip::open(&[renamed(part(files, DOCUMENTS.name, &columns)?)])? {
+        for batch in Zip::open(&[Part::of(stored.clone(), &columns)])? {
             interrupt::check()?;
             add(&mut sum, count(&batch?, fields)?);
         }
     }
-
-    sums.push((source, sum));
-    Ok(sums)
+    Ok(Some((source, sum)))
 }
 
 /// The source of a shard; `None` if the shard has no row.
-fn first_source(files: &ShardFiles) -> Result<Option<String>> {
-    let batch = Zip::open(&[part(files, DOCUMENTS.name, &["source"])?])?.next();
+fn first_source(stored: &Stored) -> Result<Option<String>> {
+    let batch = Zip::open(&[Part::of(stored.clone(), &["source"])])?.next();
     Ok(batch
         .transpose()?
         .map(|batch| batch.column(0).as_string::<i32>().value(0).to_owned()))
-}
-
-/// The part with the columns under their own names.
-fn renamed(mut part: Part) -> Part {
-    for (column, name) in &mut part.columns {
-        name.clone_from(column);
-    }
-    part
 }
 
 fn add(sums: &mut [Covered], counted: Vec<Covered>) {
@@ -374,6 +353,7 @@ pub fn read(run: &RunDir) -> Result<Vec<CoverageRow>> {
     let Some(commit) = run.commit(COVERAGE.name)? else {
         return Ok(rows);
     };
+
     let schema = tables::schema(COVERAGE.name);
     let names: Vec<&str> = schema
         .fields()
@@ -386,6 +366,7 @@ pub fn read(run: &RunDir) -> Result<Vec<CoverageRow>> {
             let batch = batch?;
             let text = |at: usize| batch.column(at).as_string::<i32>();
             let number = |at: usize| batch.column(at).as_primitive::<UInt64Type>();
+
             for row in 0..batch.num_rows() {
                 rows.push(CoverageRow {
                     source: text(0).value(row).to_owned(),

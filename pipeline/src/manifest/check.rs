@@ -417,7 +417,7 @@ impl Check<'_> {
             .into_iter()
             .flatten()
         {
-            // `none` knows no language, so there is none to suggest.
+            // The engine `none` knows no language, so the hint names no language.
             if let Some(code) = code.as_str().filter(|code| !known.contains(code)) {
                 let message = format!(
                     "language.keep: language.engine = \"{engine}\" does not know {}",

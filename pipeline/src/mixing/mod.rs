@@ -303,7 +303,7 @@ impl Driver {
 
     /// True if the folder of `file` has a commit with this file first, and all files of the commit
     /// exist. The first file is enough to compare, because its key stands for all parts.
-    fn is_current(&self, file: &Expected) -> Result<bool> {
+    pub(crate) fn is_current(&self, file: &Expected) -> Result<bool> {
         let Some(commit) = self.run.commit(&file.table)? else {
             return Ok(false);
         };
@@ -418,7 +418,12 @@ impl Driver {
     }
 
     /// Writes a table that is one batch, and publishes its file.
-    fn write_rows(&self, table: &str, file: &Expected, rows: &RecordBatch) -> Result<FileEntry> {
+    pub(crate) fn write_rows(
+        &self,
+        table: &str,
+        file: &Expected,
+        rows: &RecordBatch,
+    ) -> Result<FileEntry> {
         let staged = self.run.staging().join(format!("{table}-{}", file.path));
         let mut writer = TableWriter::create(&staged, tables::schema(table))?;
         writer.write(rows)?;

@@ -19,7 +19,7 @@ use curate_schemas::report::{
 };
 use curate_schemas::stages::documents::{DOCUMENTS, Source};
 use curate_schemas::stages::mixtures::{Budget, Mixture};
-use curate_schemas::stages::tokens::TokenScope;
+use curate_schemas::stages::tokens::{TOKENS, TokenScope};
 use curate_schemas::{Manifest, stages};
 use curate_scorers::loss::LossLaw;
 use curate_stages::mix::{self, Active, Method, Request};
@@ -59,6 +59,15 @@ pub fn of_run(run: &RunDir) -> Result<Report> {
                 ..Source::default()
             })
             .collect();
+        // With another scope, tokens that are not counted are estimated.
+        let tokens = run.commit(TOKENS.name)?;
+        let config = tokens
+            .as_ref()
+            .and_then(|commit| commit.files.first()?.parts.get("config"));
+        if let Some(config) = config {
+            let config: serde_json::Value = serde_json::from_str(config)?;
+            manifest.tokens.scope = serde_json::from_value(config["scope"].clone())?;
+        }
         return build(run, &manifest);
     };
 

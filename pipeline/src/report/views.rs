@@ -59,7 +59,7 @@ fn view(sql: &mut String, name: &str, table: &str, folder: &str, files: &[FileEn
         .map(|file| format!("  '{folder}/{}'", file.path))
         .collect();
 
-    // DuckDB takes the columns from the files, and without a file there are none.
+    // DuckDB takes the columns from the files, and a table without files has no columns to take.
     let rows = match paths.is_empty() {
         true => empty(table),
         false => format!("SELECT * FROM read_parquet([\n{}\n])", paths.join(",\n")),

@@ -107,8 +107,8 @@ impl PairSample {
     }
 
     /// Compares the pairs as the run does, by shingle sets or by signatures. `words` looks up the
-    /// set or the signature of a document, and returns false if there is none. `removed` has the
-    /// documents that the run removes.
+    /// set or the signature of a document, and returns false if the document has neither. `removed`
+    /// has the documents that the run removes.
     ///
     /// Documents from number `own` on belong to earlier runs. A pair of two such documents is left
     /// out.

@@ -8,7 +8,7 @@
 //! The stage makes two passes over narrow columns. The first pass finds how values are distributed
 //! in each group, and runs only if a percentile or a tail needs it. The second pass computes q of
 //! every document. A group holds the documents of a language and domain that arrive and that no
-//! veto removes. Memory holds the counts of the groups, at most 218,000 bins for each decade that
+//! veto or missing value removes. Memory holds the counts of the groups, at most 218,000 bins for each decade that
 //! the values of a group span, and one shard's terms for each thread.
 
 use std::collections::BTreeMap;
@@ -140,10 +140,11 @@ impl QualityStage {
         all
     }
 
-    /// The number of the veto that removes each row; `None` if no veto does.
-    fn vetoed(&self, batch: &RecordBatch) -> Result<Vec<Option<usize>>> {
-        let mut removed = vec![None; batch.num_rows()];
-        for (at, (measure, veto)) in self.vetoes.iter().zip(&self.quality.veto).enumerate() {
+    /// The reason for which a veto, or a term that drops documents without a value, removes each
+    /// row; `None` if neither does. Removed rows are in no distribution.
+    fn removed_first(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+        let mut removed: Vec<Option<String>> = vec![None; batch.num_rows()];
+        for (measure, veto) in self.vetoes.iter().zip(&self.quality.veto) {
             for (removed, value) in removed.iter_mut().zip(&values(batch, measure)?) {
                 // A row without a value passes the veto.
                 let fails = value.is_some_and(|value| {
@@ -152,7 +153,18 @@ impl QualityStage {
                 });
                 // The first veto of the manifest gives the reason.
                 if fails && removed.is_none() {
-                    *removed = Some(at);
+                    *removed = Some(format!("veto.{}", veto.column));
+                }
+            }
+        }
+
+        for ((measure, _), term) in self.terms.iter().zip(&self.quality.term) {
+            if term.missing() != MissingValue::Policy(Missing::Drop) {
+                continue;
+            }
+            for (removed, value) in removed.iter_mut().zip(&values(batch, measure)?) {
+                if value.is_none_or(f64::is_nan) && removed.is_none() {
+                    *removed = Some(format!("quality.missing.{}", term.column));
                 }
             }
         }
@@ -213,7 +225,7 @@ impl QualityStage {
 
         let mut own: BTreeMap<String, Vec<Counts>> = BTreeMap::new();
         corpus.shard(shard, &self.reads(), &mut |_, batch| {
-            let vetoed = self.vetoed(batch)?;
+            let removed = self.removed_first(batch)?;
             let columns: Vec<Float64Array> = studied
                 .iter()
                 .map(|measure| values(batch, measure))
@@ -221,8 +233,8 @@ impl QualityStage {
             let tokens = column(batch, "tokens")?.as_primitive::<UInt64Type>();
             let mut origin = Origin::of(batch)?;
 
-            for (row, veto) in vetoed.iter().enumerate() {
-                if !is_reached(batch, row) || veto.is_some() {
+            for (row, reason) in removed.iter().enumerate() {
+                if !is_reached(batch, row) || reason.is_some() {
                     continue;
                 }
 
@@ -317,7 +329,7 @@ impl QualityStage {
         batch: &RecordBatch,
         schema: &SchemaRef,
     ) -> Result<RecordBatch> {
-        let vetoed = self.vetoed(batch)?;
+        let mut removed_first = self.removed_first(batch)?;
         let columns: Vec<Float64Array> = self
             .terms
             .iter()
@@ -338,13 +350,9 @@ impl QualityStage {
             let group = groups.groups.get(origin.name(row));
             thirds.append_option(self.third(groups, origin.language(), &studied, row));
 
-            let found = self.calibrated(groups, group, &columns, row);
-            let reason = match vetoed[row] {
-                Some(veto) => Some(format!("veto.{}", self.quality.veto[veto].column)),
-                None => self
-                    .dropped(&found)
-                    .or_else(|| self.tail(groups, group, &studied, row)),
-            };
+            let reason = removed_first[row]
+                .take()
+                .or_else(|| self.tail(groups, group, &studied, row));
             removed.append_option(reason.as_ref());
             if reason.is_some() {
                 q.append_null();
@@ -352,6 +360,7 @@ impl QualityStage {
                 continue;
             }
 
+            let found = self.calibrated(groups, group, &columns, row);
             for (term, value) in self.quality.term.iter().zip(&found) {
                 terms.keys().append_value(&term.column);
                 terms.values().append_option(*value);
@@ -393,14 +402,6 @@ impl QualityStage {
             found.push(value.filter(|value| !value.is_nan()).map(term));
         }
         found
-    }
-
-    /// `quality.missing.<column>` of the first term that a document must have and has not.
-    fn dropped(&self, found: &[Option<f64>]) -> Option<String> {
-        let drops = |term: &Term| term.missing() == MissingValue::Policy(Missing::Drop);
-        let mut terms = self.quality.term.iter().zip(found);
-        let (term, _) = terms.find(|(term, value)| value.is_none() && drops(term))?;
-        Some(format!("quality.missing.{}", term.column))
     }
 
     /// q of a document from its terms.
