@@ -23,6 +23,9 @@ check:           ## format, lints, docs
 test: setup      ## every test
 	cargo test --workspace
 
+cases: setup     ## troubles from the field, one file each in tests/cases/
+	cargo test -p curate --test it cases::
+
 faults: setup    ## every durable step of a run fails in every way: a build of its own
 	cargo test --workspace --features curate/faults --test it faults
 

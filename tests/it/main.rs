@@ -24,11 +24,14 @@
 //! | `drift` | silent on equal runs, and by name on what moved |
 //! | `verify` | one bit anywhere is found |
 //! | `docs` | generated pages are what the program says, and links lead somewhere |
+//! | `cases` | troubles from the field, in `tests/cases/` |
 //! | `cli`, `layers` | subcommands, and the direction of dependencies |
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 mod bad_input;
+#[path = "../cases/mod.rs"]
+mod cases;
 mod cli;
 mod coverage;
 mod dedup;

@@ -1,0 +1,1 @@
+//! `dedup.against` with the run directory itself.

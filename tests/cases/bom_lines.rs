@@ -1,0 +1,1 @@
+//! Byte order marks, odd line ends and files of another kind.

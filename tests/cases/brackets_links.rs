@@ -1,0 +1,1 @@
+//! Paths with brackets, spaces, links and `**`, and one file that two sources read.

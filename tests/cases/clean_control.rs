@@ -1,0 +1,1 @@
+//! Control characters, white space and newlines under `[clean]`.

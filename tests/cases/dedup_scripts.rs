@@ -1,0 +1,1 @@
+//! Near-duplicates in scripts that put no spaces between words.

@@ -1,0 +1,1 @@
+//! Drift between runs that have nothing in common.

@@ -1,0 +1,1 @@
+//! End tokens of a tokenizer that is not the embedded one.

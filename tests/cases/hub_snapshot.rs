@@ -1,0 +1,1 @@
+//! A snapshot of a data set from a hub, with its card and its dot files.

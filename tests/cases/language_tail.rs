@@ -1,0 +1,1 @@
+//! A short tail in another language, and no-break spaces.

@@ -1,0 +1,1 @@
+//! A small source that is lost as a whole.

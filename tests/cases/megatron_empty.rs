@@ -1,0 +1,1 @@
+//! A Megatron data set of documents that have few tokens or none.

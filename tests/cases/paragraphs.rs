@@ -1,0 +1,1 @@
+//! Paragraphs that are cut out, and what is left of each document.

@@ -1,0 +1,1 @@
+//! A Parquet text column of another type.

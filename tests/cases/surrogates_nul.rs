@@ -1,0 +1,1 @@
+//! Lone surrogates, NUL and noncharacters in JSON strings.

@@ -1,0 +1,1 @@
+//! Two manifests that write to one run directory.

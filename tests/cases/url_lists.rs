@@ -1,0 +1,1 @@
+//! Lists of domains, addresses and words, against addresses in many spellings.

@@ -1,0 +1,1 @@
+//! Lists, vetoes and terms over a field that no record has.

@@ -1,0 +1,1 @@
+//! Documents in which only white space is left.
