@@ -19,7 +19,14 @@ use crate::resources::Opening;
 use crate::{Read, ShardStage, Stage, read};
 
 /// Columns of the table that a label fills.
-const COLUMNS: [&str; 3] = ["language", "confidence", "mixed"];
+const COLUMNS: [&str; 6] = [
+    "language",
+    "confidence",
+    "share",
+    "mixed",
+    "second_language",
+    "second_share",
+];
 
 /// The stage `language` with its settings.
 pub struct LanguageStage {
@@ -101,19 +108,24 @@ impl ShardStage for LanguageStage {
 /// The plan without labels: no document has a language, and all are kept.
 fn without_labels(input: Plan) -> Result<Plan> {
     let mut plan = input;
-    for column in ["removed_by", "language", "confidence"] {
-        plan = plan.with_column(column, null_of(LANGUAGE.name, column)?)?;
+    for column in ["removed_by"].into_iter().chain(COLUMNS) {
+        let value = match column {
+            "mixed" => lit(false),
+            _ => null_of(LANGUAGE.name, column)?,
+        };
+        plan = plan.with_column(column, value)?;
     }
-    plan.with_column("mixed", lit(false))
+    Ok(plan)
 }
 
-/// The function `detect_language(text, engine) -> {language, confidence, mixed}`.
+/// The function `detect_language(text, engine)`, which gives a struct of [`COLUMNS`].
 fn detect_language(text_column: Expr, engine: Identifier) -> Expr {
     let output = fields_of(LANGUAGE.name, &COLUMNS);
     let fields = output.clone();
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut codes, mut confidences) = (StringBuilder::new(), Float64Builder::new());
-        let mut mixed = BooleanBuilder::new();
+        let (mut shares, mut mixed) = (Float64Builder::new(), BooleanBuilder::new());
+        let (mut seconds, mut second_shares) = (StringBuilder::new(), Float64Builder::new());
         // `detect` overwrites this for each text, which spares an allocation.
         let mut sample = String::new();
 
@@ -121,13 +133,21 @@ fn detect_language(text_column: Expr, engine: Identifier) -> Expr {
             let language = detect(engine, text.unwrap_or_default(), &mut sample);
             codes.append_option(language.code);
             confidences.append_option(language.confidence);
-            mixed.append_value(language.mixed);
+            shares.append_option(language.share);
+
+            let (second, second_share) = language.second.unzip();
+            mixed.append_value(second.is_some());
+            seconds.append_option(second);
+            second_shares.append_option(second_share);
         }
 
         let columns: Vec<ArrayRef> = vec![
             Arc::new(codes.finish()),
             Arc::new(confidences.finish()),
+            Arc::new(shares.finish()),
             Arc::new(mixed.finish()),
+            Arc::new(seconds.finish()),
+            Arc::new(second_shares.finish()),
         ];
         Ok(Arc::new(StructArray::try_new(
             fields.clone(),

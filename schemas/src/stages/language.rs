@@ -9,7 +9,7 @@ use crate::tables::{Column, Table, aligned, removed_by, unit_interval, utf8};
 /// The declaration of the stage.
 pub const LANGUAGE: StageSpec = StageSpec {
     name: "language",
-    version: 2,
+    version: 3,
     scope: Scope::Shard,
     follows: "documents",
     removes: Removes::Documents,
@@ -67,15 +67,32 @@ fn language() -> Table {
         .range("3 letters"),
         unit_interval(
             "confidence",
-            "the engine's confidence in `language`; null without one",
+            "how sure it is that the largest part is in `language`; null without a confidence",
+        )
+        .null(),
+        unit_interval(
+            "share",
+            "share of `language` of the letters in the sample, by bytes; null without a language",
         )
         .null(),
         // A document without a label is not mixed, so there are no nulls.
         Column::new(
             "mixed",
             DataType::Boolean,
-            "true if parts of the document are in different languages",
+            "true if a second language has a tenth of the letters in the sample or more",
         ),
+        utf8(
+            "second_language",
+            "ISO 639-3 code of the language with the second largest share; null if not mixed",
+        )
+        .null()
+        .range("3 letters"),
+        unit_interval(
+            "second_share",
+            "share of `second_language` of the letters in the sample, by bytes; null if not mixed",
+        )
+        .null()
+        .range("[0.1, 0.5]"),
     ];
 
     aligned(

@@ -1,5 +1,5 @@
-//! The scripts of a text: the number of letters of each, and the language if the script alone tells
-//! it.
+//! The scripts of a text: the bytes of the letters of each, and the language if the script alone
+//! tells it.
 
 use std::ops::RangeInclusive;
 
@@ -84,82 +84,86 @@ fn block_of(c: u32) -> (RangeInclusive<u32>, Script) {
     }
 }
 
-/// The number of letters of each script in a text, indexed by [`Script`].
+impl Script {
+    /// The ISO 639-3 code of the language if this script has only one.
+    pub(super) fn language(self) -> Option<&'static str> {
+        SCRIPTS[self as usize].1
+    }
+}
+
+/// The scripts of characters. Neighbours are mostly in one block, so the last block is kept and the
+/// search is spared.
+pub(super) struct Blocks {
+    block: RangeInclusive<u32>,
+    script: Script,
+}
+
+impl Blocks {
+    pub(super) fn new() -> Blocks {
+        Blocks {
+            block: 0..=0,
+            script: Script::None,
+        }
+    }
+
+    /// The script of `c`, if it is a letter of one.
+    pub(super) fn script(&mut self, c: char) -> Script {
+        if c.is_ascii() {
+            return match c.is_ascii_alphabetic() {
+                true => Script::Latin,
+                false => Script::None,
+            };
+        }
+
+        if !self.block.contains(&(c as u32)) {
+            (self.block, self.script) = block_of(c as u32);
+        }
+        self.script
+    }
+}
+
+/// The bytes of the letters of each script in a text, indexed by [`Script`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Scripts([u32; SCRIPTS.len()]);
 
 impl Scripts {
-    /// The counts of `text`.
-    pub(super) fn of(text: &str) -> Scripts {
-        let mut counts = [0; SCRIPTS.len()];
-
-        // Neighbours are mostly in one block, so the last block is kept and the search is spared.
-        let (mut block, mut script) = (0..=0, Script::None);
-        for c in text.chars() {
-            if c.is_ascii() {
-                counts[Script::Latin as usize] += u32::from(c.is_ascii_alphabetic());
-            } else {
-                if !block.contains(&(c as u32)) {
-                    (block, script) = block_of(c as u32);
-                }
-                counts[script as usize] += 1;
-            }
-        }
-
-        Scripts(counts)
+    /// Adds a letter.
+    pub(super) fn add(&mut self, script: Script, bytes: usize) {
+        self.0[script as usize] += bytes as u32;
     }
 
-    /// The counts of three parts together.
-    pub(super) fn sum(parts: [Scripts; 3]) -> Scripts {
-        Scripts(std::array::from_fn(|script| {
-            parts.iter().map(|part| part.0[script]).sum()
-        }))
-    }
-
-    /// The number of letters of all scripts together.
+    /// The bytes of the letters of all scripts together.
     pub(super) fn letters(&self) -> u32 {
         // The first count is that of `Script::None`.
         self.0[1..].iter().sum()
     }
 
-    fn count(&self, script: Script) -> u32 {
-        self.0[script as usize]
+    /// The bytes of the letters of a script, where Han stands for Han and kana together.
+    pub(super) fn bytes(&self, script: Script) -> u32 {
+        match script {
+            Script::None | Script::Kana => 0,
+            Script::Han => self.0[Script::Han as usize] + self.0[Script::Kana as usize],
+            _ => self.0[script as usize],
+        }
     }
 
     /// The script of most of the text, where Han stands for Han and kana together. `None` for a
     /// text without letters.
-    ///
-    /// A character of Han, kana or Hangul weighs as much as two letters, because it says as much. A
-    /// Japanese text about a program may have more Latin letters than Japanese characters.
     pub(super) fn main(&self) -> Option<Script> {
-        let weight = |script: Script| match script {
-            Script::None | Script::Kana => 0,
-            Script::Han => 2 * (self.count(Script::Han) + self.count(Script::Kana)),
-            Script::Hangul => 2 * self.count(script),
-            _ => self.count(script),
-        };
-
-        // `max_by_key` takes the last of equals, so reversed the first script of the list wins.
-        let (main, _) = SCRIPTS
-            .into_iter()
-            .rev()
-            .max_by_key(|&(script, _)| weight(script))?;
-        (weight(main) > 0).then_some(main)
-    }
-
-    /// The ISO 639-3 code of the language if the main script has only one, and a confidence on the
-    /// scale of `whatlang`, in \[0, 1\].
-    pub(super) fn language(&self) -> Option<(&'static str, f64)> {
-        match self.main()? {
-            Script::Han => Some(self.chinese_or_japanese()),
-            script => SCRIPTS[script as usize].1.map(|code| (code, 1.0)),
+        // A strictly greater count is needed, so the first script of the list wins among equals.
+        let mut main = Script::None;
+        for (script, _) in SCRIPTS {
+            if self.bytes(script) > self.bytes(main) {
+                main = script;
+            }
         }
+        (main != Script::None).then_some(main)
     }
 
     /// Chinese or Japanese by the share of kana, with the thresholds and confidences of `whatlang`.
-    fn chinese_or_japanese(&self) -> (&'static str, f64) {
-        let kana = f64::from(self.count(Script::Kana));
-        let share = kana / (kana + f64::from(self.count(Script::Han)));
+    pub(super) fn chinese_or_japanese(&self) -> (&'static str, f64) {
+        let kana = f64::from(self.0[Script::Kana as usize]);
+        let share = kana / (kana + f64::from(self.0[Script::Han as usize]));
 
         match share {
             _ if share > 0.2 => ("jpn", 1.0),
@@ -167,5 +171,13 @@ impl Scripts {
             _ if share > 0.02 => ("cmn", 0.5),
             _ => ("cmn", 1.0),
         }
+    }
+}
+
+impl std::iter::Sum for Scripts {
+    fn sum<I: Iterator<Item = Scripts>>(all: I) -> Scripts {
+        all.fold(Scripts::default(), |sum, one| {
+            Scripts(std::array::from_fn(|script| sum.0[script] + one.0[script]))
+        })
     }
 }
