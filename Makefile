@@ -79,6 +79,9 @@ gold-signatures: build setup ## MinHash values against datatrove's: make gold-si
 bench-dedup: build .venv/bench ## speed and memory beside datatrove and rensa: make bench-dedup CORPUS=/path/to/docs.jsonl.zst
 	.venv/bench/bin/python tests/bench/dedup.py $(CURATE) $(abspath $(CORPUS))
 
+bench-dedup-scripts: setup ## recall and precision of near-duplicates in eleven scripts, on pairs of 400 characters
+	cargo test -p curate --test it cases::dedup_scripts::recall_and_precision -- --nocapture
+
 CASES := 30000
 SEED := 1
 
@@ -92,9 +95,14 @@ runs/synthetic/%:
 .venv/formats: tests/bench/requirements-formats.txt
 	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-formats.txt && touch $@
 
-check-formats: run .venv/formats ## an export of the quickstart's mixture, read by datasets, huggingface_hub and, where installed, megatron-core
-	rm -rf runs/export && $(CURATE) export runs/quickstart general -o runs/export --format parquet,jsonl,megatron --end '<|endoftext|>'
-	.venv/formats/bin/python tests/it/check_formats.py runs/export --tokenizer scorers/data/embedded_tokenizer.json --end 0
+check-formats: run .venv/formats ## exports of the quickstart's mixture, read by datasets, huggingface_hub and, where installed, megatron-core
+	rm -rf runs/export && mkdir -p runs/export && .venv/formats/bin/python tests/it/check_formats.py runs/export/tokenizer --make-tokenizer
+	$(CURATE) export runs/quickstart general -o runs/export/embedded --format parquet,jsonl,megatron --end '<|endoftext|>'
+	.venv/formats/bin/python tests/it/check_formats.py runs/export/embedded --tokenizer scorers/data/embedded_tokenizer.json
+	$(CURATE) export runs/quickstart general -o runs/export/foreign --format parquet,megatron --end '</s>' --tokenizer runs/export/tokenizer/tokenizer.json
+	.venv/formats/bin/python tests/it/check_formats.py runs/export/foreign --tokenizer runs/export/tokenizer/tokenizer.json
+	$(CURATE) export runs/quickstart general -o runs/export/no-end --format parquet,megatron --no-end
+	.venv/formats/bin/python tests/it/check_formats.py runs/export/no-end --tokenizer scorers/data/embedded_tokenizer.json
 
 bench-mix:       ## mixing ten million documents again, up to the export
 	cargo bench --profile dev --workspace --bench mix
@@ -144,7 +152,7 @@ gold-score:      ## a model against reference scores: make gold-score MODEL=/pat
 check-gpu:       ## parity, out of memory and speed of the model scorer on a GPU; see docs/gpu.md for what the build needs
 	cargo bench --profile dev --workspace --features curate/cuda,curate-scorers/cuda --bench gpu -- cuda:0
 
-bench-language:  ## accuracy and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
+bench-language:  ## accuracy, steadiness and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
 	cargo bench --profile dev --workspace --bench language -- $(abspath $(CORPUS))
 
 .venv/bench: tests/bench/requirements.txt
@@ -156,4 +164,4 @@ house:           ## how readable the code is at 323c7db and now, and the seconds
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language house clean
+.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language house clean

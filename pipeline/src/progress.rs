@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use curate_formats::numbers::size;
 use curate_store::terminal::{printable, say};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -53,9 +54,9 @@ impl Progress {
 
         let Some(bar) = &self.bar else {
             say(&format!(
-                "{} {name} {docs} docs, {:.1} MB",
+                "{} {name} {docs} docs, {}",
                 self.stage,
-                bytes as f64 / 1e6
+                size(bytes)
             ));
             return;
         };
@@ -83,19 +84,22 @@ impl Progress {
         }
 
         let seconds = self.started.elapsed().as_secs_f64();
-        let (docs, megabytes) = (self.docs.into_inner(), self.bytes.into_inner() as f64 / 1e6);
+        let (docs, bytes) = (self.docs.into_inner(), self.bytes.into_inner());
         let cpu = cpu_time()
             .zip(self.cpu_started)
             .map(|(end, start)| (end - start).as_secs_f64());
         // The clock ticks every 10 ms: a speed over fewer than 5 ticks would be noise.
         let speed = match cpu {
-            Some(cpu) if cpu >= 0.05 => format!(", {:.1} MB per CPU second", megabytes / cpu),
+            Some(cpu) if cpu >= 0.05 => {
+                format!(", {:.1} MB per CPU second", bytes as f64 / 1e6 / cpu)
+            }
             _ => String::new(),
         };
 
         say(&format!(
-            "{}: {docs} docs, {megabytes:.1} MB in {seconds:.2} s{speed}",
-            self.stage
+            "{}: {docs} docs, {} in {seconds:.2} s{speed}",
+            self.stage,
+            size(bytes)
         ));
     }
 }

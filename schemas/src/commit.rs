@@ -64,6 +64,10 @@ pub struct Counts {
     pub docs: Tally,
     /// Tally of bytes of text.
     pub bytes: Tally,
+    /// Documents with a repair at ingest, by its kind; for `documents` only. A document may have
+    /// repairs of several kinds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub repaired: BTreeMap<String, u64>,
 }
 
 impl Counts {
@@ -71,6 +75,10 @@ impl Counts {
     pub fn add(&mut self, other: &Counts) {
         self.docs.add(&other.docs);
         self.bytes.add(&other.bytes);
+
+        for (kind, n) in &other.repaired {
+            *self.repaired.entry(kind.clone()).or_default() += n;
+        }
     }
 
     /// True if documents and bytes are conserved.

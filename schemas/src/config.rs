@@ -73,6 +73,9 @@ pub struct Key {
     pub kind: Kind,
     /// The meaning of an absent key.
     pub absent: Absent,
+    /// Name of the key of the same table whose value this key's value must not exceed; `None` if
+    /// the key is not the lower end of a range.
+    pub at_most: Option<&'static str>,
     /// Meaning of the key with unit, one sentence.
     pub doc: &'static str,
 }
@@ -136,6 +139,14 @@ pub enum Kind {
     Positive {
         /// The greatest value; infinite for no bound.
         max: f64,
+    },
+    /// A finite integer or float so large that people say it in billions, such as `7e9`. A small
+    /// number is a slip, such as 7 for 7e9.
+    Large {
+        /// The least value allowed, above 0.
+        min: f64,
+        /// Name of what is counted, such as `parameters`.
+        unit: &'static str,
     },
     /// A number of bytes: an integer, or a string such as `"64MiB"`.
     Size {
@@ -209,6 +220,9 @@ pub const fn size(min: u64, max: u64) -> Kind {
 /// - `one_of name: Option<Type>; kind, "example";` for several keys, one of which must be present,
 /// - `key name: Type = default; kind;` for a key with a default.
 ///
+/// The lower end of a range names the upper end before the semicolon: `kind, at_most max_words;`.
+/// The check of a manifest refuses a range whose lower end exceeds its upper end.
+///
 /// The fields in `tables` are not keys. They are tables of their own, or values that the loader
 /// adds.
 macro_rules! config {
@@ -217,7 +231,8 @@ macro_rules! config {
         $path:literal, $times:ident => $name:ident {
             $(
                 $(#[doc = $key_doc:literal])+
-                $how:ident $field:ident: $type:ty $(= $default:expr)?; $kind:expr $(, $example:literal)?;
+                $how:ident $field:ident: $type:ty $(= $default:expr)?;
+                $kind:expr $(, $example:literal)? $(, at_most $high:ident)?;
             )*
         }
         $(tables {
@@ -256,6 +271,7 @@ macro_rules! config {
                         absent: $crate::config::config!(
                             @absent $how, $type $(= $default)? $(, $example)?
                         ),
+                        at_most: $crate::config::config!(@at_most $($high)?),
                         doc: concat!($($key_doc),+),
                     },
                 )* ],
@@ -263,6 +279,8 @@ macro_rules! config {
         }
     };
 
+    (@at_most) => { None };
+    (@at_most $high:ident) => { Some(stringify!($high)) };
     (@value) => { Default::default() };
     (@value $default:expr) => { $default };
     (@absent required, $type:ty, $example:literal) => { $crate::config::Absent::Refused($example) };
@@ -332,7 +350,9 @@ mod tests {
             /// Sizes are European.
             key shirt: Shirt = Shirt::Large; Kind::Word(Shirt::WORDS);
             /// Least temperature, degrees.
-            optional cold: Option<f64>; ANY_NUMBER, "18.5";
+            optional cold: Option<f64>; ANY_NUMBER, "18.5", at_most warm;
+            /// Greatest temperature, degrees.
+            key warm: f64 = 25.0; ANY_NUMBER;
         }
     }
 
@@ -343,8 +363,8 @@ mod tests {
             (section.path, section.doc()),
             ("home.wardrobe", "A wardrobe. Absent: none")
         );
-        let [owner, shirt, cold] = section.keys else {
-            panic!("three keys")
+        let [owner, shirt, cold, warm] = section.keys else {
+            panic!("four keys")
         };
         assert_eq!((owner.path, owner.name), ("home.wardrobe.owner", "owner"));
         assert_eq!(shirt.doc(), "What hangs in it. Sizes are European");
@@ -352,6 +372,7 @@ mod tests {
         assert_eq!(shirt.kind, Kind::Word(&["medium", "x-large"]));
         assert!(matches!(owner.absent, Absent::Refused("\"ada\"")));
         assert!(matches!(cold.absent, Absent::Nothing("18.5")) && cold.default().is_none());
+        assert_eq!((cold.at_most, warm.at_most), (Some("warm"), None));
     }
 
     #[test]

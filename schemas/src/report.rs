@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::commit::Tally;
+use crate::stages::quality::MissingValue;
 
 /// Version of `run.json`. It is raised when a field changes its meaning or is removed.
 pub const VERSION: u32 = 1;
@@ -23,7 +24,8 @@ pub struct Report {
     pub docs_in: u64,
     /// Every finished row-aligned stage, in the order in which stages run.
     pub stages: Vec<StageReport>,
-    /// Every source, in the order of the manifest.
+    /// Every source, in the order of the manifest. Behind them are sources that only the committed
+    /// documents have.
     pub sources: Vec<SourceReport>,
     /// How tokens were counted; absent until `tokens` has run.
     pub tokenizer: Option<TokenizerReport>,
@@ -31,6 +33,10 @@ pub struct Report {
     pub pool: Option<Pool>,
     /// The documents left after `quality`, by domain.
     pub domains: BTreeMap<String, Pool>,
+    /// Every term of q, in the order of the manifest, and the documents without its value. Empty
+    /// until `quality` has run.
+    #[serde(default)]
+    pub terms: Vec<TermReport>,
     /// Every finished mixture, in the order of the manifest.
     pub mixtures: Vec<MixtureReport>,
     /// Loss budget of the pool; absent without `[budget]`.
@@ -39,7 +45,7 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-/// What became of documents, bytes and tokens in one stage.
+/// What became of documents, bytes and tokens in one stage: of all sources, or of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageReport {
     /// Name of the stage and its folder.
@@ -48,10 +54,12 @@ pub struct StageReport {
     pub docs: Tally,
     /// Tally of bytes of text.
     pub bytes: Tally,
-    /// Tally of tokens of the text; null until `tokens` has run.
+    /// Tally of tokens of the text; null until `tokens` has run. For one source it is null too if
+    /// some tokens are estimated, because the sample is of all sources together.
     pub tokens: Option<Tally>,
-    /// Half the width of the 95 % interval of `tokens.in`; null if every document was counted. With
-    /// `tokens.scope = "survivors"`, tokens of earlier stages are estimates from a hash sample.
+    /// Half the width of the 95 % interval of `tokens.in`; null if every document was counted, and
+    /// for one source. With `tokens.scope = "survivors"`, tokens of earlier stages are estimates
+    /// from a hash sample.
     pub tokens_in_half_width: Option<u64>,
 }
 
@@ -66,6 +74,15 @@ pub struct SourceReport {
     pub docs_in: u64,
     /// Number of records that could not be read.
     pub quarantined: u64,
+    /// Number of documents with a repair at ingest, by its kind: `byte_order_mark` or
+    /// `lone_surrogate`. Kinds without a document are absent.
+    #[serde(default)]
+    pub repaired: BTreeMap<String, u64>,
+    /// What became of the source's records and documents in every finished row-aligned stage, in
+    /// the order in which stages run. Summed over the sources, the tallies are those of
+    /// [`Report::stages`].
+    #[serde(default)]
+    pub funnel: Vec<StageReport>,
     /// Coverage of the fields that the manifest reads of the records, by the purpose of the field.
     #[serde(default)]
     pub coverage: BTreeMap<String, CoverageReport>,
@@ -91,6 +108,22 @@ pub struct CoverageReport {
     pub other_type: u64,
     /// Records with text or a number that is not a date.
     pub unparsable: u64,
+}
+
+/// A term of q, and the documents without its value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TermReport {
+    /// The column of the term, as the manifest names it.
+    pub column: String,
+    /// What happens to a document without a value, or the term that such a document gets.
+    pub missing: MissingValue,
+    /// Documents that the terms judge: those that `quality` kept, and those that it removed as
+    /// `quality.missing.<column>`.
+    pub documents: u64,
+    /// Number of these documents without a value, by reason. `absent`, `null` and `not_a_number`
+    /// are of fields of the records. A stage's own word, such as `too_short`, says why the stage
+    /// computed no value, and `no_value` stands for a stage that does not say.
+    pub without_value: BTreeMap<String, u64>,
 }
 
 /// How tokens were counted.

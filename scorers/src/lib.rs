@@ -17,7 +17,7 @@
 //! | [`lm`] | how surprised a language model is by a text: Qwen2 and Llama, from safetensors or GGUF, in candle |
 //! | [`ngram`] | how surprised an n-gram model is by a text: training, a mapped file, ARPA, CCNet's perplexity |
 //! | [`calibration`] | from a raw value to a term of q, and where the tails of a distribution begin |
-//! | [`unseen`] | characters that a person cannot see |
+//! | [`unseen`] | characters that a person cannot see, and texts of nothing else |
 //! | [`drift`] | how far two samples of scores are apart, and whether that is more than noise |
 //! | [`loss`] | scaling laws: loss of N parameters on D tokens, and what repeated tokens are worth |
 //! | [`python`] | CPython's `\w`, `lower`, `strip`, `splitlines`, for what must agree with Python to the bit |

@@ -9,6 +9,8 @@ use std::ops::Range;
 use memchr::memchr;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::unseen;
+
 /// The kind of units that a text is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -30,7 +32,7 @@ pub struct Span {
 }
 
 /// The units of `text` that have at least `min_len` code points, in order. White space at the ends
-/// of a unit is not counted.
+/// of a unit is not counted. A unit that shows nothing is left out, see [`unseen::is_blank`].
 ///
 /// ```
 /// use curate_scorers::paragraphs::{Unit, spans};
@@ -69,7 +71,8 @@ pub fn spans(text: &str, unit: Unit, min_len: usize) -> impl Iterator<Item = Spa
     units.filter_map(move |range| {
         let held = text[range.clone()].trim();
         // Counting stops at `min_len`, so the rest of a long unit is not decoded.
-        (held.chars().take(min_len).count() == min_len).then(|| Span {
+        let is_long = held.chars().take(min_len).count() == min_len;
+        (is_long && !unseen::is_blank(held)).then(|| Span {
             range,
             hash: xxh3_64(held.as_bytes()),
         })
@@ -107,7 +110,7 @@ mod tests {
             ["A first\r\n", "paragraph.\n", "A second.\n"]
         );
 
-        for empty in ["", "\n", " \n\u{3000}\n"] {
+        for empty in ["", "\n", " \n\u{3000}\n", "\u{200b}\u{2800}\n"] {
             assert_eq!(units(empty, Unit::Line, 0), [""; 0]);
             assert_eq!(units(empty, Unit::Paragraph, 0), [""; 0]);
         }

@@ -1,15 +1,16 @@
 //! Shingles for near-duplicate detection: hashed word n-grams, and the exact Jaccard similarity of
 //! their sets.
 //!
-//! Broder 1997, with word 5-grams as in Lee et al. 2022 (arXiv:2107.06499). Words are the `\w+`
-//! words of the lower-cased text, both as in Python. Departs in one point: n-grams are compared by
-//! a 64-bit hash, which combines the hashes of their words. Among 10⁶ different n-grams, the
-//! probability that any two share a hash is 3e-8. Cost: each word is hashed once, and each shingle
-//! takes n multiplications and 8 bytes.
+//! Broder 1997, with word 5-grams as in Lee et al. 2022 (arXiv:2107.06499). Words are those of
+//! [`compared`]: `\w+` of the lower-cased text as in Python, and single letters in scripts that put
+//! no spaces between words. Departs in one more point: n-grams are compared by a 64-bit hash, which
+//! combines the hashes of their words. Among 10⁶ different n-grams, the probability that any two
+//! share a hash is 3e-8. Cost: each word is hashed once, and each shingle takes n multiplications
+//! and 8 bytes.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::python;
+use crate::words::compared;
 
 /// Replaces `out` by one hash for each n-gram of `text`, in order, with repeats. `out` is empty if
 /// `text` has fewer than `ngram` words.
@@ -28,7 +29,7 @@ use crate::python;
 pub fn shingles(text: &str, ngram: usize, out: &mut Vec<u64>) {
     assert!(ngram > 0, "a shingle has at least one word");
     out.clear();
-    out.extend(python::word_runs(&python::lower(text)).map(|word| xxh3_64(word.as_bytes())));
+    compared::for_each_word(text, |word| out.push(xxh3_64(word.as_bytes())));
 
     // A shingle takes the place of its first word, which no later shingle needs.
     let shingles = (out.len() + 1).saturating_sub(ngram);
@@ -130,6 +131,18 @@ mod tests {
         // lower() of İ ends in a combining dot, which is no word character and so ends the word.
         assert_eq!(all("İstanbul", 2), all("i stanbul", 2));
         assert_eq!(all("cafe\u{301}s", 2), all("cafe s", 2));
+    }
+
+    #[test]
+    fn two_changed_letters_cost_ten_shingles_in_scripts_without_spaces() {
+        let text: String = ('\u{4e00}'..).take(400).collect();
+        let edited = text.replace('\u{4e64}', "鑫").replace('\u{4ec8}', "淼");
+        let (a, b) = (set(&text, 5), set(&edited, 5));
+
+        assert_eq!(a.len(), 396);
+        assert_eq!(jaccard(&a, &b).0, 386.0 / 406.0);
+        assert_eq!(set("不够五", 5), [0; 0]);
+        assert_eq!(all("Rust 语言很好", 5).len(), 1);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! The `tokenizers` crate does the work. A count is the number of tokens of the text alone, without
 //! the tokens that a template adds. If a text contains the name of a special token, such as
-//! `<|endoftext|>`, the name is counted as plain text, so no document can smuggle in a token that
-//! ends a document. Truncation and padding of the file are switched off.
+//! `<|endoftext|>`, the name is counted as plain text. Some models have the name in their own
+//! vocabulary too, as Unigram models do, and find the token in plain text all the same. Where no
+//! text may have a certain token, [`Tokenizer::encode_without`] keeps that token out. Truncation and
+//! padding of the file are switched off.
 //!
 //! To bound memory, a long text is counted in pieces of some 64 KiB. It is cut only where the
 //! pieces are sure to have as many tokens as the whole (see `is_cut`). Such places are known for
@@ -22,6 +24,9 @@ static EMBEDDED: &[u8] = include_bytes!("../data/embedded_tokenizer.json");
 
 /// The name of the embedded tokenizer.
 pub const EMBEDDED_NAME: &str = "embedded";
+
+/// The special token of the embedded tokenizer that ends a document.
+pub const EMBEDDED_END: &str = "<|endoftext|>";
 
 /// Errors of a tokenizer.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +110,11 @@ impl Tokenizer {
         })
     }
 
+    /// The tokenizer's name, as messages have it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The BLAKE3 of the file in hex. It identifies the tokenizer behind a count.
     pub fn digest(&self) -> &str {
         &self.digest
@@ -157,6 +167,66 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of a text as [`Tokenizer::encode`] gives them, but never the id `token`.
+    ///
+    /// Where the text spells the token, it is cut in the middle of the spelling, and the two pieces
+    /// are encoded apart. So the ids differ from those of `encode` only around a spelling.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Failed`] if a single character is the token, or as for `encode`.
+    pub fn encode_without(&self, text: &str, token: u32) -> Result<Vec<u32>, TokenizerError> {
+        let ids = self.encode(text, None)?;
+        if !ids.contains(&token) {
+            return Ok(ids);
+        }
+
+        // Each piece is shorter than the text, and each cut halves a spelling, so this ends.
+        let (mut ids, mut from) = (Vec::new(), 0);
+        for cut in self.cuts_in(text, token)?.into_iter().chain([text.len()]) {
+            ids.extend(self.encode_without(&text[from..cut], token)?);
+            from = cut;
+        }
+
+        Ok(ids)
+    }
+
+    /// The middle of each stretch of `text` that is encoded as `token`, in bytes and rising.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Failed`] if such a stretch has only one character, or if there is none.
+    fn cuts_in(&self, text: &str, token: u32) -> Result<Vec<usize>, TokenizerError> {
+        let mut cuts = Vec::new();
+        let mut begin = 0;
+
+        // The pieces are those of `encode`.
+        while begin < text.len() {
+            let piece = &text[begin..begin + self.cut(&text[begin..], PIECE_BYTES)];
+            let encoding = self
+                .inner
+                .encode(piece, false)
+                .map_err(|error| self.failed(error.to_string()))?;
+            let stretches = encoding.get_ids().iter().zip(encoding.get_offsets());
+
+            for (_, (from, to)) in stretches.filter(|(id, _)| **id == token) {
+                // White space may belong to the stretch, but does not spell the token.
+                let stretch = piece.get(*from..*to).unwrap_or_default();
+                let spelling = stretch.trim();
+                let middle = spelling.floor_char_boundary(spelling.len() / 2);
+                if middle == 0 {
+                    let reason = format!("\"{}\" is a token that no text may have", stretch);
+                    return Err(self.failed(reason));
+                }
+                cuts.push(begin + from + (stretch.len() - stretch.trim_start().len()) + middle);
+            }
+            begin += piece.len();
+        }
+
+        if cuts.is_empty() {
+            return Err(self.failed("the place of a token is not known".to_owned()));
+        }
+        Ok(cuts)
+    }
+
     /// One more than the largest token id. 0 for an empty vocabulary.
     pub fn ids(&self) -> usize {
         self.inner
@@ -182,6 +252,21 @@ impl Tokenizer {
     /// token.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
+    }
+
+    /// True if the file lists the token among its added tokens, special or not. Other tokens are
+    /// parts of ordinary text.
+    pub fn is_added(&self, token: &str) -> bool {
+        let added = self.inner.get_added_tokens_decoder();
+        added.values().any(|known| known.content == token)
+    }
+
+    /// The names of the special tokens, in the order of their ids.
+    pub fn special_tokens(&self) -> Vec<String> {
+        let added = self.inner.get_added_tokens_decoder();
+        let mut special: Vec<_> = added.into_iter().filter(|(_, it)| it.special).collect();
+        special.sort_by_key(|(id, _)| *id);
+        special.into_iter().map(|(_, it)| it.content).collect()
     }
 
     /// The number of bytes of text that each token stands for, indexed by id. 0 for an id without a
@@ -230,10 +315,15 @@ impl Tokenizer {
     fn encode_piece(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
         self.inner
             .encode_fast(text, false)
-            .map_err(|e| TokenizerError::Failed {
-                name: self.name.clone(),
-                reason: e.to_string(),
-            })
+            .map_err(|error| self.failed(error.to_string()))
+    }
+
+    /// The error for a text that this tokenizer fails on.
+    fn failed(&self, reason: String) -> TokenizerError {
+        TokenizerError::Failed {
+            name: self.name.clone(),
+            reason,
+        }
     }
 }
 
@@ -372,6 +462,78 @@ mod tests {
                 tokens.get_tokens()
             );
         }
+    }
+
+    /// A tokenizer whose model has `</s>` as a token of ordinary text, as a Unigram model may, and
+    /// `<gap>` as an added token that takes the white space around it.
+    fn unigram() -> Tokenizer {
+        let pieces = [
+            "<unk>", "</s>", "a", "b", "<", "/", "s", ">", "\u{2581}", "字", "<gap>",
+        ];
+        let vocab: Vec<_> = pieces
+            .iter()
+            .enumerate()
+            .map(|(at, piece)| (piece, if at < 2 { 0.0 } else { -1.0 }))
+            .collect();
+        let added = |id: u32, content: &str, special: bool, strips: bool| {
+            serde_json::json!({
+                "id": id, "content": content, "single_word": false, "lstrip": strips,
+                "rstrip": strips, "normalized": false, "special": special,
+            })
+        };
+        let json = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": [
+                added(0, "<unk>", true, false),
+                added(1, "</s>", true, false),
+                added(9, "字", false, false),
+                added(10, "<gap>", false, true),
+            ],
+            "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
+            "model": { "type": "Unigram", "unk_id": 0, "vocab": vocab },
+        });
+        Tokenizer::from_bytes("unigram", json.to_string().as_bytes()).expect("a tokenizer")
+    }
+
+    #[test]
+    fn a_text_that_spells_a_token_is_encoded_without_the_token() {
+        let tokenizer = unigram();
+        let encode = |text: &str| tokenizer.encode(text, None).expect("it encodes");
+        let without = |text: &str, token: u32| {
+            tokenizer
+                .encode_without(text, token)
+                .expect("it encodes without the token")
+        };
+
+        // The model itself finds the token, although special tokens are read as text.
+        assert_eq!(encode("a</s>b"), [2, 1, 3]);
+        assert_eq!(without("a</s>b", 1), [2, 4, 5, 6, 7, 3]);
+        assert_eq!(without("</s></s>", 1), [4, 5, 6, 7, 4, 5, 6, 7]);
+        assert_eq!(without("ab", 1), encode("ab"));
+        assert!(without("", 1).is_empty());
+
+        // White space around the spelling is kept, and a long text is cut at every spelling.
+        assert!(encode("a  <gap>  b").contains(&10));
+        let gap = without("a  <gap>  b", 10);
+        assert!(!gap.contains(&10) && gap.len() > 4, "{gap:?}");
+        let long = "ab</s>".repeat(200_000);
+        assert_eq!(without(&long, 1).len(), 6 * 200_000);
+
+        // A token of one character cannot be kept out.
+        let error = tokenizer.encode_without("a字", 9).expect_err("refused");
+        assert!(
+            error.to_string().contains("that no text may have"),
+            "{error}"
+        );
+        assert!(tokenizer.encode_without("é", 0).is_err());
+    }
+
+    #[test]
+    fn added_and_special_tokens_are_known_by_name() {
+        let tokenizer = unigram();
+        assert_eq!(tokenizer.special_tokens(), ["<unk>", "</s>"]);
+        assert!(tokenizer.is_added("字") && !tokenizer.is_added("a"));
+        assert_eq!(embedded().special_tokens()[0], EMBEDDED_END);
     }
 
     /// The embedded tokenizer with another pattern.

@@ -10,6 +10,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use curate_schemas::Manifest;
 use curate_schemas::stages::documents::{NamedField, Source};
 use curate_schemas::tables::{Measure, measure};
+use curate_scorers::normalize::url_hash;
 use serde_json::Value;
 
 use crate::column;
@@ -50,7 +51,7 @@ pub struct Covered {
 }
 
 impl Covered {
-    /// Records without a value, or with null.
+    /// Records without a value, with null, or with a named field of white space.
     pub fn missing(&self) -> u64 {
         self.records - self.usable - self.other_type - self.unparsable
     }
@@ -153,8 +154,12 @@ pub fn count(batch: &RecordBatch, fields: &[Field]) -> Result<Vec<Covered>> {
         for ((field, column), covered) in fields.iter().zip(&columns).zip(&mut all) {
             covered.records += 1;
             let Some(path) = &field.path else { continue };
-            if column.is_some_and(|column| column.is_valid(row)) {
-                covered.usable += 1;
+            if let Some(column) = column.filter(|column| column.is_valid(row)) {
+                // Lists and deduplication can do nothing with a text such as `N/A`.
+                let is_used = field.purpose != Purpose::Named(NamedField::Url)
+                    || url_hash(column.as_string::<i32>().value(row)).is_some();
+                covered.usable += u64::from(is_used);
+                covered.unparsable += u64::from(!is_used);
                 continue;
             }
 
@@ -166,6 +171,8 @@ pub fn count(batch: &RecordBatch, fields: &[Field]) -> Result<Vec<Covered>> {
             let value = meta.as_ref().and_then(|meta| field_of(meta, path));
             match (field.purpose, value) {
                 (_, None | Some(Value::Null)) => {}
+                // A CSV file has no null, and other formats agree with it.
+                (Purpose::Named(_), Some(Value::String(text))) if text.trim().is_empty() => {}
                 (Purpose::Measure, Some(value)) if number(value).is_some() => covered.usable += 1,
                 (Purpose::Named(NamedField::Date), Some(Value::String(_) | Value::Number(_))) => {
                     covered.unparsable += 1;
@@ -209,14 +216,19 @@ mod tests {
         let metas = [
             Some(r#"{"score":1}"#),
             Some(r#"{"score":"0.9","link":["a"],"when":"soon"}"#),
-            Some(r#"{"score":null,"when":[1]}"#),
-            None,
+            Some(r#"{"score":null,"link":" ","when":[1]}"#),
+            Some(r#"{"when":""}"#),
         ];
         let columns: [(&str, ArrayRef); 4] = [
             ("source_id", Arc::new(StringArray::new_null(4))),
             (
                 "url",
-                Arc::new(StringArray::from(vec![Some("a"), None, None, None])),
+                Arc::new(StringArray::from(vec![
+                    Some("http://a.example/"),
+                    None,
+                    None,
+                    None,
+                ])),
             ),
             (
                 "date",

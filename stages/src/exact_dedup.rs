@@ -4,7 +4,7 @@
 //! Texts and URLs are compared by xxh3-128. By the birthday bound, two different texts among 10^10
 //! collide with a probability of about 1.5e-19.
 //!
-//! Cost: two scans of 16 bytes a document, and 80 bytes for each document whose key is repeated, in
+//! Cost: two scans of 16 bytes a document, and 96 bytes for each document whose key is repeated, in
 //! partitions that spill. A sketch (at most a quarter of the memory setting) and 2 bits a document
 //! stay in memory. All copies of one text are in one partition, which is sorted in memory.
 

@@ -42,6 +42,13 @@ impl FilterStage {
         let url = filter.url.clone().unwrap_or_default();
         let domains = url.domains.as_ref().map(|name| {
             let file = opening.list("filter.url.domains", name)?;
+            if let Some((number, entry)) = Blocklist::not_a_domain(&file.text) {
+                let what = format!(
+                    "line {number}, \"{entry}\", is no domain: write one domain a line, such as \
+                     bad.example"
+                );
+                return Err(opening.wrong("filter.url.domains", name, &what));
+            }
             Ok::<_, StageError>(Digested {
                 value: Arc::new(Blocklist::domains(&file.text)),
                 digest: file.digest,

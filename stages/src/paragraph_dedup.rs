@@ -18,8 +18,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringBuilder, UInt64Array, UInt64Builder};
 use arrow::datatypes::UInt64Type;
 use curate_schemas::spec::StageSpec;
-use curate_schemas::stages::paragraph_dedup::{PARAGRAPH_DEDUP, ParagraphDedup, SeenSet, TextUnit};
+use curate_schemas::stages::paragraph_dedup::{
+    NOTHING_LEFT, PARAGRAPH_DEDUP, ParagraphDedup, SeenSet, TextUnit,
+};
 use curate_scorers::paragraphs::{Span, Unit, spans};
+use curate_scorers::unseen::is_blank;
 use probabilistic_collections::bloom::BloomFilter;
 use serde_json::{Value, json};
 
@@ -126,8 +129,8 @@ impl CorpusStage for ParagraphDedupStage {
 
 impl ParagraphDedupStage {
     /// Finds the spans that are cut out, and writes them into the partition of their shard. A row
-    /// of `cuts` has the document, the length of its text, the number of spans, and the start and
-    /// end of each span. Returns a note for the log.
+    /// of `cuts` has the document, 1 if nothing is left of its text, the number of spans, and the
+    /// start and end of each span. Returns a note for the log.
     fn cut(
         &self,
         corpus: &dyn Corpus,
@@ -145,16 +148,17 @@ impl ParagraphDedupStage {
             let words = units.take(shard)?;
             for row in in_order(&words) {
                 let (repeated, n) = repeated(row, &mut seen);
-                if repeated.is_empty() {
+                // No unit is blank, so the rest must be, and every unit must go. A text that was
+                // blank before has no units.
+                let is_left = row[1] == 1 || n < row[2];
+                if repeated.is_empty() && is_left {
                     continue;
                 }
 
                 found += n;
-                documents += 1;
-                cuts.push(
-                    shard,
-                    &[&[row[0], row[1], repeated.len() as u64 / 2][..], &repeated].concat(),
-                )?;
+                documents += u64::from(n > 0);
+                let head = [row[0], u64::from(!is_left), repeated.len() as u64 / 2];
+                cuts.push(shard, &[&head[..], &repeated].concat())?;
             }
         }
 
@@ -165,8 +169,8 @@ impl ParagraphDedupStage {
     }
 
     /// The units of all texts that reach the stage, in a partition for each shard, and the number
-    /// of units. A row has the document, the length of its text, the number of its units, and the
-    /// hash, start and end of each unit.
+    /// of units. A row has the document, 1 if the text outside of its units shows something, the
+    /// number of its units, and the hash, start and end of each unit.
     fn units(
         &self,
         corpus: &dyn Corpus,
@@ -185,11 +189,16 @@ impl ParagraphDedupStage {
             &self.text,
             &|doc| doc < own && reached.contains(doc),
             &|doc, text| {
-                let mut row = vec![doc, text.len() as u64, 0];
+                let (mut row, mut rest_is_blank, mut at) = (vec![doc, 0, 0], true, 0);
                 for Span { range, hash } in spans(text, unit, paragraphs.min_len as usize) {
+                    rest_is_blank = rest_is_blank && is_blank(&text[at..range.start]);
+                    at = range.end;
                     row.extend([hash, range.start as u64, range.end as u64]);
                 }
-                // The number of units is known only now.
+                rest_is_blank = rest_is_blank && is_blank(&text[at..]);
+
+                // Both are known only now.
+                row[1] = u64::from(!rest_is_blank);
                 row[2] = (row.len() as u64 - 3) / 3;
                 total.fetch_add(row[2], Relaxed);
                 units.push(shard_of(corpus.firsts(), doc), &row).map(|_| ())
@@ -354,11 +363,10 @@ fn annotations(mut lengths: Vec<u64>, cuts: &[u64]) -> Result<RecordBatch> {
         let of_doc = cut.next_if(|row| row[0] == *doc);
         let spans = of_doc.map_or(&[][..], |row| pairs(&row[3..]));
 
-        // A document of which nothing is left is removed whole, without edits. A text that was
-        // empty before is not removed.
+        // A document of which nothing is left is removed whole, without edits.
+        let is_left = of_doc.is_none_or(|row| row[1] == 0);
         let left = length - spans.iter().map(|[start, end]| end - start).sum::<u64>();
-        let is_left = left > 0 || spans.is_empty();
-        reasons.append_option((!is_left).then_some("paragraph_dedup.nothing_left"));
+        reasons.append_option((!is_left).then_some(NOTHING_LEFT));
         bytes.append_value(if is_left { left } else { *length });
 
         // A text is shorter than 4 GiB, because its column has 32-bit offsets.

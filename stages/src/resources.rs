@@ -81,6 +81,11 @@ impl Opening<'_> {
         Ok(file)
     }
 
+    /// The error for a file that `key` names and that cannot be used.
+    pub(crate) fn wrong(&self, key: &str, name: &str, what: &str) -> StageError {
+        wrong(key, &self.manifest.base.join(name), what)
+    }
+
     /// Opens the tokenizer that `key` names.
     ///
     /// # Errors

@@ -6,21 +6,25 @@
 //! first. FineWeb's values and the heuristic score are of the text after the edits. If both
 //! families rewrite, the values of the line rules are of the lines that C4 kept. All other values
 //! are of the text before the edits.
+//!
+//! If a rule rewrites, a document without a character that shows something is removed. It keeps its
+//! text: it has values, and no edits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float64Array, Float64Builder, NullBufferBuilder, StringArray,
-    StructArray, UInt32Array, UInt32Builder, UInt64Array,
+    StringBuilder, StructArray, UInt32Array, UInt32Builder, UInt64Array,
 };
 use arrow::datatypes::{DataType, Fields};
 use curate_schemas::rules::{self, BadWordsRules, C4Rules, LineRules};
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::filter::{Filter, Words};
-use curate_schemas::stages::signals::{SIGNALS, SignalValues};
+use curate_schemas::stages::signals::{NOTHING_LEFT, SIGNALS, SignalValues};
 use curate_schemas::tables;
 use curate_scorers::edits::{Edit, apply, compose};
+use curate_scorers::language::names::named;
 use curate_scorers::rules::bad_words::BadWords;
 use curate_scorers::rules::c4::{self, C4, c4};
 use curate_scorers::rules::fineweb::{FineWeb, LinesScratch, fineweb};
@@ -31,6 +35,7 @@ use curate_scorers::rules::gopher_repetition::{
 use curate_scorers::rules::line_rules::{self, line_rules};
 use curate_scorers::rules::{Value as Measured, Values};
 use curate_scorers::study_note::study_note;
+use curate_scorers::unseen::is_blank;
 use curate_scorers::words::{dictionary, spacy};
 use datafusion_expr::{Expr, col, lit, when};
 use serde_json::{Value, json};
@@ -57,6 +62,13 @@ struct Settings {
     lines: Option<LineRules>,
     bad_words: Option<Digested<BadWords>>,
     bad_words_language: Option<String>,
+}
+
+impl Settings {
+    /// True if a rule edits the text.
+    fn rewrites(&self) -> bool {
+        self.rewrite_c4 || self.lines.as_ref().is_some_and(|lines| lines.rewrite)
+    }
 }
 
 impl SignalsStage {
@@ -100,7 +112,15 @@ impl SignalsStage {
 /// The list of bad words that the manifest names.
 fn open_bad_words(opening: &Opening, list: &BadWordsRules) -> Result<Digested<BadWords>> {
     let file = opening.list("filter.c4_bad_words.file", &list.file)?;
-    let words = BadWords::new(&file.text, &list.language);
+    // A code that is not known would let every word need bounds, in silence.
+    let Some((language, _)) = named(&list.language) else {
+        let what = format!(
+            "language \"{}\" is unknown, expected an ISO 639 code such as \"en\" or \"jpn\"",
+            list.language
+        );
+        return Err(opening.wrong("filter.c4_bad_words.language", &list.file, &what));
+    };
+    let words = BadWords::new(&file.text, language);
     let words = words.map_err(|error| StageError::manifest(format!("{}: {error}", list.file)))?;
     Ok(Digested {
         value: Arc::new(words),
@@ -234,6 +254,7 @@ fn signals(arguments: Vec<Expr>, settings: Settings) -> Expr {
 /// The values of a batch of documents, and memory that is kept from one document to the next.
 #[derive(Default)]
 struct Batch {
+    removed_by: StringBuilder,
     bytes: Vec<u64>,
     edits: EditLists,
     words: Vec<&'static str>,
@@ -285,7 +306,13 @@ impl Batch {
         self.fineweb
             .push(Some(fineweb(&after, n_words, &mut self.fineweb_scratch)));
         self.heuristic.push(study_note(&after));
-        self.bytes.push(after.len() as u64);
+
+        // A document of which nothing is left is removed whole, without edits.
+        let is_left = !(settings.rewrites() && is_blank(&after));
+        self.removed_by
+            .append_option((!is_left).then_some(NOTHING_LEFT));
+        let bytes = if is_left { after.len() } else { text.len() };
+        self.bytes.push(bytes as u64);
 
         self.words.push(if is_english {
             spacy::WORDS
@@ -297,7 +324,7 @@ impl Batch {
         self.c4.push(Some(c4));
         self.bad_words.push(bad_words);
         self.lines.push(lines);
-        for edit in &edits {
+        for edit in edits.iter().filter(|_| is_left) {
             self.edits
                 .push(edit.start, edit.end, &edit.replacement, edit.reason);
         }
@@ -306,8 +333,9 @@ impl Batch {
     }
 
     /// The struct of [`fields`], each column under its name.
-    fn finish(self) -> Result<ArrayRef> {
-        let columns: [(&str, ArrayRef); 10] = [
+    fn finish(mut self) -> Result<ArrayRef> {
+        let columns: [(&str, ArrayRef); 11] = [
+            ("removed_by", Arc::new(self.removed_by.finish())),
             ("bytes", Arc::new(UInt64Array::from(self.bytes))),
             ("edits", self.edits.finish()?),
             (

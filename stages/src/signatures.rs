@@ -1,6 +1,7 @@
 //! Signatures for deduplication: a hash of the text and MinHash band keys, for each document that
 //! `language` kept.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -15,6 +16,7 @@ use curate_schemas::stages::signatures::SIGNATURES;
 use curate_schemas::tables;
 use curate_scorers::datatrove::{self, MersenneMinHash};
 use curate_scorers::minhash::{self, MinHash};
+use curate_scorers::words::compared;
 use curate_scorers::{normalize, shingles};
 use datafusion_expr::{Expr, col, lit};
 use serde_json::{Value, json};
@@ -116,9 +118,20 @@ impl Stage for SignaturesStage {
         json!({ "near": near, "normalized": normalizes, "url": self.url })
     }
 
+    fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
+        // datatrove's shingles have words of their own. This is no part of `config`, because
+        // `dedup.against` compares settings first, and an earlier run of another version is to be
+        // refused for its version.
+        let near = self.settings.near.as_ref();
+        let compares_words = near.is_some_and(|near| near.shingles == Shingles::Words);
+        (compares_words || self.settings.normalizes)
+            .then(|| ("words", compared::WORDS.to_owned()))
+            .into_iter()
+            .collect()
+    }
+
     fn follows(&self) -> &'static str {
-        // The last table with edits is read anyway. It removes nothing, so the same documents
-        // arrive.
+        // The last table with edits is read anyway, and it says of which documents a text is left.
         self.text
             .tables()
             .last()

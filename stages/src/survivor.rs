@@ -1,5 +1,11 @@
-//! The choice of the duplicate that is kept: the first under a total order from the manifest, ties
-//! by `doc_id`. Thread timing and model scores do not matter.
+//! The choice of the duplicate that is kept: the first under a total order from the manifest. Ties
+//! go by a hash of source name and own id, and among documents without an own id by `doc_id`.
+//!
+//! The `doc_id` covers path and ordinal, so it decides only where nothing else can: a renamed file
+//! changes no survivor among documents with own ids. A document with an own id goes before one
+//! without. To compare such a pair by `doc_id` would give no order: if only a and c have own ids, a
+//! could go before b and b before c by `doc_id`, but c before a by own id. Thread timing and model
+//! scores do not matter.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +15,7 @@ use arrow::datatypes::{Float64Type, TimestampMicrosecondType, UInt64Type};
 use curate_schemas::doc_id::NoDocId;
 use curate_schemas::stages::near_dedup::Prefer;
 use curate_schemas::{DocId, Manifest};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::{Read, column, read};
 
@@ -23,12 +30,12 @@ pub struct Preference {
 
 /// The place of a document in the order of preference. The lesser rank is preferred.
 ///
-/// The words are 0 for a document of an earlier run and 1 for one of this run, the criteria, and
-/// the `doc_id`.
+/// The words are 0 for a document of an earlier run and 1 for one of this run, the criteria, the
+/// hash of the own id, and the `doc_id`. A document without an own id has the greatest hash.
 pub type Rank = [u64; WORDS];
 
 /// The number of words of a [`Rank`].
-pub(crate) const WORDS: usize = CRITERIA + 3;
+pub(crate) const WORDS: usize = CRITERIA + 5;
 
 /// Most criteria of an order: each variant of [`Prefer`] once, since the manifest refuses repeats.
 const CRITERIA: usize = 4;
@@ -36,6 +43,7 @@ const CRITERIA: usize = 4;
 /// The values of one document that criteria look at.
 struct Facts<'a> {
     source: &'a str,
+    own_id: Option<&'a str>,
     heuristic: Option<f64>,
     /// Length of the text, bytes.
     bytes: u64,
@@ -99,9 +107,28 @@ impl Preference {
             };
         }
 
-        rank[CRITERIA + 1..].copy_from_slice(&parse_id(doc_id)?.words());
+        let (own_id, id) = rank[CRITERIA + 1..].split_at_mut(2);
+        own_id.copy_from_slice(&own_id_words(facts.source, facts.own_id));
+        id.copy_from_slice(&parse_id(doc_id)?.words());
         Ok(rank)
     }
+}
+
+/// The xxh3-128 of a source's name and an own id, each with its length before it, upper half first.
+/// The greatest words without an own id, which an empty one counts as.
+fn own_id_words(source: &str, own_id: Option<&str>) -> [u64; 2] {
+    let Some(own_id) = own_id.filter(|own_id| !own_id.is_empty()) else {
+        return [u64::MAX; 2];
+    };
+
+    let mut hash = Xxh3::new();
+    for part in [source, own_id] {
+        // The length keeps the pairs ("a", "bc") and ("ab", "c") apart.
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let hash = hash.digest128();
+    [(hash >> 64) as u64, hash as u64]
 }
 
 /// The `doc_id` in a rank.
@@ -135,6 +162,7 @@ pub(crate) fn reads() -> Vec<Read> {
     vec![
         read("documents", "doc_id"),
         read("documents", "source"),
+        read("documents", "source_id"),
         read("signals", "bytes"),
         read("documents", "date"),
         read("signals", "heuristic"),
@@ -153,6 +181,7 @@ pub(crate) fn ranks<'a>(
 ) -> Result<impl Fn(usize) -> Result<Rank> + 'a> {
     let ids = column(batch, "doc_id")?.as_string::<i32>();
     let sources = column(batch, "source")?.as_string::<i32>();
+    let own_ids = column(batch, "source_id")?.as_string::<i32>();
     let bytes = column(batch, "bytes")?.as_primitive::<UInt64Type>();
     let dates = column(batch, "date")?.as_primitive::<TimestampMicrosecondType>();
     let heuristics = column(batch, "heuristic")?.as_primitive::<Float64Type>();
@@ -160,6 +189,7 @@ pub(crate) fn ranks<'a>(
     Ok(move |row| {
         let facts = Facts {
             source: sources.value(row),
+            own_id: own_ids.is_valid(row).then(|| own_ids.value(row)),
             heuristic: heuristics.is_valid(row).then(|| heuristics.value(row)),
             bytes: bytes.value(row),
             date: dates.is_valid(row).then(|| dates.value(row)),
@@ -178,6 +208,7 @@ mod tests {
     fn document(source: &str, heuristic: f64, bytes: u64, date: Option<i64>) -> Facts<'_> {
         Facts {
             source,
+            own_id: None,
             heuristic: Some(heuristic),
             bytes,
             date,
@@ -251,5 +282,48 @@ mod tests {
             rank(&document("web", 0.1, 1, None), "f".repeat(32).as_str())
                 < rank(&unknown, &"0".repeat(32))
         );
+    }
+
+    #[test]
+    fn ties_go_by_own_id_then_by_doc_id() {
+        let rank = |source, own_id, doc_id: char| {
+            let facts = Facts {
+                own_id,
+                ..document(source, 0.5, 1, None)
+            };
+            let doc_id = doc_id.to_string().repeat(32);
+            order(&[Prefer::Bytes])
+                .rank(&facts, &doc_id)
+                .expect("hex digits")
+        };
+
+        // Equal own ids tie, so the `doc_id` decides, and only then.
+        let (first, second) = (rank("web", Some("7"), '0'), rank("web", Some("7"), '1'));
+        assert!(first < second);
+        assert_eq!(first[..WORDS - 2], second[..WORDS - 2]);
+
+        let by_id = rank("web", Some("7"), '0').cmp(&rank("web", Some("8"), '0'));
+        for doc_ids in ["01", "10", "ff"] {
+            let [a, b] = [0, 1].map(|at| doc_ids.chars().nth(at).expect("two digits"));
+            assert_eq!(
+                rank("web", Some("7"), a).cmp(&rank("web", Some("8"), b)),
+                by_id
+            );
+        }
+
+        // The source is part of the hash, and its end is known.
+        assert_ne!(
+            rank("web", Some("7"), '0')[..WORDS - 2],
+            rank("books", Some("7"), '0')[..WORDS - 2]
+        );
+        assert_ne!(
+            own_id_words("web7", Some("7")),
+            own_id_words("web", Some("77"))
+        );
+
+        // A document with an own id goes before one without, whatever their `doc_id`.
+        assert!(rank("web", Some("7"), 'f') < rank("web", None, '0'));
+        assert!(rank("web", None, '0') < rank("web", None, '1'));
+        assert_eq!(rank("web", Some(""), '0'), rank("web", None, '0'));
     }
 }

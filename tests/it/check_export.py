@@ -45,6 +45,8 @@ weights = [float(word) for word in words[::2]]
 assert abs(sum(weights) / max(sum(weights), 1e-9) - 1) < 1e-9 and len(words) == 2 * len(glob.glob(f"{folder}/part-*.idx"))
 probabilities = json.load(open(f"{folder}/interleave.json"))["probabilities"]
 assert abs(sum(probabilities) - 1) < 1e-9
+described = json.load(open(f"{folder}/dataset.json"))["token_ids"]
+assert described["ids"] == ids + len(expected) and described["documents"] == len(expected), "dataset.json"
 card = open(f"{folder}/README.md").read()
 assert card.startswith("---\n") and f"num_examples: {len(expected)}" in card, "card"
 print("OK")

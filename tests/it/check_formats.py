@@ -1,13 +1,17 @@
 """Reads a mixture's training formats with the readers that trainers use, and names every difference from its Parquet.
 
-    python check_formats.py FOLDER [--tokenizer TOKENIZER_JSON] [--end ID]
+    python check_formats.py FOLDER [--tokenizer TOKENIZER_JSON]
+    python check_formats.py FOLDER --make-tokenizer
 
-FOLDER is `mixture/NAME` of a run: `part-*.parquet` and, for each that is there, `part-*.jsonl.zst`, `part-*.bin` with
-`.idx`, the blend files and the card. With a tokenizer the ids are compared with those of the `tokenizers` package, with
-`--end` the id that ends each document. The indexed dataset is read by a reader of our own, written from its published
-layout, and by Megatron's where megatron-core and torch are installed (0.16.1 was; neither is needed); the rest by
-`datasets` and `huggingface_hub`. Needs tests/bench/requirements-formats.txt, no network. Prints the number of
-comparisons; exits 1 if one failed.
+FOLDER is an export: `part-*.parquet`, the card, `dataset.json` and, for each that is there, `part-*.jsonl.zst`,
+`part-*.bin` with `.idx`, and the blend files. `dataset.json` says which id ends each document, and each of its figures is
+compared with the files. With a tokenizer the ids are compared with those of the `tokenizers` package. The indexed
+dataset is read by a reader of our own, written from its published layout, and by Megatron's where megatron-core and
+torch are installed (0.16.1 was; neither is needed); the rest by `datasets` and `huggingface_hub`. Needs
+tests/bench/requirements-formats.txt, no network. Prints the number of comparisons; exits 1 if one failed.
+
+`--make-tokenizer` writes a tokenizer that an export may trip over: a Unigram model whose end token is one of its pieces,
+a template, truncation and padding, and so many tokens that an id needs 32 bits.
 """
 
 import argparse
@@ -25,6 +29,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import datasets
 import numpy as np
+from blake3 import blake3
 import pyarrow.parquet as parquet
 from huggingface_hub import DatasetCard
 
@@ -42,11 +47,12 @@ SIZES = ["n<1K", *(f"{low}<n<{high}" for low, high in [
 class Check:
     """Compares, counts and keeps what differs."""
 
-    def __init__(self, folder, end, tokenizer):
+    def __init__(self, folder, tokenizer):
         os.chdir(folder)
         self.done, self.failed = 0, []
-        self.end = end
         self.tokenizer = tokenizer
+        with open("dataset.json", encoding="utf-8") as file:
+            self.dataset = json.load(file)
         self.cache = tempfile.mkdtemp(prefix="check-formats-")
         self.parts = [path.removesuffix(".parquet") for path in sorted(glob("part-*.parquet"))]
         self.rows = {part: parquet.read_table(f"{part}.parquet").to_pylist() for part in self.parts}
@@ -133,25 +139,68 @@ class Pair:
 
 
 def megatron(check):
-    """Each document of a pair has its row's tokens; a torn pair cannot be read."""
-    for part in with_ending(check, ".bin"):
-        rows = check.rows[part]
+    """Each row is a document, in order, with its text's ids and its end; a torn pair cannot be read."""
+    parts, said = with_ending(check, ".bin"), check.dataset["token_ids"]
+    check.equal("token_ids without .bin files", said is None, not parts)
+    if not parts:
+        return
+    end = said["end_id"]
+    ids_of = lambda row: check.tokenizer.ids(row["text"]) if check.tokenizer else None
+    all_ids = documents = 0
+    for part in parts:
         pair = Pair(part)
+        # Without an end, a row without ids is not in the files. Only a tokenizer tells which rows these are.
+        rows = [row for row in check.rows[part] if end is not None or not check.tokenizer or ids_of(row)]
         check.equal(f"{part}.idx, documents", len(pair.documents) - 1, len(rows))
-        found = [pair.document(at) for at in range(len(rows))]
+        check.equal(f"{part}.idx, type", str(pair.type), said["dtype"])
+        check.equal(f"{part}.idx, documents of no or several sequences", set(np.diff(pair.documents)) - {1}, set())
+        found = [pair.document(at) for at in range(len(pair.documents) - 1)]
         for ids, row in zip(found, rows):
-            what = f"{part}.bin, {row['doc_id']}"
-            if check.end is not None:
-                check.equal(f"{what}, last id", ids[-1:], [check.end])
-                ids = ids[:-1]
-            check.equal(f"{what}, tokens", len(ids), row["tokens"])
-            if check.tokenizer:
-                check.equal(f"{what}, ids", ids, check.tokenizer.encode(row["text"], add_special_tokens=False).ids)
+            document(check, f"{part}.bin, {row['doc_id']}", ids, row, end, ids_of(row))
+        all_ids, documents = all_ids + len(pair.ids), documents + len(found)
         torn(check, part, read_by_layout)
         if IndexedDataset and pair.ids.size:
             read = read_by_megatron(part)
-            check.equal(f"{part}, documents that Megatron reads", read, [ids for ids in found if ids])
+            check.equal(f"{part}, documents that Megatron reads", read, found)
             torn(check, part, read_by_megatron)
+    check.equal("ids of dataset.json", said["ids"], all_ids)
+    check.equal("documents of dataset.json", said["documents"], documents)
+    check.equal("rows of dataset.json", documents + said["documents_left_out"], len(check.all_rows()))
+
+
+def document(check, what, ids, row, end, expected):
+    """The ids of a document are those of its text, and the end comes last and only there."""
+    if end is not None:
+        check.equal(f"{what}, last id", ids[-1:], [end])
+        ids = ids[:-1]
+        check.true(f"{what}, an end in the middle", end not in ids)
+    # The `tokenizers` package may read the name of the end in a text as the end.
+    if expected is not None and (end is None or end not in expected):
+        check.equal(f"{what}, ids", ids, expected)
+    if check.dataset["tokens_counted_with"] == check.dataset["token_ids"]["tokenizer"]:
+        check.equal(f"{what}, tokens", len(ids), row["tokens"])
+
+
+def described(check):
+    """`dataset.json` names every file of the folder by size and digest, and its figures are those of the rows."""
+    dataset, rows = check.dataset, check.all_rows()
+    names = [file["name"] for file in dataset["files"]]
+    check.equal("files of dataset.json", sorted(names), sorted(set(os.listdir()) - {"dataset.json"}))
+    for file in dataset["files"]:
+        with open(file["name"], "rb") as opened:
+            content = opened.read()
+        check.equal(f"{file['name']}, bytes and digest", (len(content), blake3(content).hexdigest()), (file["bytes"], file["digest"]))
+    figures = {
+        "rows": len(rows),
+        "documents": len({row["doc_id"] for row in rows}),
+        "bytes": sum(len(row["text"].encode()) for row in rows),
+        "tokens": sum(row["tokens"] for row in rows),
+    }
+    check.equal("figures of dataset.json", {key: dataset[key] for key in figures}, figures)
+    if check.tokenizer and dataset["token_ids"]:
+        check.equal("tokenizer of dataset.json", dataset["token_ids"]["tokenizer"]["digest"], check.tokenizer.digest)
+        end = dataset["token_ids"]["end_token"]
+        check.equal("end_id of dataset.json", dataset["token_ids"]["end_id"], end and check.tokenizer.token_to_id(end))
 
 
 def read_by_layout(prefix):
@@ -295,28 +344,69 @@ def card(check):
     tokens = sum(row["tokens"] for row in rows)
     q = sum(row["tokens"] * row["q"] for row in rows) / tokens if tokens else 0
     documents = len({row["doc_id"] for row in rows})
-    for what, figure in (("tokens", f"{tokens:,}"), ("documents", f"{documents:,}"), ("bytes of text", f"{size:,}")):
+    figures = [("tokens", f"{tokens:,}"), ("documents", f"{documents:,}"), ("bytes of text", f"{size:,}")]
+    if ids := check.dataset["token_ids"]:
+        tokenizer = ids["tokenizer"]
+        named = tokenizer["name"].replace("_", "\\_")
+        check.true("the card's tokenizer", f"ids of the tokenizer {named} (blake3 {tokenizer['digest']})." in text)
+        figures += [("ids, ends included", f"{ids['ids']:,}"), ("type of an id", ids["dtype"])]
+        figures += [("documents left out, because they have no ids", f"{ids['documents_left_out']:,}")]
+    for what, figure in figures:
         check.true(f"the card's {what} are not {figure}", f"\n| {what} | {figure} |\n" in text)
     stated = [line.split("|")[2] for line in text.splitlines() if line.startswith("| quality q")]
     check.true(f"q of the card: {stated}, expected {q:.4f}", len(stated) == 1 and abs(float(stated[0]) - q) < 1e-4)
+
+
+class Reference:
+    """The `tokenizers` package's reading of a tokenizer.json, for the text alone."""
+
+    def __init__(self, path):
+        from tokenizers import Tokenizer
+
+        self.inner = Tokenizer.from_file(path)
+        self.inner.encode_special_tokens = True  # the name of a special token in a text is text
+        self.inner.no_truncation()
+        self.inner.no_padding()
+        self.token_to_id = self.inner.token_to_id
+        with open(path, "rb") as file:
+            self.digest = blake3(file.read()).hexdigest()
+
+    def ids(self, text):
+        return self.inner.encode(text, add_special_tokens=False).ids
+
+
+def make_tokenizer(folder):
+    """A tokenizer.json, and the tokenizer_config.json beside it that names its end."""
+    from tokenizers import AddedToken, Tokenizer, models, processors
+
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), ("<s>", 0.0), *((chr(c), -4.0) for c in range(32, 127))]
+    pieces += [(word, -6.0) for word in (" the", " of", " and", "ing", "tion", "er", " in", "ed")]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer.add_special_tokens(["<unk>", "</s>", "<s>"])
+    tokenizer.add_tokens([AddedToken(f"tok~{n}", special=False, normalized=False) for n in range(70_000)])
+    specials = [("<s>", 2), ("</s>", 1)]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=specials)
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=16)
+    os.makedirs(folder, exist_ok=True)
+    tokenizer.save(os.path.join(folder, "tokenizer.json"))
+    with open(os.path.join(folder, "tokenizer_config.json"), "w", encoding="utf-8") as file:
+        json.dump({"eos_token": {"content": "</s>"}}, file)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--tokenizer")
-    parser.add_argument("--end", type=int)
+    parser.add_argument("--make-tokenizer", action="store_true")
     arguments = parser.parse_args()
-    tokenizer = None
-    if arguments.tokenizer:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(arguments.tokenizer)
-        tokenizer.encode_special_tokens = True  # the name of a special token in a text is text
+    if arguments.make_tokenizer:
+        return make_tokenizer(arguments.folder)
+    tokenizer = Reference(arguments.tokenizer) if arguments.tokenizer else None
     datasets.disable_progress_bars()
-    check = Check(arguments.folder, arguments.end, tokenizer)
+    check = Check(arguments.folder, tokenizer)
     check.true("no part-*.parquet", check.parts)
-    for part in (jsonl, megatron, blend, card):
+    for part in (described, jsonl, megatron, blend, card):
         try:
             part(check)
         except Exception as error:  # a reader that gives up is a difference too

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import sys
+import unicodedata
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from itertools import groupby
@@ -70,6 +71,15 @@ class Check:
 
 def tally(arrived=0):
     return {"in": arrived, "kept": arrived, "removed": {}, "duplicates": 0, "quarantined": 0, "edited": 0}
+
+
+def tallies():
+    return {"docs": tally(), "bytes": tally(), "tokens": tally()}
+
+
+def add(into, more):
+    for field, n in more.items():
+        into[field] += n
 
 
 def put(into, reason, n):
@@ -144,33 +154,45 @@ def funnel(check):
     joins = "".join(f" JOIN {stage} USING (doc_id)" for stage in editing)
     tokens = "tokens.tokens, tokens.tokens_before FROM documents JOIN tokens USING (doc_id)" if counted else "0, NULL FROM documents"
     texts = {}
-    for doc_id, *own, count, steps in check.rows(f"SELECT documents.doc_id, {sizes}, {tokens}{joins}"):
-        texts[doc_id] = own, tokens_at(own, count, steps), count is None
+    for doc_id, source, *own, count, steps in check.rows(f"SELECT documents.doc_id, source, {sizes}, {tokens}{joins}"):
+        texts[doc_id] = source, own, tokens_at(own, count, steps), count is None
 
-    docs, raw, kept = check.one("SELECT count(*), coalesce(sum(raw_bytes), 0), coalesce(sum(bytes), 0) FROM documents")
-    bad, bad_bytes = check.one("SELECT coalesce(sum(records), 0)::BIGINT, coalesce(sum(raw_bytes), 0) FROM quarantine")
-    first = {"docs": tally(docs), "bytes": tally(raw + bad_bytes), "tokens": tally()}
-    first["docs"].update({"in": docs + bad, "quarantined": bad})
-    first["bytes"].update({"kept": kept, "quarantined": bad_bytes, "edited": raw - kept})
-    expected, guessed = {"documents": first}, defaultdict(int)
-    for own, counts, is_guess in texts.values():
-        put(first["tokens"], None, counts[0])
-        guessed["documents"] += own[0] * is_guess
+    # Each figure twice: over all documents, under the name None, and by source.
+    names = [None, *(source["name"] for source in check.report["sources"])]
+    by_source = {name: {stage: tallies() for stage in check.stages} for name in names}
+    guesses = {name: defaultdict(int) for name in names}
+    sums = "SELECT source, count(*), coalesce(sum(raw_bytes), 0), coalesce(sum(bytes), 0) FROM documents GROUP BY 1"
+    for source, docs, raw, kept in check.rows(sums):
+        for name in (None, source):
+            first = by_source[name]["documents"]
+            add(first["docs"], {"in": docs, "kept": docs})
+            add(first["bytes"], {"in": raw, "kept": kept, "edited": raw - kept})
+    sums = "SELECT source, sum(records)::BIGINT, coalesce(sum(raw_bytes), 0) FROM quarantine GROUP BY 1"
+    for source, bad, bad_bytes in check.rows(sums):
+        for name in (None, source):
+            first = by_source[name]["documents"]
+            add(first["docs"], {"in": bad, "quarantined": bad})
+            add(first["bytes"], {"in": bad_bytes, "quarantined": bad_bytes})
+    for source, own, counts, is_guess in texts.values():
+        for name in (None, source):
+            put(by_source[name]["documents"]["tokens"], None, counts[0])
+            guesses[name]["documents"] += own[0] * is_guess
     for at, stage in enumerate(check.stages[1:], start=1):
         removed = "removed_by" if "removed_by" in columns(check, stage) else "NULL"
-        found = {"docs": tally(), "bytes": tally(), "tokens": tally()}
         # What arrives is the text after the edits of the stages before.
         edited = sum(other in editing for other in check.stages[:at])
         for doc_id, reason in check.rows(f"SELECT doc_id, {removed} FROM {stage} WHERE reached"):
-            own, counts, is_guess = texts[doc_id]
-            put(found["docs"], reason, 1)
-            for unit, lengths in (("bytes", own), ("tokens", counts)):
-                put(found[unit], reason, lengths[edited])
-                if stage in editing:
-                    found[unit]["kept"] += lengths[edited + 1] - lengths[edited]
-                    found[unit]["edited"] += lengths[edited] - lengths[edited + 1]
-            guessed[stage] += own[edited] * is_guess
-        expected[stage] = found
+            source, own, counts, is_guess = texts[doc_id]
+            for name in (None, source):
+                found = by_source[name][stage]
+                put(found["docs"], reason, 1)
+                for unit, lengths in (("bytes", own), ("tokens", counts)):
+                    put(found[unit], reason, lengths[edited])
+                    if stage in editing:
+                        found[unit]["kept"] += lengths[edited + 1] - lengths[edited]
+                        found[unit]["edited"] += lengths[edited] - lengths[edited + 1]
+                guesses[name][stage] += own[edited] * is_guess
+    expected, guessed = by_source[None], guesses[None]
     for stage in check.report["stages"]:
         name = stage["name"]
         for unit in ("docs", "bytes", "tokens"):
@@ -181,9 +203,21 @@ def funnel(check):
             variance = (tt - 2 * ratio * tb + ratio * ratio * bb) / (n - 1)
             width = round(1.96 * math.sqrt(docs_guessed**2 * variance / n + docs_guessed * variance))
         check.equal(f"{name}, half width", stage["tokens_in_half_width"], width)
-    check.equal("docs_in", check.report["docs_in"], docs + bad)
-    conservation(check)
+    check.equal("docs_in", check.report["docs_in"], expected["documents"]["docs"]["in"])
+    conservation(check, "all", check.report["stages"])
     funnel_view(check, expected)
+    for source in check.report["sources"]:
+        name = source["name"]
+        stages = [stage["name"] for stage in source["funnel"]]
+        check.equal(f"source {name}, stages", stages, check.stages)
+        for stage in source["funnel"]:
+            found = by_source[name][stage["name"]]
+            is_exact = counted and not guesses[name][stage["name"]]
+            for unit in ("docs", "bytes", "tokens"):
+                tallied = found[unit] if unit != "tokens" or is_exact else None
+                check.equal(f"source {name}, {stage['name']}, {unit}", stage[unit], tallied)
+        conservation(check, name, source["funnel"])
+    funnel_by_source_view(check, by_source)
 
 
 def sample(check):
@@ -198,19 +232,20 @@ def columns(check, view):
     return [row[0] for row in check.rows(f'DESCRIBE "{view}"')]
 
 
-def conservation(check):
+def conservation(check, whose, stages):
     """What arrives goes somewhere, and what a stage kept arrives at the next."""
     before = None
-    for stage in check.report["stages"]:
+    for stage in stages:
+        name = f"{whose}, {stage['name']}"
         for unit in ("docs", "bytes", "tokens"):
             own = stage[unit]
             if own is None:
                 continue
             out = own["kept"] + sum(own["removed"].values()) + own["duplicates"] + own["quarantined"] + own["edited"]
-            check.equal(f"{stage['name']}, {unit} in", own["in"], out)
-            if before:
-                check.equal(f"{stage['name']}, {unit} in, of those kept before", own["in"], before[unit]["kept"])
-        check.equal(f"{stage['name']}, documents edited", stage["docs"]["edited"], 0)
+            check.equal(f"{name}, {unit} in", own["in"], out)
+            if before and before[unit] is not None:
+                check.equal(f"{name}, {unit} in, of those kept before", own["in"], before[unit]["kept"])
+        check.equal(f"{name}, documents edited", stage["docs"]["edited"], 0)
         before = stage
 
 
@@ -227,6 +262,57 @@ def funnel_view(check, expected):
             check.equal(f"view funnel, {stage}", units, {unit: expected[stage][unit] for unit in units})
         else:
             check.equal("view funnel, documents", units["docs"]["kept"], expected[stage]["docs"]["kept"])
+
+
+def funnel_by_source_view(check, by_source):
+    """A row for each source that has records, and for each stage that its documents are rows of."""
+    rows = check.rows("SELECT source, stage, docs_in, kept, removed, duplicates, quarantined, bytes_kept FROM funnel_by_source")
+    for source, stage, *found in rows:
+        docs, size = by_source[source][stage]["docs"], by_source[source][stage]["bytes"]
+        removed = sum(docs["removed"].values())
+        expected = [docs["in"], docs["kept"], removed, docs["duplicates"], docs["quarantined"], size["kept"]]
+        check.equal(f"view funnel_by_source, {source}, {stage}", found, expected)
+    expected = []
+    for source, stages in by_source.items():
+        if source is not None and stages["documents"]["docs"]["in"]:
+            has_documents = stages["documents"]["docs"]["kept"] > 0
+            expected += [(source, stage) for stage in (check.stages if has_documents else check.stages[:1])]
+    check.equal("rows of funnel_by_source", sorted(row[:2] for row in rows), sorted(expected))
+
+
+def terms(check):
+    """The documents that the terms judge and that lack a value, by reason."""
+    for term in check.report["terms"]:
+        name = term["column"]
+        is_judged = "reached AND (removed_by IS NULL OR removed_by LIKE 'quality.missing.%')"
+        rows = check.rows(f"SELECT doc_id, removed_by IS NULL, terms['{name}'], meta FROM quality q "
+                          f"JOIN documents USING (doc_id) WHERE q.{is_judged}")
+        check.equal(f"term {name}, documents", term["documents"], len(rows))
+        lacking = [row for row in rows if row[1] and row[2] is None]
+        total, found = sum(term["without_value"].values()), Counter()
+        if name.startswith("meta."):
+            for _, _, _, meta in rows:
+                found[absence(json.loads(meta) if meta else {}, name.removeprefix("meta."))] += 1
+            found.pop(None, None)
+            check.equal(f"term {name}, without a value", term["without_value"], dict(found))
+        check.true(f"term {name}: {total} without a value, {len(lacking)} null", total >= len(lacking))
+        if all(row[1] for row in rows):
+            check.equal(f"term {name}, null in quality.terms", total, len(lacking))
+
+
+def absence(record, field):
+    """Why a field of a record is no number; None if it is one."""
+    value = record
+    if field in record:
+        value = record[field]
+    else:
+        for part in field.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return "absent"
+            value = value[part]
+    if value is None:
+        return "null"
+    return None if isinstance(value, (int, float)) else "not_a_number"
 
 
 def alignment(check):
@@ -279,6 +365,9 @@ def pools(check):
         repeated = check.one(f"SELECT coalesce(sum(n), 0) FROM ({ids}) WHERE n > 1")[0]
         found = (source["docs_in"], source["quarantined"], source["repeated_ids"])
         check.equal(f"source {name}: read, quarantined, repeated", found, (docs + bad, bad, repeated))
+        kinds = f"SELECT unnest(repaired) AS kind FROM documents WHERE source = '{name}'"
+        repaired = dict(check.rows(f"SELECT kind, count(*) FROM ({kinds}) GROUP BY kind"))
+        check.equal(f"source {name}: repaired", source["repaired"], repaired)
         if check.has("quality"):
             compare(f"source {name}", source["pool"], by_source.get(name, (0, 0, 0, 0)))
 
@@ -310,7 +399,7 @@ def bins(check):
 
 def mixtures(check):
     """Draws, tokens and effective tokens of each mixture, and that its text is the documents'."""
-    bin_of = bins(check) if check.has("quality") else {}
+    bin_of = bins(check) if check.has("buckets") else {}
     for mixture in check.report["mixtures"]:
         name = mixture["name"]
         drawn = check.rows(f"SELECT doc_id, m.draws, t.tokens, q.q FROM mix_{name} m JOIN tokens t USING (doc_id) "
@@ -351,8 +440,24 @@ def mixture_rows(check, name, draws):
     check.true(f"mixture_{name}: draws are not numbered from 0", sorted(rows) == numbered)
 
 
+# Blocks of the scripts that put no spaces between words: each letter of them is a word, with its marks.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f\u3000-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\ua48f\ua980-\ua9ff\uaa60-\uaadf\uf900-\ufaff\uff65-\uff9f\U00011700-\U0001174f"
+    "\U00016fe0-\U00018d7f\U0001aff0-\U0001b2ff\U00020000-\U0003347f]"
+)
+
+
 def words(text):
-    return re.findall(r"\w+", text.lower())
+    text = text.lower()
+    if not UNSPACED.search(text):
+        return re.findall(r"\w+", text)
+    kinds = []
+    for c in text:
+        category = unicodedata.category(c) if UNSPACED.match(c) else ""
+        letter, mark = category in ("Lo", "Lm", "Nl"), category in ("Mn", "Mc")
+        kinds.append("L" if letter else "M" if mark else "w" if re.match(r"\w", c) else " ")
+    return [text[found.start() : found.end()] for found in re.finditer("LM*|M+|w+", "".join(kinds))]
 
 
 def shingles(text):
@@ -436,7 +541,7 @@ def main():
         with open(sys.argv[2], encoding="utf-8") as file:
             truth = json.load(file)
     check = Check(sys.argv[1])
-    for part in (seen_texts, all_views_answer, funnel, alignment, pools, mixtures, duplicates, paragraphs):
+    for part in (seen_texts, all_views_answer, funnel, alignment, terms, pools, mixtures, duplicates, paragraphs):
         part(check)
     if truth:
         estimates(check, truth)

@@ -9,7 +9,9 @@ use arrow::datatypes::DataType;
 use curate_schemas::tables;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::support::{Place, STAGES, assert_same, corpus, curate, files, run, tree};
+use crate::support::{
+    Outcome, Place, STAGES, assert_same, corpus, curate, files, query, run, tree,
+};
 
 /// Every table of a run directory.
 fn table_names() -> Vec<&'static str> {
@@ -146,7 +148,9 @@ fn a_plan_changes_nothing_and_names_what_changed() {
     run(&manifest, &dir, &[]).exits(0);
     let before = tree(&dir);
     let cached = plan(&[]).stdout;
-    let all_cached = cached.lines().all(|line| line.ends_with(" shards, cached"));
+    let all_cached = cached
+        .lines()
+        .all(|line| line.ends_with(" shards, cached") || line.ends_with(": cached"));
     assert!(
         all_cached && cached.lines().count() == STAGES.len() + 5,
         "{cached}"
@@ -170,7 +174,14 @@ fn a_plan_changes_nothing_and_names_what_changed() {
         "{changed}"
     );
     place.write("data/web/a.jsonl", "{\"text\": \"new\"}\n");
-    plan(&[]).prints(&["documents: 1 input files to read", "a.jsonl (source web)"]);
+    plan(&[]).prints(&[
+        "documents: 1 input file to read, 16 bytes\n",
+        "a.jsonl (source web)",
+        // The shards of the changed file are not known yet.
+        "\nsignals: 10 of 10 shards cached, and the new files to do\n",
+        "\nquality: all shards to do: it looks at all shards, and there are new ones\n",
+        "\nmixture/long: to do: ",
+    ]);
     assert_same(&tree(&dir), &before, "after plans");
 }
 
@@ -226,11 +237,14 @@ fn status_shows_a_run_that_has_not_finished() {
     let place = Place::new();
     let manifest = corpus(&place, 12);
     let dir = place.path("run");
-    // A mixture that is impossible ends a first run after all stages.
+    // A mixture that is impossible ends a first run after all stages. The run prints the funnel all
+    // the same, and is not finished.
     let greedy = ["--set", "mixture.general.tokens=1000000000"];
     run(&manifest, &dir, &greedy)
         .exits(1)
-        .says(&["is not possible"]);
+        .says(&["is not possible"])
+        .prints(&["near_dedup ", "quality ", "pool"]);
+    assert!(!dir.join("run.json").exists());
     curate(["status".as_ref(), dir.as_os_str()])
         .exits(0)
         .prints(&["near_dedup", "quality", "manuals"]);
@@ -263,14 +277,123 @@ fn a_trace_shows_everything_that_happened_to_a_document() {
     let outcome = trace(&duplicate).exits(0).prints(&parts);
     assert!(!outcome.stdout.contains("mixture/"), "{}", outcome.stdout);
     for unknown in ["00000000000000000000000000000000", "", "nonsense"] {
-        trace(unknown).exits(1).says(&["no document is called"]);
+        trace(unknown).exits(1).says(&[
+            "no document is called",
+            "it is no doc_id, own id or URL of the run",
+        ]);
     }
+
+    // The case of a doc_id does not matter.
+    assert_eq!(trace(&kept.to_uppercase()).exits(0).stdout, lines);
     curate([
         "trace".as_ref(),
         place.path("none").as_os_str(),
         kept.as_ref(),
     ])
     .exits(2);
+}
+
+#[test]
+fn a_trace_takes_own_ids_and_urls() {
+    let place = Place::new();
+    let text = "The ferry left the harbour at noon, and nobody stood on the pier that day.";
+    let record = |id: &str, url: &str| {
+        format!("{{\"id\":\"{id}\",\"url\":\"{url}\",\"text\":\"{text} {id}\"}}\n")
+    };
+    // `same` is an id in both sources, and the URL of a third record. `https://a.example/1` is the
+    // URL of two records, and the own id of none.
+    place.write(
+        "a.jsonl",
+        record("A1", "https://a.example/1") + &record("same", "https://a.example/2"),
+    );
+    let many: String = (0..14)
+        .map(|number| record(&format!("n{number}"), "https://b.example/many"))
+        .collect();
+    place.write(
+        "b.jsonl",
+        record("same", "https://a.example/1") + &record("B2", "same") + &many,
+    );
+    let source = |name: &str| {
+        format!(
+            "[[source]]\nname = \"{name}\"\npath = \"{name}.jsonl\"\nid = \"id\"\nurl = \"url\"\n"
+        )
+    };
+    let manifest = place.write(
+        "manifest.toml",
+        format!(
+            "[run]\nname = \"t\"\n{}{}[language]\nengine = \"none\"\n[dedup.near]\n[[mixture]]\nname = \"m\"\ntokens = 60\n",
+            source("a"),
+            source("b")
+        ),
+    );
+    let dir = place.path("run");
+    run(&manifest, &dir, &[]).exits(0);
+    let trace = |words: &[&str]| {
+        let fixed = ["trace".as_ref(), dir.as_os_str()];
+        curate(
+            fixed
+                .into_iter()
+                .chain(words.iter().map(|word| word.as_ref())),
+        )
+    };
+    let ids = |outcome: &Outcome| -> Vec<String> {
+        let lines = outcome.stdout.lines();
+        let documents = lines.filter_map(|line| line.strip_prefix("documents: "));
+        documents
+            .map(|line| {
+                let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                format!(
+                    "{}/{}",
+                    row["source"].as_str().unwrap(),
+                    row["source_id"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+
+    // By its own id and by its doc_id, a document has the same lines.
+    let by_id = trace(&["A1"]).exits(0);
+    assert_eq!(ids(&by_id), ["a/A1"]);
+    for table in ["documents", "signals", "near_dedup", "quality"] {
+        assert!(
+            by_id.stdout.contains(&format!("{table}: {{")),
+            "{}",
+            by_id.stdout
+        );
+    }
+    let doc_id = query(&dir, "SELECT doc_id FROM documents WHERE source_id = 'A1'").remove(0);
+    assert_eq!(trace(&[&doc_id]).exits(0).stdout, by_id.stdout);
+    assert_eq!(by_id.stderr, "");
+    trace(&["a1"]).exits(1).says(&["no document is called a1"]);
+
+    // An id of several documents shows all of them, and a source chooses one. The URL of another
+    // document is said.
+    let several = trace(&["same"])
+        .exits(0)
+        .says(&["1 document with the URL same not shown"]);
+    assert_eq!(ids(&several), ["a/same", "b/same"]);
+    assert!(
+        several.stdout.contains("\n\ndocuments: "),
+        "{}",
+        several.stdout
+    );
+    let one = trace(&["same", "--source", "b"]).exits(0);
+    assert_eq!(ids(&one), ["b/same"]);
+
+    // A URL is taken exactly as in the record.
+    let by_url = trace(&["https://a.example/1"]).exits(0);
+    assert_eq!(ids(&by_url), ["a/A1", "b/same"]);
+    trace(&["https://a.example/1/"]).exits(1);
+    let many = trace(&["https://b.example/many"]).exits(0);
+    assert_eq!(ids(&many).len(), 10);
+    many.says(&["14 documents have the URL https://b.example/many, the first 10 are shown"]);
+
+    trace(&["A1", "--source", "b"])
+        .exits(1)
+        .says(&["no document of the source b is called A1"]);
+    trace(&["A1", "--source", "c"])
+        .exits(2)
+        .says(&["the run has no source c", "hint: its sources are a, b"]);
 }
 
 #[test]
@@ -296,6 +419,9 @@ fn a_budget_needs_no_run() {
         .prints(&["D_eff/D = 1.0000, ΔL = +0.0000"])
         .prints(&["besiroglu2024"]);
     budget(&["--tokens", "0"]).exits(2).says(&["above 0"]);
+    curate(["budget", "--params", "7", "--tokens", "1e9"])
+        .exits(2)
+        .says(&["expected at least 1e5 parameters: did you mean 7e9?"]);
     budget(&["--tokens", "1e9", "--quality", "1.5"])
         .exits(2)
         .says(&["at most 1"]);

@@ -78,7 +78,7 @@ fn a_field_that_no_source_names_is_a_mistake_in_the_manifest() {
         ("filter.c4_bad_words", "file"),
     ] {
         let empty = format!("[{key}]\n{name} = \"empty.txt\"\n");
-        with(&place, json!({ "link": "x" }), &empty)
+        with(&place, json!({ "link": "http://x.example/" }), &empty)
             .exits(2)
             .says(&["the list has no entry"]);
     }
@@ -98,6 +98,8 @@ fn a_named_field_that_no_record_has_stops_the_run() {
             json!({ "link": ["http://adult.example/"] }),
             "10 of another type",
         ),
+        (json!({ "link": true }), "10 of another type"),
+        (json!({ "link": " " }), "10 without the field"),
     ] {
         let what = format!(
             "source \"web\": url = \"link\": 0 of 10 records have a usable value ({kinds})"
@@ -107,9 +109,13 @@ fn a_named_field_that_no_record_has_stops_the_run() {
             .says(&[&what, "allow_missing = [\"url\"]"]);
     }
     let date = "date = \"day\"\n";
-    with(&place, json!({ "link": "u", "day": "soon" }), date)
-        .exits(1)
-        .says(&["date = \"day\": 0 of 10 records have a usable value (10 that are not dates)"]);
+    with(
+        &place,
+        json!({ "link": "http://u.example/", "day": "soon" }),
+        date,
+    )
+    .exits(1)
+    .says(&["date = \"day\": 0 of 10 records have a usable value (10 that are not dates)"]);
 
     // The stop is lifted for the field, or for all.
     let allowed = "allow_missing = [\"url\"]\n[filter.url]\ndomains = \"domains.txt\"\n";
@@ -182,7 +188,7 @@ fn coverage_is_a_table_a_part_of_the_report_and_a_warning() {
 fn vetoes_and_terms_need_numbers() {
     let place = Place::new();
     let veto = "[[quality.veto]]\ncolumn = \"meta.toxicity\"\nabove = 0.8\n";
-    let link = |value: Value| json!({ "link": "u", "toxicity": value });
+    let link = |value: Value| json!({ "link": "http://u.example/", "toxicity": value });
     with(&place, link(json!("0.99")), veto)
         .exits(1)
         .says(&["all sources: meta.toxicity: 0 of 20 records have a usable value (10 without the field, 10 of another type)"]);
@@ -193,7 +199,23 @@ fn vetoes_and_terms_need_numbers() {
         &veto.replace("toxicity", "toxicty"),
     )
     .exits(1)
-    .says(&["meta.toxicty: 0 of 20"]);
+    .says(&["meta.toxicty: 0 of 20", "--allow-missing lifts this check"]);
+}
+
+#[test]
+fn every_field_that_does_nothing_is_named_with_its_way_out() {
+    let place = Place::new();
+    let terms = "date = \"day\"\n[[quality.term]]\ncolumn = \"meta.scor\"\n\
+                 [[quality.veto]]\ncolumn = \"meta.toxicty\"\nabove = 0.8\n";
+    with(&place, json!({ "lnk": "u" }), terms).exits(1).says(&[
+        "source \"web\": url = \"link\": 0 of 10",
+        "source \"web\": date = \"day\": 0 of 10",
+        "all sources: meta.scor: 0 of 20",
+        "all sources: meta.toxicty: 0 of 20",
+        "allow_missing = [\"date\", \"url\"] in the source",
+        "the term over meta.scor needs a value in every record",
+        "write missing = \"neutral\"",
+    ]);
 }
 
 /// Runs with a term over `meta.score`, which only the web has, beside one over the length.
@@ -202,7 +224,10 @@ fn scored(place: &Place, dir: &Path, missing: &str) -> Outcome {
         "[quality]\ncombine = \"mean\"\n[[quality.term]]\ncolumn = \"meta.score\"\n{missing}\n\
          [[quality.term]]\ncolumn = \"meta.other\"\n"
     );
-    let web = records(0..4, |_| json!({ "link": "u", "score": 0.5, "other": 0.9 }));
+    let web = records(
+        0..4,
+        |_| json!({ "link": "http://u.example/", "score": 0.5, "other": 0.9 }),
+    );
     let books = records(10..14, |_| json!({ "other": 0.7 }));
     run(&manifest(place, &web, &books, &terms), dir, &[])
 }
@@ -245,6 +270,25 @@ fn a_term_without_a_value_follows_its_policy() {
         check(&dir, None).exits(0);
         assert_eq!(query(&dir, q), [books.to_owned(), web.clone()], "{missing}");
     }
+    // Where no term is left, q is the mean of the others, and never the best.
+    let (web, books) = (|n: u32| 0.2 + f64::from(n % 5) / 10.0, |_: u32| json!({}));
+    let only = manifest(
+        &place,
+        &records(
+            0..10,
+            |n| json!({ "link": "http://u.example/", "score": web(n) }),
+        ),
+        &records(10..20, books),
+        "[[quality.term]]\ncolumn = \"meta.score\"\nmissing = \"neutral\"\n",
+    );
+    run(&only, &dir, &[]).exits(0);
+    check(&dir, None).exits(0);
+    let mean =
+        "SELECT abs(max(q.q) FILTER (source = 'books') - sum(q.q * tokens) FILTER (source = 'web')
+        / sum(tokens) FILTER (source = 'web')) < 1e-9, count(DISTINCT q.q) FILTER (source = 'books')
+        FROM quality q JOIN documents USING (doc_id) JOIN tokens USING (doc_id)";
+    assert_eq!(query(&dir, mean), ["True|1"]);
+
     for wrong in [
         "missing = \"none\"",
         "missing = 0",
@@ -265,7 +309,7 @@ fn a_dropped_document_is_in_no_percentile() {
                  [[quality.term]]\ncolumn = \"meta.score\"\nmissing = \"drop\"\n";
     let web = records(
         0..4,
-        |n| json!({ "link": "u", "score": 0.5, "other": 0.1 * f64::from(n + 1) }),
+        |n| json!({ "link": "http://u.example/", "score": 0.5, "other": 0.1 * f64::from(n + 1) }),
     );
     let percentiles = "SELECT measure, domain, documents, round(value, 3), share FROM quality_calibration ORDER BY ALL";
     let mut found = Vec::new();
@@ -280,4 +324,21 @@ fn a_dropped_document_is_in_no_percentile() {
     }
     assert!(found[0].len() > 2, "{found:?}");
     assert_eq!(found[0], found[1]);
+}
+
+#[test]
+fn a_placeholder_is_no_url() {
+    let place = Place::new();
+    let web = records(0..10, |n| match n % 2 {
+        0 => json!({ "link": "N/A" }),
+        _ => json!({ "link": format!("https://a.example/{n}") }),
+    });
+    let exact = manifest(&place, &web, &[], "[dedup.exact]\nurl = true\n");
+    let dir = place.path("run");
+    run(&exact, &dir, &[])
+        .exits(0)
+        .says(&["5 of 10 records have a usable value (5 that name no host)"]);
+    // Records that share a placeholder are no copies of each other.
+    let kept = "SELECT count(*) FROM exact_dedup WHERE removed_by IS NULL";
+    assert_eq!(query(&dir, kept), ["10"]);
 }

@@ -240,9 +240,14 @@ fn a_moved_source_is_named_and_no_other() {
     assert_eq!(examples, 5, "{one}");
     // What only moves within noise is no failure, and no pass at so few documents.
     let quiet = scored(&place, "quiet", 3, [0.0, 0.0]);
+    let undecided = ["inconclusive", "too few documents, about "];
     drift(&quiet, &was, &["--measure", "meta.score"])
+        .exits(1)
+        .prints(&undecided)
+        .prints(&["nothing could be compared"]);
+    drift(&quiet, &was, &["--measure", "meta.score", "--allow-empty"])
         .exits(0)
-        .prints(&["inconclusive", "too few documents, about "]);
+        .prints(&undecided);
     drift(&quiet, &was, &["--measure", "meta.score", "--strict"]).exits(1);
     // Looser gates decide.
     let loose = ["--measure", "meta.score", "--warn", "0.2", "--fail", "0.4"];

@@ -344,7 +344,8 @@ fn every_step_of_an_export() {
         command
             .arg("export")
             .arg(&run_dir)
-            .args(["general", "--format", "parquet,jsonl,megatron", "-o"])
+            .args(["general", "--format", "parquet,jsonl,megatron"])
+            .args(["--end", "<|endoftext|>", "-o"])
             .arg(to);
         command
     };

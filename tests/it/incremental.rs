@@ -432,3 +432,154 @@ fn a_run_directory_of_an_older_version_is_named_and_read() {
         .exits(2)
         .says(&["has format 1", "or curate 0.0.9"]);
 }
+
+/// The stages that a plan finds cached, and those that it finds to do, in order.
+fn planned(stdout: &str) -> [Vec<String>; 2] {
+    let lines = stdout.lines().filter(|line| {
+        ![" ", "then ", "note: "]
+            .iter()
+            .any(|start| line.starts_with(start))
+    });
+    let named = lines.map(|line| {
+        let (name, state) = line.split_once(": ").unwrap();
+        (name.to_owned(), state.ends_with("cached"))
+    });
+    let (cached, to_do): (Vec<_>, Vec<_>) = named.partition(|(_, is_cached)| *is_cached);
+    [cached, to_do].map(|list| list.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The stages that a run found cached, and those that it computed, in order.
+fn done(stdout: &str) -> [Vec<String>; 2] {
+    let line = stdout.lines().rfind(|line| line.starts_with("computed: "));
+    let Some(line) = line else {
+        assert!(stdout.contains("everything was cached in "), "{stdout}");
+        return [vec!["everything".to_owned()], Vec::new()];
+    };
+    let (computed, rest) = line
+        .strip_prefix("computed: ")
+        .unwrap()
+        .split_once("; cached: ")
+        .unwrap();
+    let (cached, _) = rest.split_once("; in ").unwrap();
+    [cached, computed].map(|list| {
+        let names = list.split(", ").filter(|name| *name != "nothing");
+        names.map(str::to_owned).collect()
+    })
+}
+
+/// Plans a run, runs it, and compares which stages are cached. Returns what the plan printed.
+#[track_caller]
+fn assert_plan_and_run_agree(manifest: &Path, dir: &Path, more: &[&str]) -> String {
+    let mut words = vec!["plan", manifest.to_str().unwrap()];
+    words.extend(["--run-dir", dir.to_str().unwrap()]);
+    words.extend(more);
+    let plan = curate(words).exits(0).stdout;
+    let outcome = run(manifest, dir, more).exits(0);
+
+    let [mut cached, to_do] = planned(&plan);
+    if to_do.is_empty() {
+        cached = vec!["everything".to_owned()];
+    }
+    assert_eq!([cached, to_do], done(&outcome.stdout), "{more:?}: {plan}");
+    plan
+}
+
+#[test]
+fn a_plan_and_the_run_after_it_agree_on_what_is_cached() {
+    let place = Place::new();
+    // Without a model, which is no part of the question and takes most of the time.
+    let text = fs::read_to_string(corpus(&place, 20)).unwrap();
+    let (start, end) = (
+        text.find("[score.perplexity]").unwrap(),
+        text.find("[[quality.veto]]").unwrap(),
+    );
+    let text = [&text[..start], &text[end..]].concat();
+    // Small mixtures, which any of the pools below can give.
+    let text = text
+        .replace("= 20_000\n", "= 2_000\n")
+        .replace("= 40_000\n", "= 4_000\n");
+    let manifest = place.write("manifest.toml", &text);
+    let dir = place.path("run");
+    run(&manifest, &dir, &[]).exits(0);
+    let same = |more: &[&str]| assert_plan_and_run_agree(&manifest, &dir, more);
+
+    // Nothing changed, a threshold changed, and it changed back.
+    same(&[]);
+    let threshold = ["--set", "filter.gopher_quality.min_words=120"];
+    let plan = same(&threshold);
+    assert!(
+        plan.contains("near_dedup: 13 of 13 shards to do: exact_dedup changed"),
+        "{plan}"
+    );
+    assert!(
+        plan.contains("buckets: to do: tokens and quality changed"),
+        "{plan}"
+    );
+    same(&[]);
+
+    // A run that ended early, before and behind the change.
+    same(&["--until", "filter"]);
+    same(&[&threshold[..], &["--until", "filter"]].concat());
+    same(&[&threshold[..], &["--until", "exact_dedup"]].concat());
+    same(&["--until", "signatures"]);
+    same(&["--until", "documents"]);
+    same(&[]);
+
+    // Settings of other stages, of the tokenizer's scope, of a mixture.
+    same(&["--set", "tokens.scope=survivors"]);
+    same(&["--set", "language.min_confidence=0.2"]);
+    same(&["--set", "quality.combine=mean"]);
+    same(&["--set", "mixture.long.tokens=3_900"]);
+    same(&[]);
+
+    // A source removed and back, mixtures removed and back, sources in another order.
+    let at = |part: &str| text.find(part).unwrap();
+    let sources = [
+        &text[at("[[source]]\nname = \"manuals\"")..at("[[source]]\nname = \"web\"")],
+        &text[at("[[source]]\nname = \"web\"")..at("[[source]]\nname = \"notes\"")],
+        &text[at("[[source]]\nname = \"notes\"")..at("[clean]")],
+    ];
+    let head = &text[..at("[[source]]")];
+    let rest = &text[at("[clean]")..];
+    let without_mixtures = &rest[..rest.find("[[mixture]]").unwrap()];
+    for changed in [
+        [head, sources[0], sources[1], rest].concat(),
+        text.clone(),
+        [head, sources[2], sources[1], sources[0], rest].concat(),
+        [head, sources[0], sources[1], sources[2], without_mixtures].concat(),
+        text.clone(),
+    ] {
+        fs::write(&manifest, changed).unwrap();
+        same(&[]);
+    }
+
+    // A file removed, a new one, a changed one, and a tokenizer of another name.
+    fs::remove_file(place.path("data/web/copies.jsonl")).unwrap();
+    fs::write(&manifest, text.replace(", \"data/web/copies.jsonl\"", "")).unwrap();
+    same(&[]);
+    place.write(
+        "data/manuals/c.jsonl",
+        fixture_lines("manuals-001.jsonl.zst", 200..220),
+    );
+    let plan = same(&[]);
+    assert!(
+        plan.contains(" shards cached, and the new files to do"),
+        "{plan}"
+    );
+    place.write(
+        "data/web/b.jsonl",
+        fixture_lines("web-002.jsonl.zst", 40..60),
+    );
+    same(&[]);
+
+    // A lost file of a further table is no shard, and its stage is done again.
+    let evidence = crate::support::tree(&dir).into_keys();
+    let evidence = evidence.filter(|name| name.starts_with("near_dedup_evidence/part-"));
+    for name in evidence {
+        fs::remove_file(dir.join(name)).unwrap();
+    }
+    let plan = same(&[]);
+    let line = "near_dedup: the table near_dedup_evidence to do: a file is not as it was committed";
+    assert!(plan.contains(line), "{plan}");
+    same(&[]);
+}

@@ -50,8 +50,9 @@ fn shares_of_sources_are_kept_to() {
         .unwrap()
         .replace("max_share = 0.2", "min_share = 0.8");
     let impossible = place.write("impossible.toml", impossible);
-    run(&impossible, &dir, &[]).exits(1).says(&[
-        "least shares of the sources sum to 1.1",
+    // No pool can give them, so nothing is read.
+    run(&impossible, &dir, &[]).exits(2).says(&[
+        "least shares of the sources sum to 1.1, more than 1",
         "hint: change the shares",
     ]);
 }

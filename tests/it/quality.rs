@@ -81,7 +81,7 @@ fn vetoes_come_before_everything_else() {
     let dir = place.path("run");
     run(&manifest, &dir, &[]).exits(0);
     check(&dir, None).exits(0);
-    let reasons = "SELECT bool_and(removed_by = 'veto.signals.gopher_quality.n_words' AND q IS NULL), count(*) > 5
+    let reasons = "SELECT bool_and(quality.removed_by = 'veto.signals.gopher_quality.n_words' AND q IS NULL), count(*) > 5
         FROM quality JOIN signals USING (doc_id) WHERE quality.reached AND gopher_quality.n_words > 400";
     assert_eq!(query(&dir, reasons), ["True|True"]);
     // They are in no group: a group's documents are those that stay.

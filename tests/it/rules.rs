@@ -14,7 +14,7 @@ fn manifest(place: &Place, records: &[(&str, &str)], more: &str) -> PathBuf {
         format!("{}\n", serde_json::json!({ "url": url, "text": text }))
     };
     place.write("docs.jsonl", records.iter().map(line).collect::<String>());
-    let head = "[run]\nname = \"rules\"\n[[source]]\nname = \"docs\"\npath = \"docs.jsonl\"\nurl = \"url\"\n";
+    let head = "[run]\nname = \"rules\"\n[[source]]\nname = \"docs\"\npath = \"docs.jsonl\"\nurl = \"url\"\nallow_missing = [\"url\"]\n";
     place.write("rules.toml", format!("{head}{more}"))
 }
 
@@ -520,8 +520,16 @@ fn strange_texts_have_values_and_verdicts() {
         "one word a million times|1000000|0.0|1|0",
     ];
     assert_eq!(query(&dir, values), expected);
+    // C4 leaves nothing of most of them, and these are judged no further.
+    let emptied = "SELECT count(*) FROM signals WHERE removed_by = 'signals.nothing_left'";
+    assert_eq!(query(&dir, emptied), ["8"]);
+
     // Words and lines are those that datatrove 0.10.1 and Python 3.11 give.
     // All but the long ones are too short; that one word makes a text of one 2-gram.
+    let plain = self::manifest(&place, &records, &rules.replace("rewrite = true\n", ""));
+    let dir = place.path("plain");
+    run(&plain, &dir, &["--until", "filter"]).exits(0);
+    check(&dir, None).exits(0);
     let failing = query(
         &dir,
         "SELECT d.url, array_to_string(f.failing, ' ') FROM documents d JOIN filter f USING (doc_id) ORDER BY d.ordinal",
@@ -600,7 +608,7 @@ fn what_contradicts_itself_is_a_mistake_in_the_manifest() {
         ),
         (
             "[language]\nengine = \"whichlang\"\nkeep = [\"eng\", \"cat\"]\n",
-            "does not know \"cat\"",
+            "whichlang has no Catalan (\"cat\"); engines that do: \"whatlang\"",
         ),
         (
             "[language]\nengine = \"whichlang\"\n[[quality.term]]\ncolumn = \"language.confidence\"\n",

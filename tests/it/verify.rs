@@ -221,7 +221,7 @@ fn what_was_changed_is_named_and_made_again() {
             let shards: Vec<&str> = again
                 .stderr
                 .lines()
-                .filter(|line| line.contains(" part-") && line.ends_with(" MB"))
+                .filter(|line| line.contains(" part-") && line.contains(" docs, "))
                 .collect();
             assert!(
                 matches!(shards[..], [one] if one.starts_with(&format!("{folder} part-"))),

@@ -5,7 +5,7 @@
 //! BLAKE3 of the file with `digest` empty: a file that was edited or merged by hand is refused. A
 //! column takes about 2 KB for a group of many documents, and less for a group of few.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -142,6 +142,14 @@ impl Baseline {
         }
 
         (!kept.is_empty()).then_some(kept)
+    }
+
+    /// The sources that have documents in any column.
+    pub fn sources(&self) -> BTreeSet<String> {
+        self.columns
+            .iter()
+            .map(|column| column.group.source.clone())
+            .collect()
     }
 
     /// The bins of a column, for each group.

@@ -62,6 +62,8 @@ pub struct Reader {
     pub name: String,
     /// The documents of the run.
     pub documents: Documents,
+    /// Names of the sources that have a document.
+    pub sources: BTreeSet<String>,
     shards: Vec<ShardFiles>,
     /// Names of the columns that q and its vetoes are made of.
     terms: Vec<String>,
@@ -94,6 +96,13 @@ impl Reader {
             content: format!("{content:032x}"),
         };
 
+        let sources = commit
+            .sources
+            .iter()
+            .filter(|(_, counts)| counts.docs.kept > 0)
+            .map(|(name, _)| name.clone())
+            .collect();
+
         let manifest = run.manifest()?;
         let (term, veto) = (&manifest.quality.term, &manifest.quality.veto);
         let terms: Vec<String> = term
@@ -105,6 +114,7 @@ impl Reader {
         let mut reader = Reader {
             name: manifest.run.name,
             documents,
+            sources,
             shards: run.shard_files()?,
             terms,
             one_host: BTreeSet::new(),

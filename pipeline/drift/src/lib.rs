@@ -23,7 +23,7 @@ mod lines;
 mod paired;
 mod print;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ pub struct DriftRequest {
     /// Baseline to compare with: another run directory, or a file of `curate baseline`
     #[arg(long, value_name = "RUN_OR_JSON")]
     baseline: PathBuf,
-    /// AnswerFormat of the answer
+    /// Form of the answer
     #[arg(long, value_enum, default_value_t = AnswerFormat::Text)]
     format: AnswerFormat,
     /// Column to compare, such as meta.score; may be repeated; default: all columns of the baseline
@@ -105,6 +105,13 @@ pub struct DriftRequest {
     /// Exit with 1 also if there are too few documents to decide, or nothing to compare with
     #[arg(long)]
     strict: bool,
+    /// Exit with 0 even if nothing could be compared: no check passed, warned or failed, and no
+    /// document was compared with itself
+    #[arg(long)]
+    allow_empty: bool,
+    /// Source of the baseline that the run may lack; may be repeated
+    #[arg(long = "allow-missing-source", value_name = "NAME")]
+    allowed_sources: Vec<String>,
 }
 
 /// The format in which the answer is printed.
@@ -149,6 +156,13 @@ pub struct Answer {
     pub checks: Vec<Check>,
     /// Columns and groups that one side lacks.
     pub missing: Vec<Missing>,
+    /// Sources that one side lacks as a whole.
+    pub sources: Sources,
+    /// True if anything was compared: a document with itself, or a distribution with enough
+    /// documents for a verdict.
+    pub is_compared: bool,
+    /// True if the user allows that nothing could be compared.
+    pub allow_empty: bool,
     /// Remarks for the reader of the answer.
     pub notes: Vec<String>,
 }
@@ -186,6 +200,47 @@ pub struct Missing {
     pub measure: String,
     /// The number of documents of the side that has the column.
     pub documents: u64,
+}
+
+/// The sources that one side lacks as a whole, sorted.
+#[derive(Debug, Default, Serialize)]
+pub struct Sources {
+    /// Sources of the baseline of which the run has no document, without the allowed ones. Each of
+    /// them is a failure.
+    pub gone: Vec<String>,
+    /// Sources of the baseline of which the run has no document, as the user allows.
+    pub allowed: Vec<String>,
+    /// Sources of the run of which the baseline has no document.
+    pub new: Vec<String>,
+}
+
+impl Sources {
+    /// Compares the sources of both sides.
+    ///
+    /// # Errors
+    /// Exit 2 if an allowed source is not one of the baseline.
+    fn of(
+        baseline: &BTreeSet<String>,
+        run: &BTreeSet<String>,
+        allowed: &[String],
+    ) -> Result<Sources> {
+        if let Some(unknown) = allowed.iter().find(|name| !baseline.contains(*name)) {
+            let message = format!("the baseline has no source {}", printable(unknown));
+            let names: Vec<&str> = baseline.iter().map(String::as_str).collect();
+            let hint = format!("its sources are {}", names.join(", "));
+            return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+        }
+
+        let (allowed, gone) = baseline
+            .difference(run)
+            .cloned()
+            .partition(|name| allowed.contains(name));
+        Ok(Sources {
+            gone,
+            allowed,
+            new: run.difference(baseline).cloned().collect(),
+        })
+    }
 }
 
 /// Writes the baseline of a run and prints a line about it.
@@ -237,18 +292,27 @@ impl Answer {
         flips.is_some_and(|flips| flips > self.max_flips)
     }
 
-    /// True if more verdicts flipped than allowed, or if a distribution failed a gate.
+    /// True if more verdicts flipped than allowed, if a distribution failed a gate, if the run lacks
+    /// a source, or if nothing could be compared.
     fn fails(&self) -> bool {
         self.has_flips()
+            || !self.sources.gone.is_empty()
+            || !(self.is_compared || self.allow_empty)
             || self
                 .checks
                 .iter()
                 .any(|check| check.verdict == Verdict::Fail)
     }
 
+    /// True if the user allows that the run lacks the source of these documents.
+    pub fn is_allowed(&self, missing: &Missing) -> bool {
+        let source = missing.group.as_ref().map(|group| &group.source);
+        missing.what == "gone" && source.is_some_and(|name| self.sources.allowed.contains(name))
+    }
+
     /// True if a check is inconclusive or has nothing to compare with.
     fn is_unsure(&self) -> bool {
-        !self.missing.is_empty()
+        self.missing.iter().any(|missing| !self.is_allowed(missing))
             || self
                 .checks
                 .iter()
@@ -321,8 +385,12 @@ fn answer(request: &DriftRequest) -> Result<Answer> {
         (None, Baseline::read(&request.baseline)?)
     };
 
-    // `choose` may drop the column from which kept documents are counted.
+    // `choose` may drop the column from which kept documents are counted, and all columns of a
+    // source.
     let kept = baseline.kept();
+    let mut sources = baseline.sources();
+    sources.extend(other.iter().flat_map(|other| other.sources.clone()));
+    let sources = Sources::of(&sources, &run.sources, &request.allowed_sources)?;
     choose(&mut baseline, &request.measures, &request.baseline)?;
 
     let same_documents = baseline.documents == run.documents;
@@ -353,6 +421,20 @@ fn answer(request: &DriftRequest) -> Result<Answer> {
     let asks_all = request.measures.is_empty();
     let (checks, missing) = distributions(&baseline, &run, asks_all, &gates, &settings)?;
 
+    notes.extend(sources.allowed.iter().map(|name| {
+        let name = printable(name);
+        format!(
+            "the run has no document of the source {name}, which --allow-missing-source accepts"
+        )
+    }));
+
+    // Warnings count: a distribution that moved a little was compared.
+    let has_verdict = |check: &Check| !matches!(check.verdict, Verdict::Inconclusive { .. });
+    let is_paired = paired
+        .as_ref()
+        .is_some_and(|paired| paired.flips.documents > 0);
+    let is_compared = is_paired || least_flips.is_some() || checks.iter().any(has_verdict);
+
     Ok(Answer {
         baseline: baseline.run,
         run: run.name,
@@ -365,6 +447,9 @@ fn answer(request: &DriftRequest) -> Result<Answer> {
         least_flips,
         checks,
         missing,
+        sources,
+        is_compared,
+        allow_empty: request.allow_empty,
         notes,
     })
 }

@@ -11,7 +11,7 @@ use curate_store::terminal::printable;
 
 use super::groups::Example;
 use super::paired::{Paired, Score};
-use super::{Answer, Check};
+use super::{Answer, Check, Missing, Sources};
 
 /// The outcome of a check. The worst outcome comes first in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ impl Status {
 pub struct Line {
     /// The outcome of the check.
     pub status: Status,
-    /// The column, `verdicts`, `new` or `gone`. It is part of JUnit's class name.
+    /// The column, `verdicts`, `new`, `gone` or `nothing`. It is part of JUnit's class name.
     pub what: String,
     /// Source, language and weight, or `same documents`.
     pub of: String,
@@ -67,8 +67,55 @@ pub fn lines(answer: &Answer) -> Vec<Line> {
     }
 
     lines.extend(answer.checks.iter().map(check));
+    lines.extend(sources(answer));
     lines.extend(missing(answer));
+    lines.extend((!answer.is_compared).then(|| nothing(answer)));
     lines
+}
+
+/// The line of an answer in which nothing could be compared.
+fn nothing(answer: &Answer) -> Line {
+    let allowed = match answer.allow_empty {
+        true => "",
+        false => "; --allow-empty accepts that",
+    };
+
+    Line {
+        status: match answer.allow_empty {
+            true => Status::Inconclusive,
+            false => Status::Fail,
+        },
+        what: "nothing".to_owned(),
+        of: "all".to_owned(),
+        message: format!(
+            "nothing could be compared: no check has a verdict, and no document was compared with itself{allowed}"
+        ),
+        examples: Vec::new(),
+    }
+}
+
+/// The lines about sources that one side lacks as a whole.
+fn sources(answer: &Answer) -> Vec<Line> {
+    let line = |name: &String, status: Status, what: &str, message: &str| Line {
+        status,
+        what: what.to_owned(),
+        of: one_line(&format!("source {name}")),
+        message: message.to_owned(),
+        examples: Vec::new(),
+    };
+
+    let Sources { gone, new, .. } = &answer.sources;
+    let gone = gone.iter().map(|name| {
+        let message = one_line(&format!(
+            "the run has no document of this source of the baseline; --allow-missing-source {name} accepts that"
+        ));
+        line(name, Status::Fail, "gone", &message)
+    });
+    let new = new.iter().map(|name| {
+        let message = "the baseline has no document of this source, so there is nothing to compare";
+        line(name, Status::Inconclusive, "new", message)
+    });
+    gone.chain(new).collect()
 }
 
 /// The line about flips if only their least number is known.
@@ -89,11 +136,19 @@ fn least_flips(flips: u64, answer: &Answer) -> Line {
     }
 }
 
-/// The lines about columns and groups that one side lacks.
+/// The lines about columns and groups that one side lacks, without those of whole sources.
 fn missing(answer: &Answer) -> Vec<Line> {
-    // A new source or language is one line, whatever number of columns it has.
+    let Sources { gone, allowed, new } = &answer.sources;
+    let is_whole_source = |one: &&Missing| {
+        let mut sources = gone.iter().chain(allowed).chain(new);
+        one.group
+            .as_ref()
+            .is_some_and(|group| sources.any(|name| *name == group.source))
+    };
+
+    // A new language is one line, whatever number of columns it has.
     let mut missing: BTreeMap<(String, &str), (Vec<&str>, u64)> = BTreeMap::new();
-    for one in &answer.missing {
+    for one in answer.missing.iter().filter(|one| !is_whole_source(one)) {
         let of = one.group.as_ref().map_or("all".to_owned(), |group| {
             format!("{} {}", group.source, group.language)
         });

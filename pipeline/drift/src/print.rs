@@ -55,6 +55,7 @@ fn summary(answer: &Answer, lines: &[Line]) -> String {
     };
 
     match lines.len() {
+        _ if !answer.is_compared => format!("nothing could be compared, {same}"),
         all if passed == all => format!("no drift: {all} checks pass, {same}"),
         all if failed == 0 && warned == 0 => {
             format!(

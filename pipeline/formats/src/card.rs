@@ -15,6 +15,7 @@ use curate_scorers::language::iso639_1;
 
 use super::escape::{code_block, markdown, yaml};
 use super::licenses;
+use crate::dataset::{TokenIds, TokenizerName};
 use crate::numbers::grouped;
 
 /// The share of one language in a mixture.
@@ -60,8 +61,16 @@ pub struct Facts {
     pub d_eff: f64,
     /// True if q was calibrated against losses.
     pub q_calibrated: bool,
-    /// The tokenizer that counted the tokens: its name and the BLAKE3 of its file.
-    pub tokenizer: Option<(String, String)>,
+    /// The tokenizer that counted the tokens.
+    pub tokenizer: Option<TokenizerName>,
+    /// The token ids in the files, if there are any.
+    pub token_ids: Option<TokenIds>,
+    /// The rule that orders the rows.
+    pub order: &'static str,
+    /// Seed of the order, if it is known.
+    pub seed: Option<u64>,
+    /// Digest of the mixture's commit in the run, in hex.
+    pub run_digest: String,
     /// The sources with their parts of the mixture.
     pub sources: Vec<SourceShare>,
     /// The stages with the documents that they kept and removed, in the order of the stages.
@@ -283,13 +292,77 @@ fn body(facts: &Facts, out: &mut String) -> std::fmt::Result {
         markdown(&facts.run)
     )?;
 
+    write_order(facts, out)?;
     write_worth(facts, out)?;
+    write_token_ids(facts, out)?;
     write_sources(facts, out)?;
     write_funnel(facts, out)?;
     write_languages(facts, out)?;
     write_columns(out)?;
     write_use(facts, out)?;
     write_licenses(facts, out)
+}
+
+/// The sentences that say how the rows are ordered, and of which mixture they are.
+fn write_order(facts: &Facts, out: &mut String) -> std::fmt::Result {
+    let seed = facts
+        .seed
+        .map_or("not known".to_owned(), |seed| seed.to_string());
+
+    writeln!(
+        out,
+        "\nRows are in the order of {}, and the seed is {seed}. The digest of the mixture in the run is {}.",
+        markdown(facts.order),
+        markdown(&facts.run_digest)
+    )
+}
+
+/// The table of the ids in the files, or nothing if no file holds ids.
+fn write_token_ids(facts: &Facts, out: &mut String) -> std::fmt::Result {
+    let Some(ids) = &facts.token_ids else {
+        return Ok(());
+    };
+    let tokenizer = named(&ids.tokenizer);
+
+    writeln!(
+        out,
+        "\n## Token ids\n\nThe `.bin` files hold ids of the tokenizer {tokenizer}."
+    )?;
+    if facts.tokenizer.as_ref().map(|counted| &counted.digest) != Some(&ids.tokenizer.digest) {
+        writeln!(
+            out,
+            "The other figures of tokens on this card are of another tokenizer."
+        )?;
+    }
+    writeln!(out, "\n| what | value |\n|---|---:|")?;
+
+    let end = match (&ids.end_token, ids.end_id) {
+        (Some(name), Some(id)) => format!("{}, id {id}", markdown(name)),
+        _ => "none".to_owned(),
+    };
+    for (what, value) in [
+        ("end of each document", end),
+        ("ids, ends included", grouped(ids.ids)),
+        ("documents with their repeats", grouped(ids.documents)),
+        (
+            "documents left out, because they have no ids",
+            grouped(ids.documents_left_out),
+        ),
+        ("type of an id", ids.dtype.to_owned()),
+        ("vocabulary, entries", grouped(u64::from(ids.vocabulary))),
+    ] {
+        writeln!(out, "| {what} | {value} |")?;
+    }
+    Ok(())
+}
+
+/// A tokenizer with its digest.
+fn named(tokenizer: &TokenizerName) -> String {
+    format!(
+        "{} (blake3 {})",
+        markdown(&tokenizer.name),
+        markdown(&tokenizer.digest)
+    )
 }
 
 fn write_worth(facts: &Facts, out: &mut String) -> std::fmt::Result {
@@ -327,12 +400,11 @@ fn write_worth(facts: &Facts, out: &mut String) -> std::fmt::Result {
 
 /// The sentences below the table of figures: how tokens were counted, and what q and D_eff mean.
 fn write_meaning(facts: &Facts, out: &mut String) -> std::fmt::Result {
-    if let Some((name, digest)) = &facts.tokenizer {
+    if let Some(tokenizer) = &facts.tokenizer {
         writeln!(
             out,
-            "\nTokens are counted with the tokenizer {} (blake3 {}).",
-            markdown(name),
-            markdown(digest)
+            "\nThe run counted these tokens with the tokenizer {}.",
+            named(tokenizer)
         )?;
     }
 

@@ -29,6 +29,7 @@ const LEVEL: i32 = 3;
 pub(crate) const JSONL: ExportFormat = ExportFormat {
     name: "jsonl",
     doc: "JSON lines in Zstandard",
+    has_token_ids: false,
     open: |_| Ok(Box::new(Jsonl)),
 };
 

@@ -1,5 +1,5 @@
-//! The formats of an exported mixture, and the dataset card beside its files. Trainers read these
-//! files without this program.
+//! The formats of an exported mixture, with the dataset card and the description `dataset.json`
+//! beside the files. Trainers read these files without this program.
 //!
 //! A format is one [`ExportFormat`] in its own file, and a line in [`FORMATS`]. A format only makes
 //! bytes. The caller implements [`Folder`], and so decides where the files are and when they get
@@ -15,6 +15,8 @@ use crate::card::Facts;
 
 pub mod blend;
 pub mod card;
+pub mod dataset;
+mod ends;
 mod escape;
 pub mod jsonl;
 mod licenses;
@@ -32,17 +34,38 @@ pub struct ExportFormat {
     pub name: &'static str,
     /// The format's description in the help, one line.
     pub doc: &'static str,
+    /// True if the files hold token ids. Only such a format takes a tokenizer and an end.
+    pub has_token_ids: bool,
     /// The function that begins an export. It fails if the options cannot be used.
-    pub open: fn(&FormatOptions) -> Result<Box<dyn Export>>,
+    pub open: fn(&FormatOptions) -> Result<Box<dyn Export>, WrongOption>,
 }
 
-/// The options of a user for the files of a format.
+/// The options of a user for formats with token ids.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FormatOptions<'a> {
     /// Path of a tokenizer.json for token ids; `None`: the tokenizer that is compiled in.
     pub tokenizer: Option<&'a Path>,
-    /// Name of the token that ends each document; `None`: documents end without a token.
-    pub end: Option<&'a str>,
+    /// How a document ends; `None`: the user did not say.
+    pub end: Option<End<'a>>,
+}
+
+/// How each document ends in a format with token ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End<'a> {
+    /// With the token of this name.
+    Token(&'a str),
+    /// Without a token.
+    Without,
+}
+
+/// An option that a format cannot use. The user's command is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct WrongOption {
+    /// What is wrong, with the name of the option.
+    pub message: String,
+    /// What the user can do about the error, if anything.
+    pub hint: Option<String>,
 }
 
 /// An export in one format.
@@ -53,7 +76,8 @@ pub trait Export {
     /// If the part cannot be read, or writing fails.
     fn part(&mut self, part: &dyn MixturePart, folder: &dyn Folder) -> Result<()>;
 
-    /// Writes the files that describe all parts, and adds to the dataset card how to load them.
+    /// Writes the files that describe all parts. Adds to the facts how to load the files, and the
+    /// figures of token ids if the files hold any.
     ///
     /// # Errors
     /// If writing fails.

@@ -10,12 +10,14 @@
 //! | 8 | version, 1 |
 //! | 1 | type of an id: 8 is uint16, 4 is int32 |
 //! | 8 | n, number of sequences |
-//! | 8 | m, number of document indices: one more than documents |
+//! | 8 | n + 1, number of document indices |
 //! | 4·n | number of ids in each sequence, int32 |
 //! | 8·n | offset in `.bin` at which each sequence begins, bytes, int64 |
-//! | 8·m | number of the sequence with which each document begins, int64; the last is n |
+//! | 8·(n + 1) | number of the sequence with which each document begins, int64; the last is n |
 //!
-//! Here a document is one sequence. A document without ids has no sequence. Ids are uint16 for
+//! Here a document is one sequence, and no sequence is empty: a document without ids is its end
+//! token alone, or is left out if documents end without a token. Megatron finds where a document
+//! ends by the end token, so no other id of a document is that of the end token. Ids are uint16 for
 //! vocabularies of fewer than 65,500 entries, else int32, as in Megatron.
 //!
 //! A pair that a crash has torn cannot be read. An [`Index`] comes only from a `.bin` that is
@@ -27,8 +29,8 @@
 //! then: it takes whatever is in memory for the missing ids. The last pointer and length of `.idx`
 //! give the size of `.bin`, which [`check`] compares.
 //!
-//! A mixture without ids gives a complete pair that Megatron cannot use, because it cannot map an
-//! empty `.bin`.
+//! A part without ids gives a complete pair that Megatron cannot use, because it cannot map an empty
+//! `.bin`. No blend file names such a part.
 //!
 //! Cost: one pass, about 170 million tokens per second including the wait for the disk (two cores
 //! under load), and 4 bytes of memory per document.
@@ -37,12 +39,14 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use curate_scorers::tokenizer::Tokenizer;
+use anyhow::{Context, Result, ensure};
+use curate_scorers::tokenizer::{Tokenizer, TokenizerError};
 
 use crate::blend::{self, interleave_json, megatron_json, megatron_text};
 use crate::card::{Facts, Use};
-use crate::{Export, ExportFormat, Folder, FormatOptions, MixturePart};
+use crate::dataset::{TokenIds, TokenizerName};
+use crate::ends::{self, EndToken};
+use crate::{Export, ExportFormat, Folder, FormatOptions, MixturePart, WrongOption};
 
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 const VERSION: u64 = 1;
@@ -50,44 +54,93 @@ const VERSION: u64 = 1;
 const HEAD: u64 = 34;
 /// Vocabularies with fewer entries than this have ids of 16 bits.
 const SHORT_BELOW: u32 = 65_500;
+/// Greatest number of entries of a vocabulary, so that each id fits into int32.
+const VOCABULARY_MAX: u32 = 1 << 31;
 
 /// The export format `megatron`.
 pub(crate) const MEGATRON: ExportFormat = ExportFormat {
     name: "megatron",
     doc: "Token ids in Megatron-LM's .bin and .idx files, with blend files",
+    has_token_ids: true,
     open: |options| Ok(Box::new(Megatron::open(options)?)),
 };
 
 /// An export as pairs of `.bin` and `.idx`.
 struct Megatron {
     tokenizer: Tokenizer,
-    end: Option<u32>,
+    vocabulary: u32,
+    end: Option<EndToken>,
     blend: Vec<blend::BlendPart>,
+    /// Number of documents in all parts.
+    documents: u64,
+    /// Number of documents without ids that were left out of all parts.
+    left_out: u64,
+    /// Rows without ids.
+    without_ids: u64,
 }
 
 impl Megatron {
     /// Loads the tokenizer, and looks up the token that ends each document.
-    fn open(options: &FormatOptions) -> Result<Megatron> {
-        let tokenizer = match options.tokenizer {
-            None => Tokenizer::embedded()?,
-            Some(path) => {
-                let name = path.display().to_string();
-                let bytes =
-                    std::fs::read(path).map_err(|error| anyhow!("--tokenizer {name}: {error}"))?;
-                Tokenizer::from_bytes(&name, &bytes)?
-            }
+    fn open(options: &FormatOptions) -> Result<Megatron, WrongOption> {
+        let wrong = |message: String| WrongOption {
+            message,
+            hint: None,
         };
 
-        let end = options.end.map(|name| {
-            tokenizer
-                .id(name)
-                .with_context(|| format!("--end {name}: the tokenizer has no such token"))
-        });
+        let tokenizer = match options.tokenizer {
+            None => Tokenizer::embedded(),
+            Some(path) => {
+                let name = path.display().to_string();
+                let bytes = ends::read(path)
+                    .map_err(|reason| wrong(format!("--tokenizer {name}: {reason}")))?;
+                Tokenizer::from_bytes(&name, &bytes)
+            }
+        };
+        let tokenizer = tokenizer.map_err(|error| wrong(error.to_string()))?;
+
+        let vocabulary = u32::try_from(tokenizer.ids())
+            .ok()
+            .filter(|entries| *entries <= VOCABULARY_MAX)
+            .ok_or_else(|| {
+                let (name, ids) = (tokenizer.name(), tokenizer.ids());
+                wrong(format!(
+                    "tokenizer {name} has ids up to {}, expected less than {VOCABULARY_MAX}",
+                    ids.saturating_sub(1)
+                ))
+            })?;
+
         Ok(Megatron {
-            end: end.transpose()?,
+            end: ends::chosen(&tokenizer, options)?,
             tokenizer,
+            vocabulary,
             blend: Vec::new(),
+            documents: 0,
+            left_out: 0,
+            without_ids: 0,
         })
+    }
+
+    /// The ids of a document's text, without the end token.
+    fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        match &self.end {
+            Some(end) => self.tokenizer.encode_without(text, end.id),
+            None => self.tokenizer.encode(text, None),
+        }
+    }
+
+    /// The figures of all parts that were written.
+    fn token_ids(&self) -> TokenIds {
+        TokenIds {
+            tokenizer: TokenizerName::of(self.tokenizer.name(), self.tokenizer.digest()),
+            vocabulary: self.vocabulary,
+            end_token: self.end.as_ref().map(|end| end.name.clone()),
+            end_id: self.end.as_ref().map(|end| end.id),
+            dtype: Width::of(self.vocabulary).name(),
+            ids: self.blend.iter().map(|part| part.tokens).sum(),
+            documents: self.documents,
+            documents_left_out: self.left_out,
+            documents_without_ids: self.without_ids,
+        }
     }
 }
 
@@ -98,10 +151,15 @@ impl Export for Megatron {
 
         // `.bin` comes first, because Megatron opens no `.bin` without its `.idx`. So a new folder
         // never holds a pair that Megatron opens but that is not complete.
-        let mut index = None;
+        let (mut index, mut without_ids) = (None, 0);
         folder.put(&bin, &mut |out| {
-            let mut writer = BinWriter::new(out, self.tokenizer.ids() as u32, self.end)?;
-            part.each_row(&mut |row| writer.document(&self.tokenizer.encode(row.text, None)?))?;
+            let end = self.end.as_ref().map(|end| end.id);
+            let mut writer = BinWriter::new(out, self.vocabulary, end)?;
+            part.each_row(&mut |row| {
+                let ids = self.encode(row.text)?;
+                without_ids += u64::from(ids.is_empty());
+                writer.document(&ids)
+            })?;
             index = Some(writer.finish(|out| out.sync())?.1);
             Ok(())
         })?;
@@ -115,14 +173,22 @@ impl Export for Megatron {
             "{stem}: .bin and .idx do not hold the documents that were written"
         );
 
-        // `interleave.json` is for `datasets`, which reads the part's Parquet file.
+        self.documents += index.documents();
+        self.left_out += index.left_out();
+        self.without_ids += without_ids;
+
+        // `interleave.json` is for `datasets`, which reads the part's Parquet file. That file has
+        // the documents that are left out here.
         let parquet = format!("{stem}.parquet");
-        let row = blend::BlendPart::once(stem, parquet, index.tokens(), index.documents());
+        let rows = index.documents() + index.left_out();
+        let row = blend::BlendPart::once(stem, parquet, index.tokens(), rows);
         self.blend.push(row);
         Ok(())
     }
 
     fn finish(&mut self, folder: &dyn Folder, card: &mut Facts) -> Result<()> {
+        card.token_ids = Some(self.token_ids());
+
         // Megatron cannot map an empty `.bin`, so a mixture without ids has no blend.
         if self.blend.iter().all(|row| row.tokens == 0) {
             return Ok(());
@@ -178,6 +244,14 @@ impl Width {
         }
     }
 
+    /// The type's name in `dataset.json`, which is NumPy's.
+    fn name(self) -> &'static str {
+        match self {
+            Width::U16 => "uint16",
+            Width::I32 => "int32",
+        }
+    }
+
     /// The number of the type in the header of `.idx`.
     fn code(self) -> u8 {
         match self {
@@ -212,8 +286,8 @@ impl<W: Write> BinWriter<W> {
     /// If an id of the vocabulary does not fit into int32, or if `end` is not in the vocabulary.
     pub fn new(out: W, vocabulary: u32, end: Option<u32>) -> Result<BinWriter<W>> {
         ensure!(
-            vocabulary <= 1 << 31,
-            "a vocabulary of {vocabulary} entries, expected 2147483648 or fewer"
+            vocabulary <= VOCABULARY_MAX,
+            "a vocabulary of {vocabulary} entries, expected {VOCABULARY_MAX} or fewer"
         );
 
         let writer = BinWriter {
@@ -230,7 +304,8 @@ impl<W: Write> BinWriter<W> {
         Ok(writer)
     }
 
-    /// Appends the ids of a document.
+    /// Appends the ids of a document, and its end. A document without ids and without an end is
+    /// left out and counted.
     ///
     /// # Errors
     /// If an id is not in the vocabulary, if the document has more ids than an int32 can hold, or
@@ -240,6 +315,10 @@ impl<W: Write> BinWriter<W> {
         // All checks come before the first byte, so a refused document leaves nothing.
         self.check_ids(ids)?;
         let length = sequence_length(ids.len() + self.end.as_slice().len())?;
+        if length == 0 {
+            self.index.left_out += 1;
+            return Ok(());
+        }
 
         // Ids are converted block by block, so that a long document needs no more memory.
         for block in ids.chunks(1 << 14).chain([self.end.as_slice()]) {
@@ -296,9 +375,10 @@ fn sequence_length(n: usize) -> Result<u32> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     width: Width,
-    /// Number of ids of each document, with its end.
+    /// Number of ids of each document, with its end. Never 0.
     lengths: Vec<u32>,
     tokens: u64,
+    left_out: u64,
 }
 
 impl Index {
@@ -307,12 +387,18 @@ impl Index {
             width,
             lengths: Vec::new(),
             tokens: 0,
+            left_out: 0,
         }
     }
 
-    /// Number of documents, those without ids included.
+    /// Number of documents in `.bin`.
     pub fn documents(&self) -> u64 {
         self.lengths.len() as u64
+    }
+
+    /// Number of documents that are not in `.bin`, because they have no ids and no end.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Number of all ids, ends of documents included.
@@ -331,31 +417,24 @@ impl Index {
     /// # Errors
     /// If writing fails.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        // A document without ids has no sequence.
-        let sequences = || self.lengths.iter().copied().filter(|length| *length > 0);
-
         out.write_all(MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
         out.write_all(&[self.width.code()])?;
-        out.write_all(&(sequences().count() as u64).to_le_bytes())?;
+        out.write_all(&self.documents().to_le_bytes())?;
         out.write_all(&(self.documents() + 1).to_le_bytes())?;
 
         // A length is a u32 here and an int32 in the file. `sequence_length` makes both equal.
-        sequences().try_for_each(|length| out.write_all(&length.to_le_bytes()))?;
+        for length in &self.lengths {
+            out.write_all(&length.to_le_bytes())?;
+        }
         let mut pointer = 0u64;
-        for length in sequences() {
+        for length in &self.lengths {
             out.write_all(&pointer.to_le_bytes())?;
-            pointer += u64::from(length) * self.width.bytes();
+            pointer += u64::from(*length) * self.width.bytes();
         }
 
-        // A document without ids begins with the same sequence as the next document.
-        let mut first = 0u64;
-        out.write_all(&first.to_le_bytes())?;
-        for length in &self.lengths {
-            first += u64::from(*length > 0);
-            out.write_all(&first.to_le_bytes())?;
-        }
-        Ok(())
+        // Each document is one sequence.
+        (0..=self.documents()).try_for_each(|first| out.write_all(&first.to_le_bytes()))
     }
 }
 
@@ -364,9 +443,7 @@ impl Index {
 pub struct Totals {
     /// The type of an id.
     pub width: Width,
-    /// Number of sequences. Each is a document that has ids.
-    pub sequences: u64,
-    /// Number of documents, those without ids included.
+    /// Number of documents. Each is one sequence of one id or more.
     pub documents: u64,
     /// Number of all ids, ends of documents included.
     pub tokens: u64,
@@ -421,14 +498,16 @@ fn check_index(idx: &Path) -> Result<Totals> {
         u128::from(size) == expected,
         "{size} bytes, expected {expected} for {sequences} sequences and {indices} document indices"
     );
-    ensure!(indices > 0, "no document index, expected one or more");
+    ensure!(
+        indices == sequences + 1,
+        "{indices} document indices, expected one more than {sequences} sequences"
+    );
 
     let tokens = check_pointers(idx, width, sequences)?;
-    check_documents(idx, sequences, indices)?;
+    check_documents(idx, sequences)?;
     Ok(Totals {
         width,
-        sequences,
-        documents: indices - 1,
+        documents: sequences,
         tokens,
     })
 }
@@ -444,7 +523,7 @@ fn check_pointers(idx: &Path, width: Width, sequences: u64) -> Result<u64> {
         let length = i32::from_le_bytes(take(&mut lengths)?);
         let pointer = i64::from_le_bytes(take(&mut pointers)?);
         let expected = tokens * width.bytes();
-        ensure!(length >= 0, "sequence {sequence} has {length} ids");
+        ensure!(length > 0, "sequence {sequence} has {length} ids");
         ensure!(
             pointer as u64 == expected,
             "sequence {sequence} begins at {pointer}, expected {expected}"
@@ -454,30 +533,17 @@ fn check_pointers(idx: &Path, width: Width, sequences: u64) -> Result<u64> {
     Ok(tokens)
 }
 
-/// Checks that documents begin at the first sequence, follow each other and end at the last
-/// sequence.
-fn check_documents(idx: &Path, sequences: u64, indices: u64) -> Result<()> {
+/// Checks that each document is one sequence, and that the last document ends with the last one.
+fn check_documents(idx: &Path, sequences: u64) -> Result<()> {
     let mut documents = reader_at(idx, HEAD + 12 * sequences)?;
-    let mut before = 0;
 
-    for document in 0..indices {
+    for document in 0..=sequences {
         let first = u64::from_le_bytes(take(&mut documents)?);
         ensure!(
-            document > 0 || first == 0,
-            "the first document begins with sequence {first}, expected 0"
+            first == document,
+            "document {document} begins with sequence {first}, expected {document}"
         );
-        ensure!(
-            first >= before,
-            "document {document} begins with sequence {first}, the one before with {before}"
-        );
-        before = first;
     }
-
-    // The last index is the end of the last document, so it is the number of sequences.
-    ensure!(
-        before == sequences,
-        "documents end at sequence {before}, expected {sequences}"
-    );
     Ok(())
 }
 
@@ -557,20 +623,31 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_ids_keeps_its_place() {
+    fn a_document_without_ids_is_its_end_or_is_left_out() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (bin, idx) = pair_of(300, None, &[&[], &[1, 2], &[], &[3]]);
+        let documents: [&[u32]; 4] = [&[], &[1, 2], &[], &[3]];
+        let totals = |documents: u64, tokens: u64| Totals {
+            width: Width::U16,
+            documents,
+            tokens,
+        };
+
+        let (bin, idx) = pair_of(300, Some(0), &documents);
+        assert_eq!(bin, [0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 3, 0, 0, 0]);
         let (bin, idx) = on_disk(dir.path(), &bin, &idx);
-        let totals = check(&bin, &idx).expect("a pair");
-        assert_eq!(
-            totals,
-            Totals {
-                width: Width::U16,
-                sequences: 2,
-                documents: 4,
-                tokens: 3
-            }
-        );
+        assert_eq!(check(&bin, &idx).expect("a pair"), totals(4, 7));
+
+        let (bin, idx) = pair_of(300, None, &documents);
+        assert_eq!(bin, [1, 0, 2, 0, 3, 0]);
+        let (bin, idx) = on_disk(dir.path(), &bin, &idx);
+        assert_eq!(check(&bin, &idx).expect("a pair"), totals(2, 3));
+
+        let mut writer = BinWriter::new(Vec::new(), 300, None).expect("a vocabulary");
+        documents
+            .iter()
+            .for_each(|ids| writer.document(ids).expect("written"));
+        let (_, index) = writer.finish(|_| Ok(())).expect("durable");
+        assert_eq!((index.documents(), index.left_out()), (2, 2));
     }
 
     #[test]
@@ -584,7 +661,6 @@ mod tests {
             totals,
             Totals {
                 width: Width::I32,
-                sequences: 0,
                 documents: 0,
                 tokens: 0
             }
@@ -657,8 +733,8 @@ mod tests {
         assert!(changed(25, 255).contains("damaged"));
         assert!(changed(37, 128).contains("sequence 0 has"));
         assert!(changed(50, 1).contains("sequence 1 begins at"));
-        assert!(changed(58, 1).contains("the first document"));
-        assert!(changed(66, 9).contains("the one before with 9"));
-        assert!(changed(74, 9).contains("documents end at sequence 9"));
+        assert!(changed(58, 1).contains("document 0 begins with sequence 1, expected 0"));
+        assert!(changed(66, 9).contains("document 1 begins with sequence 9, expected 1"));
+        assert!(changed(74, 9).contains("document 2 begins with sequence 9, expected 2"));
     }
 }

@@ -11,6 +11,7 @@ use crate::{Export, ExportFormat, Folder, MixturePart};
 pub(crate) const PARQUET: ExportFormat = ExportFormat {
     name: "parquet",
     doc: "Parquet, as in the run",
+    has_token_ids: false,
     open: |_| Ok(Box::new(Parquet::default())),
 };
 

@@ -9,8 +9,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use curate_schemas::Manifest;
 use curate_schemas::stages::documents::Source;
 
-use super::inputs::{InputFile, units};
-use super::readers::read_file;
+use super::inputs::{InputFile, find};
+use super::readers::{OTHER_FORMAT, is_blank, read_file, without_marks};
 use super::record::{Item, RAW_KEPT};
 use mutations::cases;
 
@@ -99,7 +99,7 @@ impl Reader {
     /// the reader got, and that all items respect the limits.
     fn items(&self, bytes: &[u8]) -> Vec<Item> {
         std::fs::write(self.folder.path().join("in").join(self.name), bytes).expect("written");
-        let unit = units(&self.manifest).expect("one file").remove(0);
+        let unit = find(&self.manifest).expect("one file").units.remove(0);
         let file: &InputFile = &unit.files[0];
 
         let mut items = Vec::new();
@@ -147,13 +147,75 @@ fn json_lines_of_any_bytes_lose_no_line() {
 
     cases("JSON lines", &[lines(), parquet(1)], |bytes| {
         let items = reader.items(bytes);
-        let body = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let lines = body
+        if is_of_another_kind(&items) {
+            return;
+        }
+        let lines = bytes
             .split(|byte| *byte == b'\n')
-            .filter(|line| !line.trim_ascii().is_empty())
+            .filter(|line| !is_blank(without_marks(line)))
             .count();
         assert_eq!(items.len(), lines);
     });
+}
+
+/// True for the one damage of a file that is not what its name says.
+fn is_of_another_kind(items: &[Item]) -> bool {
+    matches!(items, [Err(damage)] if damage.reason == OTHER_FORMAT)
+}
+
+#[test]
+fn json_files_of_any_bytes_are_read_or_set_aside() {
+    let text = String::from_utf8(lines()).expect("JSON");
+    let array = format!("[{}]", text.trim().replace('\n', ",\n"));
+    let pretty = text
+        .replace(", \"", ",\n  \"")
+        .replace("{\"id", "{\n  \"id");
+    let reader = Reader::new("a.json");
+    for seed in [&text, &array, &pretty] {
+        assert_eq!(reader.items(seed.as_bytes()).iter().flatten().count(), 12);
+    }
+
+    let seeds = [text, array, pretty].map(String::into_bytes);
+    cases("JSON files", &seeds, |bytes| {
+        let items = reader.items(bytes);
+        assert!(!items.is_empty() || !bytes.contains(&b'{'), "all is gone");
+    });
+}
+
+#[test]
+fn tables_of_any_bytes_lose_no_row() {
+    let mut table = "id,text,date\r\n".to_owned();
+    let mut quoted = table.clone();
+    for n in 0..12 {
+        table += &format!("{n},Prose {n} and so on,2024-01-02\r\n");
+        quoted += &format!("{n},\"Prose \"\"{n}\"\",\nand so on\",\r\n");
+    }
+    let reader = Reader::new("a.csv");
+    for seed in [&table, &quoted] {
+        assert_eq!(reader.items(seed.as_bytes()).iter().flatten().count(), 12);
+    }
+
+    cases(
+        "tables",
+        &[table, quoted].map(String::into_bytes),
+        |bytes| {
+            let items = reader.items(bytes);
+            // A quote may take any number of lines into its row.
+            if bytes.contains(&b'"') || is_of_another_kind(&items) {
+                return;
+            }
+            let rows: Vec<&[u8]> = bytes
+                .split(|byte| matches!(byte, b'\n' | b'\r'))
+                .map(without_marks)
+                .filter(|row| !row.is_empty())
+                .collect();
+            let header_is_refused = matches!(&items[..], [Err(damage)] if damage.offset == 0);
+            let rows = rows.iter().skip(1).filter(|row| !is_blank(row)).count() as u64;
+            let of = |item: &Item| item.as_ref().map_or_else(|damage| damage.records, |_| 1);
+            let found: u64 = items.iter().map(of).sum();
+            assert_eq!(found, if header_is_refused { rows.max(1) } else { rows });
+        },
+    );
 }
 
 #[test]

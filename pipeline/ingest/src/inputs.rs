@@ -1,17 +1,18 @@
-//! Finds the input files. The patterns of the manifest are resolved into files, and the files are
-//! grouped into units of work. The order of the files does not depend on directory listings.
+//! Finds the input files. The files that `search` finds are described, and grouped into units of
+//! work. The order of the files does not depend on directory listings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use curate_schemas::Manifest;
 use curate_schemas::stages::documents::{Format, Source};
-use curate_store::failure::{Exit, Failure};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::readers;
+use crate::search::{LeftOut, search, usage};
 
 /// A file that is read record by record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,32 +57,62 @@ pub struct Unit {
 const TINY: u64 = 64;
 /// The largest number of files in a group of tiny files, on average.
 const GROUP_FILES: u64 = 4096;
+/// The most names in a line about files that are left out.
+const NAMES_SHOWN: usize = 5;
 
-/// The units of every source, ordered by source name and first path.
+/// The input of a run.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// The units of every source, ordered by source name and first path.
+    pub units: Vec<Unit>,
+    /// What a user should know of the files, a line each.
+    pub notes: Vec<String>,
+}
+
+/// The input that a manifest names.
 ///
 /// # Errors
 /// Exit 2 for a pattern that matches no file, a missing file, or a file of unknown format.
-pub fn units(manifest: &Manifest) -> Result<Vec<Unit>> {
+pub fn find(manifest: &Manifest) -> Result<Inputs> {
     // The run directory may not exist yet. Then it holds no file to leave out.
     let run_dir = fs::canonicalize(&manifest.run.dir).unwrap_or_else(|_| manifest.run.dir.clone());
     // By name, so that the order of the sources in the manifest does not matter.
     let mut order: Vec<usize> = (0..manifest.source.len()).collect();
     order.sort_by_key(|&source| &manifest.source[source].name);
 
-    let mut units = Vec::new();
-    for source in order {
-        let files = files(&manifest.source[source], &manifest.base, &run_dir)?;
+    let mut inputs = Inputs::default();
+    let mut readers = Readers::default();
+    for number in order {
+        let source = &manifest.source[number];
+        let files = files(source, &manifest.base, &run_dir, &mut inputs.notes)?;
+        for (file, identity) in &files {
+            readers.add(&source.name, &file.path, identity.clone());
+        }
+
+        let files = files.into_iter().map(|(file, _)| file).collect();
         let mut own = group(files, manifest.run.shard_size);
         own.sort_by(|a, b| a[0].relative.cmp(&b[0].relative));
-        units.extend(own.into_iter().map(|files| Unit { source, files }));
+        let units = own.into_iter().map(|files| Unit {
+            source: number,
+            files,
+        });
+        inputs.units.extend(units);
     }
-    Ok(units)
+
+    inputs.notes.extend(readers.notes());
+    Ok(inputs)
 }
 
-/// Every file of a source, by relative path. `base` is the folder of the manifest. Files that a run
-/// wrote are left out.
-fn files(source: &Source, base: &Path, run_dir: &Path) -> Result<Vec<InputFile>> {
-    let (found, prefix) = matched(source, base)?;
+/// Every file of a source with its identity, by relative path. `base` is the folder of the
+/// manifest. Files that a run wrote are left out. `notes` gets what a user should know of them.
+fn files(
+    source: &Source,
+    base: &Path,
+    run_dir: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(InputFile, Identity)>> {
+    let found = search(source, base)?;
+    let prefix = &found.prefix;
     let mut outputs = Outputs {
         run_dir: run_dir.to_path_buf(),
         known: BTreeMap::new(),
@@ -90,12 +121,14 @@ fn files(source: &Source, base: &Path, run_dir: &Path) -> Result<Vec<InputFile>>
     let mut files = Vec::new();
     // A file that has several names, by links, is read under the first of them.
     let mut seen = BTreeSet::new();
-    for (path, is_named) in found {
+    for (path, is_selected) in &found.files {
         // The order matters: a name inside a run directory must not hide a name outside of it.
-        if !outputs.holds(&path, &prefix)
-            && fs::canonicalize(&path).map_or(true, |file| seen.insert(file))
-        {
-            files.push(input_file(&path, is_named, &prefix, source)?);
+        if !outputs.holds(path, prefix) {
+            let identity = Identity::of(path)?;
+            if seen.insert(identity.clone()) {
+                let file = input_file(path, *is_selected, prefix, source)?;
+                files.push((file, identity));
+            }
         }
     }
     if files.is_empty() {
@@ -106,182 +139,121 @@ fn files(source: &Source, base: &Path, run_dir: &Path) -> Result<Vec<InputFile>>
         return Err(usage(source, message).into());
     }
 
-    files.sort_by(|a, b| a.relative.cmp(&b.relative));
+    let patterns = found.notes.into_iter();
+    notes.extend(patterns.map(|note| format!("source \"{}\": {note}", source.name)));
+    let mut left_out = found.left_out;
+    left_out.retain(|path, _| !outputs.holds(path, prefix));
+    notes.extend(left_out_notes(source, prefix, &left_out));
+
+    files.sort_by(|(a, _), (b, _)| a.relative.cmp(&b.relative));
     Ok(files)
 }
 
-/// The files that the patterns of a source match, and the folder that all patterns share. A file
-/// has `true` if a pattern names it, and `false` if it was only found in a folder.
-fn matched(source: &Source, base: &Path) -> Result<(BTreeMap<PathBuf, bool>, PathBuf)> {
-    let mut found: BTreeMap<PathBuf, bool> = BTreeMap::new();
-    let mut prefixes = Vec::new();
-    for pattern in &source.path {
-        let pattern = Pattern::new(source, base, pattern)?;
-        let expanded = pattern.expand(source)?;
-        if expanded.is_empty() {
-            let message = match &pattern.rest {
-                Rest::Glob(rest) => {
-                    format!("no file matches {}", pattern.prefix.join(rest).display())
-                }
-                _ => format!("there is no file in {}", pattern.prefix.display()),
-            };
-            return Err(usage(source, message).into());
-        }
-
-        for path in expanded {
-            *found.entry(path).or_default() |= !matches!(pattern.rest, Rest::Folder);
-        }
-        prefixes.push(pattern.prefix);
-    }
-    Ok((found, common_prefix(&prefixes)))
-}
-
-/// A failure with exit 2 that names the source.
-fn usage(source: &Source, message: String) -> Failure {
-    Failure::new(
-        Exit::Usage,
-        format!("source \"{}\": {message}", source.name),
-    )
-}
-
-/// A pattern of the manifest, taken apart: a folder that exists, and the part that selects files in
-/// this folder.
-struct Pattern {
-    /// The part without wildcards, absolute and with links resolved. Ids therefore do not depend on
-    /// the name that the manifest is opened by.
-    prefix: PathBuf,
-    rest: Rest,
-}
-
-/// The files in a folder that a pattern matches.
-enum Rest {
-    /// Every file below the folder.
-    Folder,
-    /// One file by its name.
-    File(PathBuf),
-    /// Every file that a glob matches.
-    Glob(String),
-}
-
-impl Pattern {
-    /// Takes a pattern apart.
-    ///
-    /// # Errors
-    /// Exit 2 if the pattern has no wildcard and no file or folder has this path.
-    fn new(source: &Source, base: &Path, pattern: &str) -> Result<Pattern> {
-        let base = if base.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            base
-        };
-        let full = base.join(pattern);
-        let folder = |path: &Path| {
-            let place = if path.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                path
-            };
-            fs::canonicalize(place)
-                .map_err(|error| usage(source, format!("{}: {error}", full.display())))
-        };
-
-        // An existing path is taken literally, so names with brackets or question marks work.
-        if full.is_dir() {
-            return Ok(Pattern {
-                prefix: folder(&full)?,
-                rest: Rest::Folder,
-            });
-        }
-        if full.exists() && !full.is_file() {
-            let message = format!("{} is not a regular file", full.display());
-            return Err(usage(source, message).into());
-        }
-        if full.exists() {
-            let name = full
-                .file_name()
-                .with_context(|| format!("{} does not end with a file name", full.display()))?;
-            return Ok(Pattern {
-                prefix: folder(full.parent().unwrap_or(base))?,
-                rest: Rest::File(name.into()),
-            });
-        }
-
-        // Only the pattern itself is searched for wildcards. A folder above the manifest may have
-        // such characters in its name.
-        let parts: Vec<Component> = Path::new(pattern).components().collect();
-        let wild = parts
+/// Lines about the files and folders that a source leaves out: one about those that a source does
+/// not read by default, and a warning about those that cannot be read.
+fn left_out_notes(
+    source: &Source,
+    prefix: &Path,
+    left_out: &BTreeMap<PathBuf, LeftOut>,
+) -> Vec<String> {
+    let list = |is_suspicious: bool| {
+        let mut names = left_out
             .iter()
-            .position(|part| part.as_os_str().to_string_lossy().contains(['*', '?', '[']));
-        let Some(wild) = wild else {
-            return Err(usage(source, format!("{} does not exist", full.display())).into());
+            .filter(|(_, why)| why.is_suspicious() == is_suspicious)
+            .map(|(path, why)| {
+                let path = path.strip_prefix(prefix).unwrap_or(path);
+                format!("{} ({})", path.display(), why.words())
+            });
+        let first: Vec<String> = names.by_ref().take(NAMES_SHOWN).collect();
+        let others = names.count();
+        let more = match others {
+            0 => String::new(),
+            n => format!(" and {n} more"),
         };
-        let fixed: PathBuf = parts[..wild].iter().collect();
-        let rest: PathBuf = parts[wild..].iter().collect();
-        let prefix = folder(&base.join(fixed))?;
-        Ok(Pattern {
-            prefix,
-            rest: Rest::Glob(rest.to_string_lossy().into_owned()),
-        })
-    }
-
-    /// The files that the pattern matches.
-    fn expand(&self, source: &Source) -> Result<Vec<PathBuf>> {
-        match &self.rest {
-            Rest::File(name) => Ok(vec![self.prefix.join(name)]),
-            Rest::Folder => self.below(false),
-
-            // The glob crate follows links in circles: two links to the folder that they are in
-            // become 2^40 paths. So the folders are walked here and the paths are matched.
-            Rest::Glob(rest) if rest.contains("**") => {
-                let wanted = glob::Pattern::new(rest)
-                    .map_err(|error| usage(source, format!("{rest}: {error}")))?;
-                let options = glob::MatchOptions {
-                    require_literal_separator: true,
-                    ..glob::MatchOptions::new()
-                };
-                let matches = |path: &PathBuf| {
-                    path.strip_prefix(&self.prefix)
-                        .is_ok_and(|relative| wanted.matches_path_with(relative, options))
-                };
-                Ok(self.below(true)?.into_iter().filter(matches).collect())
-            }
-
-            Rest::Glob(rest) => {
-                // Wildcards in the prefix are part of the names of folders.
-                let escaped = glob::Pattern::escape(&self.prefix.to_string_lossy());
-                let bad = |error: &dyn std::fmt::Display| usage(source, format!("{rest}: {error}"));
-                let paths =
-                    glob::glob(&format!("{escaped}/{rest}")).map_err(|error| bad(&error))?;
-                // A folder that cannot be listed is an error, not a missing match.
-                let paths: Result<Vec<PathBuf>, _> = paths.collect();
-                let files = paths
-                    .map_err(|error| bad(&error))?
-                    .into_iter()
-                    .filter(|path| path.is_file());
-                Ok(files.collect())
-            }
-        }
-    }
-
-    /// Every file below the prefix, as [`walk`] finds them.
-    fn below(&self, is_glob: bool) -> Result<Vec<PathBuf>> {
-        let (mut files, mut seen) = (BTreeSet::new(), BTreeSet::new());
-        walk(&self.prefix, is_glob, &mut files, &mut seen)?;
-        Ok(files.into_iter().collect())
-    }
-}
-
-/// The deepest folder that all prefixes are in.
-fn common_prefix(prefixes: &[PathBuf]) -> PathBuf {
-    let Some((first, rest)) = prefixes.split_first() else {
-        return PathBuf::new();
+        (first.len() + others, first.join(", ") + &more)
+    };
+    let ((n, names), (n_lost, lost)) = (list(false), list(true));
+    let counted = |n| match n {
+        1 => "1 name".to_owned(),
+        n => format!("{n} names"),
     };
 
-    let shared = first.components().enumerate().take_while(|(part, name)| {
-        rest.iter()
-            .all(|prefix| prefix.components().nth(*part) == Some(*name))
-    });
-    shared.map(|(_, name)| name).collect()
+    let mut notes = Vec::new();
+    if n > 0 {
+        notes.push(format!(
+            "source \"{}\" leaves out {}: {names}; to read one, name it in path",
+            source.name,
+            counted(n)
+        ));
+    }
+    if n_lost > 0 {
+        notes.push(format!(
+            "warning: source \"{}\" cannot read {}: {lost}",
+            source.name,
+            counted(n_lost)
+        ));
+    }
+    notes
+}
+
+/// What tells files apart. All names of a file have one identity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    /// The path with links resolved.
+    Path(PathBuf),
+    /// Device and number, for a file with hard links. Other files do not go by their number,
+    /// because some network file systems give one number to several files.
+    Number(u64, u64),
+}
+
+impl Identity {
+    fn of(path: &Path) -> Result<Identity> {
+        let place = || format!("cannot read {}", path.display());
+        let metadata = fs::metadata(path).with_context(place)?;
+
+        Ok(match metadata.nlink() {
+            0 | 1 => Identity::Path(fs::canonicalize(path).with_context(place)?),
+            _ => Identity::Number(metadata.dev(), metadata.ino()),
+        })
+    }
+}
+
+/// The sources that read each file.
+#[derive(Default)]
+struct Readers<'a> {
+    /// The first source of each file.
+    first: BTreeMap<Identity, &'a str>,
+    /// For each two sources the number of files that both read, and the first of these files.
+    shared: BTreeMap<(&'a str, &'a str), (u64, PathBuf)>,
+}
+
+impl<'a> Readers<'a> {
+    /// Adds a file of a source.
+    fn add(&mut self, source: &'a str, path: &Path, identity: Identity) {
+        let first = *self.first.entry(identity).or_insert(source);
+        if first != source {
+            let shared = self
+                .shared
+                .entry((first, source))
+                .or_insert_with(|| (0, path.to_owned()));
+            shared.0 += 1;
+        }
+    }
+
+    /// A warning for each two sources that read a file.
+    fn notes(self) -> impl Iterator<Item = String> {
+        self.shared.into_iter().map(|((one, two), (n, path))| {
+            let files = match n {
+                1 => "a file".to_owned(),
+                n => format!("{n} files, the first is"),
+            };
+            format!(
+                "warning: sources \"{one}\" and \"{two}\" both read {files} {}, so its records \
+                 are read twice",
+                path.display()
+            )
+        })
+    }
 }
 
 /// The run directories below a source. The files in them are outputs, not inputs.
@@ -317,57 +289,11 @@ impl Outputs {
     }
 }
 
-/// Adds every file below a folder to `files`. Links are followed.
-///
-/// Without a glob, hidden files and markers such as `_SUCCESS` are left out, and a folder with
-/// several names is entered once. A glob says itself which names it wants. So with `is_glob` no
-/// name is left out and a folder is entered by each of its names, but never from inside itself.
-fn walk(
-    folder: &Path,
-    is_glob: bool,
-    files: &mut BTreeSet<PathBuf>,
-    seen: &mut BTreeSet<PathBuf>,
-) -> Result<()> {
-    let place = || format!("cannot list {}", folder.display());
-
-    // `seen` ends circles of links.
-    let own = fs::canonicalize(folder).with_context(place)?;
-    if !seen.insert(own.clone()) {
-        return Ok(());
-    }
-
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).with_context(place)? {
-        paths.push(entry.with_context(place)?.path());
-    }
-    // The first of two links to one folder must not depend on the order of the listing.
-    paths.sort();
-
-    for path in paths {
-        let name = path.file_name().unwrap_or_default();
-        if !is_glob && name.to_string_lossy().starts_with(['.', '_']) {
-            continue;
-        }
-        if path.is_dir() {
-            walk(&path, is_glob, files, seen)?;
-        } else if path.is_file() {
-            // Not pipes and sockets: a run would wait for their bytes for ever.
-            files.insert(path);
-        }
-    }
-
-    // For a glob, only the folders on the way down from the top are blocked.
-    if is_glob {
-        seen.remove(&own);
-    }
-    Ok(())
-}
-
-/// Describes a file. `is_named` is false if the file was only found in a folder.
+/// Describes a file. `is_selected` is false if the file was only found in a folder.
 ///
 /// # Errors
 /// Exit 2 if its path is not UTF-8 or its format is unknown.
-fn input_file(path: &Path, is_named: bool, prefix: &Path, source: &Source) -> Result<InputFile> {
+fn input_file(path: &Path, is_selected: bool, prefix: &Path, source: &Source) -> Result<InputFile> {
     // The path enters ids and keys, so it must have one spelling.
     let relative = path.strip_prefix(prefix).with_context(|| {
         format!(
@@ -388,7 +314,7 @@ fn input_file(path: &Path, is_named: bool, prefix: &Path, source: &Source) -> Re
 
     let (by_name, compression) = format_of(parts.last().copied().unwrap_or_default());
     let Some(format) = source.format.or(by_name) else {
-        let why = if is_named {
+        let why = if is_selected {
             ""
         } else {
             ", which was found in a folder,"
@@ -488,7 +414,7 @@ mod tests {
         );
         assert_eq!(
             format_of("A.JSON.GZ"),
-            (Some(Format::Jsonl), Compression::Gzip)
+            (Some(Format::Json), Compression::Gzip)
         );
         assert_eq!(
             format_of("x.parquet"),
@@ -520,11 +446,5 @@ mod tests {
         more.insert(250, file("0249-new.txt", 3000));
         let (before, after) = (group(files, 1 << 20), group(more, 1 << 20));
         assert!(before.iter().filter(|unit| !after.contains(unit)).count() <= 1);
-    }
-
-    #[test]
-    fn the_prefix_is_what_all_patterns_share() {
-        let paths = [PathBuf::from("/a/b/c"), PathBuf::from("/a/b/d/e")];
-        assert_eq!(common_prefix(&paths), PathBuf::from("/a/b"));
     }
 }

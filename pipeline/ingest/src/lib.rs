@@ -13,6 +13,7 @@ pub mod inputs;
 mod readers;
 mod record;
 mod rows;
+mod search;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,20 +22,25 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{
-    ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
+    ArrayRef, BinaryBuilder, ListArray, ListBuilder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder, UInt64Builder,
 };
+use arrow::datatypes::{DataType, Field};
 use curate_schemas::commit::{Counts, FileEntry, Input, Tally};
 use curate_schemas::stages::documents::{Clean, DOCUMENTS, Format, Source};
 use curate_schemas::{Manifest, tables};
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::writer::{Staged, TableWriter};
-use curate_store::{durable, interrupt, key};
+use curate_store::{durable, interrupt, key, terminal};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use inputs::{InputFile, Unit};
-use record::{Damage, Item, Record};
+use record::{Damage, Item, Record, Repairs};
+
+/// The byte order mark, U+FEFF. In a text it is no character but a trace of how a file was saved.
+const MARK: char = '\u{feff}';
 
 /// A batch is written when it reaches this number of rows, or [`BATCH_BYTES`].
 const BATCH_ROWS: usize = 1024;
@@ -57,8 +63,6 @@ pub struct UnitResult {
     pub quarantine: Option<FileEntry>,
     /// Records that were read, kept and quarantined.
     pub counts: Counts,
-    /// The first damage of the unit, for messages.
-    pub first_damage: Option<String>,
 }
 
 impl UnitResult {
@@ -71,7 +75,6 @@ impl UnitResult {
             shards: Vec::new(),
             quarantine: None,
             counts: Counts::default(),
-            first_damage: None,
         }
     }
 }
@@ -191,6 +194,8 @@ struct Shards<'a> {
     folder: &'a Path,
     /// Relative path of the input file that is being read.
     path: String,
+    /// Format of the input file that is being read.
+    format: Format,
     /// Number of records of the input file before the next one, damaged ones included.
     ordinal: u64,
     /// Rows of the open shard that are not written yet.
@@ -204,7 +209,6 @@ struct Shards<'a> {
     /// The quarantine file and its unwritten rows, or `None` before the first damage.
     damaged: Option<(TableWriter, DamagedRows)>,
     quarantined: Counts,
-    first_damage: Option<String>,
 }
 
 impl<'a> Shards<'a> {
@@ -215,6 +219,7 @@ impl<'a> Shards<'a> {
             shard_size: manifest.run.shard_size,
             folder,
             path: String::new(),
+            format: Format::default(),
             ordinal: 0,
             rows: RowBuffer::default(),
             writer: None,
@@ -223,13 +228,13 @@ impl<'a> Shards<'a> {
             finished: Vec::new(),
             damaged: None,
             quarantined: Counts::default(),
-            first_damage: None,
         }
     }
 
     /// Starts the next input file of the unit. Its records are numbered from 0.
     fn start_file(&mut self, file: &InputFile) {
         self.path.clone_from(&file.relative);
+        self.format = file.format;
         self.ordinal = 0;
     }
 
@@ -246,8 +251,20 @@ impl<'a> Shards<'a> {
         Ok(())
     }
 
-    fn push_record(&mut self, record: Record) -> Result<()> {
+    fn push_record(&mut self, mut record: Record) -> Result<()> {
         let raw_bytes = record.text.len() as u64;
+        if let Some(text) = without_marks(&record.text, self.format) {
+            record.text = text;
+            record.repairs.byte_order_mark = true;
+        }
+        // A list of addresses would miss a URL behind a mark.
+        for field in [&mut record.id, &mut record.url] {
+            let bare = field.as_deref();
+            if let Some(bare) = bare.and_then(|value| without_marks(value, self.format)) {
+                *field = Some(bare);
+                record.repairs.byte_order_mark = true;
+            }
+        }
         let text = match self.clean {
             Some(steps) => clean::clean(&record.text, steps).into_owned(),
             None => record.text,
@@ -258,7 +275,7 @@ impl<'a> Shards<'a> {
         let others = [&record.id, &record.url, &record.meta]
             .map(|field| field.as_ref().map_or(0, String::len));
         let row_bytes = text.len() + others.iter().sum::<usize>();
-        count_kept(&mut self.shard_counts, raw_bytes, bytes);
+        count_kept(&mut self.shard_counts, raw_bytes, bytes, record.repairs);
         self.shard_bytes += row_bytes as u64;
 
         let own_id = record.id.as_deref().unwrap_or_default();
@@ -276,6 +293,12 @@ impl<'a> Shards<'a> {
         rows.bytes.append_value(bytes);
         rows.chars.append_value(text.chars().count() as u64);
         rows.meta.append_option(record.meta);
+        let mut is_repaired = false;
+        for kind in record.repairs.kinds() {
+            rows.repaired.values().append_value(kind);
+            is_repaired = true;
+        }
+        rows.repaired.append(is_repaired);
         rows.bytes_held += row_bytes;
         rows.text.append_value(text);
         rows.n += 1;
@@ -298,10 +321,14 @@ impl<'a> Shards<'a> {
             raw_bytes,
             records,
         } = damage;
-        self.first_damage.get_or_insert_with(|| {
-            format!("{}, record {}: {reason}: {detail}", self.path, self.ordinal)
-        });
         count_quarantined(&mut self.quarantined, records, raw_bytes);
+        // A file that is lost as a whole has a message of its own.
+        if reason == readers::OTHER_FORMAT {
+            let (source, path) = (&self.source.name, &self.path);
+            terminal::say(&format!(
+                "curate: warning: source \"{source}\": {path}: {detail}"
+            ));
+        }
 
         // The file is created at the first damage: a unit without damage has no quarantine file.
         if self.damaged.is_none() {
@@ -407,7 +434,6 @@ impl<'a> Shards<'a> {
             shards,
             quarantine,
             counts,
-            first_damage: self.first_damage,
         })
     }
 }
@@ -452,10 +478,28 @@ fn table_of(file: &str) -> &'static str {
     }
 }
 
+/// The text without byte order marks at its start, or `None` if it has none. Text files are joined
+/// as they are, so a mark at the start of a line of such a file is removed, too.
+fn without_marks(text: &str, format: Format) -> Option<String> {
+    let is_joined = format == Format::Txt && text.contains("\n\u{feff}");
+    if is_joined {
+        let lines = text.split('\n').map(|line| line.trim_start_matches(MARK));
+        return Some(lines.collect::<Vec<_>>().join("\n"));
+    }
+    text.strip_prefix(MARK)
+        .map(|rest| rest.trim_start_matches(MARK).to_owned())
+}
+
 /// Counts a record that is kept. `raw_bytes` and `bytes` are the sizes of its text before and after
-/// `[clean]`.
-fn count_kept(counts: &mut Counts, raw_bytes: u64, bytes: u64) {
-    let Counts { docs, bytes: sizes } = counts;
+/// marks are removed and `[clean]` is applied.
+fn count_kept(counts: &mut Counts, raw_bytes: u64, bytes: u64, repairs: Repairs) {
+    for kind in repairs.kinds() {
+        *counts.repaired.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    let Counts {
+        docs, bytes: sizes, ..
+    } = counts;
     docs.arrived += 1;
     docs.kept += 1;
     sizes.arrived += raw_bytes;
@@ -493,12 +537,18 @@ struct RowBuffer {
     bytes: UInt64Builder,
     chars: UInt64Builder,
     meta: StringBuilder,
+    repaired: ListBuilder<StringBuilder>,
 }
 
 impl RowBuffer {
     /// The rows as a batch. None are left.
     fn take(&mut self) -> Result<RecordBatch> {
         (self.n, self.bytes_held) = (0, 0);
+        // A builder makes lists whose entries can be null, and the table has none.
+        let item = Arc::new(Field::new("item", DataType::Utf8, false));
+        let (_, ends, kinds, nulls) = self.repaired.finish().into_parts();
+        let repaired = ListArray::try_new(item, ends, kinds, nulls)?;
+
         // In the order of the declaration of the table. `try_new` compares the types.
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.doc_id.finish()),
@@ -514,6 +564,7 @@ impl RowBuffer {
             Arc::new(self.bytes.finish()),
             Arc::new(self.chars.finish()),
             Arc::new(self.meta.finish()),
+            Arc::new(repaired),
         ];
         Ok(RecordBatch::try_new(tables::schema("documents"), columns)?)
     }
@@ -636,6 +687,23 @@ pub fn unit_folder(run: &RunDir, unit_key: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_go_from_the_start_of_a_text_and_stay_inside() {
+        let [json, text] = [Format::Jsonl, Format::Txt];
+        let of = |text: &str, format| without_marks(text, format);
+        assert_eq!(
+            of("\u{feff}\u{feff}a\u{feff}b", json).as_deref(),
+            Some("a\u{feff}b")
+        );
+        assert_eq!(of("a\n\u{feff}b", json), None);
+        assert_eq!(
+            of("\u{feff}a\r\n\u{feff}b c\u{feff}\n", text).as_deref(),
+            Some("a\r\nb c\u{feff}\n")
+        );
+        assert_eq!(of("\u{feff}", text).as_deref(), Some(""));
+        assert_eq!(of("plain \u{feff}\n", text), None);
+    }
 
     #[test]
     fn ids_depend_on_every_part_and_on_where_parts_end() {

@@ -1,6 +1,8 @@
 //! The items that a reader produces: a record, or the damage in place of a record. Input files are
 //! untrusted, so an unreadable record is set aside and is never an error of the run.
 
+use curate_schemas::stages::documents::{BYTE_ORDER_MARK, LONE_SURROGATE};
+
 /// The most bytes of a damaged record that are kept for inspection.
 pub const RAW_KEPT: usize = 4096;
 /// The most characters of a description that are kept.
@@ -19,6 +21,29 @@ pub struct Record {
     pub date: Option<i64>,
     /// The other fields as a JSON object. `None` if there are no other fields.
     pub meta: Option<String>,
+    /// What was repaired so far.
+    pub repairs: Repairs,
+}
+
+/// The repairs of a record while it is read. They are the only changes to a text before `[clean]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// True if U+FEFF was removed before the record or from its text, id or URL.
+    pub byte_order_mark: bool,
+    /// True if a lone surrogate in a field of the record became U+FFFD.
+    pub lone_surrogate: bool,
+}
+
+impl Repairs {
+    /// The words for the column `repaired`.
+    pub fn kinds(self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.byte_order_mark, BYTE_ORDER_MARK),
+            (self.lone_surrogate, LONE_SURROGATE),
+        ]
+        .into_iter()
+        .filter_map(|(is_done, kind)| is_done.then_some(kind))
+    }
 }
 
 /// A record or file that could not be read.

@@ -20,8 +20,8 @@ use curate_schemas::stages::documents::{Run, Source};
 use curate_store::failure::guard;
 
 use crate::date;
-use crate::readers::Sink;
-use crate::record::{Damage, Item, Record, damage};
+use crate::readers::{Sink, is_blank};
+use crate::record::{Damage, Item, Record, Repairs, damage};
 
 /// Bytes that are copied out of a batch at a time. A single larger row is a slice by itself.
 const SLICE_BYTES: u64 = 1 << 20;
@@ -36,6 +36,16 @@ pub struct Rows<'a> {
     max_record: u64,
     /// Number of the next row in its file, from 0.
     pub row: u64,
+    /// Rows that are hidden for one reason, as one damage that is not handed on yet.
+    hidden: Option<Damage>,
+}
+
+/// The rows of a slice of a table.
+enum Slice {
+    /// One item per row.
+    Items(Vec<Item>),
+    /// The damage of all its rows.
+    Hidden(Damage),
 }
 
 impl<'a> Rows<'a> {
@@ -45,7 +55,19 @@ impl<'a> Rows<'a> {
             source,
             max_record: limits.max_record,
             row: 0,
+            hidden: None,
         }
+    }
+
+    /// Hands on the damage of hidden rows. Call it before other damage of the file goes to `sink`, and
+    /// at the end of the file.
+    ///
+    /// # Errors
+    /// If `sink` fails.
+    pub fn flush(&mut self, sink: Sink) -> Result<()> {
+        self.hidden
+            .take()
+            .map_or(Ok(()), |damage| sink(Err(damage)))
     }
 
     /// Calls `sink` for each row of a batch. The inner result is the damage that ended the batch,
@@ -86,15 +108,20 @@ impl<'a> Rows<'a> {
                         self.row,
                     )
                 });
-                let items = match outcome {
-                    Ok(items) => items,
+                match outcome {
+                    Ok(Slice::Items(items)) => {
+                        self.flush(sink)?;
+                        items.into_iter().try_for_each(&mut *sink)?;
+                    }
+                    // A column of another type is the same in all slices, and the file says so once.
+                    Ok(Slice::Hidden(damage)) => {
+                        let records = self.hidden.as_ref().map_or(0, |hidden| hidden.records);
+                        let first = self.hidden.take().unwrap_or(damage);
+                        self.hidden = Some(first.of_records(records + n as u64));
+                    }
                     Err(detail) => return Ok(Err(detail)),
-                };
-
-                for item in items {
-                    self.row += item.as_ref().map_or_else(|damage| damage.records, |_| 1);
-                    sink(item)?;
                 }
+                self.row += n as u64;
                 at += n;
             }
             start += sizes.len();
@@ -261,7 +288,7 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, St
     }
 }
 
-/// The records of a batch, one item per row. `sizes` are the sizes of its rows, see [`add_sizes`],
+/// The records of a batch, one item per row, or one damage of all its rows. `sizes` are the sizes of its rows, see [`add_sizes`],
 /// and `first` is the number of its first row in the file.
 ///
 /// # Errors
@@ -272,7 +299,7 @@ fn records(
     source: &Source,
     max_record: u64,
     first: u64,
-) -> Result<Vec<Item>> {
+) -> Result<Slice> {
     let columns = StructArray::from(batch.clone());
     let Some(text) = lookup(&columns, &source.text) else {
         let names: Vec<&str> = columns.column_names().into_iter().take(12).collect();
@@ -281,13 +308,21 @@ fn records(
             source.text,
             names.join(", ")
         );
-        return Ok(vec![hidden(&columns, "missing_text", &detail, first)]);
+        let damage = damage(first, "missing_text", &detail, &[], 0);
+        return Ok(Slice::Hidden(damage));
     };
+    // A writer gives a column of nulls this type, so the texts are missing and not of another type.
+    if text.data_type() == &DataType::Null {
+        let detail = format!("column \"{}\" is null in every row", source.text);
+        let damage = damage(first, "missing_text", &detail, &[], 0);
+        return Ok(Slice::Hidden(damage));
+    }
     let texts = match Texts::new(&text) {
         Ok(texts) => texts,
         Err(found) => {
             let detail = format!("column \"{}\" is {found}, expected text", source.text);
-            return Ok(vec![hidden(&columns, "text_not_string", &detail, first)]);
+            let damage = damage(first, "text_not_string", &detail, &[], 0);
+            return Ok(Slice::Hidden(damage));
         }
     };
 
@@ -297,7 +332,8 @@ fn records(
         && *bytes > max_record.saturating_add(SLICE_BYTES)
     {
         let text = texts.bytes(0).unwrap_or_default();
-        return Ok(vec![Err(too_large(first, text, *bytes, max_record))]);
+        let damage = too_large(first, text, *bytes, max_record);
+        return Ok(Slice::Items(vec![Err(damage)]));
     }
 
     let mut others = Others::new(&columns, source)?;
@@ -319,15 +355,10 @@ fn records(
             url,
             date: others.dates.as_ref().and_then(|dates| dates[row]),
             meta,
+            repairs: Repairs::default(),
         })
     });
-    Ok(items.collect())
-}
-
-/// The damage of all rows of a table whose text cannot be read. One item stands for all of them,
-/// because each row would say the same.
-fn hidden(columns: &StructArray, reason: &'static str, detail: &str, first: u64) -> Item {
-    Err(damage(first, reason, detail, &[], 0).of_records(columns.len() as u64))
+    Ok(Slice::Items(items.collect()))
 }
 
 /// The damage of a row that exceeds `max_record`. `bytes` is the size of the whole row.
@@ -395,7 +426,7 @@ impl Others {
     /// because a text is not lost over its id, url or date.
     fn new(columns: &StructArray, source: &Source) -> Result<Others> {
         let ids = scalars(columns, source.id.as_deref());
-        let urls = scalars(columns, source.url.as_deref());
+        let urls = urls(columns, source.url.as_deref());
         let date_path = source.date.as_deref();
         let date_column = date_path.and_then(|path| lookup(columns, path));
         let dates = date_column.as_ref().and_then(|column| dates(column).ok());
@@ -425,17 +456,35 @@ impl Others {
 fn scalars(columns: &StructArray, path: Option<&str>) -> Option<StringViewArray> {
     let column = lookup(columns, path?)?;
     let texts = cast(&column, &DataType::Utf8View).ok()?;
-    Some(texts.as_string_view().clone())
+    let texts = texts.as_string_view();
+    // A table of floats writes NaN where a row has no value.
+    if column.data_type().is_floating() {
+        let is_number = |text: &&str| *text != "NaN";
+        return Some(texts.iter().map(|text| text.filter(is_number)).collect());
+    }
+    Some(texts.clone())
 }
 
-/// The value of a row, or `None` if the column is absent or the value is null.
+/// The column at `path` as addresses, or `None` if there is no such column or it is not of text or
+/// bytes. A number or a boolean would be an equal address in many rows.
+fn urls(columns: &StructArray, path: Option<&str>) -> Option<StringViewArray> {
+    let column = lookup(columns, path?)?;
+    let is_text = matches!(
+        column.data_type(),
+        DataType::Utf8View | DataType::BinaryView | DataType::Null
+    );
+    is_text.then(|| scalars(columns, path)).flatten()
+}
+
+/// The value of a row, or `None` if the column is absent or the value is null or blank.
 fn value(column: &Option<StringViewArray>, row: usize) -> Option<String> {
     let column = column.as_ref().filter(|column| column.is_valid(row))?;
-    Some(column.value(row).to_owned())
+    let text = column.value(row);
+    (!is_blank(text.as_bytes())).then(|| text.to_owned())
 }
 
-/// The dates of a column of times or texts, microseconds since 1970, UTC. A text that is not a date
-/// is `None`.
+/// The dates of a column of times, numbers or texts, microseconds since 1970, UTC. A value that is
+/// not a date is `None`.
 ///
 /// # Errors
 /// If the column cannot be converted to times or to text.
@@ -448,10 +497,11 @@ fn dates(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
         return Ok(times
             .as_primitive::<TimestampMicrosecondType>()
             .iter()
+            .map(|micros| micros.and_then(date::plausible))
             .collect());
     }
 
-    // Numbers become texts too: `date::parse` reads Unix seconds.
+    // Numbers become texts too: `date::parse` reads both.
     let texts = cast(column, &DataType::Utf8View)?;
     Ok(texts
         .as_string_view()
@@ -576,6 +626,19 @@ mod tests {
         StructArray::from(
             RecordBatch::try_from_iter([("body", body), ("n", n)]).expect("equal columns"),
         )
+    }
+
+    #[test]
+    fn a_url_is_text_and_a_blank_value_is_missing() {
+        let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["u", " ", "\u{feff}"]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let batch = RecordBatch::try_from_iter([("t", texts), ("n", numbers)]);
+        let columns = StructArray::from(batch.expect("equal columns"));
+        assert!(urls(&columns, Some("n")).is_none());
+        assert!(scalars(&columns, Some("n")).is_some());
+        let found = urls(&columns, Some("t"));
+        let values = [0, 1, 2].map(|row| value(&found, row));
+        assert_eq!(values, [Some("u".to_owned()), None, None]);
     }
 
     #[test]

@@ -9,19 +9,21 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use curate_formats::numbers::grouped;
+use curate_schemas::stages::mixtures::LEAST_PARAMS;
 use curate_scorers::lm::config::Config;
 use curate_scorers::lm::memory::kv_bytes;
 use curate_scorers::loss::{LAWS, LossLaw, law, unique_equivalent};
 use curate_store::failure::{Exit, Failure};
 
 use crate::constants::from_json;
+use crate::manifest::billions;
 use crate::report::{Amounts, print_worth};
 
 /// The question that `curate budget` is asked. At least one part of it must be present.
 #[derive(Debug, Args)]
 pub struct Question {
     /// Parameters of the model, as in 7e9
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = params)]
     pub params: Option<f64>,
     /// Tokens with their repeats, as in 18e12
     #[arg(long, value_name = "D", value_parser = positive)]
@@ -60,6 +62,20 @@ fn positive(text: &str) -> Result<f64, String> {
     } else {
         Err("expected a number above 0".to_owned())
     }
+}
+
+/// Parses a number of parameters. A number far below that of any model is a slip.
+fn params(text: &str) -> Result<f64, String> {
+    let number = positive(text)?;
+    if number >= LEAST_PARAMS {
+        return Ok(number);
+    }
+
+    let least = format!("expected at least {LEAST_PARAMS:e} parameters");
+    Err(match billions(number) {
+        Some(meant) => format!("{least}: did you mean {meant}?"),
+        None => least,
+    })
 }
 
 /// Parses an argument that is a mean quality, above 0 and at most 1.

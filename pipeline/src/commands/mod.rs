@@ -15,14 +15,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::datatypes::DataType;
 use clap::{Args, Parser, Subcommand};
+use curate_ingest::inputs::Inputs;
 use curate_schemas::{Manifest, stages, tables};
-use curate_store::failure::{Exit, Failure};
+use curate_store::failure::{self, Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::terminal::printable;
 use curate_store::zip::Reading;
 use curate_store::{interrupt, terminal};
 
-use crate::driver::{Driver, space};
+use crate::driver::{Driver, EarlierRuns, space};
 use crate::report::views;
 use crate::{manifest, progress, report};
 
@@ -30,7 +31,7 @@ const EXIT_CODES: &str = "Exit codes:
   0        done
   1        the answer is no: verify found damage, too much was quarantined, a mixture is impossible
   2        usage or manifest error, a missing input, a run directory of another run
-  11       another process holds the run directory
+  11       another process holds the run directory, or writes into a run of dedup.against
   70       an invariant broke: a stage lost or doubled something, or a committed file was changed
   74       reading or writing failed, or the disk is full
   130/143  interrupted; committed work is kept, run the same command again to go on
@@ -52,19 +53,21 @@ enum Command {
     /// Bring every stage of a manifest up to date; work that is committed already is reused
     Run(RunArgs),
     /// Show which stages are cached, and why others are not; writes nothing and reads no input
-    Plan(ManifestArgs),
+    Plan {
+        #[command(flatten)]
+        manifest: ManifestArgs,
+        /// Last stage of the run that is planned, as in near_dedup
+        #[arg(long, value_name = "STAGE")]
+        until: Option<String>,
+    },
     /// Show the funnel of a run directory
     Status(RunDirArgs),
     /// Check all committed files: digests, rows, schemas, conservation; exits with 1 and names each
     /// damaged file
     Verify(RunDirArgs),
-    /// Show everything that happened to one document
-    Trace {
-        /// Run directory to read
-        run: PathBuf,
-        /// Identity of the document: 32 hex digits, as in the column doc_id
-        doc_id: String,
-    },
+    /// Show everything that happened to one document; example:
+    /// curate trace runs/quickstart page-17
+    Trace(trace::Request),
     /// List the rules, explain one, or compare the profiles on the documents of a run
     Rules {
         /// Rule to explain, as in gopher_quality.short_doc
@@ -87,8 +90,8 @@ enum Command {
     /// curate baseline runs/reference -o baseline.json
     Baseline(curate_drift::BaselineRequest),
     /// Write a mixture of a run as a folder that trainers read: Parquet, JSON lines, Megatron-LM's
-    /// .bin and .idx with blend files, and a dataset card; example: curate export runs/quickstart
-    /// general -o general --format parquet,jsonl
+    /// .bin and .idx with blend files, a dataset card and dataset.json; example: curate export
+    /// runs/quickstart general -o general --format parquet,megatron --end '<|endoftext|>'
     Export(export::Request),
     /// Show what a number of tokens of some quality is worth to a model, without a run
     Budget(budget::Question),
@@ -162,12 +165,14 @@ pub fn run() -> Result<ExitCode> {
     // The arms lock stdout, because `run` locks it only after its threads are done.
     match cli.command {
         Command::Run(args) => run_manifest(&args),
-        Command::Plan(args) => plan::print(&load(&args)?, &mut std::io::stdout().lock()),
+        Command::Plan { manifest, until } => {
+            check_until(until.as_deref())?;
+            let out = &mut std::io::stdout().lock();
+            plan::print(&load(&manifest)?, until.as_deref(), out)
+        }
         Command::Status(args) => status(&args.run),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
-        Command::Trace { run, doc_id } => {
-            trace::print(&run, &doc_id, &mut std::io::stdout().lock())
-        }
+        Command::Trace(request) => trace::print(&request, &mut std::io::stdout().lock()),
         Command::Rules { name, agreement } => {
             let out = &mut std::io::stdout().lock();
             match (name, agreement) {
@@ -206,22 +211,21 @@ fn load(args: &ManifestArgs) -> Result<Manifest> {
     if let Some(dir) = &args.run_dir {
         manifest.run.dir.clone_from(dir);
     }
+
+    let dir = manifest.run.dir.to_string_lossy();
+    if manifest::scheme(&dir).is_some() {
+        let message = format!("the run directory {dir} is not a path on this machine");
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("write a local path, and copy the mixture when the run is done")
+            .into());
+    }
     Ok(manifest)
 }
 
 /// Runs the stages of a manifest.
 fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
     let manifest = load(&args.manifest)?;
-
-    // Without this check a misspelt stage would run every stage.
-    if let Some(until) = &args.until {
-        let names: Vec<&str> = stages::aligned().map(|stage| stage.name).collect();
-        if !names.contains(&until.as_str()) {
-            let failure = Failure::new(Exit::Usage, format!("there is no stage \"{until}\""));
-            let hint = format!("one of: {}", names.join(", "));
-            return Err(failure.hint(hint).into());
-        }
-    }
+    check_until(args.until.as_deref())?;
 
     // Rayon's pool is set up once for the process, before anything uses it.
     let threads = args.threads.map_or_else(default_threads, usize::from);
@@ -231,18 +235,45 @@ fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
         .context("cannot start threads")?;
     interrupt::install()?;
 
-    // Inputs are looked for before the run directory is made, so that a typing error leaves nothing
-    // behind.
-    let units = curate_ingest::inputs::units(&manifest)?;
+    // Inputs and earlier runs are looked for before the run directory is made, so that a typing
+    // error leaves nothing behind.
+    let Inputs { units, notes } = curate_ingest::inputs::find(&manifest)?;
+    say_notes(&notes);
+    let earlier = EarlierRuns::open(&manifest)?;
     // A warning only, because the space that is needed is an estimate.
     space::warn(&manifest, &units);
 
-    bring_up_to_date(manifest.clone(), args, threads)
+    bring_up_to_date(manifest.clone(), earlier, args, threads)
         .map_err(|error| space::explain(error, &manifest, &units))
 }
 
+/// Logs what a user should know of the input files.
+fn say_notes(notes: &[String]) {
+    for note in notes {
+        terminal::say(&format!("curate: {note}"));
+    }
+}
+
+/// Refuses a last stage that does not exist: without this check a misspelt stage would run every
+/// stage.
+fn check_until(until: Option<&str>) -> Result<()> {
+    let names: Vec<&str> = stages::aligned().map(|stage| stage.name).collect();
+    let Some(until) = until.filter(|until| !names.contains(until)) else {
+        return Ok(());
+    };
+
+    let failure = Failure::new(Exit::Usage, format!("there is no stage \"{until}\""));
+    let hint = format!("one of: {}", names.join(", "));
+    Err(failure.hint(hint).into())
+}
+
 /// Runs every stage, then writes and prints the report.
-fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Result<ExitCode> {
+fn bring_up_to_date(
+    manifest: Manifest,
+    earlier: EarlierRuns,
+    args: &RunArgs,
+    threads: usize,
+) -> Result<ExitCode> {
     let reading = Reading::new(args.batch_rows.map(|rows| rows as usize));
     let run = RunDir::create(&manifest.run.dir, &manifest.run.name, args.repair, reading)?;
     // Damaged files are deleted, and the driver then finds that they are missing.
@@ -250,8 +281,13 @@ fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Resul
         verify::clear(&run)?;
     }
 
-    let driver = Driver::new(manifest, run, threads, args.allow_missing)?;
-    let done = driver.run(args.until.as_deref())?;
+    let driver = Driver::new(manifest, run, earlier, threads, args.allow_missing)?;
+    let mut done = driver.run(args.until.as_deref())?;
+    if args.until.is_none() {
+        driver
+            .run_mixtures(&mut done)
+            .inspect_err(|error| show_funnel(&driver, error))?;
+    }
 
     // Views first: the sweep deletes files that older views may still name.
     views::write(&driver.run)?;
@@ -281,6 +317,17 @@ fn bring_up_to_date(manifest: Manifest, args: &RunArgs, threads: usize) -> Resul
         )?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the funnel of a run whose mixture is not possible: the funnel tells what the mixture can
+/// be made of. Prints nothing for another error. An error here must not hide the first one, so it
+/// is dropped.
+fn show_funnel(driver: &Driver, error: &anyhow::Error) {
+    if failure::exit_code(error) == Exit::No as u8
+        && let Ok(report) = report::build(&driver.run, &driver.manifest)
+    {
+        let _ = report::print(&report, &mut std::io::stdout().lock());
+    }
 }
 
 /// Names of stages in a list, or `nothing`.

@@ -1,85 +1,260 @@
 //! `curate trace` prints everything that happened to one document, with a line for each table.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::json::LineDelimitedWriter;
+use clap::Args;
+use curate_formats::numbers::counted;
+use curate_schemas::commit::Commit;
 use curate_schemas::stages::documents::DOCUMENTS;
-use curate_schemas::{stages, tables};
+use curate_schemas::{DocId, stages, tables};
 use curate_stages::text::edit_row;
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
-use curate_store::terminal::printable;
+use curate_store::terminal::{self, printable};
 use curate_store::zip::{Part, Zip, open_parquet};
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use serde_json::Value;
 
 /// The number of characters of a text that are shown.
 const TEXT_SHOWN: usize = 400;
+/// The most documents of one name that are shown.
+const DOCUMENTS_SHOWN: usize = 10;
 
-/// Prints the document's row in each table that has one.
+/// The arguments of `curate trace`.
+#[derive(Debug, Args)]
+pub struct Request {
+    /// Run directory to read
+    run: PathBuf,
+    /// The document: its doc_id (32 hex digits), else the record's own id, else its URL, the last
+    /// two exactly as in the columns source_id and url; all documents of the name are shown, up to
+    /// ten
+    #[arg(value_name = "ID")]
+    name: String,
+    /// Look only among the documents of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+}
+
+/// What a name names. An earlier kind wins if a name has several meanings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// The identity of a document.
+    DocId,
+    /// The record's own id.
+    OwnId,
+    /// The record's URL.
+    Url,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Kind::DocId => "doc_id",
+            Kind::OwnId => "own id",
+            Kind::Url => "URL",
+        })
+    }
+}
+
+/// The place of a document: its row in the files of its shard.
+#[derive(Debug, Clone)]
+struct Place {
+    doc_id: String,
+    /// Number of the shard, from 0.
+    shard: usize,
+    /// Number of the row in the shard, from 0.
+    row: usize,
+}
+
+/// Prints the documents' rows in each table that has some. Several documents are separated by an
+/// empty line.
 ///
 /// # Errors
-/// Exit 1 if the run has no such document, 2 if `root` is not a run directory.
-pub fn print(root: &Path, doc_id: &str, out: &mut impl Write) -> Result<ExitCode> {
-    let run = RunDir::open(root)?;
-    let mut tables: Vec<(String, String)> = Vec::new();
+/// Exit 1 if the run has no such document, 2 if the path is not a run directory or if the run has
+/// no such source.
+pub fn print(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
+    let run = RunDir::open(&request.run)?;
+    let (kind, places) = find(&run, request)?;
+
+    if places.len() > DOCUMENTS_SHOWN {
+        let name = printable(&request.name);
+        let documents = counted(places.len() as u64, "document");
+        terminal::say(&format!(
+            "curate: {documents} have the {kind} {name}, the first {DOCUMENTS_SHOWN} are shown; \
+             a doc_id or --source NAME chooses among them"
+        ));
+    }
+
+    let tables = tables_of(&run)?;
+    for (number, place) in places.iter().take(DOCUMENTS_SHOWN).enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        print_document(&run, &tables, place, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The documents that a name names, in the order of the run, and the kind of the name. Only narrow
+/// columns of `documents` are read.
+///
+/// # Errors
+/// Exit 1 if there is no such document, 2 if there is no such source.
+fn find(run: &RunDir, request: &Request) -> Result<(Kind, Vec<Place>)> {
+    let Some(commit) = run.commit(DOCUMENTS.name)? else {
+        return Err(not_found(request).into());
+    };
+    if let Some(source) = &request.source
+        && !commit.sources.contains_key(source)
+    {
+        let names: Vec<&str> = commit.sources.keys().map(String::as_str).collect();
+        let message = format!("the run has no source {}", printable(source));
+        let hint = format!("its sources are {}", names.join(", "));
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+    }
+
+    let mut found: BTreeMap<Kind, Vec<Place>> = BTreeMap::new();
+    for (shard, file) in commit.files.iter().enumerate() {
+        find_in_shard(run, request, shard, &file.path, &mut found)?;
+    }
+
+    // The first kind wins. The others are said, so that nobody takes one document for another.
+    let Some((kind, places)) = found.pop_first() else {
+        return Err(not_found(request).into());
+    };
+    for (other, places) in found {
+        let documents = counted(places.len() as u64, "document");
+        terminal::say(&format!(
+            "curate: {documents} with the {other} {} not shown, because it is a document's {kind}",
+            printable(&request.name)
+        ));
+    }
+    Ok((kind, places))
+}
+
+/// Adds the documents of a shard that the name names to `found`, by the kind of the name.
+fn find_in_shard(
+    run: &RunDir,
+    request: &Request,
+    shard: usize,
+    file: &str,
+    found: &mut BTreeMap<Kind, Vec<Place>>,
+) -> Result<()> {
+    // A `doc_id` is written in lower case. An own id and a URL are compared as they are.
+    let doc_id = request.name.to_ascii_lowercase();
+    let doc_id = doc_id.parse::<DocId>().is_ok().then_some(doc_id);
+
+    // Digests are not checked here, because this would read every file as a whole.
+    let columns = ["doc_id", "source", "source_id", "url"];
+    let part = Part::of(run.unchecked(DOCUMENTS.name, file), &columns);
+    let mut first = 0;
+    for batch in Zip::open(&[part])? {
+        let batch = batch?;
+        let [ids, sources, own_ids, urls] =
+            [0, 1, 2, 3].map(|column| batch.column(column).as_string::<i32>());
+        let is_name = |column: &StringArray, row: usize| {
+            column.is_valid(row) && column.value(row) == request.name
+        };
+
+        for row in 0..batch.num_rows() {
+            let id = ids.value(row);
+            let kind = match () {
+                () if doc_id.as_deref() == Some(id) => Kind::DocId,
+                () if is_name(own_ids, row) => Kind::OwnId,
+                () if is_name(urls, row) => Kind::Url,
+                () => continue,
+            };
+            let is_of_source = request
+                .source
+                .as_ref()
+                .is_none_or(|source| sources.value(row) == source);
+            if is_of_source {
+                found.entry(kind).or_default().push(Place {
+                    doc_id: id.to_owned(),
+                    shard,
+                    row: first + row,
+                });
+            }
+        }
+        first += batch.num_rows();
+    }
+    Ok(())
+}
+
+/// The failure of a name that no document has.
+fn not_found(request: &Request) -> Failure {
+    let name = printable(&request.name);
+    let message = match &request.source {
+        Some(source) => format!(
+            "no document of the source {} is called {name}: it is no doc_id, own id or URL there",
+            printable(source)
+        ),
+        None => format!("no document is called {name}: it is no doc_id, own id or URL of the run"),
+    };
+
+    Failure::new(Exit::No, message).hint(
+        "the columns doc_id, source_id and url of the table documents list all names; a record has \
+         an own id or a URL only if its source names the field",
+    )
+}
+
+/// The tables whose rows belong to documents, each with the commit of the stage that writes it. The
+/// first one is `documents`.
+fn tables_of(run: &RunDir) -> Result<Vec<(String, Commit)>> {
+    let mut all = Vec::new();
     for folder in run.folders()? {
+        let Some(commit) = run.commit(&folder)? else {
+            continue;
+        };
+
         // A stage may write further tables. The commit in its folder lists their files.
         let stage = stages::stage_of_folder(&folder).context("a folder belongs to a stage")?;
         let mut names = vec![folder.as_str()];
         names.extend(stage.further_tables());
-        names.retain(|table| has_documents(table));
-        for table in names {
-            tables.push((table.to_owned(), folder.clone()));
+        for table in names.into_iter().filter(|table| has_documents(table)) {
+            all.push((table.to_owned(), commit.clone()));
         }
     }
+    Ok(all)
+}
 
+/// Prints a line for each row of a document.
+fn print_document(
+    run: &RunDir,
+    tables: &[(String, Commit)],
+    place: &Place,
+    out: &mut impl Write,
+) -> Result<()> {
     // The text as the next stage sees it. The edits of a stage are spans of the text that this
     // stage saw.
     let mut text = String::new();
-    let mut found = false;
-    for (table, stage) in tables {
-        let Some(commit) = run.commit(&stage)? else {
-            continue;
-        };
-        let files = match table == stage {
-            true => Some(&commit.files),
-            false => commit.tables.get(&table),
-        };
 
-        for file in files.into_iter().flatten() {
-            for row in rows(&run, &table, &file.path, doc_id)? {
-                found = true;
-                let mut shown = json(&row)?;
-                if table == DOCUMENTS.name {
-                    text = row.column_by_name("text").map(own_text).unwrap_or_default();
-                }
-                // `text` is still the text before these edits, to which their spans belong.
-                if let Some(edits) = row
-                    .column_by_name("edits")
-                    .filter(|edits| *edits.data_type() == tables::edits())
-                {
-                    show_edits(&mut shown, &text);
-                    text = edit_row(&text, edits.as_list(), 0)?.into_owned();
-                }
-                shown.get_mut("text").into_iter().for_each(shorten);
-                writeln!(out, "{table}: {}", printable(&shown.to_string()))?;
+    for (table, commit) in tables {
+        for row in rows(run, table, commit, place)? {
+            let mut shown = json(&row)?;
+            if table == DOCUMENTS.name {
+                text = row.column_by_name("text").map(own_text).unwrap_or_default();
             }
-        }
-
-        // `documents` is the first table and has a row for every document.
-        if !found {
-            let message = format!("no document is called {}", printable(doc_id));
-            return Err(Failure::new(Exit::No, message)
-                .hint("the column doc_id of the table documents lists all documents")
-                .into());
+            // `text` is still the text before these edits, to which their spans belong.
+            if let Some(edits) = row
+                .column_by_name("edits")
+                .filter(|edits| *edits.data_type() == tables::edits())
+            {
+                show_edits(&mut shown, &text);
+                text = edit_row(&text, edits.as_list(), 0)?.into_owned();
+            }
+            shown.get_mut("text").into_iter().for_each(shorten);
+            writeln!(out, "{table}: {}", printable(&shown.to_string()))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// True if the rows of a table belong to documents. `name` may also be the folder of a mixture.
@@ -88,40 +263,63 @@ fn has_documents(name: &str) -> bool {
     tables::table(table).is_some_and(|table| table.has("doc_id"))
 }
 
-/// The rows of a document in a file. The column of ids is read first, and the other columns only if
-/// the document is in the file.
-fn rows(run: &RunDir, folder: &str, file: &str, doc_id: &str) -> Result<Vec<RecordBatch>> {
-    // Digests are not checked here, because this would read every file as a whole.
-    let part = |columns: &[&str]| Part::of(run.unchecked(folder, file), columns);
-    let mut has = false;
-    for batch in Zip::open(&[part(&["doc_id"])])? {
-        has = has
-            || batch?
-                .column(0)
-                .as_string::<i32>()
-                .iter()
-                .any(|id| id == Some(doc_id));
+/// The rows of a document in a table. In a row-aligned table this is the row at the document's
+/// place, and nothing else is read. In any other table the column of ids is read, and then the rows
+/// of the document.
+fn rows(run: &RunDir, table: &str, commit: &Commit, place: &Place) -> Result<Vec<RecordBatch>> {
+    if stages::stage(table).is_some_and(|stage| stage.scope.is_aligned()) {
+        let file = commit.files.get(place.shard);
+        let file = file.with_context(|| format!("{table} has no shard {}", place.shard))?;
+        return read_rows(run, table, &file.path, &[place.row]);
     }
-    if !has {
+
+    let files = match table == commit.stage {
+        true => Some(&commit.files),
+        false => commit.tables.get(table),
+    };
+    let mut all = Vec::new();
+    for file in files.into_iter().flatten() {
+        let part = Part::of(run.unchecked(table, &file.path), &["doc_id"]);
+        let (mut matching, mut first) = (Vec::new(), 0);
+        for batch in Zip::open(&[part])? {
+            let batch = batch?;
+            let ids = batch.column(0).as_string::<i32>();
+            // A mixture may draw a document several times, so there may be several rows.
+            let own = (0..ids.len()).filter(|&row| ids.value(row) == place.doc_id);
+            matching.extend(own.map(|row| first + row));
+            first += batch.num_rows();
+        }
+        all.extend(read_rows(run, table, &file.path, &matching)?);
+    }
+    Ok(all)
+}
+
+/// Some rows of a file with all its columns, one batch a row. `rows` ascends. The columns are the
+/// file's own: another version of the stage may have written others.
+fn read_rows(run: &RunDir, table: &str, file: &str, rows: &[usize]) -> Result<Vec<RecordBatch>> {
+    if rows.is_empty() {
         return Ok(Vec::new());
     }
-    // The file's own columns: another version of the stage may have written others.
-    let schema = Arc::clone(open_parquet(&run.table(folder).join(file))?.schema());
-    let names: Vec<&str> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
 
-    // A mixture may draw a document several times, so there may be several rows.
-    let mut rows = Vec::new();
-    for batch in Zip::open(&[part(&names)])? {
-        let batch = batch?;
-        let ids = batch.column(0).as_string::<i32>();
-        let matching = (0..batch.num_rows()).filter(|&row| ids.value(row) == doc_id);
-        rows.extend(matching.map(|row| batch.slice(row, 1)));
+    // Pages without a wanted row are skipped by their headers.
+    let path = run.table(table).join(file);
+    let mut selectors = Vec::new();
+    let mut next = 0;
+    for &row in rows {
+        selectors.push(RowSelector::skip(row - next));
+        selectors.push(RowSelector::select(1));
+        next = row + 1;
     }
-    Ok(rows)
+    let reader = open_parquet(&path)?
+        .with_row_selection(RowSelection::from(selectors))
+        .with_batch_size(1)
+        .build()?;
+
+    let mut batches = Vec::new();
+    for batch in reader {
+        batches.push(batch.with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    Ok(batches)
 }
 
 /// A batch of one row as a JSON object.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
+use curate_formats::numbers::{counted, size};
 use curate_schemas::commit::{Commit, Counts, FileEntry};
 use curate_schemas::spec::Removes;
 use curate_schemas::stages::{self, documents::DOCUMENTS};
@@ -62,9 +63,9 @@ pub fn print(root: &Path, out: &mut impl Write) -> Result<ExitCode> {
         };
         writeln!(
             out,
-            "{} files, {:.1} MB: {state}",
-            check.files,
-            check.bytes as f64 / 1e6
+            "{}, {}: {state}",
+            counted(check.files, "file"),
+            size(check.bytes)
         )?;
         for outdated in &check.outdated {
             writeln!(
@@ -484,7 +485,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::driver::Driver;
+    use crate::driver::{Driver, EarlierRuns};
     use curate_store::zip::Reading;
 
     const MANIFEST: &str = r#"
@@ -515,8 +516,10 @@ mod tests {
         manifest.run.dir = folder.join("run");
         let run = RunDir::create(&manifest.run.dir, "small", false, Reading::new(None))
             .expect("a run directory");
-        let driver = Driver::new(manifest, run, 1, false).expect("a driver");
-        driver.run(None).expect("a run");
+        let earlier = EarlierRuns::open(&manifest).expect("no earlier run");
+        let driver = Driver::new(manifest, run, earlier, 1, false).expect("a driver");
+        let mut done = driver.run(None).expect("a run");
+        driver.run_mixtures(&mut done).expect("mixtures");
 
         driver
             .run

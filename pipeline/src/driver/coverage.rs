@@ -4,28 +4,37 @@
 //! A misspelt field has no value in any record. Without this check, a list of addresses or a term
 //! over such a field would keep every document and say nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::UInt64Type;
+use curate_schemas::Manifest;
 use curate_schemas::stages::coverage::COVERAGE;
-use curate_schemas::stages::documents::DOCUMENTS;
+use curate_schemas::stages::documents::{DOCUMENTS, NamedField};
 use curate_schemas::stages::quality::{Missing, MissingValue};
 use curate_schemas::tables;
 use curate_stages::coverage::{Covered, Field, NARROW, Purpose, count, fields, needs_meta};
-use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::{RunDir, ShardFiles, Stored};
 use curate_store::terminal::{self, printable};
 use curate_store::zip::{Part, Zip};
 use curate_store::{interrupt, key};
 
 use super::expect::Expected;
+use super::quarantine::stopped;
 use super::{Contents, Driver};
 
 /// The coverage of each source and field, by the names of the sources.
 type Rows = Vec<(String, Field, Covered)>;
+
+/// Warns of a table `[filter.url]` that names no list of addresses.
+pub fn warn_of_no_list(manifest: &Manifest) {
+    let url = manifest.filter.url.as_ref();
+    if url.is_some_and(|url| url.domains.is_none() && url.substrings.is_none()) {
+        terminal::say("curate: warning: [filter.url] names no list, so it removes nothing");
+    }
+}
 
 impl Driver {
     /// Brings the table `coverage` up to date, logs the fields that some records lack, and refuses
@@ -36,11 +45,7 @@ impl Driver {
     /// record at all has one in a field that a term or veto reads, or if a record lacks the value
     /// of a term with `missing = "refuse"`.
     pub(super) fn check_coverage(&self) -> Result<()> {
-        let url = self.manifest.filter.url.as_ref();
-        if url.is_some_and(|url| url.domains.is_none() && url.substrings.is_none()) {
-            terminal::say("curate: warning: [filter.url] names no list, so it removes nothing");
-        }
-
+        warn_of_no_list(&self.manifest);
         let rows = self.coverage()?;
         for (source, field, covered) in &rows {
             self.say_coverage(source, field, *covered);
@@ -65,7 +70,7 @@ impl Driver {
 
         let wanted = self.wanted_coverage(&all)?;
 
-        if !self.is_current(&wanted)? {
+        if !self.reuse_folder(&wanted)? {
             let rows = rows_of(&all, &self.count_coverage(&all)?)?;
             let contents = Contents {
                 files: vec![self.write_rows(COVERAGE.name, &wanted, &rows)?],
@@ -147,6 +152,7 @@ impl Driver {
 
     /// Refuses fields in which no record has a usable value.
     fn refuse_unusable_fields(&self, rows: &Rows) -> Result<()> {
+        let mut unusable = Unusable::default();
         for (source, field, covered) in rows {
             let Purpose::Named(named) = field.purpose else {
                 continue;
@@ -161,13 +167,9 @@ impl Driver {
             if field.path.is_none() || covered.records == 0 || covered.usable > 0 || is_allowed {
                 continue;
             }
-            let message = format!("source \"{source}\": {}", description(field, *covered));
-            let hint = format!(
-                "name another field, or write allow_missing = [\"{}\"] in the source; \
-                 --allow-missing lifts all such checks",
-                field.name
-            );
-            return Err(Failure::new(Exit::No, message).hint(hint).into());
+            let stop = format!("source \"{source}\": {}", description(field, *covered));
+            unusable.stops.push(stop);
+            unusable.named.insert(format!("\"{}\"", field.name));
         }
 
         // Another source may have the field of a term or veto, so one source with it is enough.
@@ -179,35 +181,113 @@ impl Driver {
             sum.1.add(*covered);
         }
         for (field, covered) in measures.into_values() {
-            if covered.records > 0 && covered.usable == 0 {
-                let message = format!("all sources: {}", description(field, covered));
-                return Err(Failure::new(Exit::No, message)
-                    .hint("a term or veto reads numbers; --allow-missing lifts this check")
-                    .into());
+            if covered.records == 0 || covered.usable > 0 {
+                continue;
             }
+            let stop = format!("all sources: {}", description(field, covered));
+            unusable.stops.push(stop);
+            let names = match self.must_have(field) {
+                true => &mut unusable.needed,
+                false => &mut unusable.measured,
+            };
+            names.insert(field.name.clone());
         }
-        Ok(())
+
+        if unusable.stops.is_empty() {
+            return Ok(());
+        }
+        Err(stopped(&unusable.stops, "fields")
+            .hint(unusable.hint())
+            .into())
+    }
+
+    /// True if a term needs a value of the field in every record.
+    fn must_have(&self, field: &Field) -> bool {
+        self.manifest.quality.term.iter().any(|term| {
+            term.column == field.name && term.missing() == MissingValue::Policy(Missing::Refuse)
+        })
     }
 
     /// Refuses records without the value of a term that must have one.
     fn refuse_missing_terms(&self, rows: &Rows) -> Result<()> {
-        let terms = &self.manifest.quality.term;
+        let (mut stops, mut names) = (Vec::new(), BTreeSet::new());
         for (source, field, covered) in rows {
-            let is_refused = terms.iter().any(|term| {
-                term.column == field.name && term.missing() == MissingValue::Policy(Missing::Refuse)
-            });
-            if is_refused && covered.usable < covered.records {
-                let message = format!("source \"{source}\": {}", description(field, *covered));
-                let hint = format!(
-                    "the term over {} needs a value in every record: write missing = \"neutral\", \
-                     \"drop\" or a number in [[quality.term]]",
-                    field.name
-                );
-                return Err(Failure::new(Exit::No, message).hint(hint).into());
+            if self.must_have(field) && covered.usable < covered.records {
+                stops.push(format!(
+                    "source \"{source}\": {}",
+                    description(field, *covered)
+                ));
+                names.insert(field.name.clone());
             }
         }
-        Ok(())
+
+        if stops.is_empty() {
+            return Ok(());
+        }
+        let hint = format!("{}: {MISSING}", needing(&names));
+        Err(stopped(&stops, "fields").hint(hint).into())
     }
+}
+
+/// How a term does without a value.
+const MISSING: &str = "write missing = \"neutral\", \"drop\" or a number in [[quality.term]]";
+
+/// The fields in which no record has a usable value.
+#[derive(Default)]
+struct Unusable {
+    /// A sentence about each field.
+    stops: Vec<String>,
+    /// Named fields of sources, in quotes.
+    named: BTreeSet<String>,
+    /// Fields of terms that need a value in every record.
+    needed: BTreeSet<String>,
+    /// Fields of vetoes, and of terms that do without a value.
+    measured: BTreeSet<String>,
+}
+
+impl Unusable {
+    /// What to do about all the fields.
+    fn hint(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.named.is_empty() {
+            parts.push(format!(
+                "name another field, or write allow_missing = [{}] in the source",
+                joined(&self.named)
+            ));
+        }
+        if !self.measured.is_empty() {
+            parts.push("a term or veto reads numbers".to_owned());
+        }
+
+        // `--allow-missing` lifts this check alone. A term that needs a value would stop the run at
+        // the next check.
+        parts.push(match (self.needed.is_empty(), self.stops.len()) {
+            (false, _) => format!(
+                "{}: read another field, or {MISSING} and run with --allow-missing",
+                needing(&self.needed)
+            ),
+            (true, 1) if self.named.is_empty() => "--allow-missing lifts this check".to_owned(),
+            _ => "--allow-missing lifts all such checks".to_owned(),
+        });
+        parts.join("; ")
+    }
+}
+
+/// The beginning of a hint about terms that need a value in every record.
+fn needing(names: &BTreeSet<String>) -> String {
+    let term = if names.len() == 1 {
+        "the term over"
+    } else {
+        "the terms over"
+    };
+    let verb = if names.len() == 1 { "needs" } else { "need" };
+    format!("{term} {} {verb} a value in every record", joined(names))
+}
+
+/// The names with commas between them.
+fn joined(names: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.join(", ")
 }
 
 /// A sentence about a field and the records without a usable value.
@@ -217,10 +297,14 @@ fn description(field: &Field, covered: Covered) -> String {
         Purpose::Named(_) => format!("{} = \"{}\"", field.name, printable(path)),
         Purpose::Measure => printable(&field.name),
     };
+    let unparsable = match field.purpose {
+        Purpose::Named(NamedField::Url) => "that name no host",
+        _ => "that are not dates",
+    };
     let kinds = [
         (covered.missing(), "without the field"),
         (covered.other_type, "of another type"),
-        (covered.unparsable, "that are not dates"),
+        (covered.unparsable, unparsable),
     ];
     let kinds: Vec<String> = kinds
         .iter()

@@ -6,19 +6,17 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use arrow::array::AsArray;
-use curate_ingest::inputs::{Unit, units};
+use curate_ingest::inputs::{Unit, find};
 use curate_ingest::{Known, UnitResult, read_unit, unit_folder, unit_key};
 use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, Counts, FileEntry, Input};
-use curate_schemas::stages::documents::DOCUMENTS;
-use curate_store::failure::{Exit, Failure};
+use curate_schemas::stages::documents::{BYTE_ORDER_MARK, DOCUMENTS, LONE_SURROGATE};
 use curate_store::run_dir::RunDir;
-use curate_store::zip::{Part, Zip, file_digest};
+use curate_store::zip::file_digest;
 use curate_store::{durable, interrupt, key, terminal};
 
 use super::expect::number;
-use super::{Contents, Driver};
+use super::{Contents, Driver, replaced};
 use crate::progress::Progress;
 
 const STAGE: &str = DOCUMENTS.name;
@@ -36,13 +34,16 @@ pub enum InputState {
     New,
 }
 
-/// The state of each unit of a manifest, in the order of the units. Writes nothing and reads no
-/// input file. Without a run directory every unit is new.
+/// The state of each of the `units` of a manifest, in their order. Writes nothing and reads no input
+/// file. Without a run directory every unit is new.
 ///
 /// # Errors
-/// Exit 2 for a missing input; 70 for a damaged commit.
-pub fn input_states(manifest: &Manifest, run: Option<&RunDir>) -> Result<Vec<(Unit, InputState)>> {
-    let units = units(manifest)?;
+/// Exit 70 for a damaged commit.
+pub fn input_states(
+    manifest: &Manifest,
+    units: Vec<Unit>,
+    run: Option<&RunDir>,
+) -> Result<Vec<(Unit, InputState)>> {
     let Some(run) = run else {
         return Ok(units
             .into_iter()
@@ -154,14 +155,26 @@ fn is_whole(run: &RunDir, result: &UnitResult) -> bool {
 }
 
 impl Driver {
-    /// Brings `documents` up to date. True if the stage was committed anew.
+    /// Brings `documents` up to date. True if a unit was read that was not committed before. A file
+    /// that was only touched is read, and its documents are those that are committed.
     ///
     /// # Errors
-    /// Exit 1 if more records are damaged than `run.max_quarantine_ratio` allows, 2 for a missing
-    /// input. Else if reading or writing fails.
+    /// Exit 1 if a source or the run lost more records than it may, 2 for a missing input. Else if
+    /// reading or writing fails.
     pub(super) fn ingest(&self) -> Result<bool> {
-        let states = input_states(&self.manifest, Some(&self.run))?;
+        let units = find(&self.manifest)?.units;
+        let states = input_states(&self.manifest, units, Some(&self.run))?;
         let current = self.run.commit(STAGE)?;
+        let committed_units = current
+            .as_ref()
+            .map(|commit| by_unit(&self.run, commit))
+            .unwrap_or_default();
+
+        // Said before anything is read, so that there is time to stop.
+        for sentence in replaced(&self.manifest, &self.run, &states)? {
+            let root = self.run.root().display();
+            terminal::say(&format!("curate: warning: {root}: {sentence}"));
+        }
 
         let new = states
             .iter()
@@ -184,7 +197,11 @@ impl Driver {
                 }
             })?;
 
+        let computed = results
+            .iter()
+            .any(|result| !committed_units.contains_key(&result.key));
         let contents = self.publish_units(&states, &results, current.as_ref())?;
+        say_repairs(&contents.sources);
         let unchanged = current.is_some_and(|commit| {
             commit.files == contents.files
                 && commit.tables == contents.tables
@@ -192,6 +209,8 @@ impl Driver {
         });
         if !unchanged {
             self.commit(STAGE, DOCUMENTS.version, contents)?;
+        }
+        if computed {
             progress.finish();
         }
 
@@ -203,8 +222,8 @@ impl Driver {
         durable::remove_dir(&published)
             .with_context(|| format!("cannot delete {}", published.display()))?;
 
-        self.check_quarantine(&results)?;
-        Ok(!unchanged)
+        self.judge_quarantine()?;
+        Ok(computed)
     }
 
     /// Reads a unit and leaves its files in the folder where finished units wait. `number` is the
@@ -336,69 +355,22 @@ impl Driver {
         }
         Ok(())
     }
+}
 
-    /// Stops the run if the share of damaged records is above `run.max_quarantine_ratio`, and warns
-    /// if any record is damaged. The quarantine is committed by now, so the user can look at it.
-    ///
-    /// # Errors
-    /// Exit 1 if the share is too high.
-    fn check_quarantine(&self, results: &[UnitResult]) -> Result<()> {
-        let mut counts = Counts::default();
-        results.iter().for_each(|result| counts.add(&result.counts));
-        let (records, bad) = (counts.docs.arrived, counts.docs.quarantined);
-        if bad == 0 {
-            return Ok(());
+/// Logs how many documents of each source were repaired while they were read.
+fn say_repairs(sources: &BTreeMap<String, Counts>) {
+    for (source, counts) in sources {
+        for (kind, n) in &counts.repaired {
+            let repair = match kind.as_str() {
+                BYTE_ORDER_MARK => "a byte order mark was removed",
+                LONE_SURROGATE => "a lone surrogate became U+FFFD",
+                other => other,
+            };
+            let kept = counts.docs.kept;
+            terminal::say(&format!(
+                "curate: source \"{source}\": {repair} in {n} of {kept} documents"
+            ));
         }
-
-        // Only a unit that was read knows its first damage. The state of a committed unit comes
-        // from its files.
-        let first = match results
-            .iter()
-            .find_map(|result| result.first_damage.clone())
-        {
-            Some(first) => first,
-            None => self.first_damage()?,
-        };
-
-        let allowed = self.manifest.run.max_quarantine_ratio;
-        if bad as f64 > allowed * records as f64 {
-            let message = format!(
-                "{bad} of {records} records could not be read, more than run.max_quarantine_ratio = {allowed} allows; the \
-                 first: {first}"
-            );
-            let hint = format!("see the table quarantine in {}", self.run.root().display());
-            return Err(Failure::new(Exit::No, message).hint(hint).into());
-        }
-
-        terminal::say(&format!(
-            "curate: warning: {bad} of {records} records are in quarantine; the first: {first}"
-        ));
-        Ok(())
-    }
-
-    /// The first row of the quarantine as `path: reason: detail`, for runs that read no unit
-    /// themselves. `unknown` if no quarantine file is committed.
-    fn first_damage(&self) -> Result<String> {
-        let commit = self.committed(STAGE)?;
-        let Some(file) = commit
-            .tables
-            .get("quarantine")
-            .and_then(|files| files.first())
-        else {
-            return Ok("unknown".to_owned());
-        };
-
-        // The file is made at the first damage, so it has a row.
-        let columns = ["path", "reason", "detail"];
-        let part = Part::of(
-            self.run.stored(commit.version, "quarantine", file),
-            &columns,
-        );
-        let batch = Zip::open(&[part])?
-            .next()
-            .context("a quarantine file has rows")??;
-        let text = |column: usize| batch.column(column).as_string::<i32>().value(0).to_owned();
-        Ok(format!("{}: {}: {}", text(0), text(1), text(2)))
     }
 }
 

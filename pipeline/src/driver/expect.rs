@@ -2,13 +2,14 @@
 //! which is made from the settings of the stage and from the keys of the files that it reads. No
 //! data is read, so `curate plan` finds the same files as a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use curate_schemas::commit::FileEntry;
 use curate_stages::{AnyStage, Stage, all_reads};
 use curate_store::run_dir::RunDir;
 use curate_store::{key, terminal};
+use serde_json::{Map, Value};
 
 /// A file that a stage must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +96,49 @@ fn file(stage: &dyn Stage, table: &str, number: &str, parts: BTreeMap<String, St
     }
 }
 
+/// A setting that differs between two keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Path of the setting; empty if a whole value is one setting.
+    pub path: String,
+    /// The first value; null if the setting is absent.
+    pub one: Value,
+    /// The other value; null if the setting is absent.
+    pub other: Value,
+}
+
+/// The settings that differ between two JSON values, in the order of their paths.
+pub fn differences(one: &Value, other: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    compare("", one, other, &mut found);
+    found
+}
+
+/// Adds the settings that differ between two values at `path`.
+fn compare(path: &str, one: &Value, other: &Value, found: &mut Vec<Difference>) {
+    let (Value::Object(inner), Value::Object(others)) = (one, other) else {
+        if one != other {
+            found.push(Difference {
+                path: path.to_owned(),
+                one: one.clone(),
+                other: other.clone(),
+            });
+        }
+        return;
+    };
+
+    let names: BTreeSet<&String> = inner.keys().chain(others.keys()).collect();
+    for name in names {
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        let value = |map: &Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
+        compare(&path, &value(inner), &value(others), found);
+    }
+}
+
 /// The part number in `part-00000-<key8>.parquet`. Empty for names of another form.
 pub fn number(path: &str) -> &str {
     path.strip_prefix("part-")
@@ -124,6 +168,14 @@ pub fn corpus_digest(tables: &[&str], keys: &Keys) -> Result<String> {
         all.extend(keys.iter().map(String::as_str));
     }
     Ok(key::digest(&all))
+}
+
+/// The files of `wanted` that do not exist and have to be computed.
+pub fn missing<'w>(wanted: &'w [Expected], existing: &Existing) -> Vec<&'w Expected> {
+    wanted
+        .iter()
+        .filter(|file| existing.get(&file.key).is_none())
+        .collect()
 }
 
 /// The files of a stage that exist already, by key. They come from its commit, from its retired

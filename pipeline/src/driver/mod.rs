@@ -7,7 +7,10 @@ mod earlier;
 pub mod engine;
 mod expect;
 mod hub;
+mod quarantine;
+mod replaced;
 mod shards;
+mod sources;
 pub mod space;
 
 use std::collections::BTreeMap;
@@ -22,10 +25,16 @@ use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::{key, terminal};
 
-pub use coverage::{CoverageRow, read as read_coverage};
+pub use coverage::{CoverageRow, read as read_coverage, warn_of_no_list};
 pub use documents::{InputState, input_states};
-pub use expect::{Existing, Expected, Keys, corpus_digest, expected, number};
+pub use earlier::EarlierRuns;
+pub use expect::{
+    Difference, Existing, Expected, Keys, corpus_digest, differences, expected, missing, number,
+    tables_read,
+};
+pub use replaced::replaced;
 pub use shards::{count, edit, edited_bytes, publish};
+pub use sources::{counts_by_source, loss, sources_of_shards};
 
 use crate::driver::engine::{Engine, external, of_stage};
 use crate::report::views;
@@ -40,6 +49,8 @@ pub struct Driver {
     pub engine: Engine,
     /// True if fields without a value do not stop the run.
     allow_missing: bool,
+    /// The runs that `dedup.against` names.
+    earlier: EarlierRuns,
     /// The row-aligned stages behind `documents`, in the order in which they run.
     stages: Vec<AnyStage>,
 }
@@ -47,53 +58,62 @@ pub struct Driver {
 /// The stages that [`Driver::run`] went through, each in one of two lists.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Stages with at least one computed shard, in the order in which they ran.
+    /// Stages with at least one computed file, in the order in which they ran.
     pub computed: Vec<String>,
-    /// Stages whose commit was up to date already, in the order in which they run.
+    /// Stages whose files all existed, in the order in which they run. A stage behind a changed one
+    /// may have been committed again.
     pub cached: Vec<String>,
+}
+
+impl Done {
+    /// Adds a stage to its list, and logs a stage that was cached.
+    pub fn note(&mut self, stage: &str, computed: bool) {
+        if computed {
+            self.computed.push(stage.to_owned());
+        } else {
+            terminal::say(&format!("{stage}: cached"));
+            self.cached.push(stage.to_owned());
+        }
+    }
 }
 
 impl Driver {
     /// Makes a driver that uses `threads` threads, and opens the files and models that the manifest
-    /// names. With `allow_missing`, fields without a value do not stop the run.
+    /// names. `earlier` are the runs that `dedup.against` names. With `allow_missing`, fields
+    /// without a value do not stop the run.
     ///
     /// # Errors
     /// The errors are those of [`load_stages`].
     pub fn new(
         manifest: Manifest,
         run: RunDir,
+        earlier: EarlierRuns,
         threads: usize,
         allow_missing: bool,
     ) -> Result<Driver> {
         let engine = Engine::new(threads, manifest.run.memory, run.spill());
-        let stages = load_stages(&manifest, threads)?;
+        let stages = load_stages(&manifest, &earlier, threads)?;
 
         Ok(Driver {
             manifest,
             run,
             engine,
             allow_missing,
+            earlier,
             stages,
         })
     }
 
-    /// Brings every stage up to date, in order. With `until` the last stage is that one, and
-    /// buckets and mixtures are left as they are.
+    /// Brings every row-aligned stage up to date, in order. With `until` the last stage is that
+    /// one.
     ///
     /// # Errors
     /// The first failure of a stage. The stages before it stay committed.
     pub fn run(&self, until: Option<&str>) -> Result<Done> {
         let mut done = Done::default();
-        let mut note = |stage: &str, computed: bool| match computed {
-            true => done.computed.push(stage.to_owned()),
-            false => {
-                terminal::say(&format!("{stage}: cached"));
-                done.cached.push(stage.to_owned());
-            }
-        };
 
         // `documents` is not in `stages`: it reads input files, not shards.
-        note(DOCUMENTS.name, self.ingest()?);
+        done.note(DOCUMENTS.name, self.ingest()?);
         self.check_coverage()?;
         if until == Some(DOCUMENTS.name) {
             return Ok(done);
@@ -101,15 +121,11 @@ impl Driver {
 
         for stage in &self.stages {
             let name = stage.stage().name();
-            note(name, self.run_stage(stage)?);
+            done.note(name, self.run_stage(stage)?);
+            self.warn_of_lost_sources(name)?;
             if until == Some(name) {
-                return Ok(done);
+                break;
             }
-        }
-
-        // Mixtures come last, because their pool is what the last stage kept.
-        for (name, computed) in self.run_mixtures()? {
-            note(&name, computed);
         }
         Ok(done)
     }
@@ -229,15 +245,19 @@ pub struct Contents {
 /// # Errors
 /// Exit 2 if a file or model cannot be used, or if the signatures of an earlier run cannot be
 /// compared with those of this one.
-pub fn load_stages(manifest: &Manifest, threads: usize) -> Result<Vec<AnyStage>> {
+pub fn load_stages(
+    manifest: &Manifest,
+    earlier: &EarlierRuns,
+    threads: usize,
+) -> Result<Vec<AnyStage>> {
     let opening = Opening {
         manifest,
         threads,
-        against: earlier::digest(manifest)?,
+        against: earlier.digest(),
         fetch: &|name| hub::fetch(name).map_err(external),
     };
 
     let stages = curate_stages::open(&opening).map_err(of_stage)?;
-    earlier::check(manifest, &stages)?;
+    earlier.check_signatures(&stages)?;
     Ok(stages)
 }

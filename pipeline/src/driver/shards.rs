@@ -21,8 +21,8 @@ use curate_store::writer::{Staged, TableWriter};
 use curate_store::zip::{Part, Zip, parts};
 use curate_store::{interrupt, key};
 
-use super::expect::{Existing, Expected, Keys, expected, number};
-use super::{Contents, Driver, earlier};
+use super::expect::{Existing, Expected, Keys, expected, missing, number};
+use super::{Contents, Driver};
 use crate::driver::engine::{CorpusFiles, of_stage};
 use crate::progress::Progress;
 
@@ -42,7 +42,7 @@ struct Job<'a> {
 }
 
 impl Driver {
-    /// Brings a stage up to date. True if the stage was committed anew.
+    /// Brings a stage up to date. True if a file was computed, false if all files existed.
     ///
     /// # Errors
     /// Exit 1 if the stage refuses its decision, 70 if documents or bytes are lost or doubled. Else
@@ -56,15 +56,14 @@ impl Driver {
         let wanted = expected(stage, arriving, &documents.files, &self.keys()?)?;
         let existing = Existing::load(&self.run, base.name(), &base.spec().further_tables())?;
 
-        // A stage without missing files may still need a commit: it was retired, or files changed.
-        let missing: Vec<&Expected> = wanted
-            .iter()
-            .filter(|file| existing.get(&file.key).is_none())
-            .collect();
-        let current = self.run.commit(base.name())?;
-        if missing.is_empty()
-            && current.is_some_and(|commit| is_made_of(&commit, &wanted, &existing))
-        {
+        let missing = missing(&wanted, &existing).len();
+        if missing == 0 {
+            // The stage may still need a commit: it was retired, or its list of files changed.
+            let current = self.run.commit(base.name())?;
+            if !current.is_some_and(|commit| is_made_of(&commit, &wanted, &existing)) {
+                let contents = contents(base, &wanted, &BTreeMap::new(), &existing)?;
+                self.commit(base.name(), base.spec().version, contents)?;
+            }
             return Ok(false);
         }
 
@@ -76,16 +75,14 @@ impl Driver {
             files: self.run.shard_files()?,
             existing,
         };
-        let progress = Progress::start(base.name(), missing.len());
+        let progress = Progress::start(base.name(), missing);
         let computed: BTreeMap<String, FileEntry> = match stage {
             AnyStage::Shard(shard_stage) => {
                 self.compute_shards(shard_stage.as_ref(), &job, &wanted, &progress)?
             }
-            AnyStage::Corpus(corpus) if !missing.is_empty() => {
+            AnyStage::Corpus(corpus) => {
                 self.compute_corpus(corpus.as_ref(), &job, &wanted, &progress)?
             }
-            // A decision over the whole corpus is not made only to commit files that exist.
-            AnyStage::Corpus(_) => BTreeMap::new(),
         };
 
         let contents = contents(base, &wanted, &computed, &job.existing)?;
@@ -234,7 +231,7 @@ impl Driver {
         let corpus = CorpusFiles::new(
             self.engine.clone(),
             own,
-            earlier::shards(&self.manifest)?,
+            self.earlier.shards()?,
             stage.follows(),
         );
 

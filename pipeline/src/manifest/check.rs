@@ -8,25 +8,16 @@ use std::collections::BTreeMap;
 use curate_schemas::config::{Absent, Key, Section, Times};
 use curate_schemas::stages::sections;
 use curate_scorers::language::Identifier;
+use curate_scorers::language::names::named;
 
 use super::diagnose::{At, Problem, closest, did_you_mean, line, list, quoted};
 use super::tree::{Entries, Entry, Node, Value};
-use super::{terms, value};
+use super::{mixtures, terms, value};
 
-/// Pairs of keys. The value of the first key must not exceed the value of the second.
-const ORDERED: &[(&str, &str)] = &[
-    (
-        "filter.gopher_quality.min_words",
-        "filter.gopher_quality.max_words",
-    ),
-    (
-        "filter.gopher_quality.min_avg_word_len",
-        "filter.gopher_quality.max_avg_word_len",
-    ),
-    ("mixture_source.min_share", "mixture_source.max_share"),
-    ("score.ngram.drop.below", "score.ngram.drop.above"),
-    ("score.perplexity.drop.below", "score.perplexity.drop.above"),
-    ("quality.term.low", "quality.term.high"),
+/// The engines that label documents, by their words in a manifest.
+const ENGINES: [(&str, Identifier); 2] = [
+    ("whatlang", Identifier::Whatlang),
+    ("whichlang", Identifier::Whichlang),
 ];
 
 /// Checks a whole manifest. `text` is the text of its file. The returned table fits the types of
@@ -53,6 +44,7 @@ pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem
     // Conflicts come last, because they look at values with their defaults filled in.
     check.conflicts(manifest, &out);
     check.problems.extend(terms::problems(manifest, &out));
+    check.problems.extend(mixtures::problems(manifest, &out));
     (out, check.problems)
 }
 
@@ -158,50 +150,14 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that each `[[mixture_source]]` names a mixture and a source of the manifest, and that
-    /// no pair of them is named twice.
-    fn mixture_sources(&mut self, entries: &Entries, out: &toml::Table) {
-        let list = |path: &str| {
-            value_at(out, path)
-                .and_then(toml::Value::as_array)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let text = |item: &toml::Value, key: &str| {
-            item.get(key)
-                .and_then(toml::Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-
-        let mut seen: Vec<(String, String)> = Vec::new();
-        for item in list("mixture_source") {
-            let pair = (text(&item, "mixture"), text(&item, "source"));
-            // Values in `out` have no places, so a problem is placed at the list.
-            let at = place(entries, "mixture_source");
-            for (kind, name) in [("mixture", &pair.0), ("source", &pair.1)] {
-                // A missing name is a problem of its own.
-                if item.get(kind).is_none() {
-                    continue;
-                }
-                if list(kind).iter().all(|known| text(known, "name") != *name) {
-                    let message = format!(
-                        "mixture_source.{kind}: no [[{kind}]] is called {}",
-                        quoted(name)
-                    );
-                    self.problem(at, message, None);
-                }
-            }
-
-            if seen.contains(&pair) {
-                let message = format!(
-                    "mixture_source: {} in {} is bounded twice",
-                    quoted(&pair.1),
-                    quoted(&pair.0)
-                );
-                self.problem(at, message, None);
-            }
-            seen.push(pair);
+    /// Checks that some deduplication compares documents with the earlier runs that are named.
+    fn unused_earlier_runs(&mut self, entries: &Entries, out: &toml::Table) {
+        let path = "dedup.against";
+        let is_on = |path: &str| value_at(out, path).is_some();
+        if is_on(path) && !is_on("dedup.exact") && !is_on("dedup.near") {
+            let message = format!("{path}: no deduplication compares documents with earlier runs");
+            let hint = "write [dedup.exact] or [dedup.near]".to_owned();
+            self.problem(place(entries, path), message, Some(hint));
         }
     }
 
@@ -292,31 +248,31 @@ impl Check<'_> {
         out
     }
 
-    /// Checks the pairs of [`ORDERED`] that are keys of a table. `out` has their checked values.
+    /// Checks the ranges of a table: a key that names another one with `at_most` must not exceed it.
+    /// `out` has the checked values of the keys.
     fn ordered(&mut self, table: &Section, entries: &Entries, out: &toml::Table) {
-        for (low, high) in ORDERED {
-            // The keys of one table only: `score.ngram` is also a prefix of `score.ngram.drop`.
-            if *low != join(table.path, last(low)) {
-                continue;
-            }
-
+        let ranges = table
+            .keys
+            .iter()
+            .filter_map(|low| Some((low, low.at_most?)));
+        for (low, high) in ranges {
             // A key with a mistake of its own is not in `out`, and then nothing is compared.
             let number = |key: &str| {
-                out.get(last(key))
+                out.get(key)
                     .and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)))
             };
-            let (Some(least), Some(most)) = (number(low), number(high)) else {
+            let (Some(least), Some(most)) = (number(low.name), number(high)) else {
                 continue;
             };
 
             // Two defaults are in order, so at least one of the two keys was written.
-            let written = [low, high]
+            let written = [low.name, high]
                 .into_iter()
-                .find_map(|key| entries.get(last(key)));
+                .find_map(|key| entries.get(key));
             if let (true, Some(entry)) = (least > most, written) {
                 let message = format!(
-                    "{low}: must be at most {} = {most}, found {least}",
-                    last(high)
+                    "{}: must be at most {high} = {most}, found {least}",
+                    low.path
                 );
                 self.problem(entry.node.at, message, None);
             }
@@ -337,14 +293,17 @@ impl Check<'_> {
             self.problem(place(entries, "dedup.near.cluster"), message, Some(hint));
         }
 
-        if let Some(engine @ ("whichlang" | "none")) = word("language.engine") {
-            self.without_confidence(entries, out, engine);
+        if let Some(engine) = word("language.engine") {
+            self.unknown_languages(entries, out, engine);
+            if engine != "whatlang" {
+                self.without_confidence(entries, out, engine);
+            }
         }
         if word("signals.values") == Some("none") {
             self.without_signals(entries, out);
         }
-        self.mixture_sources(entries, out);
         self.unnamed_fields(entries, out);
+        self.unused_earlier_runs(entries, out);
 
         // datatrove draws with numpy's `RandomState`, whose seeds have 32 bits. A seed with a
         // mistake of its own counts as 0 here.
@@ -395,8 +354,8 @@ impl Check<'_> {
         }
     }
 
-    /// Reports keys that a language engine without a confidence cannot serve: `whichlang`, or
-    /// `none`.
+    /// Reports a least confidence that the language engine cannot serve: `whichlang` and `none` have
+    /// no confidence.
     fn without_confidence(&mut self, entries: &Entries, out: &toml::Table, engine: &str) {
         let confident = value_at(out, "language.min_confidence").and_then(toml::Value::as_float);
         if confident.is_some_and(|least| least > 0.0) {
@@ -405,28 +364,44 @@ impl Check<'_> {
             );
             self.problem(place(entries, "language.min_confidence"), message, None);
         }
+    }
 
-        let known = if engine == "none" {
-            &[]
-        } else {
-            Identifier::Whichlang.languages()
+    /// Reports languages of `language.keep` that the engine never gives. No document would have
+    /// such a label, so all documents in the language would be removed.
+    fn unknown_languages(&mut self, entries: &Entries, out: &toml::Table, engine: &str) {
+        let knows = |(_, identifier): &(&str, Identifier), code: &str| {
+            identifier.languages().binary_search(&code).is_ok()
         };
+        let own = ENGINES.iter().find(|(word, _)| *word == engine);
+        let codes = value_at(out, "language.keep").and_then(toml::Value::as_array);
 
-        for code in value_at(out, "language.keep")
-            .and_then(toml::Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            // The engine `none` knows no language, so the hint names no language.
-            if let Some(code) = code.as_str().filter(|code| !known.contains(code)) {
-                let message = format!(
-                    "language.keep: language.engine = \"{engine}\" does not know {}",
-                    quoted(code)
-                );
-                let hint = (!known.is_empty())
-                    .then(|| format!("its languages are {}", list(known.iter().copied())));
-                self.problem(place(entries, "language.keep"), message, hint);
+        for code in codes.into_iter().flatten().filter_map(toml::Value::as_str) {
+            if own.is_some_and(|own| knows(own, code)) {
+                continue;
             }
+
+            let name = named(code).map_or("such language", |(_, name)| name);
+            let others = ENGINES.iter().filter(|other| knows(other, code));
+            let others = list(others.map(|(word, _)| *word));
+            let message = format!(
+                "language.keep: {} has no {name} ({}); engines that do: {}",
+                match own {
+                    Some((word, _)) => word,
+                    None => "language.engine = \"none\"",
+                },
+                quoted(code),
+                if others.is_empty() { "none" } else { &others },
+            );
+
+            let hint = match (ENGINES.iter().find(|other| knows(other, code)), own) {
+                (Some((word, _)), _) => format!("write engine = \"{word}\""),
+                (None, Some((word, identifier))) => {
+                    let languages = list(identifier.languages().iter().copied());
+                    format!("the languages of {word} are {languages}")
+                }
+                (None, None) => "without keep, documents of all languages stay".to_owned(),
+            };
+            self.problem(language_place(entries, code), message, Some(hint));
         }
     }
 
@@ -557,14 +532,7 @@ pub(super) fn value_at<'t>(out: &'t toml::Table, path: &str) -> Option<&'t toml:
 
 /// True if a key was written in the file or in an override. False for a default.
 fn is_written(entries: &Entries, path: &str) -> bool {
-    let (first, rest) = path
-        .split_once('.')
-        .map_or((path, None), |(first, rest)| (first, Some(rest)));
-    match (entries.get(first).map(|entry| &entry.node.value), rest) {
-        (Some(Value::Table(inner)), Some(rest)) => is_written(inner, rest),
-        (found, None) => found.is_some(),
-        (_, Some(_)) => false,
-    }
+    node_at(entries, path).is_some()
 }
 
 /// The place where a key was written. An absent key gets the place of the table that it would be
@@ -591,6 +559,69 @@ pub(super) fn place(entries: &Entries, path: &str) -> At {
         },
         (Some(entry), _) => entry.node.at,
         (None, _) => At::File(0),
+    }
+}
+
+/// The place of a language in the list `language.keep`. `code` is its ISO 639-3 code, whichever code
+/// was written.
+fn language_place(entries: &Entries, code: &str) -> At {
+    let table = entries.get("language").map(|entry| &entry.node.value);
+    let keep = match table {
+        Some(Value::Table(table)) => table.get("keep").map(|entry| &entry.node.value),
+        _ => None,
+    };
+
+    let is_code = |node: &&Node| match &node.value {
+        Value::Text(text) => named(text).is_some_and(|(own, _)| own == code),
+        _ => false,
+    };
+    match keep {
+        Some(Value::List(items)) => items.iter().find(is_code).map(|node| node.at),
+        _ => None,
+    }
+    .unwrap_or_else(|| place(entries, "language.keep"))
+}
+
+/// The checked tables of the list at `path`, each with its entries as they were written and its
+/// place.
+pub(super) fn tables_at<'t>(
+    entries: &'t Entries,
+    out: &'t toml::Table,
+    path: &str,
+) -> Vec<(&'t toml::Table, &'t Entries, At)> {
+    let tables = value_at(out, path).and_then(toml::Value::as_array);
+    let tables = tables
+        .into_iter()
+        .flatten()
+        .filter_map(toml::Value::as_table);
+
+    // The checked tables have no places. They are in the order of the nodes, which have. An item
+    // that is not a table is a mistake of its own, and is not among the tables.
+    let nodes: &[Node] = match node_at(entries, path).map(|node| &node.value) {
+        Some(Value::List(nodes)) => nodes,
+        _ => &[],
+    };
+    let nodes = nodes.iter().filter_map(|node| match &node.value {
+        Value::Table(entries) => Some((entries, node.at)),
+        _ => None,
+    });
+
+    tables
+        .zip(nodes)
+        .map(|(table, (entries, at))| (table, entries, at))
+        .collect()
+}
+
+/// The node at `path` as it was written, or `None` if there is none.
+fn node_at<'t>(entries: &'t Entries, path: &str) -> Option<&'t Node> {
+    let (first, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let node = &entries.get(first)?.node;
+    match (rest, &node.value) {
+        (None, _) => Some(node),
+        (Some(rest), Value::Table(inner)) => node_at(inner, rest),
+        (Some(_), _) => None,
     }
 }
 

@@ -120,6 +120,7 @@ fn kind(kind: Kind) -> Value {
         Kind::Count => json!({ "type": "integer", "minimum": 1 }),
         Kind::Number { min, max } => numbers("minimum", min, max),
         Kind::Positive { max } => numbers("exclusiveMinimum", 0.0, max),
+        Kind::Large { min, .. } => numbers("minimum", min, f64::INFINITY),
         // A pattern cannot bound the number of bytes that a text stands for.
         Kind::Size { min, max } => {
             let written = r"^[0-9]{1,12}(\.[0-9]{1,12})?\s*(GiB|MiB|KiB|GB|MB|KB|kB|B)$";

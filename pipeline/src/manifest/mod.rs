@@ -14,6 +14,7 @@ mod check;
 mod constants;
 mod diagnose;
 mod json_schema;
+mod mixtures;
 mod reference;
 mod size;
 mod terms;
@@ -35,6 +36,7 @@ pub(crate) use diagnose::closest;
 use diagnose::{At, Problem};
 pub use json_schema::json_schema;
 pub use reference::print_reference;
+pub(crate) use value::{billions, scheme};
 
 /// Greatest length of a manifest, bytes. A file without an end, such as `/dev/zero`, is given up
 /// after this many bytes.
@@ -146,12 +148,18 @@ fn from_bytes(path: &Path, bytes: &[u8], sets: &[String]) -> Result<Manifest, Lo
     }
 
     derive(&mut checked);
-    let manifest = Manifest::deserialize(toml::Value::Table(checked)).map_err(|error| {
+    let manifest = Manifest::deserialize(toml::Value::Table(checked.clone())).map_err(|error| {
         LoadError::Disagreement {
             path: path.to_owned(),
             reason: error.message().to_owned(),
         }
     })?;
+
+    // Shares are summed only if every key is good: a share with a mistake has no value.
+    let problems = mixtures::impossible(&manifest, &tree, &checked);
+    if !problems.is_empty() {
+        return Err(invalid(text, problems));
+    }
     Ok(Manifest {
         base: base.to_owned(),
         ..manifest

@@ -62,9 +62,12 @@ fn line(key: &Key) -> String {
         }
     };
 
-    let range = Some(range(key.kind))
+    let mut range = Some(range(key.kind))
         .filter(|range| !range.is_empty())
         .map_or_else(String::new, |range| format!(", {range}"));
+    if let Some(high) = key.at_most {
+        range += &format!(", at most {high}");
+    }
     format!("{written:<32} # {required}{kind}{range}: {}", key.doc())
 }
 

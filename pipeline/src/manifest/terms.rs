@@ -3,9 +3,9 @@
 
 use curate_schemas::tables;
 
-use super::check::value_at;
+use super::check::{place, tables_at, value_at};
 use super::diagnose::{At, Problem, quoted};
-use super::tree::{Entries, Node, Value};
+use super::tree::Entries;
 
 /// All mistakes in terms, vetoes and bands that are not mistakes of a single key. A key with a
 /// mistake of its own is missing from `out` and is passed over here.
@@ -73,12 +73,12 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
             _ => {}
         }
     }
-    problems.extend(perplexity_problems(out));
+    problems.extend(perplexity_problems(entries, out));
     problems
 }
 
 /// Mistakes in `[score.perplexity]` that take two keys to see.
-fn perplexity_problems(out: &toml::Table) -> Vec<Problem> {
+fn perplexity_problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
     let mut problems = Vec::new();
 
     let window = value_at(out, "score.perplexity.window").and_then(toml::Value::as_str);
@@ -86,15 +86,16 @@ fn perplexity_problems(out: &toml::Table) -> Vec<Problem> {
         let message =
             "score.perplexity.max_tokens: window = \"all\" has no bound on a document's tokens"
                 .to_owned();
-        problems
-            .push(Problem::new(At::File(0), message).hint(Some("write sample instead".to_owned())));
+        let at = place(entries, "score.perplexity.max_tokens");
+        problems.push(Problem::new(at, message).hint(Some("write sample instead".to_owned())));
     }
 
     if is_sampled(out) && value_at(out, "score.perplexity.drop").is_some() {
         let message =
             "score.perplexity.drop: only a sample is scored, and the rest cannot be judged"
                 .to_owned();
-        problems.push(Problem::new(At::File(0), message));
+        let at = place(entries, "score.perplexity.drop");
+        problems.push(Problem::new(at, message));
     }
     problems
 }
@@ -139,32 +140,15 @@ fn unusable(column: &str, out: &toml::Table) -> Option<(String, Option<String>)>
 }
 
 /// Every term and veto: its kind (`"term"` or `"veto"`), its keys and its place.
-fn items<'t>(entries: &Entries, out: &'t toml::Table) -> Vec<(&'static str, &'t toml::Table, At)> {
-    let mut all = Vec::new();
-    for kind in ["term", "veto"] {
-        let nodes: &[Node] = match entries.get("quality").map(|entry| &entry.node.value) {
-            Some(Value::Table(quality)) => match quality.get(kind).map(|entry| &entry.node.value) {
-                Some(Value::List(nodes)) => nodes,
-                _ => &[],
-            },
-            _ => &[],
-        };
-
-        // The checked tables have no places. They are in the order of the nodes, which have.
-        let tables = value_at(out, &format!("quality.{kind}")).and_then(toml::Value::as_array);
-        let tables = tables
+fn items<'t>(
+    entries: &'t Entries,
+    out: &'t toml::Table,
+) -> Vec<(&'static str, &'t toml::Table, At)> {
+    let of = |kind: &'static str| {
+        let tables = tables_at(entries, out, &format!("quality.{kind}"));
+        tables
             .into_iter()
-            .flatten()
-            .filter_map(toml::Value::as_table);
-        // An item that is not a table is a mistake of its own, and is not among the tables.
-        let nodes = nodes
-            .iter()
-            .filter(|node| matches!(node.value, Value::Table(_)));
-        all.extend(
-            tables
-                .zip(nodes)
-                .map(|(table, node)| (kind, table, node.at)),
-        );
-    }
-    all
+            .map(move |(table, _, at)| (kind, table, at))
+    };
+    of("term").chain(of("veto")).collect()
 }

@@ -176,7 +176,7 @@ fn empty_tables_mean_the_types_defaults() {
     let switches: String = sections()
         .filter(|table| table.path != "run" && table.path != "source" && table.path != "mixture")
         .map(|table| match table.path {
-            "budget" => "[budget]\nparams = 1\n".to_owned(),
+            "budget" => "[budget]\nparams = 1e9\n".to_owned(),
             "filter.c4_bad_words" => "[filter.c4_bad_words]\nfile = \"words.txt\"\n".to_owned(),
             "mixture_source" => String::new(),
             "score.ngram" => "[score.ngram]\nmodel = \"reference.ngram\"\n".to_owned(),
@@ -225,7 +225,7 @@ fn empty_tables_mean_the_types_defaults() {
     let budget = manifest.budget.expect("it was given");
     assert_eq!(
         (budget.params, budget.constants, budget.represents),
-        (1.0, "besiroglu2024".to_owned(), 1.0)
+        (1e9, "besiroglu2024".to_owned(), 1.0)
     );
 
     let mixture = &good(
@@ -241,7 +241,7 @@ fn empty_tables_mean_the_types_defaults() {
 
 #[test]
 fn values_come_out_normalised() {
-    let rest = "[language]\nkeep = [\"fra\", \"en\", \"eng\"]\nmin_confidence = -0.0\n[filter.gopher_quality]\nmin_avg_word_len = 4\n[budget]\nparams = 7";
+    let rest = "[language]\nkeep = [\"fra\", \"en\", \"eng\"]\nmin_confidence = -0.0\n[filter.gopher_quality]\nmin_avg_word_len = 4\n[budget]\nparams = 7_000_000_000";
     let manifest = good(&format!("{SMALL}{rest}"), &[]);
 
     let language = manifest.language.expect("it was given");
@@ -254,7 +254,7 @@ fn values_come_out_normalised() {
             .map(|rules| rules.min_avg_word_len),
         Some(4.0)
     );
-    assert_eq!(manifest.budget.map(|budget| budget.params), Some(7.0));
+    assert_eq!(manifest.budget.map(|budget| budget.params), Some(7e9));
 }
 
 #[test]
@@ -301,7 +301,11 @@ fn every_word_loads() {
 
             // The other keys that this word needs.
             let more = match (table.as_str(), *word) {
-                ("[budget]", _) => "params = 1\n",
+                ("[budget]", _) => "params = 1e9\n",
+                ("[[mixture]]", "fixed") => {
+                    "name = 'm'\ntokens = 5\n\
+                     [[mixture_source]]\nmixture = 'm'\nsource = 'web'\nshare = 1\n"
+                }
                 ("[[mixture]]", _) => "name = 'm'\ntokens = 5\n",
                 ("[score.ngram]", _) => "model = 'reference.ngram'\n",
                 ("[[quality.term]]", "isotonic") => {

@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 
 use curate_schemas::config::{Kind, NO_MAX};
+use curate_scorers::language::language_codes;
+use curate_scorers::language::names::{code_of, named};
 
-use super::diagnose::{Problem, did_you_mean, list, quoted};
+use super::diagnose::{Problem, closest, did_you_mean, list, quoted};
 use super::size::{parse_size, size_text};
 use super::tree::{Node, Value};
 
@@ -49,10 +51,13 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
             Some(toml::Value::Integer(*value as i64))
         }
         // A whole number may be written without its `.0`.
-        (Kind::Number { .. } | Kind::Positive { .. }, Value::Integer(value)) => {
-            number(kind, *value as f64)
+        (
+            Kind::Number { .. } | Kind::Positive { .. } | Kind::Large { .. },
+            Value::Integer(value),
+        ) => number(kind, *value as f64),
+        (Kind::Number { .. } | Kind::Positive { .. } | Kind::Large { .. }, Value::Float(value)) => {
+            number(kind, *value)
         }
-        (Kind::Number { .. } | Kind::Positive { .. }, Value::Float(value)) => number(kind, *value),
         (Kind::WordOrShare(_), Value::Integer(value)) => share(*value as f64),
         (Kind::WordOrShare(_), Value::Float(value)) => share(*value),
         // A negative integer is not a size, so it gets the message about the type.
@@ -76,18 +81,94 @@ fn scalar(kind: Kind, value: &Value) -> Result<toml::Value, Fault> {
         _ => return Err(unlike(kind, value)),
     };
 
+    if let (Kind::Path, Value::Text(text)) = (kind, value)
+        && let Some(fault) = shell_fault(text)
+    {
+        return Err(fault);
+    }
+
     // The type is right, so the range is what is missed.
     read.ok_or_else(|| Fault {
         message: format!("must be {}, found {}", range(kind), bare(kind, value)),
-        hint: None,
+        hint: meant(kind, value),
     })
+}
+
+/// The hint about a number that is out of range: what its author most likely meant.
+fn meant(kind: Kind, value: &Value) -> Option<String> {
+    let number = match value {
+        Value::Integer(value) => *value as f64,
+        Value::Float(value) => *value,
+        _ => return None,
+    };
+
+    let is_share = matches!(
+        kind,
+        Kind::Number { min: 0.0, max: 1.0 } | Kind::Positive { max: 1.0 } | Kind::WordOrShare(_)
+    );
+    match kind {
+        Kind::Large { unit, .. } => {
+            billions(number).map(|meant| format!("{number} {unit}: did you mean {meant}?"))
+        }
+        // A whole number from 2 to 100 is a percentage.
+        _ if is_share && number.fract() == 0.0 && (2.0..=100.0).contains(&number) => {
+            Some(format!("did you mean {}?", number / 100.0))
+        }
+        _ => None,
+    }
+}
+
+/// A number that was written without its billions, with them: 7 is `7e9`. From 100 on it may also
+/// stand for millions, and from 1000 on it does. `None` if the number is not in \[0.01, 1e6).
+pub(crate) fn billions(number: f64) -> Option<String> {
+    match number {
+        0.01..100.0 => Some(format!("{number}e9")),
+        100.0..1000.0 => Some(format!("{number}e9 or {number}e6")),
+        1000.0..1e6 => Some(format!("{}e9", number / 1000.0)),
+        _ => None,
+    }
+}
+
+/// A number with the suffix of a magnitude or a percent sign, in TOML: `7B` is `7e9`, and `5%` is
+/// `0.05`. `None` for another text, or if the key takes no such number.
+fn without_suffix(kind: Kind, text: &str) -> Option<String> {
+    let text = text.trim();
+    let suffix = text.chars().next_back()?.to_ascii_lowercase();
+    let digits = text[..text.len() - suffix.len_utf8()].trim_end();
+    let is_plain = |c: char| c.is_ascii_digit() || c == '.';
+    let number: f64 = digits
+        .parse()
+        .ok()
+        .filter(|_| digits.chars().all(is_plain))?;
+
+    let exponent = match suffix {
+        '%' => -2,
+        'k' => 3,
+        'm' => 6,
+        'b' | 'g' => 9,
+        't' => 12,
+        _ => return None,
+    };
+    match kind {
+        Kind::Number { .. } | Kind::Positive { .. } if exponent < 0 => {
+            Some((number / 100.0).to_string())
+        }
+        Kind::Integer { .. } if exponent > 0 => {
+            Some(format!("{:.0}", number * 10_f64.powi(exponent)))
+        }
+        Kind::Count | Kind::Large { .. } if exponent > 0 => Some(format!("{digits}e{exponent}")),
+        _ => None,
+    }
 }
 
 /// The fault of a value that does not have the type of its key.
 fn unlike(kind: Kind, value: &Value) -> Fault {
     let hint = match (kind, value) {
         (Kind::Words(_) | Kind::Languages, Value::Text(text)) => {
-            Some(format!("write [{}]", quoted(text)))
+            Some(format!("write [{}]", items(kind, text)))
+        }
+        (_, Value::Text(text)) if without_suffix(kind, text).is_some() => {
+            without_suffix(kind, text).map(|number| format!("did you mean {number}?"))
         }
         (Kind::Size { .. }, Value::Text(_)) => {
             Some("units are B, KB, MB, GB, KiB, MiB and GiB".to_owned())
@@ -99,6 +180,20 @@ fn unlike(kind: Kind, value: &Value) -> Fault {
         message: format!("expected {}, found {}", type_name(kind), found(value)),
         hint,
     }
+}
+
+/// The items of a list that was written as one text, such as `eng,deu` or `[eng]`, each in quotes.
+fn items(kind: Kind, text: &str) -> String {
+    let text = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let items = text
+        .split(',')
+        .map(|item| item.trim().trim_matches(['"', '\'']))
+        .filter(|item| !item.is_empty())
+        .map(|item| match kind {
+            Kind::Languages => near_language(item).unwrap_or(item),
+            _ => item,
+        });
+    list(items)
 }
 
 /// An integer, if it lies in a range and TOML can hold it.
@@ -114,6 +209,7 @@ fn number(kind: Kind, value: f64) -> Option<toml::Value> {
     let inside = match kind {
         Kind::Number { min, max } => min <= value && value <= max,
         Kind::Positive { max } => 0.0 < value && value <= max,
+        Kind::Large { min, .. } => min <= value,
         _ => false,
     };
 
@@ -142,6 +238,30 @@ fn is_text_of(kind: Kind, text: &str) -> bool {
         Kind::Path | Kind::Paths => !text.is_empty() && !text.contains('\0'),
         _ => false,
     }
+}
+
+/// True if a path begins as one that a shell expands: `~/data` or `$HOME/data`. curate takes a path
+/// as it is written, so such a path would make or miss a folder that is called `~`.
+fn is_for_a_shell(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or_default();
+    first.starts_with('~')
+        || first
+            .strip_prefix('$')
+            .is_some_and(|name| name.starts_with(|c: char| c == '{' || c.is_ascii_alphabetic()))
+}
+
+/// The fault of a path that [`is_for_a_shell`]; `None` for any other path.
+fn shell_fault(path: &str) -> Option<Fault> {
+    let own = quoted(&format!("./{path}"));
+    is_for_a_shell(path).then(|| Fault {
+        message: format!(
+            "{} is taken as it is written, ~ and $NAME are not expanded",
+            quoted(path)
+        ),
+        hint: Some(format!(
+            "write the whole path, or {own} for a name that begins so"
+        )),
+    })
 }
 
 /// True if a text is the path of a JSON file.
@@ -210,7 +330,7 @@ fn paths(path: &str, items: &[Node], node: &Node) -> Result<toml::Value, Vec<Pro
     each(path, items, glob_path).map(toml::Value::Array)
 }
 
-/// A path that may be a glob.
+/// A path on this machine that may be a glob.
 fn glob_path(value: &Value) -> Result<toml::Value, Fault> {
     let Value::Text(text) = value else {
         return Err(unlike(Kind::Paths, value));
@@ -223,14 +343,43 @@ fn glob_path(value: &Value) -> Result<toml::Value, Fault> {
         });
     }
 
-    match glob::Pattern::new(text) {
-        Ok(_) => Ok(toml::Value::String(text.clone())),
-        Err(error) => Err(Fault {
-            message: format!("{} is not a glob: {}", quoted(text), error.msg),
-            hint: Some(
-                "write [[] for a bracket and [*] for a star that the file name holds".to_owned(),
+    if let Some(fault) = shell_fault(text) {
+        return Err(fault);
+    }
+
+    // Whether the path is a glob depends on the files there, so it is read with them.
+    match scheme(text) {
+        None => Ok(toml::Value::String(text.clone())),
+        Some(scheme) => Err(Fault {
+            message: format!(
+                "{} is not a path on this machine, and other places are not read",
+                quoted(text)
             ),
+            hint: Some(local_copy(scheme).to_owned()),
         }),
+    }
+}
+
+/// The scheme of an address such as `s3://bucket/web`; `None` for a path.
+pub(crate) fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
+    is_scheme.then_some(scheme)
+}
+
+/// How to get files on this machine that an address of the scheme names.
+fn local_copy(scheme: &str) -> &'static str {
+    match scheme.to_ascii_lowercase().as_str() {
+        "file" => "write the path without file://",
+        "hf" => {
+            "download the data set with `hf download OWNER/NAME --repo-type dataset --local-dir DIR`, \
+             and write path = \"DIR\""
+        }
+        "http" | "https" | "ftp" => "download the files, and write the path of the copy",
+        _ => "copy the files to this machine or mount the store, and write the path",
     }
 }
 
@@ -244,17 +393,37 @@ fn languages(path: &str, items: &[Node]) -> Result<toml::Value, Vec<Problem>> {
     Ok(toml::Value::Array(codes))
 }
 
-/// The ISO 639-3 code of a language that is named by either code.
+/// The ISO 639-3 code of a language that is named by either code. Whether the engine knows the
+/// language is checked where both keys are seen.
 fn language_code(value: &Value) -> Result<toml::Value, Fault> {
     let Value::Text(text) = value else {
         return Err(unlike(Kind::Languages, value));
     };
 
-    let known = curate_scorers::language::iso639_3(text);
-    known.map(|code| toml::Value::String(code.to_owned())).ok_or_else(|| Fault {
+    if let Some((code, _)) = named(text) {
+        return Ok(toml::Value::String(code.to_owned()));
+    }
+    let hint = near_language(text).map_or_else(
+        || {
+            "languages go by their ISO 639-3 code, such as \"eng\", or ISO 639-1, such as \"en\""
+                .to_owned()
+        },
+        |code| format!("did you mean {}?", quoted(code)),
+    );
+    Err(Fault {
         message: format!("unknown language {}", quoted(text)),
-        hint: Some(r#"languages go by their ISO 639-3 code, such as "eng", or ISO 639-1, such as "en""#.to_owned()),
+        hint: Some(hint),
     })
+}
+
+/// The code of the language that a text most likely means: its name, a code in upper case or with a
+/// region (`en-US`), else a code of an engine that differs by one letter.
+fn near_language(text: &str) -> Option<&'static str> {
+    let text = text.trim().to_lowercase();
+    let main = text.split(['-', '_']).next().unwrap_or_default();
+
+    let code = code_of(&text).or_else(|| named(main).map(|(code, _)| code));
+    code.or_else(|| closest(&text, language_codes().iter().copied()))
 }
 
 /// The name of a type, for messages of the form "expected …".
@@ -263,7 +432,7 @@ pub(super) fn type_name(kind: Kind) -> String {
         Kind::Bool => "true or false".to_owned(),
         Kind::Integer { .. } => "an integer".to_owned(),
         Kind::Count => "an integer, or a whole number such as 3e11".to_owned(),
-        Kind::Number { .. } | Kind::Positive { .. } => "a number".to_owned(),
+        Kind::Number { .. } | Kind::Positive { .. } | Kind::Large { .. } => "a number".to_owned(),
         Kind::Size { .. } => r#"a size such as "64MiB""#.to_owned(),
         Kind::Name | Kind::Label | Kind::Field | Kind::Path => "a string".to_owned(),
         Kind::Paths => "a string or a list of strings".to_owned(),
@@ -289,6 +458,7 @@ pub(super) fn range(kind: Kind) -> String {
         Kind::Number { .. } => "finite".to_owned(),
         Kind::Positive { max } if max.is_finite() => format!("above 0 and at most {max}"),
         Kind::Positive { .. } => "above 0 and finite".to_owned(),
+        Kind::Large { min, .. } => format!("at least {min:e} and finite"),
         Kind::Size { min, max: NO_MAX } => format!("at least {}", size_text(min)),
         Kind::Size { min, max } => format!("between {} and {}", size_text(min), size_text(max)),
         Kind::WordOrShare(_) => "above 0 and at most 1".to_owned(),

@@ -12,7 +12,7 @@ use arrow::array::{
     ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
-use curate_schemas::commit::FileEntry;
+use curate_schemas::commit::{Commit, FileEntry};
 use curate_schemas::stages::mixtures::{Mixture, MixtureSource, Strategy};
 use curate_schemas::stages::{self, mixtures::MIXTURE};
 use curate_schemas::{DocId, Manifest, tables};
@@ -24,8 +24,9 @@ use curate_store::run_dir::{RunDir, ShardFiles};
 use curate_store::writer::TableWriter;
 use curate_store::zip::{Part, Zip, parts};
 use curate_store::{durable, interrupt, key};
+pub use shuffle::ORDER;
 
-use crate::driver::{Contents, Driver, Existing, Expected, Keys, corpus_digest, publish};
+use crate::driver::{Contents, Done, Driver, Existing, Expected, Keys, corpus_digest, publish};
 use crate::progress::Progress;
 use crate::report::views;
 
@@ -37,6 +38,10 @@ pub struct Pooled {
     /// The (source, domain) pairs, sorted. `Document::origin` is a place in this list.
     pub origins: Vec<(String, String)>,
 }
+
+/// The tables whose keys tell whether the pool, and all that is made from it, is the same. The keys
+/// of `tokens` and `quality` cover the stages before them.
+pub const POOL_TABLES: [&str; 4] = ["documents", "signals", "tokens", "quality"];
 
 /// Number of draws of each document of a pool, in the order of the pool.
 pub type Draws = Vec<u32>;
@@ -213,7 +218,7 @@ pub fn mixture_expected(
     manifest: &Manifest,
     keys: &Keys,
 ) -> Result<Expected> {
-    let corpus = corpus_digest(&["documents", "signals", "tokens", "quality"], keys)?;
+    let corpus = corpus_digest(&POOL_TABLES, keys)?;
     let mut parts: BTreeMap<String, String> = [("corpus".to_owned(), corpus)].into();
 
     // The size of parts changes no draw, so it is not a setting of the mix.
@@ -243,33 +248,71 @@ pub fn mixture_expected(
     })
 }
 
+/// The folders of a manifest's mixtures, with the first file of each, in the order in which they
+/// depend on each other: `buckets`, then `mix/NAME` and `mixture/NAME` of each mixture.
+///
+/// # Errors
+/// If a stage that the pool is made from has not run.
+pub fn mixtures_expected<'m>(
+    manifest: &'m Manifest,
+    keys: &Keys,
+) -> Result<Vec<(Expected, Option<&'m Mixture>)>> {
+    let buckets = mixture_expected("buckets", None, manifest, keys)?;
+    let mut wanted = vec![(buckets, None)];
+
+    for mixture in &manifest.mixture {
+        for folder in ["mix", "mixture"] {
+            let table = format!("{folder}/{}", mixture.name);
+            let file = mixture_expected(&table, Some(mixture), manifest, keys)?;
+            wanted.push((file, Some(mixture)));
+        }
+    }
+    Ok(wanted)
+}
+
+/// The files of a folder that `file` is the first file of: those of its commit, or of its retired
+/// commit. `None` if neither commit begins with `file`, or if one of its files is gone, so that the
+/// folder has to be made.
+///
+/// # Errors
+/// Exit 70 if the commit is damaged.
+pub fn whole_folder(run: &RunDir, file: &Expected) -> Result<Option<Vec<FileEntry>>> {
+    let existing = Existing::load(run, &file.table, &[])?;
+    let commits = [run.commit(&file.table)?, run.stale(&file.table)];
+
+    // The key of the first file stands for all parts.
+    let is_whole = |commit: &Commit| {
+        commit
+            .files
+            .first()
+            .is_some_and(|first| first.key == file.key)
+            && commit.files.iter().all(|file| {
+                existing
+                    .get(&file.key)
+                    .is_some_and(|found| found.digest == file.digest)
+            })
+    };
+    Ok(commits
+        .into_iter()
+        .flatten()
+        .find(is_whole)
+        .map(|commit| commit.files))
+}
+
 /// Version of the stage that writes a folder such as `mix/general`. 0 if no stage does.
 fn version(folder: &str) -> u32 {
     stages::stage_of_folder(folder).map_or(0, |stage| stage.version)
 }
 
 impl Driver {
-    /// Brings buckets, mixes and mixtures up to date. The result is the folders in the order in
-    /// which they are made, each with true if it was made anew.
+    /// Brings buckets, mixes and mixtures up to date, after [`Driver::run`]. Each folder is added
+    /// to `done`.
     ///
     /// # Errors
-    /// Exit 1 if a mixture is not possible. Else if reading or writing fails.
-    pub(super) fn run_mixtures(&self) -> Result<Vec<(String, bool)>> {
-        // In the order in which the folders depend on each other.
-        let keys = self.keys()?;
-        let mut wanted = vec![(
-            mixture_expected("buckets", None, &self.manifest, &keys)?,
-            None,
-        )];
-        for mixture in &self.manifest.mixture {
-            for folder in ["mix", "mixture"] {
-                let table = format!("{folder}/{}", mixture.name);
-                wanted.push((
-                    mixture_expected(&table, Some(mixture), &self.manifest, &keys)?,
-                    Some(mixture),
-                ));
-            }
-        }
+    /// Exit 1 if a mixture is not possible. Else if reading or writing fails. The folders before it
+    /// stay committed.
+    pub fn run_mixtures(&self, done: &mut Done) -> Result<()> {
+        let wanted = mixtures_expected(&self.manifest, &self.keys()?)?;
 
         // Mixtures that are no longer in the manifest are not a part of the run. Their files stay.
         // A mixture is retired before the mix that it depends on.
@@ -285,37 +328,43 @@ impl Driver {
 
         // The pool is read at most once, and only if something has to be made from it.
         let mut pool = None;
-        let mut outcome = Vec::new();
         for (file, mixture) in wanted {
             interrupt::check()?;
-            let cached = self.is_current(&file)?;
-            if !cached {
+            let is_cached = self.reuse_folder(&file)?;
+            if !is_cached {
                 let pool = match &mut pool {
                     Some(pool) => pool,
                     none => none.insert(self.gather_buckets()?),
                 };
                 self.compute_mixture_table(&file, mixture, &pool.0, &pool.1)?;
             }
-            outcome.push((file.table, !cached));
+            done.note(&file.table, !is_cached);
         }
-        Ok(outcome)
+        Ok(())
     }
 
-    /// True if the folder of `file` has a commit with this file first, and all files of the commit
-    /// exist. The first file is enough to compare, because its key stands for all parts.
-    pub(crate) fn is_current(&self, file: &Expected) -> Result<bool> {
-        let Some(commit) = self.run.commit(&file.table)? else {
+    /// True if all files of the folder exist that `file` is the first file of. A folder whose
+    /// commit was retired, although nothing in it changes, is committed again.
+    ///
+    /// # Errors
+    /// Exit 70 if the commit is damaged. Else if it cannot be written.
+    pub(crate) fn reuse_folder(&self, file: &Expected) -> Result<bool> {
+        let Some(files) = whole_folder(&self.run, file)? else {
             return Ok(false);
         };
 
-        let existing = Existing::load(&self.run, &file.table, &[])?;
-        let all_exist = commit.files.iter().all(|file| {
-            existing
-                .get(&file.key)
-                .is_some_and(|found| found.digest == file.digest)
-        });
-        let first = commit.files.first();
-        Ok(all_exist && first.is_some_and(|first| first.key == file.key))
+        let is_committed = self
+            .run
+            .commit(&file.table)?
+            .is_some_and(|commit| commit.files == files);
+        if !is_committed {
+            let contents = Contents {
+                files,
+                ..Contents::default()
+            };
+            self.commit(&file.table, version(&file.table), contents)?;
+        }
+        Ok(true)
     }
 
     /// Reads the pool and sorts it into buckets.
@@ -364,8 +413,8 @@ impl Driver {
     /// Decides the epochs of the buckets and the draws of the documents for a mixture.
     ///
     /// # Errors
-    /// Exit 1 if the mixture is not possible. The hint says how many tokens are possible, or that
-    /// the shares must change. Exit 70 if the drawn tokens differ from the requested tokens by more
+    /// Exit 1 if the mixture is not possible, or if no document is drawn. The hint says how many
+    /// tokens are possible, or that the shares must change. Exit 70 if the drawn tokens differ from the requested tokens by more
     /// than the longest document.
     fn draw(&self, mixture: &Mixture, pool: &Pooled, buckets: &[Bucket]) -> Result<Draws> {
         let request = request(&self.manifest, mixture, pool);
@@ -401,6 +450,10 @@ impl Driver {
             .zip(&draws)
             .map(|(document, n)| document.tokens * u64::from(*n))
             .sum();
+        if drawn == 0 {
+            return Err(nothing_drawn(mixture, pool).into());
+        }
+
         let longest = pool
             .documents
             .iter()
@@ -476,6 +529,26 @@ impl Driver {
             .with_context(|| format!("cannot delete {}", spill.display()))?;
         Ok(entries)
     }
+}
+
+/// The failure of a mixture into which no document is drawn, because its budget is too small.
+fn nothing_drawn(mixture: &Mixture, pool: &Pooled) -> Failure {
+    // A document without tokens gives a mixture nothing.
+    let tokens = pool.documents.iter().map(|document| document.tokens);
+    let (least, most) = tokens
+        .filter(|tokens| *tokens > 0)
+        .fold((u64::MAX, 0), |(least, most), tokens| {
+            (least.min(tokens), most.max(tokens))
+        });
+
+    let message = format!(
+        "mixture \"{}\" has no document: it asks for {} tokens, and the smallest document of the pool has {least}",
+        mixture.name, mixture.tokens
+    );
+    // A document is drawn if at least half of it is within the budget, and any may be the first.
+    Failure::new(Exit::No, message).hint(format!(
+        "documents are drawn whole; ask for more tokens, the largest document has {most}"
+    ))
 }
 
 /// The file of one part of a mixture, from 0. `first` is the file of the first part.

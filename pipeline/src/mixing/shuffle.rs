@@ -30,6 +30,9 @@ const BATCH_BYTES: usize = 64 << 20;
 /// Greatest number of rows of a written batch.
 const BATCH_ROWS: usize = 256;
 
+/// The order of a mixture's rows, as an export states it: see [`Plan::order`].
+pub const ORDER: &str = "rising xxh3-128 hashes of (mixture, doc_id, draw)";
+
 /// The documents that are drawn, and the part that each draw goes to.
 pub struct Plan<'a> {
     pool: &'a Pooled,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arrow::array::{
     Array, AsArray, BooleanArray, ListArray, RecordBatch, StringArray, UInt64Array,
 };
@@ -67,6 +67,8 @@ pub(super) struct Ledger {
     pub(super) counted_tokens: u64,
     /// Sums over the documents that `quality` kept.
     pub(super) pool: Sums,
+    /// What `tokens` and `estimated` are of each source, in the order of the stages.
+    pub(super) funnels: BTreeMap<String, Vec<OfStage>>,
     /// The sums of `pool`, by source.
     pub(super) by_source: BTreeMap<String, Sums>,
     /// The sums of `pool`, by domain.
@@ -74,12 +76,13 @@ pub(super) struct Ledger {
 }
 
 /// Reads the ledger of a run whose committed row-aligned stages are `stages`, `documents` first.
-/// Several shards are read at a time.
+/// `sources` are the sources of the shards. Several shards are read at a time.
 ///
 /// # Errors
 /// If a file cannot be read.
 pub(super) fn read_ledger(
     shards: &[ShardFiles],
+    sources: &[&str],
     stages: &[&str],
     sample: &TokenSample,
 ) -> Result<Ledger> {
@@ -87,14 +90,25 @@ pub(super) fn read_ledger(
         .par_iter()
         .map(|files| read_shard(files, stages, sample))
         .collect::<Result<Vec<Shard>>>()?;
+    ensure!(
+        shards.len() == sources.len(),
+        "{} shards have {} sources",
+        shards.len(),
+        sources.len()
+    );
 
     let mut ledger = Ledger::default();
-    for shard in shards {
+    for (source, shard) in sources.iter().zip(shards) {
         ledger.counted_bytes += shard.counted_bytes;
         ledger.counted_tokens += shard.counted_tokens;
-        for (stage, own) in stages.iter().zip(shard.stages) {
+
+        let funnel: &mut Vec<OfStage> = entry(&mut ledger.funnels, source);
+        funnel.resize(stages.len(), OfStage::default());
+        for ((stage, own), of_source) in stages.iter().zip(shard.stages).zip(funnel) {
             entry(&mut ledger.tokens, stage).add(&own.tokens);
             *entry(&mut ledger.estimated, stage) += own.estimated;
+            of_source.tokens.add(&own.tokens);
+            of_source.estimated += own.estimated;
         }
 
         // Each document has one source, so the sums by source are those of the pool.
@@ -121,12 +135,12 @@ struct Shard {
     by_domain: Named,
 }
 
-/// The tokens of a shard in one stage.
+/// The tokens of a shard or a source in one stage.
 #[derive(Clone, Default)]
-struct OfStage {
-    tokens: Tally,
+pub(super) struct OfStage {
+    pub(super) tokens: Tally,
     /// Bytes of the documents whose tokens are estimated.
-    estimated: u64,
+    pub(super) estimated: u64,
 }
 
 /// Sums by name, and the place of the last name that was added. There are few names, and a row

@@ -6,6 +6,7 @@
 mod ledger;
 mod print;
 mod sample;
+mod terms;
 pub mod views;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use curate_schemas::report::{
     BudgetReport, CoverageReport, LossReport, MixtureReport, Pool, Report, SourceReport,
     StageReport, StrategyReport, TokenizerReport, VERSION,
 };
-use curate_schemas::stages::documents::{DOCUMENTS, Source};
+use curate_schemas::stages::documents::Source;
 use curate_schemas::stages::mixtures::{Budget, Mixture};
 use curate_schemas::stages::tokens::{TOKENS, TokenScope};
 use curate_schemas::{Manifest, stages};
@@ -29,11 +30,12 @@ use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
 
 use crate::constants;
-use crate::driver::{CoverageRow, read_coverage};
+use crate::driver::{CoverageRow, counts_by_source, loss, read_coverage, sources_of_shards};
 use crate::mixing::{Draws, Pooled, gather_pool, method, read_draws, request};
 use ledger::{Ledger, entry, read_ledger};
 pub use print::{print, print_worth};
 use sample::TokenSample;
+use terms::term_reports;
 
 /// The report of a run: built from what is committed, or the `run.json` of a run directory in which
 /// another version of a stage wrote.
@@ -50,15 +52,6 @@ pub fn of_run(run: &RunDir) -> Result<Report> {
         // A first run that has not finished keeps no manifest yet. Its commits name the sources.
         let mut manifest = Manifest::default();
         manifest.run.name = run.name()?;
-        let documents = run.commit(DOCUMENTS.name)?;
-        let names = documents.map(|commit| commit.sources).unwrap_or_default();
-        manifest.source = names
-            .into_keys()
-            .map(|name| Source {
-                name,
-                ..Source::default()
-            })
-            .collect();
         // With another scope, tokens that are not counted are estimated.
         let tokens = run.commit(TOKENS.name)?;
         let config = tokens
@@ -97,6 +90,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     let names: Vec<&str> = commits.iter().map(|commit| commit.stage.as_str()).collect();
     let documents = commits.first();
     let shards = run.shard_files()?;
+    let of_shards = documents.map(sources_of_shards).transpose()?;
 
     // Under this scope only survivors and the hash sample are counted. The rest is estimated.
     let survivors_only = has("tokens") && manifest.tokens.scope == TokenScope::Survivors;
@@ -106,7 +100,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         TokenSample::default()
     };
     let ledger = if has("tokens") {
-        read_ledger(&shards, &names, &sample)?
+        read_ledger(&shards, &of_shards.unwrap_or_default(), &names, &sample)?
     } else {
         Ledger::default()
     };
@@ -133,6 +127,7 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
             .iter()
             .map(|(name, sums)| (name.clone(), sums.pool()))
             .collect(),
+        terms: term_reports(&commits, &shards)?,
         mixtures: Vec::new(),
         budget: forecast.as_ref().map(|forecast| {
             forecast.report(
@@ -144,10 +139,12 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
 
     let repeated = repeated_ids(&shards)?;
     let coverage = read_coverage(run)?;
-    for source in &manifest.source {
+    let funnels = funnels(&commits, &ledger, has("tokens"))?;
+    for source in &sources(manifest, documents) {
         report.sources.push(SourceReport {
             repeated_ids: repeated.get(&source.name).copied().unwrap_or(0),
             coverage: coverage_of(&coverage, &source.name),
+            funnel: funnels.get(&source.name).cloned().unwrap_or_default(),
             ..source_report(source, documents, &ledger, pool, forecast.as_ref())
         });
     }
@@ -163,12 +160,17 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
 /// Adds the warnings: what a reader should know before trusting a figure. Their order is fixed.
 fn warn(report: &mut Report, documents: Option<&Commit>) {
     for source in &report.sources {
+        let name = &source.name;
         if source.repeated_ids > 0 {
             report.warnings.push(format!(
-                "source \"{}\": {} records have an id that another has",
-                source.name, source.repeated_ids
+                "source \"{name}\": {} records have an id that another has",
+                source.repeated_ids
             ));
         }
+        let losses = source.funnel.iter().skip(1);
+        report
+            .warnings
+            .extend(losses.filter_map(|stage| loss(name, &stage.name, &stage.docs)));
     }
     let quarantined = documents.map_or(0, |commit| commit.counts.docs.quarantined);
     if quarantined > 0 {
@@ -227,11 +229,58 @@ fn source_report(
         license: source.license.clone(),
         docs_in: counts.map_or(0, |counts| counts.docs.arrived),
         quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
+        repaired: counts.map_or_else(BTreeMap::new, |counts| counts.repaired.clone()),
+        funnel: Vec::new(),
         coverage: BTreeMap::new(),
         repeated_ids: 0,
         pool: own,
         next_billion: forecast.and_then(|forecast| forecast.next_billion(pool?, own?)),
     }
+}
+
+/// The sources of the manifest. Behind them are those that only the committed documents have: of a
+/// run that was stopped before it kept its manifest.
+fn sources(manifest: &Manifest, documents: Option<&Commit>) -> Vec<Source> {
+    let mut all = manifest.source.clone();
+    for name in documents
+        .into_iter()
+        .flat_map(|commit| commit.sources.keys())
+    {
+        if all.iter().all(|known| known.name != *name) {
+            all.push(Source {
+                name: name.clone(),
+                ..Source::default()
+            });
+        }
+    }
+    all
+}
+
+/// What became of each source's documents in each stage, by source. `counted` is true if tokens were
+/// counted.
+fn funnels(
+    commits: &[Commit],
+    ledger: &Ledger,
+    counted: bool,
+) -> Result<BTreeMap<String, Vec<StageReport>>> {
+    let mut all: BTreeMap<String, Vec<StageReport>> = BTreeMap::new();
+    for (number, commit) in commits.iter().enumerate() {
+        for (source, counts) in counts_by_source(&commits[0], commit)? {
+            // A source without a document has no shard, and its tokens are none.
+            let own = ledger.funnels.get(&source).map(|funnel| &funnel[number]);
+            let own = own.cloned().unwrap_or_default();
+            let is_exact = counted && own.estimated == 0;
+
+            all.entry(source).or_default().push(StageReport {
+                name: commit.stage.clone(),
+                docs: counts.docs,
+                bytes: counts.bytes,
+                tokens: is_exact.then_some(own.tokens),
+                tokens_in_half_width: None,
+            });
+        }
+    }
+    Ok(all)
 }
 
 /// The coverage of a source's fields, by the purpose of the field.

@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use curate_formats::numbers::grouped;
-use curate_schemas::report::{BudgetReport, LossReport, MixtureReport, Report};
+use curate_schemas::report::{BudgetReport, LossReport, MixtureReport, Report, SourceReport};
+use curate_schemas::stages::quality::{Missing, MissingValue};
 use curate_scorers::loss::LossLaw;
+use curate_store::terminal::printable;
 
 use super::{Amounts, loss_under};
 
@@ -14,7 +16,9 @@ use super::{Amounts, loss_under};
 /// If `out` cannot be written.
 pub fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     print_stages(report, out)?;
+    print_sources(report, out)?;
     print_pool(report, out)?;
+    print_terms(report, out)?;
 
     let budget = report.budget.as_ref();
     print_loss(budget, budget.and_then(|budget| budget.pool.as_ref()), out)?;
@@ -76,6 +80,113 @@ fn print_stages(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
                 signed(stage.bytes.edited)
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Greatest number of sources in the funnel by source. `run.json` has all of them.
+const SOURCES_SHOWN: usize = 12;
+
+/// Prints the funnel by source: a line for each source, with the documents that each stage kept.
+/// Stages that removed no document have no column. Of many sources, those are shown that kept the
+/// smallest share of their records. Prints nothing for a single source, whose funnel is that of the
+/// run.
+fn print_sources(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+    let all = &report.sources;
+    if all.len() < 2 {
+        return Ok(());
+    }
+    let mut shown: Vec<&SourceReport> = all.iter().collect();
+    if all.len() > SOURCES_SHOWN {
+        shown.sort_by(|a, b| kept_share(a).total_cmp(&kept_share(b)));
+        shown.truncate(SOURCES_SHOWN);
+    }
+
+    // A source has the stages of the run, in their order.
+    let removing: Vec<usize> = (1..report.stages.len())
+        .filter(|&at| report.stages[at].docs.kept < report.stages[at].docs.arrived)
+        .collect();
+    let names = shown.iter().map(|source| source.name.chars().count());
+    let first = names.max().unwrap_or_default().max("source".len());
+    write!(
+        out,
+        "\n{:<first$}{:>12}{:>13}{:>12}",
+        "source", "records", "quarantined", "documents"
+    )?;
+    for &at in &removing {
+        let name = &report.stages[at].name;
+        write!(out, "{name:>width$}", width = width_of(name))?;
+    }
+    writeln!(out)?;
+
+    for source in shown {
+        let kept = |at: usize| source.funnel.get(at).map_or(0, |stage| stage.docs.kept);
+        let numbers = [source.docs_in, source.quarantined, kept(0)].map(grouped);
+        let [records, quarantined, documents] = numbers;
+        write!(
+            out,
+            "{:<first$}{records:>12}{quarantined:>13}{documents:>12}",
+            source.name
+        )?;
+        for &at in &removing {
+            let width = width_of(&report.stages[at].name);
+            write!(out, "{:>width$}", grouped(kept(at)))?;
+        }
+        writeln!(out)?;
+    }
+    if all.len() > SOURCES_SHOWN {
+        writeln!(
+            out,
+            "  the {SOURCES_SHOWN} of {} sources that kept the smallest share of their records; \
+             run.json and the view funnel_by_source have all",
+            all.len()
+        )?;
+    }
+    Ok(())
+}
+
+/// Width of the column of a stage: 12, or more for a long name.
+fn width_of(stage: &str) -> usize {
+    (stage.len() + 2).max(12)
+}
+
+/// The share of a source's records that the last stage kept, 0 to 1. 1 for a source without
+/// records, which lost none.
+fn kept_share(source: &SourceReport) -> f64 {
+    let kept = source.funnel.last().map_or(0, |stage| stage.docs.kept);
+    match source.docs_in {
+        0 => 1.0,
+        records => kept as f64 / records as f64,
+    }
+}
+
+/// Prints a line for each term whose value some documents lack, with the reasons and what happens
+/// to these documents.
+fn print_terms(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+    for term in &report.terms {
+        let without: u64 = term.without_value.values().sum();
+        if without == 0 {
+            continue;
+        }
+
+        let reasons: Vec<String> = term
+            .without_value
+            .iter()
+            .map(|(reason, n)| format!("{} {reason}", grouped(*n)))
+            .collect();
+        let effect = match term.missing {
+            MissingValue::Policy(Missing::Drop) => "they are removed".to_owned(),
+            MissingValue::Policy(_) => "the term is left out of their q".to_owned(),
+            MissingValue::Term(value) => format!("their term is {value}"),
+        };
+        writeln!(
+            out,
+            "  term {}: {} of {} documents have no value ({}), {effect}",
+            printable(&term.column),
+            grouped(without),
+            grouped(term.documents),
+            reasons.join(", ")
+        )?;
     }
     Ok(())
 }
@@ -145,7 +256,7 @@ fn print_sentence(report: &Report, out: &mut impl Write) -> std::io::Result<()> 
     }
 
     // A source without a figure counts as 0, and a source of 0 is not named.
-    let saved = |source: &&curate_schemas::report::SourceReport| source.next_billion.unwrap_or(0.0);
+    let saved = |source: &&SourceReport| source.next_billion.unwrap_or(0.0);
     if let Some(best) = report
         .sources
         .iter()

@@ -1,11 +1,12 @@
-//! `views.sql`: a DuckDB view for each table, over the files that the commits name, and the view
-//! `funnel`. The file is rewritten at each commit of a stage, so it shows valid stages only.
+//! `views.sql`: a DuckDB view for each table, over the files that the commits name, and the views
+//! `funnel` and `funnel_by_source`. The file is rewritten at each commit of a stage, so it shows valid stages only.
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use arrow::datatypes::{DataType, FieldRef};
 use curate_schemas::commit::FileEntry;
+use curate_schemas::spec::Removes;
 use curate_schemas::{stages, tables};
 use curate_stages::bytes_read;
 use curate_store::run_dir::RunDir;
@@ -48,7 +49,11 @@ pub fn sql(run: &RunDir) -> Result<String> {
         }
     }
 
-    funnel(&mut sql, &committed);
+    // Both need the view `documents`.
+    if !committed.is_empty() {
+        funnel(&mut sql, &committed);
+        funnel_by_source(&mut sql, &committed);
+    }
     Ok(sql)
 }
 
@@ -109,7 +114,7 @@ fn struct_fields(fields: &[FieldRef]) -> String {
 
 /// Adds the view `funnel`: documents and bytes by stage, with a row for each rule that removed
 /// documents and a row for what went on.
-fn funnel(sql: &mut String, stages: &[&str]) {
+fn funnel(sql: &mut String, stages: &[&'static str]) {
     let mut rows = vec![
         "SELECT 0 AS stage_number, 'documents' AS stage, NULL AS removed_by, count(*) AS docs, sum(bytes) AS bytes FROM \
          documents"
@@ -119,28 +124,75 @@ fn funnel(sql: &mut String, stages: &[&str]) {
         let removes = tables::schema(stage).index_of("removed_by").is_ok();
         let reason = if removes { "s.removed_by" } else { "NULL" };
 
-        // A stage that edits keeps the text after its edits. The others count the text they read.
-        let edits = tables::schema(stage).index_of("edits").is_ok();
-        let of = if edits {
-            stage
-        } else {
-            bytes_read(stage).table
-        };
-
+        let of = bytes_after(stage);
         rows.push(format!(
             "SELECT {number}, '{stage}', {reason}, count(*), sum(b.bytes) FROM \"{stage}\" s JOIN {of} b USING (doc_id) \
              WHERE s.reached GROUP BY 3"
         ));
     }
 
-    // The first row needs the view `documents`.
-    if stages.is_empty() {
-        return;
-    }
     let _ = writeln!(
         sql,
         "-- documents and bytes by stage and by the rule that removed them; removed_by is null for what went on\n\
          CREATE OR REPLACE VIEW funnel AS\n{}\nORDER BY stage_number, docs DESC;",
+        rows.join("\nUNION ALL\n")
+    );
+}
+
+/// The table whose column `bytes` has the length of the texts that leave a stage.
+fn bytes_after(stage: &'static str) -> &'static str {
+    // A stage that edits keeps the text after its edits. The others keep the text that they read.
+    let edits = tables::schema(stage).index_of("edits").is_ok();
+    if edits {
+        stage
+    } else {
+        bytes_read(stage).table
+    }
+}
+
+/// Adds the view `funnel_by_source`: a row for each source and stage, with the documents that
+/// reached the stage by what became of them, and the bytes that went on. A source has a row for each
+/// stage, also if no document of it reached the stage.
+fn funnel_by_source(sql: &mut String, stages: &[&'static str]) {
+    // What could not be read is in no table but `quarantine`.
+    let mut rows = vec![
+        "SELECT source, 0 AS stage_number, 'documents' AS stage, sum(docs + bad)::BIGINT AS docs_in, \
+         sum(docs)::BIGINT AS kept, 0::BIGINT AS removed, 0::BIGINT AS duplicates, sum(bad)::BIGINT AS quarantined, \
+         sum(bytes)::BIGINT AS bytes_kept FROM (\
+         SELECT source, count(*) AS docs, 0 AS bad, sum(bytes) AS bytes FROM documents GROUP BY 1 UNION ALL \
+         SELECT source, 0, sum(records), 0 FROM quarantine GROUP BY 1) GROUP BY 1"
+            .to_owned(),
+    ];
+
+    for (number, stage) in stages.iter().enumerate().skip(1) {
+        let removes = tables::schema(stage).index_of("removed_by").is_ok();
+        let reason = if removes {
+            "s.removed_by"
+        } else {
+            "NULL::VARCHAR"
+        };
+        let is_duplicates =
+            stages::stage(stage).is_some_and(|spec| spec.removes == Removes::Duplicates);
+        let (removed, duplicates) = match is_duplicates {
+            true => ("false", "reason IS NOT NULL AND NOT failed"),
+            false => ("reason IS NOT NULL AND NOT failed", "false"),
+        };
+
+        let of = bytes_after(stage);
+        rows.push(format!(
+            "SELECT source, {number}, '{stage}', count(*) FILTER (reached), count(*) FILTER (reached AND reason IS NULL), \
+             count(*) FILTER (reached AND {removed}), count(*) FILTER (reached AND {duplicates}), \
+             count(*) FILTER (reached AND failed), \
+             coalesce(sum(bytes) FILTER (reached AND reason IS NULL), 0)::BIGINT FROM (\
+             SELECT d.source, s.reached, {reason} AS reason, coalesce({reason} LIKE '%.error', false) AS failed, b.bytes \
+             FROM \"{stage}\" s JOIN documents d USING (doc_id) JOIN {of} b USING (doc_id)) GROUP BY 1"
+        ));
+    }
+
+    let _ = writeln!(
+        sql,
+        "-- documents by source and stage, by what became of them, and the bytes that went on\n\
+         CREATE OR REPLACE VIEW funnel_by_source AS\n{}\nORDER BY source, stage_number;",
         rows.join("\nUNION ALL\n")
     );
 }

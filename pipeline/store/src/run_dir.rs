@@ -98,7 +98,8 @@ pub struct RunDir {
     /// The release of curate that last wrote into it, where it is another than this one.
     release: Option<String>,
     reading: Arc<Reading>,
-    /// The lock, held until this value is dropped. `None` for a reader.
+    /// The lock, held until this value is dropped: alone by a writer, with others by a reader that
+    /// keeps writers away. `None` for any other reader.
     _lock: Option<File>,
 }
 
@@ -183,6 +184,18 @@ impl RunDir {
             .hint("a run directory is made by `curate run MANIFEST`")
             .into()),
         }
+    }
+
+    /// Opens an existing run directory for reading, and keeps writers away until the value is
+    /// dropped. Any number of readers may do this at once. A directory without a lock file, or on a
+    /// file system without locks, is opened as [`RunDir::open`] does.
+    ///
+    /// # Errors
+    /// The errors of [`RunDir::open`]. Exit 11 if another process writes into the directory.
+    pub fn open_held(root: &Path) -> Result<RunDir> {
+        let run = Self::open(root)?;
+        let lock = share_lock(&root.join(".curate/lock"))?;
+        Ok(RunDir { _lock: lock, ..run })
     }
 
     /// Refuses a directory that belongs to another run, or that holds files of somebody else. With
@@ -711,19 +724,39 @@ fn take_lock(path: &Path) -> Result<File> {
             write!(file, "{}", holder())?;
             Ok(file)
         }
-        Err(TryLockError::WouldBlock) => {
-            // The name is a help for people: without a readable name the refusal is the same.
-            let mut holder = String::new();
-            file.read_to_string(&mut holder).ok();
-            let message = format!("another run holds {} ({})", path.display(), holder.trim());
-            Err(Failure::new(Exit::Locked, message)
-                .hint("wait for it to end, or stop it")
-                .into())
-        }
+        Err(TryLockError::WouldBlock) => Err(held(path, file).into()),
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
     }
+}
+
+/// Takes the lock together with other readers. `None` if there is no lock to take.
+///
+/// # Errors
+/// Exit 11 if a writer holds the lock.
+fn share_lock(path: &Path) -> Result<Option<File>> {
+    // A reader writes nothing, so it makes no lock file, and may lack the right to open one.
+    let Ok(file) = File::open(path) else {
+        return Ok(None);
+    };
+
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(held(path, file).into()),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// The failure to take a lock that another process holds. `file` is the lock file.
+fn held(path: &Path, mut file: File) -> Failure {
+    // The name is a help for people: without a readable name the refusal is the same.
+    let mut holder = String::new();
+    file.read_to_string(&mut holder).ok();
+    let message = format!("another run holds {} ({})", path.display(), holder.trim());
+    Failure::new(Exit::Locked, message).hint(
+        "wait for it to end, or stop it; a run that names this one in dedup.against holds it too",
+    )
 }
 
 /// Reads a commit and checks its digest and its names. `None` if there is no such file.

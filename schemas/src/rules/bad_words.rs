@@ -12,7 +12,7 @@ family! {
     settings {
         /// File of unwanted words, a line each, relative to the manifest.
         required file: String; Kind::Path, "\"bad-words.txt\"";
-        /// ISO 639-1 code of the list's language. In ja, th and zh words need no bounds.
+        /// ISO 639-1 or 639-3 code of the list's language. In ja, th and zh words need no bounds.
         key language: String = "en".to_owned(); Kind::Label;
     }
     fixed {}

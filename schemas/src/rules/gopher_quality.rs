@@ -15,13 +15,13 @@ family! {
     fixed {}
     rules {
         /// Fewest words of a document.
-        key min_words: u32 = 50; WORD_COUNT
+        key min_words: u32 = 50; WORD_COUNT, at_most max_words
         => short_doc: Field("n_nonsymbol_words"), Below, datatrove "gopher_short_doc";
         /// Most words of a document.
         key max_words: u32 = 100_000; WORD_COUNT
         => long_doc: Field("n_nonsymbol_words"), Above, datatrove "gopher_long_doc";
         /// Least mean word length, characters.
-        key min_avg_word_len: f64 = 3.0; NOT_NEGATIVE
+        key min_avg_word_len: f64 = 3.0; NOT_NEGATIVE, at_most max_avg_word_len
         => below_avg: Field("avg_word_len"), Below, datatrove "gopher_below_avg_threshold";
         /// Greatest mean word length, characters.
         key max_avg_word_len: f64 = 10.0; NOT_NEGATIVE

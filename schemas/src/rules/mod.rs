@@ -278,7 +278,8 @@ macro_rules! family {
         rules {
             $(
                 $(#[doc = $key_doc:literal])+
-                $how:ident $key:ident: $type:ty $(= $default:expr)?; $kind:expr $(, $example:literal)?
+                $how:ident $key:ident: $type:ty $(= $default:expr)?;
+                $kind:expr $(, $example:literal)? $(, at_most $high:ident)?
                 => $rule:ident: $value:expr, $side:ident $(, v1 $v1:expr)? $(, datatrove $datatrove:literal)?;
             )*
         }
@@ -287,7 +288,7 @@ macro_rules! family {
             $(#[doc = $doc])+
             $path, Switch => $name {
                 $($settings)*
-                $( $(#[doc = $key_doc])+ $how $key: $type $(= $default)?; $kind $(, $example)?; )*
+                $( $(#[doc = $key_doc])+ $how $key: $type $(= $default)?; $kind $(, $example)? $(, at_most $high)?; )*
             }
         }
 

@@ -13,11 +13,11 @@ family! {
     fixed {}
     rules {
         /// File of unwanted domains, a line each, relative to the manifest. Subdomains of a listed
-        /// domain are unwanted too.
+        /// domain are unwanted too. International names match in letters and as `xn--…`.
         optional domains: Option<String>; Kind::Path, "\"domains.txt\""
         => domain: Own("url_domain"), Listed, datatrove "domain";
         /// File of unwanted substrings of URLs, a line each, relative to the manifest. Case does
-        /// not count.
+        /// not count. A host with an international name is searched in both of its forms.
         optional substrings: Option<String>; Kind::Path, "\"substrings.txt\""
         => substring: Own("url_substring"), Listed, datatrove "url_substring";
     }

@@ -42,7 +42,7 @@ fn coverage() -> Table {
         count(
             "unparsable",
             "records",
-            "records whose value is text or a number, but not a date",
+            "records whose value is text or a number, but not a date; for url, text that names no host",
         ),
     ];
 

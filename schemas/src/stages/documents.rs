@@ -6,12 +6,12 @@ use arrow::datatypes::{DataType, TimeUnit};
 
 use crate::config::{GIB, KIB, Kind, MIB, NO_MAX, SHARE, config, integer, size, words};
 use crate::spec::{Removes, Scope, StageSpec};
-use crate::tables::{Column, Shape, Table, count, doc_id, utf8};
+use crate::tables::{Column, Shape, Table, count, doc_id, list, utf8};
 
 /// The declaration of the stage.
 pub const DOCUMENTS: StageSpec = StageSpec {
     name: "documents",
-    version: 5,
+    version: 6,
     scope: Scope::Input,
     follows: "",
     removes: Removes::Documents,
@@ -46,7 +46,8 @@ config! {
         /// Largest tokenizer, list or other file that the manifest names, bytes. Models are not
         /// limited.
         key max_file: u64 = GIB; size(MIB, 64 * GIB);
-        /// Share of records that may be quarantined before the run stops.
+        /// Share of records that may be quarantined before the run stops, of all records and of each
+        /// source's.
         key max_quarantine_ratio: f64 = 0.05; SHARE;
         /// Share of a source's records with a usable value in a field that the source names. Below
         /// it the log warns.
@@ -59,8 +60,12 @@ config! {
     "source", OneOrMore => Source {
         /// Name of the source, unique.
         required name: String; Kind::Name, "\"web\"";
-        /// Files of the source, relative to the manifest. A directory stands for all files in it
-        /// except names that begin with `.` or `_`. Each file is read once, whatever links exist.
+        /// Files of the source on this machine, relative to the manifest. `*`, `?` and `[…]` match
+        /// in names, `**` any number of directories, and a name that exists as it is written is
+        /// taken literally. A directory stands for all files in it. Directories and wildcards leave
+        /// out names that begin with `.` or `_`, and what describes a data set: `README.md`,
+        /// `LICENSE`, `dataset_infos.json` and the like. A name that is written out is always read.
+        /// Each file is read once, whatever links exist.
         required path: Vec<String>; Kind::Paths, "\"docs/web-*.jsonl.zst\"";
         /// Field that holds the text.
         key text: String = "text".to_owned(); Kind::Field;
@@ -70,7 +75,8 @@ config! {
         optional url: Option<String>; Kind::Field, "\"url\"";
         /// Domain label of its documents. Absent: the name of the source.
         derived domain: String; Kind::Label, "\"web\"";
-        /// Field that holds the record's date. Absent: none.
+        /// Field that holds the record's date: ISO 8601, RFC 2822, `YYYYMMDD`, or a number since
+        /// 1970 in seconds, milli-, micro- or nanoseconds. Absent: none.
         optional date: Option<String>; Kind::Field, "\"published\"";
         /// Rank among duplicates. The document of the source with the smaller number survives.
         key priority: u32 = 0; integer(0, u32::MAX as u64);
@@ -82,6 +88,10 @@ config! {
         /// Named fields that no record of the source needs to have. Without this, a run stops if no
         /// record has a usable value.
         key allow_missing: Vec<NamedField> = Vec::new(); Kind::Words(NamedField::WORDS);
+        /// Share of the source's records that may be quarantined before the run stops. A source of
+        /// which no record can be read stops the run in any case. Absent:
+        /// `run.max_quarantine_ratio`.
+        optional max_quarantine_ratio: Option<f64>; SHARE, "0.2";
     }
 }
 
@@ -102,6 +112,12 @@ words! {
     Format {
         /// One JSON object per line.
         Jsonl = "jsonl",
+        /// An array of JSON objects, or objects one after another, on one line each or on several.
+        Json = "json",
+        /// Comma-separated values with a header line, quoted as in RFC 4180. One document per row.
+        Csv = "csv",
+        /// Tab-separated values with a header line, quoted like `csv`. One document per row.
+        Tsv = "tsv",
         /// One document per row.
         Parquet = "parquet",
         /// One document per row, in Arrow IPC as `datasets.save_to_disk` writes it.
@@ -112,18 +128,30 @@ words! {
 }
 
 config! {
-    /// Changes to the text at ingest. Absent: the text stays as it is.
+    /// Changes to the text at ingest. Absent: the text stays as it is, except that a byte order mark
+    /// is removed and a lone surrogate becomes U+FFFD.
     "clean", Switch => Clean {
         /// Compose to Unicode NFC.
         key nfc: bool = false; Kind::Bool;
-        /// Remove control characters other than tab, newline, carriage return and NEL.
+        /// Remove control characters, and join no words. Tab, LF, CR and NEL stay. VT, FF, FS, GS
+        /// and RS become LF, unless a line ends or starts there anyway. US becomes a space between
+        /// other characters than white space, each other control a space between two letters or
+        /// digits. U+2028 and U+2029 are not control characters.
         key control: bool = false; Kind::Bool;
         /// Turn CR LF, CR, NEL, U+2028 and U+2029 into LF.
         key newlines: bool = false; Kind::Bool;
-        /// Remove spaces and tabs at the ends of lines.
+        /// Remove spaces (U+0020) and tabs at the ends of lines: before LF, CR, NEL, U+2028 and
+        /// U+2029, and at the end of the text.
         key trailing_space: bool = false; Kind::Bool;
     }
 }
+
+/// The repair of a record from which U+FEFF was removed: before the record, at the start of its
+/// text, or at the start of a line of a text file. The column `repaired` has this word.
+pub const BYTE_ORDER_MARK: &str = "byte_order_mark";
+/// The repair of a record in which an escaped half of a surrogate pair, without its other half,
+/// became U+FFFD. The column `repaired` has this word.
+pub const LONE_SURROGATE: &str = "lone_surrogate";
 
 fn documents() -> Table {
     // `doc_id` alone: every record that can be read reaches this stage, so there is no `reached`.
@@ -152,17 +180,30 @@ fn documents() -> Table {
         .unit("microseconds since 1970, UTC"),
         utf8(
             "text",
-            "the text after [clean]; without [clean] the input's, byte for byte",
+            "the text after [clean]; without [clean] the input's, byte for byte, but for the \
+             repairs in `repaired`",
         ),
         // The stage's tally counts the difference between this and `bytes` as edited.
         count(
             "raw_bytes",
             "bytes",
-            "length of the text before [clean], UTF-8",
+            "length of the text with its byte order marks and before [clean], UTF-8",
         ),
         count("bytes", "bytes", "length of the text, UTF-8"),
         count("chars", "code points", "length of the text"),
-        utf8("meta", "the record's other fields, as a JSON object").null(),
+        utf8(
+            "meta",
+            "the record's other fields, as a JSON object; a number that JSON does not have, such as \
+             NaN, is null",
+        )
+        .null(),
+        Column::new(
+            "repaired",
+            list(DataType::Utf8),
+            "what was repaired while the record was read; null for a record without a repair",
+        )
+        .null()
+        .range("byte_order_mark, lone_surrogate"),
     ];
 
     Table {
@@ -190,7 +231,7 @@ fn quarantine() -> Table {
         ),
         utf8("reason", "what is wrong, one word").range(
             "invalid_utf8, invalid_json, missing_text, text_not_string, record_too_large, \
-             nul_byte, damaged_file",
+             nul_byte, invalid_csv, other_format, damaged_file",
         ),
         utf8("detail", "what exactly was found"),
         // A record may be quarantined because it is no UTF-8, so it is kept as bytes.
@@ -209,7 +250,8 @@ fn quarantine() -> Table {
             "records",
             "records",
             "records that the damage hides, as far as it is known: the rows of a row group, or of a \
-             table whose text has another type; else 1",
+             table whose text has another type; the lines of a file of another kind, or of an \
+             unclosed quote; else 1",
         ),
     ];
 

@@ -10,7 +10,7 @@ use super::paragraph_dedup::ParagraphDedup;
 /// The declaration of the stage.
 pub const EXACT_DEDUP: StageSpec = StageSpec {
     name: "exact_dedup",
-    version: 1,
+    version: 2,
     scope: Scope::Corpus,
     follows: "filter",
     removes: Removes::Duplicates,

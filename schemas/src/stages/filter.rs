@@ -13,7 +13,7 @@ use crate::tables::{Column, Table, aligned, list, removed_by, utf8};
 /// The declaration of the stage. Its reasons are the rules of [`crate::rules::FAMILIES`].
 pub const FILTER: StageSpec = StageSpec {
     name: "filter",
-    version: 2,
+    version: 3,
     scope: Scope::Shard,
     follows: "signals",
     removes: Removes::Documents,

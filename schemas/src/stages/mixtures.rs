@@ -7,8 +7,12 @@ use crate::config::{GIB, Kind, MIB, SHARE, config, size, words};
 use crate::spec::{Removes, Scope, StageSpec};
 use crate::tables::{Column, Shape, Table, count, doc_id, small_count, unit_interval, utf8};
 
+/// Least parameters of a model for which a loss is predicted. Loss curves were fitted to models of
+/// 7e7 to 1.6e10 parameters (Hoffmann et al. 2022). A number far below them is a slip, such as 7
+/// for 7e9.
+pub const LEAST_PARAMS: f64 = 1e5;
 /// Version of bucketing, mixing and exporting, which share their code.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// The fields that the stages over the pool share.
 const POOL: StageSpec = StageSpec {
@@ -49,7 +53,7 @@ config! {
     /// The model that the data is meant for. Absent: no loss is predicted.
     "budget", Switch => Budget {
         /// Parameters of the model.
-        required params: f64; Kind::Positive { max: f64::INFINITY }, "7e9";
+        required params: f64; Kind::Large { min: LEAST_PARAMS, unit: "parameters" }, "7e9";
         /// Constants of the loss curve L(N, D): a published fit, or a JSON file relative to the
         /// manifest with e, a, b, alpha, beta and, if known, covariance.
         key constants: String = "besiroglu2024".to_owned();
@@ -82,9 +86,10 @@ config! {
         /// How epochs are chosen. effective: the most effective tokens. The others are baselines:
         /// by unique tokens, sources alike, by U^(1/temperature), by given shares, Olmo 3's curve.
         key strategy: Strategy = Strategy::Effective; Kind::Word(Strategy::WORDS);
-        /// For temperature: 1 is natural, more makes sources more alike.
+        /// For strategy = "temperature": 1 is natural, more makes sources more alike.
         key temperature: f64 = 3.3; Kind::Positive { max: 1e6 };
-        /// For quality_curve: share of each source's tokens, the worst, that is left out.
+        /// For strategy = "quality_curve": share of each source's tokens, the worst, that is left
+        /// out.
         key discard: f64 = 0.4; SHARE;
         /// Text in one exported file before compression, bytes.
         key part_size: u64 = 256 * MIB; size(MIB, 4 * GIB);
@@ -110,6 +115,25 @@ words! {
     }
 }
 
+/// The keys that some strategies do not read, each with the strategies that read it. Any other key
+/// of a mixture or of its sources is read by every strategy.
+pub const READ_BY: &[(&str, &[Strategy])] = &[
+    ("mixture.temperature", &[Strategy::Temperature]),
+    ("mixture.discard", &[Strategy::QualityCurve]),
+    ("mixture_source.min_share", BOUNDED),
+    ("mixture_source.max_share", BOUNDED),
+    ("mixture_source.share", &[Strategy::Fixed]),
+];
+
+/// The strategies that choose the shares of sources themselves, within bounds.
+const BOUNDED: &[Strategy] = &[
+    Strategy::Effective,
+    Strategy::Natural,
+    Strategy::Unimax,
+    Strategy::Temperature,
+    Strategy::QualityCurve,
+];
+
 config! {
     /// Bounds of one source in one mixture.
     "mixture_source", Any => MixtureSource {
@@ -117,9 +141,9 @@ config! {
         required mixture: String; Kind::Name, "\"general\"";
         /// Name of the source.
         required source: String; Kind::Name, "\"web\"";
-        /// Least share of the mixture's tokens.
-        key min_share: f64 = 0.0; SHARE;
-        /// Greatest share of the mixture's tokens.
+        /// Least share of the mixture's tokens, with any strategy but "fixed".
+        key min_share: f64 = 0.0; SHARE, at_most max_share;
+        /// Greatest share of the mixture's tokens, with any strategy but "fixed".
         key max_share: f64 = 1.0; SHARE;
         /// Its share with strategy = "fixed".
         optional share: Option<f64>; SHARE, "0.5";

@@ -165,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_that_may_rewrite_removes_what_it_leaves_blank() {
+        for spec in aligned().filter(|spec| spec.may_rewrite()) {
+            let reason = format!("{}.nothing_left", spec.name);
+            let reasons = spec.removals.iter().map(|removal| removal.name);
+            assert!(reasons.into_iter().any(|name| name == reason), "{reason}");
+        }
+    }
+
+    #[test]
     fn the_text_of_a_stage_follows_from_the_edits_before_it() {
         let seen = |stage| last_edits_before(stage);
         assert_eq!((seen("language"), seen("signals")), (None, None));

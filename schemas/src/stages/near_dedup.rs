@@ -12,7 +12,7 @@ use crate::tables::{
 /// The declaration of the stage.
 pub const NEAR_DEDUP: StageSpec = StageSpec {
     name: "near_dedup",
-    version: 3,
+    version: 4,
     scope: Scope::Corpus,
     follows: "exact_dedup",
     removes: Removes::Duplicates,
@@ -34,8 +34,9 @@ config! {
         key bands: u32 = 14; integer(1, 256);
         /// Hashes in a band.
         key rows: u32 = 8; integer(1, 64);
-        /// Words of shingles. words: letters and digits, lower-cased. datatrove-0.10: spaCy's
-        /// words of the simplified text, for parity.
+        /// Words of shingles. words: letters and digits, lower-cased; each letter where a script
+        /// puts no spaces between words. datatrove-0.10: spaCy's words of the simplified text, for
+        /// parity.
         key shingles: Shingles = Shingles::Words; Kind::Word(Shingles::WORDS);
         /// Permutations of MinHash. datatrove-0.10: those of datatrove, ten times slower, for
         /// parity.
@@ -68,7 +69,8 @@ config! {
 words! {
     /// Words that shingles are made of.
     Shingles {
-        /// Python's `\w+` of the lower-cased text.
+        /// Python's `\w+` of the lower-cased text, and single letters in scripts that put no
+        /// spaces between words.
         Words = "words",
         /// spaCy's words of the text as datatrove 0.10 simplifies it.
         Datatrove010 = "datatrove-0.10",

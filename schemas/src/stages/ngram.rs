@@ -43,7 +43,7 @@ config! {
     /// Tails of a language and domain, by perplexity, that are removed. Absent: nothing is removed.
     "score.ngram.drop", Switch => NgramBand {
         /// Share of a group's documents, the least surprising, that is removed.
-        key below: f64 = 0.0; SHARE;
+        key below: f64 = 0.0; SHARE, at_most above;
         /// Share of a group's documents below the most surprising, which are removed.
         key above: f64 = 1.0; SHARE;
     }

@@ -4,16 +4,19 @@ use crate::config::{Kind, config, integer, words};
 use crate::spec::{Removes, Scope, StageSpec, removal};
 use crate::tables::{Table, aligned, count, edits_column, removed_by};
 
+/// The reason for the removal of a document of which nothing is left.
+pub const NOTHING_LEFT: &str = "paragraph_dedup.nothing_left";
+
 /// The declaration of the stage.
 pub const PARAGRAPH_DEDUP: StageSpec = StageSpec {
     name: "paragraph_dedup",
-    version: 1,
+    version: 2,
     scope: Scope::Corpus,
     follows: "near_dedup",
     removes: Removes::Documents,
     removals: &[removal(
-        "paragraph_dedup.nothing_left",
-        "every paragraph or line occurs in an earlier document",
+        NOTHING_LEFT,
+        "what is left is white space and characters without a shape, or nothing",
     )],
     rewrites: |manifest| manifest.dedup.paragraphs.is_some(),
     sections: &[ParagraphDedup::SECTION],

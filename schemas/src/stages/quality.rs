@@ -14,7 +14,7 @@ use crate::tables::{Column, Shape, Table, aligned, count, removed_by, unit_inter
 /// The declaration of the stage.
 pub const QUALITY: StageSpec = StageSpec {
     name: "quality",
-    version: 4,
+    version: 5,
     scope: Scope::Corpus,
     follows: "paragraph_dedup",
     removes: Removes::Documents,
@@ -96,7 +96,7 @@ config! {
         /// Which values are the better ones, for percentile.
         key prefer: PreferEnd = PreferEnd::High; Kind::Word(PreferEnd::WORDS);
         /// Share below which two_sided falls.
-        key low: f64 = 0.25; SHARE;
+        key low: f64 = 0.25; SHARE, at_most high;
         /// Share above which two_sided falls.
         key high: f64 = 0.75; SHARE;
         /// Value for which calibration = "logistic" gives 0.5.
@@ -106,8 +106,8 @@ config! {
         /// For isotonic: a JSON list of [value, term], both ascending, relative to the manifest.
         optional file: Option<String>; Kind::Path, "\"curve.json\"";
         /// What happens to a document without a value. refuse: the run stops. neutral: the term is
-        /// left out of the document's q, which is 1 if no term is left. drop: the document is
-        /// removed. A number: the term. Absent: refuse for meta.NAME, neutral for other columns.
+        /// left out of the document's q, which is the mean of the others if no term is left. drop:
+        /// the document is removed. A number: the term. Absent: refuse for meta.NAME, neutral for other columns.
         optional missing: Option<MissingValue>; Kind::WordOrShare(Missing::WORDS), "\"neutral\"";
     }
 }
@@ -166,7 +166,7 @@ config! {
         /// `table.column`, `table.column.field`, or `meta.field` for a field of the record.
         required column: String; Kind::Field, "\"meta.toxicity\"";
         /// Smaller values remove the document. Absent: no lower bound.
-        one_of below: Option<f64>; ANY_NUMBER, "0.2";
+        one_of below: Option<f64>; ANY_NUMBER, "0.2", at_most above;
         /// Greater values remove the document. Absent: no upper bound.
         one_of above: Option<f64>; ANY_NUMBER, "0.8";
     }

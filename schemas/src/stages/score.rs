@@ -74,7 +74,7 @@ config! {
     /// Absent: nothing is removed.
     "score.perplexity.drop", Switch => PerplexityBand {
         /// Share of a group's documents, the least surprising, that may be removed.
-        key below: f64 = 0.0; SHARE;
+        key below: f64 = 0.0; SHARE, at_most above;
         /// Share of a group's documents below the most surprising, which are removed.
         key above: f64 = 1.0; SHARE;
     }

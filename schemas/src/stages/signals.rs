@@ -2,17 +2,25 @@
 
 use crate::config::{Kind, config, words};
 use crate::rules::{C4, FINEWEB, GOPHER_QUALITY, GOPHER_REPETITION, LINES};
-use crate::spec::{Removes, Scope, StageSpec};
-use crate::tables::{Table, aligned, count, edits_column, small_count, unit_interval, utf8};
+use crate::spec::{Removes, Scope, StageSpec, removal};
+use crate::tables::{
+    Table, aligned, count, edits_column, removed_by, small_count, unit_interval, utf8,
+};
+
+/// The reason for the removal of a document that the rules left without text.
+pub const NOTHING_LEFT: &str = "signals.nothing_left";
 
 /// The declaration of the stage.
 pub const SIGNALS: StageSpec = StageSpec {
     name: "signals",
-    version: 2,
+    version: 3,
     scope: Scope::Shard,
     follows: "language",
     removes: Removes::Documents,
-    removals: &[],
+    removals: &[removal(
+        NOTHING_LEFT,
+        "the rules that rewrite left white space and characters without a shape, or nothing",
+    )],
     rewrites: |manifest| manifest.filter.rewrites(),
     sections: &[Signals::SECTION],
     tables: || vec![signals()],
@@ -41,6 +49,7 @@ words! {
 fn signals() -> Table {
     // The lists of addresses and C4's rule on paragraphs are families without values of their own.
     let columns = vec![
+        removed_by(),
         count("bytes", "bytes", "length of the text after `edits`, UTF-8"),
         edits_column(),
         utf8("words", "word segmentation that the rules use")

@@ -8,7 +8,7 @@ use crate::tables::{Column, Table, aligned, list, small_count};
 /// The declaration of the stage. Its settings are those of the deduplications.
 pub const SIGNATURES: StageSpec = StageSpec {
     name: "signatures",
-    version: 2,
+    version: 3,
     scope: Scope::Shard,
     follows: "language",
     removes: Removes::Documents,

@@ -15,12 +15,13 @@ pub(crate) mod lines;
 use tables::{ALNUM, ALPHA, CASE_IGNORABLE, CASED, LOWER, SPACE};
 
 /// One bit for each code point below U+10000.
-type Bitmap = [u64; 1024];
+pub(crate) type Bitmap = [u64; 1024];
 
 static ALNUM_BELOW_10000: Bitmap = bitmap(ALNUM);
 static ALPHA_BELOW_10000: Bitmap = bitmap(ALPHA);
 
-const fn bitmap(ranges: &[(u32, u32)]) -> Bitmap {
+/// The bitmap of sorted ranges, as far as they lie below U+10000.
+pub(crate) const fn bitmap(ranges: &[(u32, u32)]) -> Bitmap {
     let mut bits = [0; 1024];
 
     let mut i = 0;
@@ -42,7 +43,9 @@ fn in_ranges(ranges: &[(u32, u32)], c: char) -> bool {
     after > 0 && c as u32 <= ranges[after - 1].1
 }
 
-fn is_member(low: &Bitmap, ranges: &[(u32, u32)], c: char) -> bool {
+/// True if `c` is in the ranges, whose bitmap is `low`.
+#[inline]
+pub(crate) fn is_member(low: &Bitmap, ranges: &[(u32, u32)], c: char) -> bool {
     let code = c as u32;
     if code < 0x10000 {
         low[code as usize / 64] >> (code % 64) & 1 == 1

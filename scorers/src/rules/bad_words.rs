@@ -22,8 +22,8 @@ use crate::python;
 /// Entries that are parts of common words in languages without spaces.
 pub const ALLOWED: [&str; 4] = ["sm", "グロ", "女の子", "性"];
 
-/// Languages in which words are not separated, as ISO 639-1 codes.
-pub const UNSEPARATED: [&str; 3] = ["ja", "th", "zh"];
+/// Languages in which words are not separated, as ISO 639-1 and ISO 639-3 codes.
+pub const UNSEPARATED: [&str; 7] = ["ja", "th", "zh", "jpn", "tha", "zho", "cmn"];
 
 /// A list of bad words, ready to be searched for.
 #[derive(Debug, Clone)]

@@ -3,18 +3,23 @@
 //! A list of domains blocks the hosts that it names and all hosts below them. An example is the UT1
 //! list of Toulouse, which RefinedWeb and FineWeb filter by (Penedo et al. 2023, arXiv:2306.01116,
 //! appendix G.1). A list of substrings blocks every address that has one of them anywhere. Case
-//! does not count. Internationalised names are compared as they are written, in letters or as
-//! `xn--…`. Addresses from the web may be anything, so no address is an error: an address without a
-//! host matches no domain. Unlike datatrove's `URLFilter`, there is no list of public suffixes, so
-//! `co.uk` in the list blocks all hosts below it.
+//! does not count. Addresses from the web may be anything, so no address is an error: an address
+//! without a host matches no domain. Unlike datatrove's `URLFilter`, there is no list of public
+//! suffixes, so `co.uk` in the list blocks all hosts below it.
 //!
-//! Cost: one look-up for each label of the host, or one pass over the address. The length of the
-//! list does not matter.
+//! An international name can be written in letters or as `xn--…` (UTS #46, as browsers read it).
+//! Domains are compared in the second form, and `%62%C3%BC` in a host is read as the letters that
+//! it stands for. datatrove compares names as they are written. Substrings are searched in the
+//! address as it is written, and then with the host in both of its forms.
+//!
+//! Cost: one look-up for each label of the host, or one pass over the address, three passes over an
+//! address with an international name. The length of the list does not matter.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use percent_encoding::percent_decode_str;
 
 use crate::python;
 
@@ -25,7 +30,8 @@ pub struct Blocklist(Kind);
 /// The entries of a list, in lower case.
 #[derive(Debug, Clone)]
 enum Kind {
-    Domains(HashSet<Box<str>>),
+    /// By their form as [`one_form`]; the value is the entry if the entry has another form.
+    Domains(HashMap<Box<str>, Option<Box<str>>>),
     /// The patterns of the automaton are the entries, in the same order.
     Substrings(Vec<Box<str>>, AhoCorasick),
 }
@@ -44,13 +50,44 @@ impl Blocklist {
     /// do not count. Only the host of an entry counts, so that an entry may be an address with
     /// `https://`, a port or a path. `*.` or `.` before the host does not count either.
     pub fn domains(file: &str) -> Blocklist {
-        let domains: HashSet<Box<str>> = file
+        let hosts = file
             .lines()
             .map(|line| line.split('#').next().unwrap_or_default())
-            .filter_map(|line| host(line.trim().trim_start_matches("*.")))
-            .map(|domain| Box::from(domain.trim_start_matches('.')))
-            .collect();
+            .filter_map(|line| host(line.trim().trim_start_matches("*.")));
+
+        let mut domains = HashMap::new();
+        for host in hosts {
+            let entry = host.trim_start_matches('.');
+            let form = one_form(entry);
+            let written = (form != entry).then(|| Box::from(entry));
+            // Of an entry in both forms, the first is named.
+            domains.entry(Box::from(form)).or_insert(written);
+        }
         Blocklist(Kind::Domains(domains))
+    }
+
+    /// The first line of the text `file` that is no entry of a list of domains, with its number from
+    /// 1: a line of a hosts file or of an advert blocker, a table, or a pattern. Such a line would
+    /// match nothing.
+    ///
+    /// ```
+    /// use curate_scorers::rules::url_rules::Blocklist;
+    ///
+    /// assert_eq!(Blocklist::not_a_domain("# good\n*.a.example\nhttp://b.example/x\nxyz\n"), None);
+    /// for line in ["0.0.0.0 a.example", "||a.example^", "\"a.example\"", "a.example,malware", "a.*", "."] {
+    ///     assert_eq!(Blocklist::not_a_domain(&format!("\n{line}")), Some((2, line)));
+    /// }
+    /// ```
+    pub fn not_a_domain(file: &str) -> Option<(usize, &str)> {
+        let is_domain = |entry: &str| {
+            host(entry.trim_start_matches("*.").trim_start_matches('.'))
+                .is_some_and(|host| !host.contains(['|', '^', ',', ';', '"', '\'', '*']))
+        };
+        let mut lines = (1..).zip(file.lines());
+        lines.find_map(|(number, line)| {
+            let entry = line.split('#').next().unwrap_or_default().trim();
+            (!entry.is_empty() && !is_domain(entry)).then_some((number, entry))
+        })
     }
 
     /// The list of the substrings in the text `file`, one a line. Blank lines and lines that start
@@ -95,12 +132,14 @@ impl Blocklist {
             Kind::Domains(domains) => {
                 let host = host(url)?;
                 // The host itself comes first, so the longest entry is found first.
-                parents(&host)
-                    .find_map(|domain| domains.get(domain))
-                    .map(|domain| &**domain)
+                let (form, written) =
+                    parents(&one_form(&host)).find_map(|domain| domains.get_key_value(domain))?;
+                Some(written.as_deref().unwrap_or(form))
             }
             Kind::Substrings(entries, automaton) => {
-                let found = automaton.find(lower(url).as_bytes())?;
+                let search = |url: &str| automaton.find(lower(url).as_bytes());
+                let found = search(url)
+                    .or_else(|| other_forms(url)?.iter().find_map(|form| search(form)))?;
                 Some(&entries[found.pattern().as_usize()])
             }
         }
@@ -117,6 +156,11 @@ impl Blocklist {
 /// assert_eq!(host("mailto:"), None);
 /// ```
 pub fn host(url: &str) -> Option<Cow<'_, str>> {
+    host_as_written(url).map(lower)
+}
+
+/// The part of an address that [`host`] writes in lower case.
+fn host_as_written(url: &str) -> Option<&str> {
     // Browsers read `\` as `/`.
     let rest = without_scheme(url.trim());
     let authority = rest.split(['/', '\\', '?', '#']).next()?;
@@ -135,7 +179,50 @@ pub fn host(url: &str) -> Option<Cow<'_, str>> {
     };
 
     let host = host.trim_end_matches('.');
-    (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| lower(host))
+    (!host.is_empty() && !host.contains(char::is_whitespace)).then_some(host)
+}
+
+/// The form in which hosts are compared: labels that are not ASCII as `xn--…`, and no `%`. A label
+/// that is no name of a host stays as it is written. `host` is in lower case.
+fn one_form(host: &str) -> Cow<'_, str> {
+    if is_plain(host) {
+        return Cow::Borrowed(host);
+    }
+
+    let decoded = percent_decode_str(host).decode_utf8();
+    let decoded = decoded.unwrap_or(Cow::Borrowed(host));
+    let form = idna::domain_to_ascii(&decoded).unwrap_or_else(|_| {
+        // One bad label must not hide the domain above it.
+        let labels = decoded.split('.');
+        let forms = labels.map(|label| idna::domain_to_ascii(label).unwrap_or(label.to_owned()));
+        forms.collect::<Vec<_>>().join(".")
+    });
+
+    // UTS #46 maps other full stops to dots, so a dot at the end may be new.
+    Cow::Owned(form.trim_end_matches('.').to_owned())
+}
+
+/// True if a host has one form only.
+fn is_plain(host: &str) -> bool {
+    let has_prefix = || {
+        host.as_bytes()
+            .windows(4)
+            .any(|four| four.eq_ignore_ascii_case(b"xn--"))
+    };
+    host.is_ascii() && !host.contains('%') && !has_prefix()
+}
+
+/// The address with its host as `xn--…`, and with its host in letters. `None` if the host has one
+/// form only, or if there is no host.
+fn other_forms(url: &str) -> Option<[String; 2]> {
+    let host = host_as_written(url).filter(|host| !is_plain(host))?;
+    // The host is a part of the address, so the difference of their places is its start.
+    let start = host.as_ptr() as usize - url.as_ptr() as usize;
+    let (before, after) = (&url[..start], &url[start + host.len()..]);
+
+    let ascii = one_form(&lower(host)).into_owned();
+    let letters = idna::domain_to_unicode(&ascii).0;
+    Some([ascii, letters].map(|form| format!("{before}{form}{after}")))
 }
 
 /// The part of an address after its scheme and slashes. An address without a scheme that does not
@@ -244,7 +331,7 @@ mod tests {
             ("http://user:ads.example@other.net", None),
             ("http://a.example.com:1", Some("com")),
             ("http://bücher.EXAMPLE", Some("bücher.example")),
-            ("http://xn--bcher-kva.example", None),
+            ("http://xn--bcher-kva.example", Some("bücher.example")),
             ("", None),
         ] {
             assert_eq!(list.find(url), expected, "{url}");
@@ -255,6 +342,64 @@ mod tests {
             Blocklist::domains("b.c\na.b.c\nc").find("x.a.b.c"),
             Some("a.b.c")
         );
+    }
+
+    #[test]
+    fn international_names_have_one_form() {
+        let list = Blocklist::domains(
+            "BÜCHER.example\nXN--FSQU00A.xn--0zwm56d\nрф\nstraße.example\n*.bücher.example\nplain.example\n",
+        );
+        for (url, expected) in [
+            ("https://bücher.example/x", Some("bücher.example")),
+            ("https://BÜCHER.example.:443/", Some("bücher.example")),
+            ("https://XN--Bcher-KVA.example/", Some("bücher.example")),
+            (
+                "https://user@a.b.xn--bcher-kva.example",
+                Some("bücher.example"),
+            ),
+            // The letter and its accent apart, full-width letters, and another full stop.
+            ("https://bu\u{308}cher.example/", Some("bücher.example")),
+            ("https://ｂücher.example。/", Some("bücher.example")),
+            ("https://b%C3%BCcher.example/", Some("bücher.example")),
+            ("https://pl%61in.example/", Some("plain.example")),
+            ("http://例子.测试/", Some("xn--fsqu00a.xn--0zwm56d")),
+            ("http://a.例子.测试/", Some("xn--fsqu00a.xn--0zwm56d")),
+            ("http://пример.рф/", Some("рф")),
+            ("http://xn--e1afmkfd.xn--p1ai/", Some("рф")),
+            ("http://straße.example/", Some("straße.example")),
+            ("http://xn--strae-oqa.example/", Some("straße.example")),
+            ("http://strasse.example/", None),
+            ("https://bucher.example/", None),
+            ("https://xbücher.example/", None),
+            ("https://good.example/bücher.example", None),
+            // A label that cannot be read does not hide the domain above it.
+            (
+                "https://xn--zzzzzz\u{202e}.bücher.example/",
+                Some("bücher.example"),
+            ),
+            ("https://%ff.bücher.example/", Some("bücher.example")),
+            ("https://xn--.example/", None),
+        ] {
+            assert_eq!(list.find(url), expected, "{url}");
+        }
+        let long = format!("http://{}/", "ü".repeat(1 << 20));
+        assert_eq!(list.find(&long), None);
+    }
+
+    #[test]
+    fn substrings_match_both_forms_of_a_host() {
+        let list = Blocklist::substrings("bücher\nxn--fsqu00a\n").expect("small");
+        for (url, expected) in [
+            ("https://xn--bcher-kva.example/", Some("bücher")),
+            ("https://b%C3%BCcher.example/", Some("bücher")),
+            ("https://example.org/BÜCHER", Some("bücher")),
+            ("//me:pw@例子.测试:80/x?y", Some("xn--fsqu00a")),
+            // Only the host has two forms.
+            ("https://example.org/xn--bcher-kva", None),
+            ("https://xn--zzzzzz.example/", None),
+        ] {
+            assert_eq!(list.find(url), expected, "{url}");
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn address(text: &str) -> usize {
 
 /// True if some character may belong to a script with a dictionary. Judged by the first byte of
 /// characters, which these scripts share with few others.
-fn may_have_dictionary(text: &str) -> bool {
+pub(super) fn may_have_dictionary(text: &str) -> bool {
     // A chunk has no early exit, so that its loop is vectorised. 0xe2 starts U+2000 to U+2FFF:
     // punctuation and symbols, and no character with a dictionary.
     text.as_bytes().chunks(256).any(|chunk| {

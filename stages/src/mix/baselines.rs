@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use curate_scorers::loss::unique_equivalent;
 
 use super::pool::sum;
-use super::request::{Group, Problem, bad};
+use super::request::{Group, Problem, SLACK, bad, check_bounds};
 use super::solve::{between, cross};
 use super::{Bucket, Constraint, Infeasible, Request, SourceBounds, solve};
 
@@ -125,6 +125,19 @@ pub fn compare(buckets: &[Bucket], request: &Request, methods: &[Method]) -> Vec
         .collect()
 }
 
+/// Checks what does not depend on a pool: the settings of a method, the bounds of a request, and
+/// the sums of shares.
+///
+/// # Errors
+/// [`Infeasible`] names the first constraint that no pool can meet.
+pub fn check(method: &Method, request: &Request) -> Result<(), Infeasible> {
+    method.check()?;
+    match method {
+        Method::Fixed(shares) => check_bounds(&with_shares(request, shares)?),
+        _ => check_bounds(request),
+    }
+}
+
 /// The epochs of each bucket that a method chooses.
 ///
 /// # Errors
@@ -160,12 +173,16 @@ pub fn baseline(
 }
 
 /// The request with a fixed share for each source. A source without an entry in `shares` gets 0.
+///
+/// # Errors
+/// [`Infeasible`] if the shares do not sum to 1.
 fn with_shares(request: &Request, shares: &[f64]) -> Result<Request, Infeasible> {
-    // A sum above 1 is found later, by the check of the least shares.
+    // A share below 0 has a message of its own, as a bound of its source.
+    let is_sum = shares.iter().all(|share| *share >= 0.0);
     let sum = sum(shares.iter().copied());
-    if sum < 1.0 - 1e-9 {
+    if is_sum && (sum - 1.0).abs() > SLACK {
         return Err(Infeasible {
-            constraint: Constraint::MaxShares { sum },
+            constraint: Constraint::FixedShares { sum },
             feasible: 0,
         });
     }

@@ -11,7 +11,7 @@
 //! | [`Document`], [`Bucket`], [`buckets`] | the pool and its buckets |
 //! | [`Request`], [`SourceBounds`], [`Infeasible`] | the request, and why it cannot be met |
 //! | [`solve()`] | the epochs that are worth most |
-//! | [`Method`], [`baseline`], [`compare`] | the epochs that other methods choose, side by side |
+//! | [`Method`], [`check`], [`baseline`], [`compare`] | the epochs that other methods choose, side by side |
 //! | [`draws()`], [`effective_tokens`] | the documents drawn, and what they are worth |
 
 mod baselines;
@@ -20,7 +20,7 @@ mod pool;
 mod request;
 mod solve;
 
-pub use baselines::{Compared, Method, Worth, baseline, compare, worth};
+pub use baselines::{Compared, Method, Worth, baseline, check, compare, worth};
 pub use draws::{draws, effective_tokens};
 pub use pool::{BINS, Bucket, Document, buckets, fixed_point, mean_q, ratio};
 pub use request::{Constraint, Infeasible, Request, SourceBounds};

@@ -101,15 +101,21 @@ pub enum Constraint {
         expected: &'static str,
     },
     /// The least shares sum to more than 1.
-    #[error("the least shares of the sources sum to {sum:.4}, more than 1")]
+    #[error("the least shares of the sources sum to {}, more than 1", shown(*sum))]
     MinShares {
         /// Sum of the least shares.
         sum: f64,
     },
     /// The greatest shares sum to less than 1.
-    #[error("the greatest shares of the sources sum to {sum:.4}, less than 1")]
+    #[error("the greatest shares of the sources sum to {}, less than 1", shown(*sum))]
     MaxShares {
         /// Sum of the greatest shares.
+        sum: f64,
+    },
+    /// The fixed shares do not sum to 1.
+    #[error("the shares of the sources sum to {}, expected 1", shown(*sum))]
+    FixedShares {
+        /// Sum of the shares. A source without a share counts as 0.
         sum: f64,
     },
     /// A source cannot give its least share under its cap on epochs.
@@ -165,7 +171,14 @@ pub(super) struct Group {
 }
 
 /// Relative error that rounding may add to a bound.
-const SLACK: f64 = 1e-9;
+pub(super) const SLACK: f64 = 1e-9;
+
+/// A sum of shares with up to 10 decimals, so that a sum which differs from 1 by more than [`SLACK`]
+/// is never shown as 1, and none by the rounding of [`super::pool::sum`] to 2^-40.
+fn shown(sum: f64) -> String {
+    let text = format!("{sum:.10}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
 
 impl Problem {
     /// Checks a request and sorts the buckets by source.
@@ -335,7 +348,10 @@ pub(super) fn bad<T>(
 }
 
 /// Checks what does not depend on the buckets: the range of each setting, and the sums of shares.
-fn check_bounds(request: &Request) -> Result<(), Infeasible> {
+///
+/// # Errors
+/// [`Infeasible`] names the first constraint that no pool can meet.
+pub(super) fn check_bounds(request: &Request) -> Result<(), Infeasible> {
     let fail = |constraint| {
         Err(Infeasible {
             constraint,

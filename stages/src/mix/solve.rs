@@ -116,7 +116,7 @@ pub fn solve(buckets: &[Bucket], request: &Request) -> Result<Solution, Infeasib
     };
 
     Ok(Solution {
-        active: active(&sources, above, below, &epochs),
+        active: active(&sources, problem.budget, above, below, &epochs),
         marginal: value_at(below),
         sources: gives
             .iter()
@@ -175,12 +175,19 @@ fn reference(sources: &[SourceGroup], gives: &[Given], least: f64, most: f64) ->
     (low + (high - low) / 2.0).clamp(least, most)
 }
 
-/// The constraints that bind at λ between the depths `above` and `below`.
-fn active(sources: &[SourceGroup], above: f64, below: f64, epochs: &[f64]) -> Vec<Active> {
+/// The constraints that bind at λ between the depths `above` and `below`, for a mixture of `budget`
+/// tokens.
+fn active(
+    sources: &[SourceGroup],
+    budget: f64,
+    above: f64,
+    below: f64,
+    epochs: &[f64],
+) -> Vec<Active> {
     let mut active: Vec<Active> = sources
         .iter()
         .enumerate()
-        .filter_map(|(number, source)| source.binding(number, above, below))
+        .filter_map(|(number, source)| source.binding(number, budget, above, below))
         .collect();
 
     // A bucket without tokens would be worth no more without its cap.
@@ -284,13 +291,16 @@ impl<'a> SourceGroup<'a> {
         below
     }
 
-    /// The share that binds between two neighbouring depths. A share above what the source has does
-    /// not bind.
-    fn binding(&self, source: usize, above: f64, below: f64) -> Option<Active> {
+    /// The share that binds between two neighbouring depths, in a mixture of `budget` tokens. A
+    /// share above what the source has does not bind.
+    fn binding(&self, source: usize, budget: f64, above: f64, below: f64) -> Option<Active> {
         if self.tokens(below) < self.group.least {
             return Some(Active::MinShare { source });
         }
-        (self.tokens(above) > self.group.most).then_some(Active::MaxShare { source })
+
+        // A source that may give the whole budget is held by the budget, not by a share.
+        let is_bounded = self.group.most < budget;
+        (is_bounded && self.tokens(above) > self.group.most).then_some(Active::MaxShare { source })
     }
 }
 

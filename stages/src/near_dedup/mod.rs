@@ -707,6 +707,7 @@ mod tests {
                         texts.iter().map(|text| text.len() as u64),
                     )),
                 ),
+                ("source_id", Arc::new(StringArray::new_null(n))),
                 ("date", Arc::new(TimestampMicrosecondArray::new_null(n))),
                 ("heuristic", Arc::new(Float64Array::new_null(n))),
                 ("up_reached", Arc::new(BooleanArray::from(vec![true; n]))),

@@ -7,7 +7,8 @@
 //!
 //! The stage makes two passes over narrow columns. The first pass finds how values are distributed
 //! in each group, and runs only if a percentile or a tail needs it. The second pass computes q of
-//! every document. A group holds the documents of a language and domain that arrive and that no
+//! every document. Where a document may have no term left, a pass between the two finds the mean q
+//! of the others. A group holds the documents of a language and domain that arrive and that no
 //! veto or missing value removes. Memory holds the counts of the groups, at most 218,000 bins for each decade that
 //! the values of a group span, and one shard's terms for each thread.
 
@@ -19,7 +20,7 @@ use arrow::array::{
     StringBuilder, UInt64Array,
 };
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, UInt64Type};
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::quality::{
     Calibrated, Combine, Missing, MissingValue, PreferEnd, QUALITY, Quality, Term,
@@ -33,6 +34,7 @@ use self::combine::combine;
 use self::values::{read_of, values};
 use crate::corpus::{Corpus, CorpusStage, Decision, FurtherRows};
 use crate::error::{Result, StageError};
+use crate::mix::{fixed_point, ratio};
 use crate::resources::{Digested, Opening};
 use crate::{Read, Stage, column, is_reached, read};
 
@@ -207,6 +209,8 @@ impl QualityStage {
         Ok(Groups {
             studied: studied.into_iter().cloned().collect(),
             groups,
+            // Known once the groups are, see `mean_q`.
+            mean_q: 1.0,
         })
     }
 
@@ -366,7 +370,7 @@ impl QualityStage {
                 terms.values().append_option(*value);
             }
             terms.append(true)?;
-            q.append_value(self.combined(&found)?);
+            q.append_value(self.combined(&found, groups.mean_q)?);
         }
 
         // The builder declares the values of the map as nullable, the table does not.
@@ -404,11 +408,55 @@ impl QualityStage {
         found
     }
 
-    /// q of a document from its terms.
+    /// True if a document may lose all terms because it has none of their values.
+    fn may_lose_all_terms(&self) -> bool {
+        let neutral = |term: &Term| term.missing() == MissingValue::Policy(Missing::Neutral);
+        !self.quality.term.is_empty() && self.quality.term.iter().all(neutral)
+    }
+
+    /// The token-weighted mean q of the documents that have the value of a term. Nothing is known of
+    /// a document without any, so it is worth as much as the others: the best q would give it all
+    /// draws. 1 if no document has a value.
+    fn mean_q(&self, corpus: &dyn Corpus, groups: &Groups) -> Result<f64> {
+        let schema = annotation_schema();
+        let of_shard = |shard| {
+            let (mut weighted, mut all) = (0u128, 0u128);
+            corpus.shard(shard, &self.reads(), &mut |first, batch| {
+                let found = self.annotate(groups, first, batch, &schema)?;
+                let docs = found.column(0).as_primitive::<UInt64Type>();
+                let q = found.column(2).as_primitive::<Float64Type>();
+                let terms = found.column(3).as_map();
+                let tokens = column(batch, "tokens")?.as_primitive::<UInt64Type>();
+
+                for row in (0..found.num_rows()).filter(|&row| q.is_valid(row)) {
+                    let values = terms.value(row);
+                    if values.column(1).null_count() < values.len() {
+                        let tokens = tokens.value((docs.value(row) - first) as usize);
+                        weighted += u128::from(fixed_point(q.value(row))) * u128::from(tokens);
+                        all += u128::from(tokens);
+                    }
+                }
+                Ok(())
+            })?;
+            Ok::<_, StageError>((weighted, all))
+        };
+
+        // Integers, so the order of the shards has no say.
+        let shards = (0..corpus.own_shards()).into_par_iter();
+        let (weighted, all) = shards
+            .map(of_shard)
+            .try_reduce(|| (0, 0), |a, b| Ok((a.0 + b.0, a.1 + b.1)))?;
+        Ok(match all {
+            0 => 1.0,
+            all => ratio(weighted, all),
+        })
+    }
+
+    /// q of a document from its terms. Without the value of any, q is `mean_q`.
     ///
     /// # Errors
     /// If a term that refuses missing values has none.
-    fn combined(&self, found: &[Option<f64>]) -> Result<f64> {
+    fn combined(&self, found: &[Option<f64>], mean_q: f64) -> Result<f64> {
         let (mut terms, mut weights) = (Vec::new(), Vec::new());
         for (term, value) in self.quality.term.iter().zip(found) {
             let value = match (value, term.missing()) {
@@ -426,6 +474,9 @@ impl QualityStage {
             };
             terms.push(value);
             weights.push(term.weight);
+        }
+        if terms.is_empty() && !found.is_empty() {
+            return Ok(mean_q);
         }
         let (how, intercept) = (self.quality.combine, self.quality.intercept);
         Ok(combine(how, intercept, &terms, &weights))
@@ -573,6 +624,8 @@ struct Groups {
     studied: Vec<Measure>,
     /// A distribution for each studied column, by the name of the group.
     groups: BTreeMap<String, Vec<Distribution>>,
+    /// q of a document of which no term is left.
+    mean_q: f64,
 }
 
 impl Groups {
@@ -733,7 +786,11 @@ impl Stage for QualityStage {
 
 impl CorpusStage for QualityStage {
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
-        let groups = Arc::new(self.study(corpus)?);
+        let mut groups = self.study(corpus)?;
+        if self.may_lose_all_terms() {
+            groups.mean_q = self.mean_q(corpus, &groups)?;
+        }
+        let groups = Arc::new(groups);
         let calibration = FurtherRows::Whole(groups.rows()?);
         let annotations = move |shard| self.annotations(corpus, &groups, shard);
         Ok(Decision {

@@ -4,7 +4,7 @@
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use curate_schemas::tables::Measure;
+use curate_schemas::tables::{self, Measure};
 use serde_json::Value;
 
 use crate::error::Result;
@@ -39,6 +39,68 @@ pub fn values(batch: &RecordBatch, measure: &Measure) -> Result<Float64Array> {
     Ok(cast(&found, &DataType::Float64)?
         .as_primitive::<Float64Type>()
         .clone())
+}
+
+/// The column in which a table says why a document has no value, in the tables that say so.
+const WHY: &str = "unscored";
+
+/// The columns that [`absences`] reads for a measure.
+pub fn reads_of_absences(measure: &Measure) -> Vec<Read> {
+    let mut reads = vec![read_of(measure)];
+    if tables::table(measure.table).is_some_and(|table| table.has(WHY)) {
+        reads.push(Read {
+            table: measure.table,
+            column: WHY,
+            name: format!("{}.{WHY}", measure.table).into(),
+        });
+    }
+    reads
+}
+
+/// Why each of some rows has no value of a measure; `None` for a row that has one. `absent`, `null`
+/// and `not_a_number` are of fields of the records, and `not_a_number` is of NaN, too. Other words
+/// are those of the table's column `unscored`. Without such a word it is `no_value`.
+///
+/// # Errors
+/// If the batch does not have the columns of [`reads_of_absences`].
+pub fn absences(
+    batch: &RecordBatch,
+    measure: &Measure,
+    rows: &[usize],
+) -> Result<Vec<Option<String>>> {
+    if let (Some(field), "meta") = (&measure.field, measure.column) {
+        let records = column(batch, &read_of(measure).name)?.as_string::<i32>();
+        let absence = |row: &usize| {
+            let record = records.is_valid(*row).then(|| records.value(*row));
+            absence_in(record, field).map(str::to_owned)
+        };
+        return Ok(rows.iter().map(absence).collect());
+    }
+
+    let values = values(batch, measure)?;
+    let words = batch.column_by_name(&format!("{}.{WHY}", measure.table));
+    let words = words.map(|words| words.as_string::<i32>());
+    let absence = |&row: &usize| {
+        if values.is_valid(row) {
+            return values
+                .value(row)
+                .is_nan()
+                .then(|| "not_a_number".to_owned());
+        }
+        let word = words.filter(|words| words.is_valid(row));
+        Some(word.map_or("no_value", |words| words.value(row)).to_owned())
+    };
+    Ok(rows.iter().map(absence).collect())
+}
+
+/// Why a record has no number in a field; `None` if it has one.
+fn absence_in(record: Option<&str>, field: &str) -> Option<&'static str> {
+    let record = record.and_then(|record| serde_json::from_str::<Value>(record).ok());
+    match record.as_ref().and_then(|record| field_of(record, field)) {
+        None => Some("absent"),
+        Some(Value::Null) => Some("null"),
+        Some(value) => number(value).is_none().then_some("not_a_number"),
+    }
 }
 
 /// A field of each record. Records are JSON objects.
@@ -99,6 +161,70 @@ mod tests {
         assert_eq!(of("b.c"), [Some(1.0), Some(0.0), None, None]);
         assert_eq!(of("b.d.e"), [Some(-2.0), None, None, None]);
         assert_eq!(of("f"), [None; 4]);
+    }
+
+    #[test]
+    fn absences_have_reasons() {
+        let records = [
+            Some(r#"{"a": 1, "b": null}"#),
+            Some(r#"{"a": "0.9", "b": {"c": true}}"#),
+            Some(r#"{"a": [1]}"#),
+            None,
+            Some("not json"),
+        ];
+        let scores = [Some(0.5), Some(f64::NAN), None, None, None];
+        let words = [None, None, Some("too_short"), None, None];
+        let columns: [(&str, ArrayRef); 4] = [
+            (
+                "documents.meta",
+                Arc::new(StringArray::from(records.to_vec())),
+            ),
+            (
+                "score.mean_nll",
+                Arc::new(Float64Array::from(scores.to_vec())),
+            ),
+            (
+                "score.unscored",
+                Arc::new(StringArray::from(words.to_vec())),
+            ),
+            (
+                "ngram.perplexity",
+                Arc::new(Float64Array::from(scores.to_vec())),
+            ),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.map(|(name, array)| (name, array, true)),
+        );
+        let batch = batch.expect("a batch");
+
+        let of = |name: &str| {
+            let measure = measure(name).expect("a measure");
+            for read in reads_of_absences(&measure) {
+                assert!(batch.column_by_name(&read.name).is_some(), "{name}");
+            }
+            let found = absences(&batch, &measure, &[0, 1, 2, 3, 4]).expect("columns");
+            found
+                .into_iter()
+                .map(Option::unwrap_or_default)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("meta.a"),
+            ["", "not_a_number", "not_a_number", "absent", "absent"]
+        );
+        assert_eq!(
+            of("meta.b"),
+            ["null", "not_a_number", "absent", "absent", "absent"]
+        );
+        assert_eq!(of("meta.b.c"), ["absent", "", "absent", "absent", "absent"]);
+        assert_eq!(
+            of("score.mean_nll"),
+            ["", "not_a_number", "too_short", "no_value", "no_value"]
+        );
+        assert_eq!(
+            of("ngram.perplexity"),
+            ["", "not_a_number", "no_value", "no_value", "no_value"]
+        );
     }
 
     #[test]

@@ -136,6 +136,55 @@ fn figures_are_the_facts() {
 }
 
 #[test]
+fn the_card_says_whose_ids_the_files_hold() {
+    let tokenizer = |name: &str, digest: &str| TokenizerName {
+        name: name.into(),
+        digest: digest.into(),
+    };
+    let mut facts = facts();
+    assert!(!card(&facts).contains("## Token ids"));
+    facts.tokenizer = Some(tokenizer("embedded", "ab"));
+    facts.order = "a hash";
+    facts.seed = Some(7);
+    facts.run_digest = "00ff".into();
+    facts.token_ids = Some(TokenIds {
+        tokenizer: tokenizer("my_own.json", "cd"),
+        vocabulary: 70_401,
+        end_token: Some("<|eos|>".into()),
+        end_id: Some(3),
+        dtype: "int32",
+        ids: 12_345,
+        documents: 1165,
+        documents_left_out: 1,
+        documents_without_ids: 1,
+    });
+
+    let other = card(&facts);
+    for line in [
+        "Rows are in the order of a hash, and the seed is 7. The digest of the mixture in the run is 00ff.",
+        "The run counted these tokens with the tokenizer embedded (blake3 ab).",
+        "The `.bin` files hold ids of the tokenizer my\\_own.json (blake3 cd).",
+        "The other figures of tokens on this card are of another tokenizer.",
+        "| end of each document | \\<\\|eos\\|\\>, id 3 |",
+        "| ids, ends included | 12,345 |",
+        "| documents with their repeats | 1,165 |",
+        "| documents left out, because they have no ids | 1 |",
+        "| type of an id | int32 |",
+        "| vocabulary, entries | 70,401 |",
+    ] {
+        assert!(other.contains(line), "{line} is not in\n{other}");
+    }
+
+    // The same tokenizer counted, and no token ends a document.
+    let mut ids = facts.token_ids.expect("set above");
+    (ids.tokenizer, ids.end_token, ids.end_id) = (tokenizer("embedded", "ab"), None, None);
+    facts.token_ids = Some(ids);
+    let same = card(&facts);
+    assert!(same.contains("| end of each document | none |"), "{same}");
+    assert!(!same.contains("another tokenizer"), "{same}");
+}
+
+#[test]
 fn licences_stand_there_only_if_known() {
     let mut facts = facts();
     assert!(!card(&facts).contains("license:"));

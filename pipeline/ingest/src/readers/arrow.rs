@@ -62,7 +62,11 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
         let (header, body) = match guarded(|| messages.next()) {
             Ok(Some(message)) => message,
             Ok(None) => break,
-            Err(detail) => return sink(damaged(rows.row, &detail, left)),
+            Err(detail) => {
+                rows.flush(sink)?;
+                let damage = damaged(rows.row, &detail, left);
+                return sink(damage.map_err(|damage| damage.of_records(messages.promised)));
+            }
         };
 
         // The kind of the message is read before its content, so that damage in the content can be
@@ -79,6 +83,7 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
         };
 
         if let Err(detail) = outcome {
+            rows.flush(sink)?;
             // Later batches depend on a schema or a dictionary, and not on another batch.
             if is_batch != Ok(true) {
                 return sink(damaged(rows.row, &detail, left));
@@ -95,6 +100,7 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
         number += 1;
     }
 
+    rows.flush(sink)?;
     // The end is the only place that shows that batches are missing.
     let left = size - messages.at;
     let end = match tables.schema {
@@ -120,6 +126,9 @@ struct Messages {
     is_file: bool,
     /// True once the mark for the end of the stream was read.
     has_ended: bool,
+    /// Rows that the last message claims; 0 for a message without rows. The rows are lost if the
+    /// body of the message cannot be read.
+    promised: u64,
 }
 
 impl Messages {
@@ -133,11 +142,13 @@ impl Messages {
             most,
             is_file,
             has_ended: false,
+            promised: 0,
         }
     }
 
     /// The flatbuffer of the next message and its body, or `None` at the end of the stream.
     fn next(&mut self) -> Result<Option<(Buffer, Buffer)>> {
+        self.promised = 0;
         // The mark for the end is optional in the format. `check_end` says if it is missing.
         if self.at == self.size {
             return Ok(None);
@@ -163,6 +174,7 @@ impl Messages {
 
         let header = self.bytes(u64::from(length))?;
         let message = parse(&header)?;
+        self.promised = message.header_as_record_batch().map_or(0, promised);
         let length = message.bodyLength();
         let length = u64::try_from(length)
             .ok()
@@ -245,6 +257,14 @@ fn parse(header: &Buffer) -> Result<Message<'_>> {
     root_as_message(header).map_err(|error| anyhow!("the header of a message: {error}"))
 }
 
+/// The number of rows that a record batch claims. The bound keeps the row numbers behind a lie
+/// small.
+fn promised(batch: ipc::RecordBatch) -> u64 {
+    u64::try_from(batch.length())
+        .unwrap_or(0)
+        .min(u64::from(u32::MAX))
+}
+
 /// The schema and the dictionaries that were read so far. Record batches are read with them.
 struct Tables {
     schema: Option<SchemaRef>,
@@ -263,13 +283,13 @@ impl Tables {
         }
     }
 
-    /// The record batch of a message, or `None` for a schema or a dictionary. `promised` is set to
+    /// The record batch of a message, or `None` for a schema or a dictionary. `claimed` is set to
     /// the number of rows that the message claims.
     fn take(
         &mut self,
         header: &Buffer,
         body: &Buffer,
-        promised: &mut u64,
+        claimed: &mut u64,
     ) -> Result<Option<RecordBatch>> {
         let message = parse(header)?;
         match message.header_type() {
@@ -286,10 +306,7 @@ impl Tables {
                     .header_as_record_batch()
                     .context("a batch is missing")?;
                 // Set before the batch is checked, because the rows of a refused batch count too.
-                // The bound keeps the row numbers behind a lie small.
-                *promised = u64::try_from(batch.length())
-                    .unwrap_or(0)
-                    .min(u64::from(u32::MAX));
+                *claimed = promised(batch);
                 check_lengths(&batch, body)?;
 
                 let schema = self.schema.clone().context("no schema came before")?;
@@ -469,7 +486,7 @@ mod tests {
 
     #[test]
     fn a_cut_stream_keeps_the_batches_before() {
-        let whole = stream(&[batch(&["a", "b"]), batch(&["c"])]);
+        let whole = stream(&[batch(&["a", "b"]), batch(&["c", "d", "e"])]);
         let cut = items(&whole[..whole.len() - 40]);
         assert_eq!(texts(&cut), ["a", "b"]);
         assert_eq!(details(&cut).len(), 1, "{cut:?}");
@@ -477,6 +494,8 @@ mod tests {
             details(&cut)[0].contains("bytes are to follow at"),
             "{cut:?}"
         );
+        let lost = cut.last().and_then(|item| item.as_ref().err());
+        assert_eq!(lost.map(|damage| damage.records), Some(3));
     }
 
     #[test]

@@ -1,15 +1,22 @@
-//! Turns one JSON line into a record. Fields that the manifest does not name are kept as `meta`,
+//! Turns one JSON object into a record. Fields that the manifest does not name are kept as `meta`,
 //! and their values are kept byte for byte.
+//!
+//! Two things that programs write and JSON or Unicode does not allow are repaired in all fields: a
+//! lone surrogate becomes U+FFFD, and `NaN` or `Infinity` becomes null. A line is repaired only
+//! after the parser refused it, or if `meta` holds a lone surrogate, which the parser copies
+//! unseen. So other lines pay for a search in `meta` alone.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use curate_schemas::stages::documents::Source;
+use memchr::{memchr2, memmem};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::is_blank;
 use crate::date;
-use crate::record::Record;
+use crate::record::{Record, Repairs};
 
 /// The reason and the detail of a damage.
 type Damaged = (&'static str, String);
@@ -55,32 +62,167 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Reads one JSON line as a record.
+/// Reads one JSON object as a record.
 ///
 /// # Errors
 /// If the line is not UTF-8 or not a JSON object, or if its text is missing or not a string. The
 /// error is the reason and the detail for the table `quarantine`.
 pub fn record(line: &[u8], source: &Source) -> Result<Record, Damaged> {
     let line = std::str::from_utf8(line).map_err(|error| ("invalid_utf8", error.to_string()))?;
+    let found = read(line, source);
+    let is_fine = found.as_ref().is_ok_and(|record| {
+        let meta = record.meta.as_deref().unwrap_or_default();
+        memmem::find(meta.as_bytes(), b"\\u").is_none() || repair(meta).is_none()
+    });
+    if is_fine {
+        return found;
+    }
+
+    let Some((line, has_surrogate)) = repair(line) else {
+        return found;
+    };
+    let mut record = read(&line, source)?;
+    record.repairs.lone_surrogate = has_surrogate;
+    Ok(record)
+}
+
+/// The line with U+FFFD for lone surrogates and null for numbers that JSON does not have, or `None`
+/// if it has neither. The `bool` is true if it has a lone surrogate.
+fn repair(line: &str) -> Option<(String, bool)> {
+    let bytes = line.as_bytes();
+    let mut out = String::new();
+    let (mut done, mut at) = (0, 0);
+    let (mut in_string, mut has_surrogate) = (false, false);
+    while at < bytes.len() {
+        // The length of what is replaced at this place, and the replacement.
+        let (length, replacement) = match bytes[at] {
+            b'"' => {
+                in_string = !in_string;
+                at += 1;
+                continue;
+            }
+            b'\\' if in_string => match surrogate(&bytes[at..]) {
+                Surrogate::Lone => {
+                    has_surrogate = true;
+                    (6, "\\ufffd")
+                }
+                Surrogate::Pair => {
+                    at += 12;
+                    continue;
+                }
+                // The escaped byte may be a quote, and it is skipped.
+                Surrogate::None => {
+                    at += 2;
+                    continue;
+                }
+            },
+            _ if in_string => {
+                at += memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
+                continue;
+            }
+            byte if is_word(byte) => {
+                let rest = &bytes[at..];
+                let end = rest.iter().position(|byte| !is_word(*byte));
+                let word = &rest[..end.unwrap_or(rest.len())];
+                if !is_no_number(word) {
+                    at += word.len();
+                    continue;
+                }
+                (word.len(), "null")
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+
+        out.push_str(&line[done..at]);
+        out.push_str(replacement);
+        at += length;
+        done = at;
+    }
+
+    if done == 0 {
+        return None;
+    }
+    out.push_str(&line[done..]);
+    Some((out, has_surrogate))
+}
+
+/// What an escape in a string says of surrogates.
+enum Surrogate {
+    /// A high half and the low half behind it, 12 bytes.
+    Pair,
+    /// A half without the other, 6 bytes.
+    Lone,
+    /// The escape is of another kind.
+    None,
+}
+
+/// Judges the escape at the start of `bytes`.
+fn surrogate(bytes: &[u8]) -> Surrogate {
+    let half = |bytes: &[u8]| -> Option<u8> {
+        let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
+        let is_half = matches!(digits[0], b'd' | b'D')
+            && digits[2].is_ascii_hexdigit()
+            && digits[3].is_ascii_hexdigit();
+        is_half.then_some(digits[1].to_ascii_lowercase())
+    };
+
+    let second = bytes.get(6..).and_then(half);
+    match half(bytes) {
+        Some(b'8' | b'9' | b'a' | b'b') => match second {
+            Some(b'c'..=b'f') => Surrogate::Pair,
+            _ => Surrogate::Lone,
+        },
+        Some(b'c'..=b'f') => Surrogate::Lone,
+        _ => Surrogate::None,
+    }
+}
+
+/// True for the bytes of a number or a word outside of strings.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
+}
+
+/// True for the words that programs write for numbers which JSON does not have: `NaN`, `Infinity`
+/// and `-Infinity` in Python, `nan` and `inf` in C.
+fn is_no_number(word: &[u8]) -> bool {
+    let unsigned = match word {
+        [b'-' | b'+', rest @ ..] => rest,
+        _ => word,
+    };
+    ["nan", "inf", "infinity"]
+        .iter()
+        .any(|name| unsigned.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// Reads one JSON object as a record, without repairs.
+fn read(line: &str, source: &Source) -> Result<Record, Damaged> {
     let object: Object =
         serde_json::from_str(line).map_err(|error| ("invalid_json", error.to_string()))?;
 
     let value = |path: &Option<String>| lookup(&object, path.as_deref()?);
     let text = text(&object, &source.text)?;
     let [id, url, date] = [&source.id, &source.url, &source.date].map(value);
-    let (id_text, url_text) = (id.and_then(scalar), url.and_then(scalar));
+    let is_present = |text: &String| !is_blank(text.as_bytes());
+    let id_text = id.and_then(scalar).filter(is_present);
+    // An address is text. A number or a boolean would be an equal address in many records.
+    let url_text = url
+        .filter(|value| value.get().starts_with('"'))
+        .and_then(scalar)
+        .filter(is_present);
     let date_value = date.and_then(scalar).and_then(|text| date::parse(&text));
 
     // A value that cannot be used stays in `meta`, so that nothing is lost and the coverage can
     // count it.
     let mut named = vec![source.text.as_str()];
-    let is_null = |value: Option<&RawValue>| value.is_none_or(|value| value.get() == "null");
     for (path, value, is_used) in [
         (&source.id, id, id_text.is_some()),
         (&source.url, url, url_text.is_some()),
         (&source.date, date, date_value.is_some()),
     ] {
-        named.extend(path.as_deref().filter(|_| is_used || is_null(value)));
+        named.extend(path.as_deref().filter(|_| is_used || is_missing(value)));
     }
     Ok(Record {
         text,
@@ -88,6 +230,7 @@ pub fn record(line: &[u8], source: &Source) -> Result<Record, Damaged> {
         url: url_text,
         date: date_value,
         meta: meta(&object, &named),
+        repairs: Repairs::default(),
     })
 }
 
@@ -138,6 +281,14 @@ fn scalar(value: &RawValue) -> Option<String> {
         b'n' | b'[' | b'{' => None,
         _ => Some(value.get().to_owned()),
     }
+}
+
+/// True if a record lacks the value: it has no such field, null, or a blank string.
+fn is_missing(value: Option<&RawValue>) -> bool {
+    value.is_none_or(|value| {
+        let is_blank_text = || scalar(value).is_some_and(|text| is_blank(text.as_bytes()));
+        value.get() == "null" || is_blank_text()
+    })
 }
 
 /// The object without the `named` fields, or `None` if no field is left. A named field of a nested
@@ -192,10 +343,7 @@ mod tests {
             url: Some("meta.url".into()),
             domain: "s".into(),
             date: Some("date".into()),
-            priority: 0,
-            format: None,
-            license: None,
-            allow_missing: Vec::new(),
+            ..Source::default()
         }
     }
 
@@ -214,16 +362,73 @@ mod tests {
     }
 
     #[test]
+    fn a_blank_id_or_url_is_missing_and_a_url_is_text() {
+        let found = |line: &str| {
+            let found = record(line.as_bytes(), &source("text")).expect("a record");
+            (found.id, found.url, found.meta)
+        };
+        for blank in ["", "  ", "\\u3000\\n", "\\ufeff"] {
+            let line = format!(
+                r#"{{"text":"a","id":"{blank}","meta":{{"url":"{blank}"}},"date":"{blank}"}}"#
+            );
+            assert_eq!(found(&line), (None, None, None), "{blank}");
+        }
+        for other in ["5", "true", r#"["u"]"#] {
+            let line = format!(r#"{{"text":"a","id":false,"meta":{{"url":{other}}}}}"#);
+            let meta = format!(r#"{{"meta":{{"url":{other}}}}}"#);
+            assert_eq!(found(&line), (Some("false".to_owned()), None, Some(meta)));
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let reason = |line: &[u8]| record(line, &source("text")).expect_err("damage").0;
         assert_eq!(reason(b"{"), "invalid_json");
         assert_eq!(reason(b"[1]"), "invalid_json");
         assert_eq!(reason(b"{\"text\":\"\x00\"}"), "invalid_json");
-        assert_eq!(reason(br#"{"text":"\ud800"}"#), "invalid_json");
         assert_eq!(reason(br#"{"text":null}"#), "missing_text");
         assert_eq!(reason(br#"{"body":"x"}"#), "missing_text");
         assert_eq!(reason(br#"{"text":5}"#), "text_not_string");
         assert_eq!(reason(b"{\"text\":\"\xff\"}"), "invalid_utf8");
+    }
+
+    #[test]
+    fn lone_surrogates_are_replaced_in_every_field_and_pairs_are_kept() {
+        let line = br#"{"text":"a\ud83d b \ud83d\ude00 \\ud83d","id":"\uDE00","k\ud800":{"x":"\udfff\ud800\ud83d\ude00"},"n":1.50}"#;
+        let found = record(line, &source("text")).expect("a record");
+        assert_eq!(found.text, "a\u{fffd} b \u{1f600} \\ud83d");
+        assert_eq!(found.id.as_deref(), Some("\u{fffd}"));
+        let meta = found.meta.as_deref().expect("other fields");
+        let meta: serde_json::Value = serde_json::from_str(meta).expect("JSON");
+        assert_eq!(meta["k\u{fffd}"]["x"], "\u{fffd}\u{fffd}\u{1f600}");
+        assert!(found.repairs.lone_surrogate);
+
+        let whole = br#"{"text":"a","m":"\ud83d\ude00 \ud55c"}"#;
+        let found = record(whole, &source("text")).expect("a record");
+        assert_eq!(
+            found.meta.as_deref(),
+            Some(r#"{"m":"\ud83d\ude00 \ud55c"}"#)
+        );
+        assert!(!found.repairs.lone_surrogate);
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_have_become_null() {
+        let line =
+            br#"{"score":NaN,"text":"NaN, -Infinity","x":[-Infinity,1e5,{"y":Infinity}],"z":nan}"#;
+        let found = record(line, &source("text")).expect("a record");
+        assert_eq!(found.text, "NaN, -Infinity");
+        assert_eq!(
+            found.meta.as_deref(),
+            Some(r#"{"score":null,"x":[null,1e5,{"y":null}],"z":null}"#)
+        );
+        assert_eq!(found.repairs, Repairs::default());
+
+        let reason = |line: &[u8]| record(line, &source("text")).expect_err("damage").0;
+        assert_eq!(reason(br#"{"text":NaN}"#), "missing_text");
+        assert_eq!(reason(br#"{"text":"a","x":NaNa}"#), "invalid_json");
+        assert_eq!(reason(br#"{"text":"a","x":undefined}"#), "invalid_json");
+        assert_eq!(reason(br#"{"text":"\ud800"#), "invalid_json");
     }
 
     #[test]

@@ -6,13 +6,15 @@ use anyhow::Result;
 use curate_schemas::stages::documents::{Format, Run, Source};
 use curate_store::failure::guard;
 
-use super::{Access, Reader, Sink, json};
-use crate::record::damage;
+use super::kind::start;
+use super::values::{Scanned, Scanner};
+use super::{Access, Reader, Sink, is_blank, json, without_marks};
+use crate::record::{Item, damage};
 
 /// JSON lines: one object per line.
 pub const JSONL: Reader = Reader {
     format: Format::Jsonl,
-    endings: &["jsonl", "ndjson", "json"],
+    endings: &["jsonl", "ndjson"],
     read: Access::Stream(lines),
 };
 
@@ -74,23 +76,61 @@ fn read_line(stream: &mut dyn BufRead, limit: u64, reuse: Vec<u8>) -> Line {
     }
 }
 
-/// Reads every line. An empty line is no record. Damage costs its line, except that damage in the
-/// compression ends the file.
-fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
+/// The item of one JSON object, which starts at the byte `offset` of its file. `is_marked` is true if
+/// a byte order mark was removed before it.
+pub fn item(bytes: &[u8], is_marked: bool, offset: u64, source: &Source) -> Item {
+    // A panic of the JSON library costs its record, too.
+    let found = guard(|| json::record(bytes, source)).unwrap_or_else(|panic| {
+        let detail = format!("the JSON reader failed on it: {panic}");
+        Err(("invalid_json", detail))
+    });
+
+    let length = bytes.len() as u64;
+    let mut record = found.map_err(|(reason, detail)| {
+        match joined(bytes).filter(|_| reason == "invalid_json") {
+            Some(n) => {
+                let detail =
+                    format!("{n} JSON objects on one line; a newline is missing between them");
+                damage(offset, reason, &detail, bytes, length).of_records(n)
+            }
+            None => damage(offset, reason, &detail, bytes, length),
+        }
+    })?;
+    record.repairs.byte_order_mark = is_marked;
+    Ok(record)
+}
+
+/// The number of objects on a line of several whole objects, as in files that were joined without a
+/// newline at their ends. `None` for any other line.
+fn joined(line: &[u8]) -> Option<u64> {
+    let mut rest = start(line);
+    let mut n = 0;
+    while !is_blank(rest) {
+        if rest.first() != Some(&b'{') {
+            return None;
+        }
+        let Scanned::End(end) = Scanner::default().feed(rest) else {
+            return None;
+        };
+        n += 1;
+        rest = start(&rest[end..]);
+    }
+    (n > 1).then_some(n)
+}
+
+/// Reads every line. A line of white space is no record. Damage costs its line, except that damage
+/// in the compression ends the file.
+pub fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
     let max_record = limits.max_record;
     let mut offset = 0;
     let mut buffer = Vec::new();
     loop {
         // One byte more than allowed tells a record that is too long from one that just fits.
         let line = read_line(stream, max_record + 1, buffer);
-        // A byte order mark at the start of the file is not part of the first record.
-        let bytes = match offset {
-            0 => line
-                .bytes
-                .strip_prefix(b"\xef\xbb\xbf")
-                .unwrap_or(&line.bytes),
-            _ => &line.bytes,
-        };
+        // A byte order mark is not part of a record. A file that was made of joined files has more
+        // than one.
+        let bytes = without_marks(&line.bytes);
+        let is_marked = bytes.len() < line.bytes.len();
 
         if let Some(error) = &line.damage {
             sink(Err(damage(
@@ -112,19 +152,8 @@ fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) ->
                 bytes,
                 line.length,
             )))?;
-        } else if !bytes.trim_ascii().is_empty() {
-            // A panic of the JSON library costs its line, too.
-            let item = guard(|| json::record(bytes, source)).unwrap_or_else(|panic| {
-                Err((
-                    "invalid_json",
-                    format!("the JSON reader failed on it: {panic}"),
-                ))
-            });
-            sink(
-                item.map_err(|(reason, detail)| {
-                    damage(offset, reason, &detail, bytes, line.length)
-                }),
-            )?;
+        } else if !is_blank(bytes) {
+            sink(item(bytes, is_marked, offset, source))?;
         }
 
         // The newline is not in the length of the line.
@@ -139,7 +168,6 @@ fn lines(stream: &mut dyn BufRead, source: &Source, limits: &Run, sink: Sink) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Item;
 
     fn source() -> Source {
         Source {
@@ -177,6 +205,23 @@ mod tests {
     }
 
     #[test]
+    fn objects_on_one_line_are_counted() {
+        let a = "{\"text\":\"}{\"}";
+        let text = format!("{a}{a} \u{feff}{a}\r\n{a}x\n{a}{{\"text\n{a}\n");
+        let items = items(text.as_bytes(), 1000);
+        let damages: Vec<_> = items
+            .iter()
+            .filter_map(|item| item.as_ref().err())
+            .collect();
+        assert_eq!(
+            damages[0].detail,
+            "3 JSON objects on one line; a newline is missing between them"
+        );
+        let records: Vec<u64> = damages.iter().map(|damage| damage.records).collect();
+        assert_eq!((items.len(), records), (4, vec![3, 1, 1]));
+    }
+
+    #[test]
     fn a_long_line_is_set_aside_whole_and_the_next_is_read() {
         let mut text = vec![b'x'; 100_000];
         text.extend_from_slice(b"\n{\"text\":\"b\"}\n");
@@ -190,13 +235,21 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_record() {
-        assert_eq!(
-            items(b"\xef\xbb\xbf{\"text\":\"a\"}", 50)[0]
-                .as_ref()
-                .expect("a record")
-                .text,
-            "a"
-        );
+    fn a_byte_order_mark_is_no_part_of_a_record() {
+        let joined =
+            "\u{feff}{\"text\":\"a\"}\n{\"text\":\"b\"}\n\u{feff}{\"text\":\"c\"}\n\u{feff}";
+        let found: Vec<(String, bool)> = items(joined.as_bytes(), 50)
+            .into_iter()
+            .map(|item| item.expect("a record"))
+            .map(|record| (record.text, record.repairs.byte_order_mark))
+            .collect();
+        let expected = [("a", true), ("b", false), ("c", true)];
+        assert_eq!(found, expected.map(|(text, is)| (text.to_owned(), is)));
+    }
+
+    #[test]
+    fn lines_of_white_space_of_any_kind_are_no_records() {
+        let text = "\u{a0}\n\u{3000}\t\r\n{\"text\":\"a\"}\r\n\u{1a}";
+        assert_eq!(items(text.as_bytes(), 50).len(), 1);
     }
 }

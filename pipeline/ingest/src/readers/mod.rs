@@ -2,23 +2,41 @@
 //! file of its own, and one line in [`READERS`].
 
 mod arrow;
+mod csv;
 mod json;
+mod kind;
 mod lines;
 mod parquet;
 mod text;
+mod values;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Cursor, Read as _, Seek as _};
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
 use curate_schemas::stages::documents::{Format, Run, Source};
 
 use crate::inputs::{Compression, InputFile};
-use crate::record::{Damage, Item, RAW_KEPT};
+use crate::record::{Damage, Item, RAW_KEPT, damage};
+use kind::Kind;
 
 /// The readers of all formats.
-pub const READERS: [Reader; 4] = [lines::JSONL, parquet::PARQUET, arrow::ARROW, text::TXT];
+pub const READERS: [Reader; 7] = [
+    lines::JSONL,
+    values::JSON,
+    csv::CSV,
+    csv::TSV,
+    parquet::PARQUET,
+    arrow::ARROW,
+    text::TXT,
+];
+
+/// The reason of a file whose bytes are of another kind than its name or the manifest says.
+pub const OTHER_FORMAT: &str = "other_format";
+
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Takes the records of a file in their order. A failure of a sink is a failure of the run.
 pub type Sink<'a> = &'a mut dyn FnMut(Item) -> Result<()>;
@@ -68,16 +86,63 @@ pub fn read_file(file: &InputFile, source: &Source, limits: &Run, sink: Sink) ->
     let handle = File::open(&file.path).with_context(place)?;
 
     match reader(file.format).read {
-        Access::Stream(read) => stream(file, handle, limits, sink, |bytes, sink| {
+        Access::Stream(read) => stream(file, handle, source, limits, sink, |bytes, sink| {
             read(bytes, source, limits, sink)
         }),
         Access::File(read) => {
             // A reader that seeks may leave parts out, so the digest is taken in a pass of its own.
             let mut digest = blake3::Hasher::new();
             digest.update_reader(&handle).with_context(place)?;
-            read(handle, source, limits, sink)?;
+
+            match kind::other(&head(&handle, file.size), file.format) {
+                Some(kind) => {
+                    (&handle).rewind().with_context(place)?;
+                    let mut bytes = BufReader::new(&handle);
+                    let kind = kind.of_file(Compression::None, source);
+                    refuse(kind, file.format, &mut bytes, limits, sink)?;
+                }
+                None => read(handle, source, limits, sink)?,
+            }
             Ok(digest.finalize().to_hex().to_string())
         }
+    }
+}
+
+/// Reads a file of another kind to its end, as one damage.
+///
+/// # Errors
+/// If `sink` fails or the run is interrupted.
+fn refuse(
+    kind: Kind,
+    format: Format,
+    stream: &mut dyn BufRead,
+    limits: &Run,
+    sink: Sink,
+) -> Result<()> {
+    let head = stream.fill_buf().unwrap_or_default();
+    let raw = head[..head.len().min(RAW_KEPT)].to_vec();
+    let (records, bytes) = kind::hidden(kind, format, stream, limits)?;
+    let damage = damage(0, OTHER_FORMAT, &kind.to_string(), &raw, bytes);
+    sink(Err(damage.of_records(records)))
+}
+
+/// The bytes without the byte order marks at their start.
+pub fn without_marks(mut bytes: &[u8]) -> &[u8] {
+    while let Some(rest) = bytes.strip_prefix(MARK) {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// True for white space of any kind, byte order marks, and the mark that DOS put at the end of a
+/// file.
+pub fn is_blank(bytes: &[u8]) -> bool {
+    let is_nothing = |c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{1a}');
+    match bytes.trim_ascii_start().first() {
+        None => true,
+        // Most lines end here.
+        Some(byte) if byte.is_ascii_graphic() => false,
+        Some(_) => std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(is_nothing)),
     }
 }
 
@@ -95,6 +160,7 @@ fn head(file: &File, size: u64) -> Vec<u8> {
 fn stream(
     file: &InputFile,
     handle: File,
+    source: &Source,
     limits: &Run,
     sink: Sink,
     read: impl FnOnce(&mut dyn BufRead, Sink) -> Result<()>,
@@ -123,24 +189,14 @@ fn stream(
         error: None,
     };
     {
-        let buffered = BufReader::with_capacity(1 << 18, &mut raw);
-        let mut bytes: Box<dyn BufRead> = match file.compression {
-            Compression::None => Box::new(buffered),
-            Compression::Gzip => Box::new(BufReader::with_capacity(
-                1 << 18,
-                flate2::bufread::MultiGzDecoder::new(buffered),
-            )),
-            Compression::Zstd => {
-                let mut decoder =
-                    zstd::stream::read::Decoder::with_buffer(buffered).with_context(place)?;
-                // Some public dumps are packed with `zstd --long=31`. Its window takes up to 2 GiB.
-                decoder
-                    .window_log_max(limits.max_window.ilog2())
-                    .with_context(place)?;
-                Box::new(BufReader::with_capacity(1 << 18, decoder))
+        let mut buffered = BufReader::with_capacity(1 << 18, &mut raw);
+        match kind::uncompressed(&head, file.compression) {
+            Some(kind) => refuse(kind, file.format, &mut buffered, limits, sink)?,
+            None => {
+                let bytes = decompressed(file.compression, buffered, limits).with_context(place)?;
+                read_known(file, bytes, source, limits, sink, read)?;
             }
-        };
-        read(&mut bytes, sink)?;
+        }
     }
 
     // The digest covers all bytes of the file, also those behind the damage that ended the reading.
@@ -150,6 +206,78 @@ fn stream(
         return Err(error).with_context(place);
     }
     Ok(raw.digest.finalize().to_hex().to_string())
+}
+
+/// The decompressed bytes of a compressed stream.
+///
+/// # Errors
+/// If a decoder cannot be made.
+fn decompressed<'a>(
+    compression: Compression,
+    bytes: impl BufRead + 'a,
+    limits: &Run,
+) -> Result<Box<dyn BufRead + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(bytes),
+        Compression::Gzip => Box::new(BufReader::with_capacity(
+            1 << 18,
+            flate2::bufread::MultiGzDecoder::new(bytes),
+        )),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)?;
+            // Some public dumps are packed with `zstd --long=31`. Its window takes up to 2 GiB.
+            decoder.window_log_max(limits.max_window.ilog2())?;
+            Box::new(BufReader::with_capacity(1 << 18, decoder))
+        }
+    })
+}
+
+/// Hands the bytes of a file to `read`, unless they are of another kind.
+fn read_known(
+    file: &InputFile,
+    mut bytes: Box<dyn BufRead + '_>,
+    source: &Source,
+    limits: &Run,
+    sink: Sink,
+    read: impl FnOnce(&mut dyn BufRead, Sink) -> Result<()>,
+) -> Result<()> {
+    // The same number of bytes is looked at however the decoder divides them.
+    let mut head = Vec::new();
+    let error = (&mut bytes)
+        .take(kind::HEAD as u64)
+        .read_to_end(&mut head)
+        .err();
+
+    let kind = kind::other(&head, file.format);
+    let mut bytes = Cursor::new(head).chain(Failing(error)).chain(bytes);
+    match kind {
+        Some(kind) => {
+            let kind = kind.of_file(file.compression, source);
+            refuse(kind, file.format, &mut bytes, limits, sink)
+        }
+        None => read(&mut bytes, sink),
+    }
+}
+
+/// A stream without bytes. It fails with the error, if it has one, as often as it is read.
+struct Failing(Option<std::io::Error>);
+
+impl std::io::Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        self.fill_buf().map(<[u8]>::len)
+    }
+}
+
+impl BufRead for Failing {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        match &self.0 {
+            // An `io::Error` cannot be cloned.
+            Some(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
+            None => Ok(&[]),
+        }
+    }
+
+    fn consume(&mut self, _: usize) {}
 }
 
 /// Digests the bytes that are read, and keeps failures of the disk apart from damage in the data.

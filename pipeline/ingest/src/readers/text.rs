@@ -6,7 +6,7 @@ use anyhow::Result;
 use curate_schemas::stages::documents::{Format, Run, Source};
 
 use super::{Access, Reader, Sink};
-use crate::record::{Record, damage};
+use crate::record::{Record, Repairs, damage};
 
 /// Plain text: one document per file.
 pub const TXT: Reader = Reader {
@@ -62,6 +62,7 @@ fn whole_text(stream: &mut dyn BufRead, _: &Source, limits: &Run, sink: Sink) ->
             url: None,
             date: None,
             meta: None,
+            repairs: Repairs::default(),
         })),
         Err(error) => {
             let detail = error.utf8_error().to_string();

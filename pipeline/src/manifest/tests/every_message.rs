@@ -41,6 +41,7 @@ fn out_of_range(kind: Kind) -> Vec<String> {
         Kind::Count => vec!["0".to_owned(), "1.5".to_owned()],
         Kind::Number { .. } => vec!["-1e300".to_owned(), "1e300".to_owned(), "nan".to_owned()],
         Kind::Positive { .. } => vec!["0".to_owned(), "1e300".to_owned()],
+        Kind::Large { min, .. } => vec!["7".to_owned(), (min / 2.0).to_string()],
         Kind::Size { min, .. } => vec![
             format!("\"{}B\"", min - 1),
             "\"999999999GiB\"".to_owned(),

@@ -205,10 +205,58 @@ fn fixed_shares_are_kept_or_refused() {
         refused(&[0.6, 0.4])
             .contains("has to give 4800 tokens, 1000 tokens and its cap of 4 epochs give 4000")
     );
-    assert!(refused(&[0.6, 0.6]).contains("sum to 1.2000, more than 1"));
-    assert!(refused(&[0.6, 0.3]).contains("less than 1"));
-    assert!(refused(&[]).contains("less than 1"));
+    assert!(refused(&[0.6, 0.6]).contains("sum to 1.2, expected 1"));
+    assert!(refused(&[0.6, 0.3]).contains("sum to 0.9, expected 1"));
+    assert!(refused(&[]).contains("sum to 0, expected 1"));
     assert!(refused(&[1.5, -0.5]).contains("min_share"));
+}
+
+/// Whatever the check without a pool refuses, every pool refuses, with the same words.
+#[test]
+fn shares_are_checked_without_a_pool() {
+    let buckets = [bucket(0, 0, 0.5, 1000), bucket(1, 0, 0.9, 9000)];
+    let bounds = |min_share, max_share| SourceBounds {
+        min_share,
+        max_share,
+        ..SourceBounds::free("a source")
+    };
+    let request = |one, other| Request {
+        sources: vec![one, other],
+        source_of: vec![0, 1],
+        ..Request::new(100, 4.0)
+    };
+
+    let impossible = [
+        request(bounds(0.6, 1.0), bounds(0.6, 1.0)),
+        request(bounds(0.0, 0.3), bounds(0.0, 0.3)),
+        request(bounds(0.5, 0.4), bounds(0.0, 1.0)),
+    ];
+    for request in &impossible {
+        for method in [
+            Method::Solved,
+            Method::Natural,
+            Method::QualityCurve { discard: 0.4 },
+        ] {
+            let refused = check(&method, request).expect_err("impossible");
+            assert_eq!(baseline(&method, &buckets, request), Err(refused));
+        }
+        // Fixed shares replace the bounds.
+        assert_eq!(check(&Method::Fixed(vec![0.25, 0.75]), request), Ok(()));
+    }
+
+    let free = request(bounds(0.0, 1.0), bounds(0.0, 1.0));
+    for shares in [
+        vec![0.5, 0.5 + 1e-8],
+        vec![0.5, 0.5 - 1e-8],
+        vec![f64::NAN, 1.0],
+    ] {
+        let fixed = Method::Fixed(shares);
+        let refused = check(&fixed, &free).expect_err("impossible");
+        // The sum that is shown is not the one that is expected.
+        assert!(!refused.to_string().contains("sum to 1,"), "{refused}");
+        assert!(baseline(&fixed, &buckets, &free).is_err());
+    }
+    assert_eq!(check(&Method::Fixed(vec![0.1, 0.2, 0.7]), &free), Ok(()));
 }
 
 #[test]

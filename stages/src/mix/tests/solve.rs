@@ -357,6 +357,25 @@ fn what_cannot_be_had_says_what_could() {
 }
 
 #[test]
+fn a_source_without_a_share_is_not_held_by_one() {
+    let buckets = [bucket(0, 0, 1.0, 1000), bucket(1, 0, 0.5, 1000)];
+    let shares = |tokens, sources: Vec<SourceBounds>| {
+        let solution = solve(&buckets, &request(tokens, 4.0, sources)).expect("feasible");
+        let active = solution.active.into_iter();
+        active
+            .filter(|active| !matches!(active, Active::MaxEpochs { .. }))
+            .collect::<Vec<_>>()
+    };
+
+    // The first bucket alone has more than the mixture needs.
+    for tokens in [1, 10, 500, 999, 1000, 1001, 3000] {
+        assert_eq!(shares(tokens, vec![bounds(0.0, 1.0); 2]), [], "{tokens}");
+    }
+    let bound = vec![bounds(0.0, 0.25), bounds(0.0, 1.0)];
+    assert_eq!(shares(500, bound), [Active::MaxShare { source: 0 }]);
+}
+
+#[test]
 fn too_much_is_an_error_that_says_what_would_do() {
     let error = epochs(&[bucket(0, 0, 1.0, 100)], 500, 4.0).expect_err("infeasible");
     assert_eq!(error.feasible, 400);
@@ -378,11 +397,11 @@ fn bounds_that_contradict_each_other_are_named() {
     };
     assert_eq!(
         says(vec![bounds(0.7, 1.0); 2]),
-        "the least shares of the sources sum to 1.4000, more than 1"
+        "the least shares of the sources sum to 1.4, more than 1"
     );
     assert_eq!(
         says(vec![bounds(0.0, 0.25); 2]),
-        "the greatest shares of the sources sum to 0.5000, less than 1"
+        "the greatest shares of the sources sum to 0.5, less than 1"
     );
     assert!(says(vec![bounds(0.5, 0.25)]).starts_with("max_share of source \"a source\" is 0.25"));
     assert!(says(vec![bounds(f64::NAN, 1.0)]).contains("min_share"));

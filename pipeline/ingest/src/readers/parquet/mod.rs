@@ -91,10 +91,13 @@ fn read(file: File, source: &Source, limits: &Run, sink: Sink) -> Result<()> {
             let detail = format!("row group {number}: {detail}");
             let lost = next.saturating_sub(rows.row);
             let damage = damaged(rows.row, &detail, bytes);
+            rows.flush(sink)?;
             sink(damage.map_err(|damage| damage.of_records(lost)))?;
         }
         rows.row = rows.row.max(next);
     }
+
+    rows.flush(sink)?;
 
     // A row group can be missing from the footer.
     let said = metadata.metadata().file_metadata().num_rows();
