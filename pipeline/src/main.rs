@@ -11,6 +11,7 @@
 //! | [`progress`] | the progress that a person sees during a run |
 //! | [`constants`] | the loss constants that a manifest or an argument names |
 
+mod calibrate;
 mod commands;
 mod constants;
 mod driver;

@@ -9,6 +9,32 @@ use curate_formats::numbers::size;
 use curate_store::terminal::{printable, say};
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// The progress of a number of equal pieces of work, with an estimate of the time that is left.
+pub struct Count(ProgressBar);
+
+impl Count {
+    /// Starts with `done` of `all` pieces done. Without a terminal nothing is shown.
+    pub fn start(name: &str, all: usize, done: usize) -> Count {
+        let bar = match std::io::stderr().is_terminal() {
+            true => ProgressBar::new(all as u64),
+            false => ProgressBar::hidden(),
+        };
+        let template = "{prefix:14} {bar:24} {pos}/{len}  {elapsed} eta {eta}";
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.set_prefix(name.to_owned());
+        bar.set_position(done as u64);
+        bar.reset_eta();
+        Count(bar)
+    }
+
+    /// Counts a piece that is done.
+    pub fn one(&self) {
+        self.0.inc(1);
+    }
+}
+
 /// The progress of one stage.
 pub struct Progress {
     stage: String,

@@ -10,8 +10,10 @@
 //! | [`tables`] | how a table of a run is declared, and all tables |
 //! | [`doc_id`] | the identity of a document |
 //! | [`commit`] | `_commit.json`: files, digests, keys and counts of a finished stage |
+//! | [`calibration`] | `calibration.json`: what a token of each bucket is worth to a target |
 //! | [`report`] | `run.json`: the figures of a run, for programs |
 
+pub mod calibration;
 pub mod commit;
 pub mod config;
 pub mod doc_id;

@@ -269,6 +269,16 @@ impl Tokenizer {
         special.into_iter().map(|(_, it)| it.content).collect()
     }
 
+    /// The ids of the tokens that stand for text, ascending. Tokens that were added to the
+    /// vocabulary, such as end markers, are left out.
+    pub fn text_ids(&self) -> Vec<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        let vocabulary = self.inner.get_vocab(true).into_values();
+        let mut ids: Vec<u32> = vocabulary.filter(|id| !added.contains_key(id)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// The number of bytes of text that each token stands for, indexed by id. 0 for an id without a
     /// token.
     pub fn token_bytes(&self) -> Vec<u16> {

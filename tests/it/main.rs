@@ -17,6 +17,7 @@
 //! | `quality` | terms, vetoes and tails: q as DuckDB computes it, and what a changed band redoes |
 //! | `export` | formats of trainers, read back by others |
 //! | `pinned_keys` | the keys of four manifests are what they were |
+//! | `calibrate` | the worth of buckets to a target, and losses of other models |
 //! | `mixture` | shares, strategies, budgets |
 //! | `ngram` | a model learnt from one run scores another |
 //! | `hub` | models fetched by name, from a hub on this machine |
@@ -30,6 +31,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 mod bad_input;
+mod calibrate;
 #[path = "../cases/mod.rs"]
 mod cases;
 mod cli;

@@ -25,7 +25,7 @@ use curate_store::{interrupt, terminal};
 
 use crate::driver::{Driver, EarlierRuns, space};
 use crate::report::views;
-use crate::{manifest, progress, report};
+use crate::{calibrate, manifest, progress, report};
 
 const EXIT_CODES: &str = "Exit codes:
   0        done
@@ -83,6 +83,10 @@ enum Command {
         #[command(subcommand)]
         model: Train,
     },
+    /// Measure what a token of each part of a run is worth to a target, by the losses of many small
+    /// models; exits with 1 if the result must not be used; example: curate calibrate runs/today
+    /// --target docs=held-out/*.jsonl.zst -o calibration.json
+    Calibrate(calibrate::Request),
     /// Compare a run's scores and verdicts with those of a baseline; exits with 1 and names what
     /// drifted, documents and PSI; example: curate drift runs/today --baseline baseline.json
     Drift(curate_drift::DriftRequest),
@@ -184,6 +188,9 @@ pub fn run() -> Result<ExitCode> {
         Command::Train {
             model: Train::Ngram(request),
         } => train::ngram(&request, &mut std::io::stdout().lock()),
+        Command::Calibrate(request) => {
+            calibrate::calibrate(&request, &mut std::io::stdout().lock())
+        }
         Command::Drift(request) => curate_drift::print(&request, &mut std::io::stdout().lock()),
         Command::Baseline(request) => {
             curate_drift::write_baseline(&request, &mut std::io::stdout().lock())

@@ -22,7 +22,7 @@ mod solve;
 
 pub use baselines::{Compared, Method, Worth, baseline, check, compare, worth};
 pub use draws::{draws, effective_tokens};
-pub use pool::{BINS, Bucket, Document, buckets, fixed_point, mean_q, ratio};
+pub use pool::{BINS, Bucket, Document, buckets, edges, fixed_point, mean_q, ratio};
 pub use request::{Constraint, Infeasible, Request, SourceBounds};
 pub use solve::{Active, Solution, SourceShare, epochs, solve};
 

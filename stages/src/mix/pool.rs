@@ -47,7 +47,8 @@ pub struct Bucket {
 /// Sorts the pool into buckets, in the order of origin and bin. Bin edges are token-weighted
 /// quantiles of q over the whole pool, from an exact sort. Documents of equal q share a bin.
 pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
-    let edges = edges(pool);
+    let by_q = pool.iter().map(|document| (document.q, document.tokens));
+    let edges = edges(by_q.collect(), BINS);
     let cell = |document: &Document| {
         let bin = edges.partition_point(|edge| *edge <= document.q);
         document.origin as usize * BINS + bin
@@ -111,22 +112,18 @@ fn empty(cell: usize, documents: u32) -> Bucket {
     }
 }
 
-/// Lower edges of the bins from 1 on, ascending, at most 19. Two equal edges leave a bin without
-/// documents.
-fn edges(pool: &[Document]) -> Vec<f64> {
-    let mut by_q: Vec<(f64, u64)> = pool
-        .iter()
-        .map(|document| (document.q, document.tokens))
-        .collect();
+/// Lower edges of the bins from 1 on, ascending, at most `bins − 1`: token-weighted quantiles of
+/// pairs of q and tokens, from an exact sort. Two equal edges leave a bin without documents.
+pub fn edges(mut by_q: Vec<(f64, u64)>, bins: usize) -> Vec<f64> {
     by_q.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
 
     let total: u64 = by_q.iter().map(|(_, tokens)| tokens).sum();
-    let mut edges = Vec::with_capacity(BINS - 1);
+    let mut edges = Vec::with_capacity(bins - 1);
     let mut below = 0u64;
     // Documents of equal q are one step, so that their order has no say.
     for equal in by_q.chunk_by(|a, b| a.0 == b.0) {
-        while edges.len() < BINS - 1
-            && u128::from(below) * BINS as u128 >= u128::from(total) * (edges.len() as u128 + 1)
+        while edges.len() < bins - 1
+            && u128::from(below) * bins as u128 >= u128::from(total) * (edges.len() as u128 + 1)
         {
             edges.push(equal[0].0);
         }

@@ -55,6 +55,20 @@ pub struct QualityStage {
     files: BTreeMap<&'static str, String>,
 }
 
+/// A digest of what the uncalibrated q depends on: the terms, how they combine, and the curves of
+/// isotonic terms. `curves` is what the stage's key names `isotonic`, or empty.
+pub fn score_digest(quality: &Quality, curves: &str) -> String {
+    let score = json!({
+        "combine": quality.combine,
+        "intercept": quality.intercept,
+        "terms": quality.term,
+        "curves": curves,
+    });
+    blake3::hash(score.to_string().as_bytes())
+        .to_hex()
+        .to_string()
+}
+
 /// Two tails of several columns. A document is removed if any of the columns has a value in a tail.
 struct TwoTails {
     /// `family` in the reasons `family.low` and `family.high`.
