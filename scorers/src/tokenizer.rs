@@ -193,7 +193,7 @@ impl Tokenizer {
     /// The middle of each stretch of `text` that is encoded as `token`, in bytes and rising.
     ///
     /// # Errors
-    /// [`TokenizerError::Failed`] if such a stretch has only one character, or if there is none.
+    /// [`TokenizerError::Failed`] if such a stretch has only one character or none.
     fn cuts_in(&self, text: &str, token: u32) -> Result<Vec<usize>, TokenizerError> {
         let mut cuts = Vec::new();
         let mut begin = 0;

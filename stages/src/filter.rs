@@ -378,6 +378,7 @@ mod tests {
                     continue;
                 };
                 judging += 1;
+
                 let schema = signals(rule, judged, [0.0; 3]).schema();
                 let family = match judged.value {
                     Signal::Of(family, _) => family,
@@ -392,6 +393,7 @@ mod tests {
                                 .is_some_and(|(_, field)| field.data_type() == &DataType::Float64),
                             _ => false,
                         });
+
                 // The nearest number on each side of the threshold.
                 let (below, at, above, expected) = match (judged.fails, is_ratio) {
                     (Fails::Set, _) => (0.0, 0.0, 1.0, [false, false, true]),
@@ -411,6 +413,7 @@ mod tests {
                         (below, at, above, expected)
                     }
                 };
+
                 let failing = failing_of(&filter, signals(rule, judged, [below, at, above]));
                 let found: Vec<bool> = failing
                     .iter()

@@ -45,6 +45,7 @@ use self::cells::{Cell, CutConfig, cut};
 use self::losses::{Header, LossFile, RunLine, header};
 use self::sample::Sample;
 use self::target::{Target, TargetPath, target_path};
+use crate::commands::tokenizer;
 use crate::mixing::{Pooled, gather_pool};
 use crate::progress;
 
@@ -280,15 +281,7 @@ fn measure_and_fit(
             "for example --target docs=held-out/*.jsonl.zst",
         ));
     }
-    let tokenizer = match &request.tokenizer {
-        None => Tokenizer::embedded()?,
-        Some(path) => {
-            let bytes =
-                std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Tokenizer::from_bytes(&path.display().to_string(), &bytes)
-                .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?
-        }
-    };
+    let tokenizer = tokenizer(request.tokenizer.as_deref())?;
     let output = request.output.as_deref().unwrap_or(Path::new(""));
 
     // The folder is named after this process, so no folder of somebody else is deleted afterwards.

@@ -19,7 +19,7 @@ use super::texts::{each_text, pieces};
 use super::{Request, arms, natural_bucket};
 use crate::mixing::Pooled;
 
-/// Of ten documents of the largest source and domain, so many become arms.
+/// Number of documents, of ten in the largest source and domain, that become arms.
 const RESERVED: u64 = 3;
 /// The share of the memory that sampled tokens may take: 4 bytes each, a quarter of it.
 const BYTES_A_TOKEN: u64 = 16;

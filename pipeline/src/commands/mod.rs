@@ -8,6 +8,8 @@ mod trace;
 mod train;
 mod verify;
 
+pub use train::tokenizer;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

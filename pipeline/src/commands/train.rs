@@ -60,15 +60,7 @@ pub struct Request {
 pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
     interrupt::install()?;
     let run = RunDir::open(&request.run)?;
-    let tokenizer = match &request.tokenizer {
-        None => Tokenizer::embedded()?,
-        Some(path) => {
-            let bytes =
-                std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Tokenizer::from_bytes(&path.display().to_string(), &bytes)
-                .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?
-        }
-    };
+    let tokenizer = tokenizer(request.tokenizer.as_deref())?;
 
     // The folder is new and named after this process, so no folder of somebody else is deleted
     // afterwards.
@@ -109,6 +101,20 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
 
     print(&request.output, &model.digest(), &summary, out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tokenizer in a file, or the one that is compiled in.
+///
+/// # Errors
+/// Exit 2 if the file is no tokenizer. If the file cannot be read.
+pub fn tokenizer(path: Option<&Path>) -> Result<Tokenizer> {
+    let Some(path) = path else {
+        return Ok(Tokenizer::embedded()?);
+    };
+
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Tokenizer::from_bytes(&path.display().to_string(), &bytes)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()).into())
 }
 
 /// Prints the size of a model, and a line for each order with its discounts.

@@ -188,8 +188,8 @@ impl EarlierRun {
     /// The valid commit of a stage.
     ///
     /// # Errors
-    /// Exit 2 if there is none, if another version of the stage wrote it, or if a file of it is
-    /// gone.
+    /// Exit 2 if the run has no such commit, if another version of the stage wrote the commit, or
+    /// if a file of the commit is gone.
     fn committed(&self, stage: &str) -> Result<Commit> {
         let again = "run the manifest of the earlier run again; it may end with --until near_dedup";
         let commit = match self.run.commit(stage) {

@@ -612,7 +612,7 @@ pub(super) fn tables_at<'t>(
         .collect()
 }
 
-/// The node at `path` as it was written, or `None` if there is none.
+/// The node at `path` as it was written. `None` if the manifest does not have the path.
 fn node_at<'t>(entries: &'t Entries, path: &str) -> Option<&'t Node> {
     let (first, rest) = path
         .split_once('.')

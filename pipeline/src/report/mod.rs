@@ -266,7 +266,7 @@ fn funnels(
     let mut all: BTreeMap<String, Vec<StageReport>> = BTreeMap::new();
     for (number, commit) in commits.iter().enumerate() {
         for (source, counts) in counts_by_source(&commits[0], commit)? {
-            // A source without a document has no shard, and its tokens are none.
+            // A source without a document has no shard, so it has no tokens.
             let own = ledger.funnels.get(&source).map(|funnel| &funnel[number]);
             let own = own.cloned().unwrap_or_default();
             let is_exact = counted && own.estimated == 0;

@@ -136,7 +136,7 @@ impl<'a> Sample<'a> {
 fn push_words(stretch: &str, scratch: &mut String, blocks: &mut Blocks) -> Scripts {
     let (mut scripts, mut latin) = (Scripts::default(), 0);
 
-    // What stands between `from` and here goes into the sample as it is.
+    // The bytes between `from` and here go into the sample unchanged.
     let (mut from, mut after_space) = (0, true);
     for (at, c) in stretch.char_indices() {
         // Most characters are of the first three kinds.

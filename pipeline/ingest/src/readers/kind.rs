@@ -421,7 +421,7 @@ pub enum Shape {
     Commas,
 }
 
-/// The shape of a JSON file by its first bytes. It follows from the first value and from what stands
+/// The shape of a JSON file by its first bytes. It follows from the first value and the text
 /// behind it.
 pub fn shape(head: &[u8]) -> Shape {
     let text = start(head);

@@ -167,7 +167,7 @@ impl<'a> Values<'a> {
         self.offset += bytes as u64;
     }
 
-    /// Skips what stands between values. False at the end of the file.
+    /// Skips white space, commas and brackets between values. False at the end of the file.
     fn skip_to_value(&mut self) -> std::io::Result<bool> {
         loop {
             let in_array = self.in_array;
