@@ -7,8 +7,8 @@
 //! families rewrite, the values of the line rules are of the lines that C4 kept. All other values
 //! are of the text before the edits.
 //!
-//! If a rule rewrites, a document without a character that shows something is removed. It keeps its
-//! text: it has values, and no edits.
+//! If `[clean]` or a rule rewrites, a document without a character that shows something is removed.
+//! It keeps its text: it has values, and no edits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Fields};
 use curate_schemas::rules::{self, BadWordsRules, C4Rules, LineRules};
 use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::documents::Clean;
 use curate_schemas::stages::filter::{Filter, Words};
 use curate_schemas::stages::signals::{NOTHING_LEFT, SIGNALS, SignalValues};
 use curate_schemas::tables;
@@ -51,6 +52,9 @@ use crate::{Read, ShardStage, Stage, read};
 pub struct SignalsStage {
     /// `None`: the length of the text is the only value.
     settings: Option<Settings>,
+    /// True if `[clean]` rewrites texts. Then a text that shows nothing is removed here, because
+    /// `documents` removes no records.
+    cleans: bool,
 }
 
 /// The settings that the values depend on, besides the text.
@@ -69,6 +73,34 @@ impl Settings {
     fn rewrites(&self) -> bool {
         self.rewrite_c4 || self.lines.as_ref().is_some_and(|lines| lines.rewrite)
     }
+
+    /// The settings in canonical form.
+    fn config(&self) -> Value {
+        // The list of bad words is a resource. Only its language is a setting.
+        let Settings {
+            words,
+            c4,
+            rewrite_c4,
+            lines,
+            bad_words_language,
+            ..
+        } = self;
+        json!({
+            // The names of the segmentations have versions, so another version is another key.
+            "words": [words, spacy::WORDS, dictionary::WORDS],
+            "c4": {
+                "terminal_punct": c4.terminal_punct,
+                "citations": c4.citations,
+                "min_line_words": c4.min_words,
+                "max_word_len": c4.max_word_len_chars,
+                "javascript": c4.javascript,
+                "policy": c4.policy,
+                "rewrite": rewrite_c4,
+            },
+            "lines": lines.as_ref().map(|lines| json!({ "rewrite": lines.rewrite })),
+            "bad_words": bad_words_language,
+        })
+    }
 }
 
 impl SignalsStage {
@@ -78,8 +110,12 @@ impl SignalsStage {
     /// [`StageError::Manifest`] if the list cannot be used.
     pub fn open(opening: &Opening) -> Result<Self> {
         let manifest = opening.manifest;
+        let cleans = manifest.clean.as_ref().is_some_and(Clean::rewrites);
         if manifest.signals.values == SignalValues::None {
-            return Ok(SignalsStage { settings: None });
+            return Ok(SignalsStage {
+                settings: None,
+                cleans,
+            });
         }
 
         let Filter {
@@ -105,6 +141,7 @@ impl SignalsStage {
         };
         Ok(SignalsStage {
             settings: Some(settings),
+            cleans,
         })
     }
 }
@@ -146,34 +183,16 @@ impl Stage for SignalsStage {
     }
 
     fn config(&self) -> Value {
-        let Some(settings) = &self.settings else {
-            return json!({ "values": "none" });
+        let mut config = match &self.settings {
+            Some(settings) => settings.config(),
+            None => json!({ "values": "none" }),
         };
 
-        // The list of bad words is a resource. Only its language is a setting.
-        let Settings {
-            words,
-            c4,
-            rewrite_c4,
-            lines,
-            bad_words_language,
-            ..
-        } = settings;
-        json!({
-            // The names of the segmentations have versions, so another version is another key.
-            "words": [words, spacy::WORDS, dictionary::WORDS],
-            "c4": {
-                "terminal_punct": c4.terminal_punct,
-                "citations": c4.citations,
-                "min_line_words": c4.min_words,
-                "max_word_len": c4.max_word_len_chars,
-                "javascript": c4.javascript,
-                "policy": c4.policy,
-                "rewrite": rewrite_c4,
-            },
-            "lines": lines.as_ref().map(|lines| json!({ "rewrite": lines.rewrite })),
-            "bad_words": bad_words_language,
-        })
+        // Only a run that cleans has this part, so the keys of other runs stay as they are.
+        if self.cleans {
+            config["cleans"] = json!(true);
+        }
+        config
     }
 
     fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
@@ -193,13 +212,14 @@ impl Stage for SignalsStage {
             column: "bytes",
             name: "document_bytes".into(),
         };
-        match self.settings {
-            Some(_) => vec![
+        match (&self.settings, self.cleans) {
+            (Some(_), _) => vec![
                 read("documents", "text"),
                 bytes,
                 read("language", "language"),
             ],
-            None => vec![bytes],
+            (None, true) => vec![read("documents", "text"), bytes],
+            (None, false) => vec![bytes],
         }
     }
 }
@@ -210,12 +230,16 @@ impl ShardStage for SignalsStage {
             let fields = fields();
             let columns: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
             let plan = without_values(input, SIGNALS.name, &columns)?;
-            return plan.with_column("bytes", col("document_bytes"));
+            let plan = plan.with_column("bytes", col("document_bytes"))?;
+            return match self.cleans {
+                true => plan.with_column("removed_by", if_reached(nothing_left(col("text")))?),
+                false => Ok(plan),
+            };
         };
 
         // The settings are an argument, so that people see them in the plan.
         let arguments = vec![col("text"), col("language"), lit(self.config().to_string())];
-        let values = if_reached(signals(arguments, settings.clone()))?;
+        let values = if_reached(signals(arguments, settings.clone(), self.cleans))?;
 
         // The kernel runs once for all columns, which are fields of its struct.
         let mut plan = input.with_column("signals", values)?;
@@ -238,11 +262,24 @@ fn fields() -> Fields {
     schema.fields().iter().skip(2).cloned().collect()
 }
 
+/// The function `nothing_left(text)`: the reason to remove a text that shows nothing, else null.
+fn nothing_left(argument: Expr) -> Expr {
+    let kernel = |columns: &[ArrayRef]| -> Result<ArrayRef> {
+        let texts = text(columns, 0)?.iter();
+        let reasons = texts.map(|text| text.is_some_and(is_blank).then_some(NOTHING_LEFT));
+        Ok(Arc::new(reasons.collect::<StringArray>()))
+    };
+    Function::new("nothing_left", DataType::Utf8, kernel).call(vec![argument])
+}
+
 /// The function `signals(text, language, settings)`, which gives a struct of [`fields`].
-fn signals(arguments: Vec<Expr>, settings: Settings) -> Expr {
+fn signals(arguments: Vec<Expr>, settings: Settings, cleans: bool) -> Expr {
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (texts, languages) = (text(columns, 0)?, text(columns, 1)?);
-        let mut batch = Batch::default();
+        let mut batch = Batch {
+            removes_blank: cleans || settings.rewrites(),
+            ..Batch::default()
+        };
         for (text, language) in texts.iter().zip(languages) {
             batch.add(&settings, text.unwrap_or_default(), language)?;
         }
@@ -254,6 +291,8 @@ fn signals(arguments: Vec<Expr>, settings: Settings) -> Expr {
 /// The values of a batch of documents, and memory that is kept from one document to the next.
 #[derive(Default)]
 struct Batch {
+    /// True if a text that shows nothing is removed.
+    removes_blank: bool,
     removed_by: StringBuilder,
     bytes: Vec<u64>,
     edits: EditLists,
@@ -308,7 +347,7 @@ impl Batch {
         self.heuristic.push(study_note(&after));
 
         // A document of which nothing is left is removed whole, without edits.
-        let is_left = !(settings.rewrites() && is_blank(&after));
+        let is_left = !(self.removes_blank && is_blank(&after));
         self.removed_by
             .append_option((!is_left).then_some(NOTHING_LEFT));
         let bytes = if is_left { after.len() } else { text.len() };

@@ -138,6 +138,47 @@ fn rules_that_rewrite_leave_no_blank_document() {
 }
 
 #[test]
+fn cleaning_leaves_no_blank_document() {
+    let place = Place::new();
+    let mut texts = vec![
+        PROSE.to_owned(),
+        String::new(),
+        "\0\u{7}\r\n \u{1b}".to_owned(),
+    ];
+    texts.extend(UNSEEN.map(|unseen| format!("{unseen}\n{unseen}")));
+    let blank: Vec<usize> = (1..texts.len()).collect();
+    texts.push("\u{7}.".to_owned());
+
+    // Whether values are computed or not, the removal is the same.
+    let more = "[clean]\ncontrol = true\n[dedup.exact]\n[[mixture]]\nname = \"m\"\ntokens = 20\n";
+    for values in ["all", "none"] {
+        let set = format!("signals.values={values}");
+        let (manifest, dir) = (manifest(&place, &texts, more), place.path(values));
+        run(&manifest, &dir, &["--until", "tokens", "--set", &set])
+            .exits(0)
+            .prints(&["signals.nothing_left"]);
+        check(&dir, None).exits(0);
+        assert_eq!(
+            removed(&dir, "signals", "signals.nothing_left"),
+            blank,
+            "{values}"
+        );
+
+        let reached = "SELECT count(*) FROM exact_dedup WHERE reached";
+        assert_eq!(query(&dir, reached), ["2"], "{values}");
+    }
+
+    // A table without a step rewrites nothing, so a text that came blank stays.
+    let dir = place.path("no-step");
+    let no_step = ["--until", "signals", "--set", "clean.control=false"];
+    run(&manifest(&place, &texts, more), &dir, &no_step).exits(0);
+    assert_eq!(
+        removed(&dir, "signals", "signals.nothing_left"),
+        [] as [usize; 0]
+    );
+}
+
+#[test]
 fn what_one_step_leaves_another_may_take() {
     let place = Place::new();
     let texts = [

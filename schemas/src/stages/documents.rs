@@ -129,7 +129,8 @@ words! {
 
 config! {
     /// Changes to the text at ingest. Absent: the text stays as it is, except that a byte order mark
-    /// is removed and a lone surrogate becomes U+FFFD.
+    /// is removed and a lone surrogate becomes U+FFFD. If a step is on, the stage `signals` removes
+    /// documents that show nothing.
     "clean", Switch => Clean {
         /// Compose to Unicode NFC.
         key nfc: bool = false; Kind::Bool;
@@ -143,6 +144,13 @@ config! {
         /// Remove spaces (U+0020) and tabs at the ends of lines: before LF, CR, NEL, U+2028 and
         /// U+2029, and at the end of the text.
         key trailing_space: bool = false; Kind::Bool;
+    }
+}
+
+impl Clean {
+    /// True if a step is switched on, so that a text may change.
+    pub fn rewrites(&self) -> bool {
+        self.nfc || self.control || self.newlines || self.trailing_space
     }
 }
 

@@ -7,7 +7,7 @@ use crate::tables::{
     Table, aligned, count, edits_column, removed_by, small_count, unit_interval, utf8,
 };
 
-/// The reason for the removal of a document that the rules left without text.
+/// The reason for the removal of a document that `[clean]` or the rules left without text.
 pub const NOTHING_LEFT: &str = "signals.nothing_left";
 
 /// The declaration of the stage.
@@ -19,7 +19,8 @@ pub const SIGNALS: StageSpec = StageSpec {
     removes: Removes::Documents,
     removals: &[removal(
         NOTHING_LEFT,
-        "the rules that rewrite left white space and characters without a shape, or nothing",
+        "[clean] or the rules that rewrite left white space and characters without a shape, or \
+         nothing",
     )],
     rewrites: |manifest| manifest.filter.rewrites(),
     sections: &[Signals::SECTION],
