@@ -2,14 +2,15 @@
 //! content.
 //!
 //! A line ends with its line feed. A paragraph is a run of lines that are not blank, together with
-//! the blank lines behind it. White space at the ends of a unit is no part of its content.
+//! the blank lines behind it. A blank line shows nothing, see [`is_blank`]. White space at the ends
+//! of a unit is no part of its content, and neither are the blank lines behind it.
 
 use std::ops::Range;
 
 use memchr::memchr;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::unseen;
+use crate::unseen::is_blank;
 
 /// The kind of units that a text is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +27,13 @@ pub struct Span {
     /// The bytes of the unit, with the line feeds and blank lines that separate it from the next
     /// unit.
     pub range: Range<usize>,
-    /// xxh3-64 of the unit without white space at its ends. Among 10^8 different units, the
-    /// probability that any two share a hash is 3e-4.
+    /// xxh3-64 of the unit without the blank lines behind it and without white space at its ends.
+    /// Among 10^8 different units, the probability that any two share a hash is 3e-4.
     pub hash: u64,
 }
 
 /// The units of `text` that have at least `min_len` code points, in order. White space at the ends
-/// of a unit is not counted. A unit that shows nothing is left out, see [`unseen::is_blank`].
+/// of a unit is not counted, and neither are the blank lines behind it. Each unit shows something.
 ///
 /// ```
 /// use curate_scorers::paragraphs::{Unit, spans};
@@ -57,22 +58,24 @@ pub fn spans(text: &str, unit: Unit, min_len: usize) -> impl Iterator<Item = Spa
         }
 
         at = line_end(text, at);
-        if unit == Unit::Paragraph {
-            while at < text.len() && !is_blank(&text[at..line_end(text, at)]) {
-                at = line_end(text, at);
-            }
-            while at < text.len() && is_blank(&text[at..line_end(text, at)]) {
-                at = line_end(text, at);
-            }
+        let is_paragraph = unit == Unit::Paragraph;
+        while is_paragraph && at < text.len() && !is_blank(&text[at..line_end(text, at)]) {
+            at = line_end(text, at);
         }
-        Some(start..at)
+
+        // The blank lines may hold characters that `trim` does not know.
+        let end = at;
+        while is_paragraph && at < text.len() && is_blank(&text[at..line_end(text, at)]) {
+            at = line_end(text, at);
+        }
+        Some((start..at, end))
     });
 
-    units.filter_map(move |range| {
-        let held = text[range.clone()].trim();
+    units.filter_map(move |(range, end)| {
+        let held = text[range.start..end].trim();
         // Counting stops at `min_len`, so the rest of a long unit is not decoded.
         let is_long = held.chars().take(min_len).count() == min_len;
-        (is_long && !unseen::is_blank(held)).then(|| Span {
+        is_long.then(|| Span {
             range,
             hash: xxh3_64(held.as_bytes()),
         })
@@ -82,10 +85,6 @@ pub fn spans(text: &str, unit: Unit, min_len: usize) -> impl Iterator<Item = Spa
 /// The end of the line that starts at `at`, behind its line feed.
 fn line_end(text: &str, at: usize) -> usize {
     memchr(b'\n', &text.as_bytes()[at..]).map_or(text.len(), |line| at + line + 1)
-}
-
-fn is_blank(line: &str) -> bool {
-    line.trim().is_empty()
 }
 
 #[cfg(test)]
@@ -127,6 +126,24 @@ mod tests {
 
         assert_eq!(hashes("  same text \r\n\n"), hashes("same text"));
         assert_ne!(hashes("same text"), hashes("same  text"));
+    }
+
+    #[test]
+    fn a_line_that_shows_nothing_is_blank() {
+        let text = "\u{200b}\nA first.\n\u{feff} \n\u{2800}\nA second.\n\u{ad}\n";
+        assert_eq!(
+            units(text, Unit::Paragraph, 1),
+            ["A first.\n\u{feff} \n\u{2800}\n", "A second.\n\u{ad}\n"]
+        );
+        assert_eq!(units(text, Unit::Line, 1), ["A first.\n", "A second.\n"]);
+
+        // Such lines behind a paragraph are no part of its content.
+        let hash = |text: &str| spans(text, Unit::Paragraph, 1).next().map(|span| span.hash);
+        assert_eq!(hash("A first.\n\u{200b}\n \n"), hash("A first."));
+        assert_eq!(
+            units("ab\n\u{200b}\n\u{200b}\n", Unit::Paragraph, 3),
+            [""; 0]
+        );
     }
 
     #[test]

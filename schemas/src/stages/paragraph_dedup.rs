@@ -10,7 +10,7 @@ pub const NOTHING_LEFT: &str = "paragraph_dedup.nothing_left";
 /// The declaration of the stage.
 pub const PARAGRAPH_DEDUP: StageSpec = StageSpec {
     name: "paragraph_dedup",
-    version: 2,
+    version: 3,
     scope: Scope::Corpus,
     follows: "near_dedup",
     removes: Removes::Documents,
