@@ -469,6 +469,15 @@ fn a_run_directory_that_is_not_ours_is_left_alone() {
         .says(&["folder exists and is not a run directory"]);
     assert_eq!(tree(&place.path("folder")).len(), 1);
     assert!(!place.path("folder/.curate").exists());
+    // No run wrote the files of the input, and the message says what is wrong.
+    let own_input = ["--set", "source.s.path=folder"];
+    run(&manifest, &place.path("folder"), &own_input)
+        .exits(2)
+        .says(&[
+            "source \"s\": all files of folder are in the run directory",
+            "hint: name a new or an empty directory as the run directory",
+        ]);
+    assert_eq!(tree(&place.path("folder")).len(), 1);
     let dir = place.path("run");
     run(&manifest, &dir, &[]).exits(0);
     let before = tree(&dir);

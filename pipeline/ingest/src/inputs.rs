@@ -132,11 +132,19 @@ fn files(
         }
     }
     if files.is_empty() {
-        let message = format!(
-            "all files of {} were written by a run",
-            source.path.join(", ")
-        );
-        return Err(usage(source, message).into());
+        let all = source.path.join(", ");
+        // Before the first run, the run directory may be a folder of input files by mistake.
+        let is_run = run_dir.join(".curate/run.json").exists();
+        if !is_run && found.files.keys().any(|path| path.starts_with(run_dir)) {
+            let message = format!(
+                "all files of {all} are in the run directory {}",
+                run_dir.display()
+            );
+            return Err(usage(source, message)
+                .hint("name a new or an empty directory as the run directory")
+                .into());
+        }
+        return Err(usage(source, format!("all files of {all} were written by a run")).into());
     }
 
     let patterns = found.notes.into_iter();
