@@ -103,6 +103,49 @@ fn what_other_sources_replace_is_said_before() {
 }
 
 #[test]
+fn a_path_that_leaves_a_source_is_said_before() {
+    let place = place();
+    let dir = place.path("shared");
+    place.write(
+        "a/q.jsonl",
+        "{\"text\": \"One page more than the others.\"}\n",
+    );
+    let list = |paths: &str| {
+        place.write(
+            "list.toml",
+            format!("[run]\nname = \"x\"\n[[source]]\nname = \"s\"\npath = {paths}\n"),
+        )
+    };
+    run(&list("[\"a/p.jsonl\", \"a/q.jsonl\"]"), &dir, &[]).exits(0);
+
+    let says = "the documents of 1 file of source s leave the run, because the source no longer reads a/q.jsonl";
+    let one = list("[\"a/p.jsonl\"]");
+    curate([
+        "plan".as_ref(),
+        one.as_os_str(),
+        "--run-dir".as_ref(),
+        dir.as_os_str(),
+    ])
+    .exits(0)
+    .prints(&[&format!("note: {says}")]);
+    run(&one, &dir, &[]).exits(0).says(&[says]);
+    assert_eq!(query(&dir, "SELECT count(*) FROM documents"), ["12"]);
+
+    // Another fixed prefix gives all files other paths, and all documents other ids.
+    let says =
+        "the 12 documents of source s are replaced, because the source reads a, b, not a/p.jsonl";
+    run(&list("[\"a\", \"b\"]"), &dir, &[])
+        .exits(0)
+        .says(&[says]);
+    let says = "the 20 documents of source s are replaced, because the source reads a, not a, b";
+    run(&list("[\"a\"]"), &dir, &[]).exits(0).says(&[says]);
+
+    // A path that names the same files is no change.
+    let again = run(&list("[\"a/*.jsonl\"]"), &dir, &[]).exits(0);
+    assert!(!again.stderr.contains("leave the run"), "{}", again.stderr);
+}
+
+#[test]
 fn a_source_that_grows_replaces_nothing() {
     let place = place();
     let dir = place.path("shared");
