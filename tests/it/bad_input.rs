@@ -610,7 +610,11 @@ fn a_stage_or_a_mixture_that_cannot_be_is_refused() {
     let (manifest, dir) = (corpus(&place, 10), place.path("run"));
     run(&manifest, &dir, &["--until", "nonsense"])
         .exits(2)
-        .says(&["\"nonsense\"", "near_dedup, paragraph_dedup, tokens"]);
+        .says(&[
+            "\"nonsense\"",
+            "documents, coverage, language",
+            "near_dedup, paragraph_dedup, tokens",
+        ]);
     assert!(!dir.exists());
     let outcome = run(
         &manifest,
@@ -656,7 +660,7 @@ fn an_interrupted_run_says_so_and_is_resumed() {
         assert_eq!(status.code(), Some(code));
         let outcome = run(&manifest, &dir, &[])
             .exits(0)
-            .prints(&["cached: documents, language, signals"]);
+            .prints(&["cached: documents, coverage, language, signals"]);
         assert!(outcome.stderr.contains("signals: cached"));
         curate(["verify".as_ref(), dir.as_os_str()]).exits(0);
     }

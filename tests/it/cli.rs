@@ -152,7 +152,7 @@ fn a_plan_changes_nothing_and_names_what_changed() {
         .lines()
         .all(|line| line.ends_with(" shards, cached") || line.ends_with(": cached"));
     assert!(
-        all_cached && cached.lines().count() == STAGES.len() + 5,
+        all_cached && cached.lines().count() == STAGES.len() + 6,
         "{cached}"
     );
     let changed = plan(&["--set", "filter.gopher_quality.min_words=120"]);
@@ -178,6 +178,7 @@ fn a_plan_changes_nothing_and_names_what_changed() {
         "documents: 1 input file to read, 16 bytes\n",
         "a.jsonl (source web)",
         // The shards of the changed file are not known yet.
+        "\ncoverage: to do: it looks at all shards, and there are new ones\n",
         "\nsignals: 10 of 10 shards cached, and the new files to do\n",
         "\nquality: all shards to do: it looks at all shards, and there are new ones\n",
         "\nmixture/long: to do: ",

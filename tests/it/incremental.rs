@@ -76,6 +76,7 @@ fn a_second_run_computes_nothing_and_reads_no_text() {
         .exits(0)
         .prints(&["everything was cached in "]);
     for stage in STAGES.iter().chain(&[
+        "coverage",
         "buckets",
         "mix/general",
         "mixture/general",
@@ -126,7 +127,7 @@ fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
     computes(
         run(&manifest, &dir, &changed),
         redone,
-        "documents, language, signals, signatures",
+        "documents, coverage, language, signals, signatures",
     );
     for (name, time) in times(&dir) {
         let kept = ["documents", "language", "signals", "signatures"]
@@ -147,7 +148,7 @@ fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
     computes(
         run(&manifest, &dir, &TO_QUALITY),
         redone,
-        "documents, language, signals, signatures",
+        "documents, coverage, language, signals, signatures",
     );
     assert_same(
         &without_documents(tree(&dir)),
@@ -162,9 +163,13 @@ fn a_changed_mixture_redoes_itself_only() {
     let (manifest, dir) = (corpus(&place, 20), place.path("run"));
     run(&manifest, &dir, &[]).exits(0);
     let outcome = run(&manifest, &dir, &["--set", "mixture.long.tokens=39_000"]);
-    let cached = [&STAGES[..], &["buckets", "mix/general", "mixture/general"]]
-        .concat()
-        .join(", ");
+    let cached = [
+        &["documents", "coverage"][..],
+        &STAGES[1..],
+        &["buckets", "mix/general", "mixture/general"],
+    ]
+    .concat()
+    .join(", ");
     computes(outcome, "mix/long, mixture/long", &cached);
 }
 
@@ -523,6 +528,7 @@ fn a_plan_and_the_run_after_it_agree_on_what_is_cached() {
     same(&[&threshold[..], &["--until", "exact_dedup"]].concat());
     same(&["--until", "signatures"]);
     same(&["--until", "documents"]);
+    same(&["--until", "coverage"]);
     same(&[]);
 
     // Settings of other stages, of the tokenizer's scope, of a mixture.
@@ -556,6 +562,11 @@ fn a_plan_and_the_run_after_it_agree_on_what_is_cached() {
     // A file removed, a new one, a changed one, and a tokenizer of another name.
     fs::remove_file(place.path("data/web/copies.jsonl")).unwrap();
     fs::write(&manifest, text.replace(", \"data/web/copies.jsonl\"", "")).unwrap();
+    let plan = same(&["--until", "coverage"]);
+    assert!(
+        plan.contains("coverage: to do: documents changed"),
+        "{plan}"
+    );
     same(&[]);
     place.write(
         "data/manuals/c.jsonl",

@@ -74,12 +74,12 @@ fn c4_rewrites_what_later_stages_see() {
     let lower = run(&manifest, &dir, &lower).exits(0);
     lower.prints(&[
         "computed: filter,",
-        "cached: documents, language, signals, signatures",
+        "cached: documents, coverage, language, signals, signatures",
     ]);
     let lines = run(&manifest, &dir, &["--set", "filter.c4.citations=false"]).exits(0);
     lines.prints(&[
         "computed: signals, signatures, filter,",
-        "cached: documents, language",
+        "cached: documents, coverage, language",
     ]);
     check(&dir, None).exits(0);
 }
@@ -364,7 +364,7 @@ fn addresses_are_looked_up_without_reading_text() {
     // Another list is another verdict, and no more than that.
     place.write("domains.txt", "example\n");
     let again = run(&manifest, &dir, &["--until", "filter"]).exits(0);
-    again.prints(&["computed: filter; cached: documents, language, signals, signatures"]);
+    again.prints(&["computed: filter; cached: documents, coverage, language, signals, signatures"]);
     assert_eq!(
         query(
             &dir,
@@ -460,7 +460,7 @@ fn profiles_are_verdicts_over_the_same_values() {
         ],
     )
     .exits(0);
-    v1.prints(&["computed: filter; cached: documents, language, signals, signatures"]);
+    v1.prints(&["computed: filter; cached: documents, coverage, language, signals, signatures"]);
     assert!(
         query(&dir, failing)[0].contains("fineweb.short_line_ratio"),
         "{:?}",

@@ -18,7 +18,9 @@ use anyhow::{Context, Result};
 use arrow::datatypes::DataType;
 use clap::{Args, Parser, Subcommand};
 use curate_ingest::inputs::Inputs;
-use curate_schemas::{Manifest, stages, tables};
+use curate_schemas::spec::Scope;
+use curate_schemas::stages::STAGES;
+use curate_schemas::{Manifest, tables};
 use curate_store::failure::{self, Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::terminal::printable;
@@ -266,7 +268,9 @@ fn say_notes(notes: &[String]) {
 /// Refuses a last stage that does not exist: without this check a misspelt stage would run every
 /// stage.
 fn check_until(until: Option<&str>) -> Result<()> {
-    let names: Vec<&str> = stages::aligned().map(|stage| stage.name).collect();
+    // Mixtures are made by a whole run only.
+    let stages = STAGES.iter().filter(|stage| stage.scope != Scope::Pool);
+    let names: Vec<&str> = stages.map(|stage| stage.name).collect();
     let Some(until) = until.filter(|until| !names.contains(until)) else {
         return Ok(());
     };

@@ -14,16 +14,18 @@ use curate_formats::numbers::{counted, size};
 use curate_ingest::inputs::{Unit, find};
 use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, FileEntry};
+use curate_schemas::stages::coverage::COVERAGE;
 use curate_schemas::stages::documents::DOCUMENTS;
 use curate_stages::{AnyStage, Stage};
+use curate_store::key;
 use curate_store::run_dir::RunDir;
 use curate_store::terminal::printable;
 use serde_json::Value;
 
 use super::say_notes;
 use crate::driver::{
-    Difference, EarlierRuns, Existing, Expected, InputState, Keys, differences, expected,
-    input_states, load_stages, missing, number, replaced, tables_read, warn_of_no_list,
+    Difference, EarlierRuns, Existing, Expected, InputState, Keys, coverage_expected, differences,
+    expected, input_states, load_stages, missing, number, replaced, tables_read, warn_of_no_list,
 };
 use crate::mixing::{POOL_TABLES, mixtures_expected, whole_folder};
 
@@ -77,9 +79,13 @@ pub fn print(manifest: &Manifest, until: Option<&str>, out: &mut impl Write) -> 
 
     // Units that are read and not committed have no part numbers yet, so their shards are new.
     let (mut documents, mut unfinished) = (Vec::new(), 0);
+    let mut quarantine: Vec<&FileEntry> = Vec::new();
     for (_, state) in &states {
         match state {
-            InputState::Committed(result) => documents.extend(result.shards.iter().cloned()),
+            InputState::Committed(result) => {
+                documents.extend(result.shards.iter().cloned());
+                quarantine.extend(&result.quarantine);
+            }
             InputState::Finished(_) => unfinished += 1,
             InputState::New => {}
         }
@@ -93,10 +99,10 @@ pub fn print(manifest: &Manifest, until: Option<&str>, out: &mut impl Write) -> 
         let shards = counted(documents.len() as u64, "shard");
         writeln!(out, "documents: {shards}, cached")?;
     }
-    if until == Some(DOCUMENTS.name) {
-        return Ok(ExitCode::SUCCESS);
-    }
 
+    // The key that the commit of `documents` will have, if no input is new.
+    let files = documents.iter().chain(quarantine);
+    let documents_key = key::of_files(DOCUMENTS.name, DOCUMENTS.version, files);
     let mut plan = Plan {
         run: &run,
         keys: Keys::new(),
@@ -107,6 +113,12 @@ pub fn print(manifest: &Manifest, until: Option<&str>, out: &mut impl Write) -> 
         is_complete,
     };
     plan.start(committed.as_ref());
+    let coverage = coverage_expected(manifest, documents_key)?;
+    plan.folder(&coverage, &[DOCUMENTS.name], out)?;
+    if until.is_some_and(|until| [DOCUMENTS.name, COVERAGE.name].contains(&until)) {
+        return Ok(ExitCode::SUCCESS);
+    }
+
     for stage in &loaded {
         plan.stage(stage, out)?;
         if until == Some(stage.stage().name()) {
@@ -281,21 +293,28 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Prints the lines of buckets and mixtures, which rest on all shards.
+    /// Prints the lines of buckets and mixtures.
     fn mixtures(&self, manifest: &Manifest, out: &mut impl Write) -> Result<()> {
         for (file, _) in mixtures_expected(manifest, &self.keys)? {
-            let name = &file.table;
-            if !self.is_complete {
-                writeln!(
-                    out,
-                    "{name}: to do: it looks at all shards, and there are new ones"
-                )?;
-            } else if whole_folder(self.run, &file)?.is_some() {
-                writeln!(out, "{name}: cached")?;
-            } else {
-                let why = self.why(name, &POOL_TABLES, &[&file])?;
-                writeln!(out, "{name}: to do: {why}")?;
-            }
+            self.folder(&file, &POOL_TABLES, out)?;
+        }
+        Ok(())
+    }
+
+    /// Prints the line of a folder that rests on all shards of the tables `reads`. `file` is its
+    /// first file.
+    fn folder(&self, file: &Expected, reads: &[&str], out: &mut impl Write) -> Result<()> {
+        let name = &file.table;
+        if !self.is_complete {
+            writeln!(
+                out,
+                "{name}: to do: it looks at all shards, and there are new ones"
+            )?;
+        } else if whole_folder(self.run, file)?.is_some() {
+            writeln!(out, "{name}: cached")?;
+        } else {
+            let why = self.why(name, reads, &[file])?;
+            writeln!(out, "{name}: to do: {why}")?;
         }
         Ok(())
     }

@@ -36,17 +36,57 @@ pub fn warn_of_no_list(manifest: &Manifest) {
     }
 }
 
+/// The fields that the manifest reads of each source's records, by the names of the sources: the
+/// order of sources in the manifest has no say.
+fn fields_by_source(manifest: &Manifest) -> Vec<(String, Vec<Field>)> {
+    let mut all: Vec<(String, Vec<Field>)> = manifest
+        .source
+        .iter()
+        .map(|source| (source.name.clone(), fields(manifest, source)))
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// The file of the table `coverage`. Its key covers the fields and `documents`, the key of the
+/// documents.
+///
+/// # Errors
+/// If the fields are not JSON.
+pub fn coverage_expected(manifest: &Manifest, documents: String) -> Result<Expected> {
+    let all = fields_by_source(manifest);
+    let names: Vec<_> = all
+        .iter()
+        .map(|(source, fields)| {
+            let pairs = fields.iter().map(|field| (&field.name, &field.path));
+            (source, pairs.collect::<Vec<_>>())
+        })
+        .collect();
+    let parts = BTreeMap::from([
+        ("config".to_owned(), serde_json::to_string(&names)?),
+        (DOCUMENTS.name.to_owned(), documents),
+    ]);
+
+    let key = key::of_parts(COVERAGE.name, COVERAGE.version, &parts);
+    Ok(Expected {
+        table: COVERAGE.name.to_owned(),
+        path: format!("part-00000-{}.parquet", key::short(&key)),
+        key,
+        parts,
+    })
+}
+
 impl Driver {
     /// Brings the table `coverage` up to date, logs the fields that some records lack, and refuses
-    /// the fields that do nothing.
+    /// the fields that do nothing. Returns true if the table was made.
     ///
     /// # Errors
     /// Exit 1 if no record of a source has a usable value in a field that the source names, if no
     /// record at all has one in a field that a term or veto reads, or if a record lacks the value
     /// of a term with `missing = "refuse"`.
-    pub(super) fn check_coverage(&self) -> Result<()> {
+    pub(super) fn check_coverage(&self) -> Result<bool> {
         warn_of_no_list(&self.manifest);
-        let rows = self.coverage()?;
+        let (rows, is_made) = self.coverage()?;
         for (source, field, covered) in &rows {
             self.say_coverage(source, field, *covered);
         }
@@ -54,23 +94,19 @@ impl Driver {
             self.refuse_unusable_fields(&rows)?;
         }
         // A term that must have a value would stop the run in any case, after all other stages.
-        self.refuse_missing_terms(&rows)
+        self.refuse_missing_terms(&rows)?;
+        Ok(is_made)
     }
 
     /// The coverage of each source and field: from the committed table, or counted and committed.
-    fn coverage(&self) -> Result<Rows> {
-        let manifest = &self.manifest;
-        let mut all: Vec<(String, Vec<Field>)> = manifest
-            .source
-            .iter()
-            .map(|source| (source.name.clone(), fields(manifest, source)))
-            .collect();
-        // The order of sources in the manifest has no say.
-        all.sort_by(|a, b| a.0.cmp(&b.0));
+    /// The `bool` is true if it was counted.
+    fn coverage(&self) -> Result<(Rows, bool)> {
+        let all = fields_by_source(&self.manifest);
+        let documents = self.committed(DOCUMENTS.name)?;
+        let wanted = coverage_expected(&self.manifest, documents.key)?;
 
-        let wanted = self.wanted_coverage(&all)?;
-
-        if !self.reuse_folder(&wanted)? {
+        let is_made = !self.reuse_folder(&wanted)?;
+        if is_made {
             let rows = rows_of(&all, &self.count_coverage(&all)?)?;
             let contents = Contents {
                 files: vec![self.write_rows(COVERAGE.name, &wanted, &rows)?],
@@ -87,31 +123,7 @@ impl Driver {
                 rows.push((source.clone(), field, covered.covered));
             }
         }
-        Ok(rows)
-    }
-
-    /// The file of the table. Its key covers the documents and the fields.
-    fn wanted_coverage(&self, all: &[(String, Vec<Field>)]) -> Result<Expected> {
-        let documents = self.committed(DOCUMENTS.name)?;
-        let names: Vec<_> = all
-            .iter()
-            .map(|(source, fields)| {
-                let pairs = fields.iter().map(|field| (&field.name, &field.path));
-                (source, pairs.collect::<Vec<_>>())
-            })
-            .collect();
-        let parts = BTreeMap::from([
-            ("config".to_owned(), serde_json::to_string(&names)?),
-            (DOCUMENTS.name.to_owned(), documents.key),
-        ]);
-
-        let key = key::of_parts(COVERAGE.name, COVERAGE.version, &parts);
-        Ok(Expected {
-            table: COVERAGE.name.to_owned(),
-            path: format!("part-00000-{}.parquet", key::short(&key)),
-            key,
-            parts,
-        })
+        Ok((rows, is_made))
     }
 
     /// Counts the records of all shards, by source and field.

@@ -18,14 +18,14 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
-use curate_schemas::stages::{self, documents::DOCUMENTS};
+use curate_schemas::stages::{self, coverage::COVERAGE, documents::DOCUMENTS};
 use curate_stages::AnyStage;
 use curate_stages::resources::Opening;
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::{key, terminal};
 
-pub use coverage::{CoverageRow, read as read_coverage, warn_of_no_list};
+pub use coverage::{CoverageRow, coverage_expected, read as read_coverage, warn_of_no_list};
 pub use documents::{InputState, input_states};
 pub use earlier::EarlierRuns;
 pub use expect::{
@@ -104,18 +104,18 @@ impl Driver {
         })
     }
 
-    /// Brings every row-aligned stage up to date, in order. With `until` the last stage is that
-    /// one.
+    /// Brings `coverage` and every row-aligned stage up to date, in order. With `until` the last
+    /// stage is that one, but the coverage of the documents is always checked.
     ///
     /// # Errors
     /// The first failure of a stage. The stages before it stay committed.
     pub fn run(&self, until: Option<&str>) -> Result<Done> {
         let mut done = Done::default();
 
-        // `documents` is not in `stages`: it reads input files, not shards.
+        // These two are not in `stages`: one reads input files, the other has a row for each field.
         done.note(DOCUMENTS.name, self.ingest()?);
-        self.check_coverage()?;
-        if until == Some(DOCUMENTS.name) {
+        done.note(COVERAGE.name, self.check_coverage()?);
+        if until.is_some_and(|until| [DOCUMENTS.name, COVERAGE.name].contains(&until)) {
             return Ok(done);
         }
 
