@@ -241,7 +241,7 @@ fn empty_tables_mean_the_types_defaults() {
 
 #[test]
 fn values_come_out_normalised() {
-    let rest = "[language]\nkeep = [\"fra\", \"en\", \"eng\"]\nmin_confidence = -0.0\n[filter.gopher_quality]\nmin_avg_word_len = 4\n[budget]\nparams = 7_000_000_000";
+    let rest = "[language]\nkeep = [\"fra\", \"en\"]\nmin_confidence = -0.0\n[filter.gopher_quality]\nmin_avg_word_len = 4\n[budget]\nparams = 7_000_000_000";
     let manifest = good(&format!("{SMALL}{rest}"), &[]);
 
     let language = manifest.language.expect("it was given");

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use curate_schemas::config::{Kind, NO_MAX};
 use curate_scorers::language::language_codes;
-use curate_scorers::language::names::{code_of, named};
+use curate_scorers::language::names::{code_of, named, renamed};
 
 use super::diagnose::{Problem, closest, did_you_mean, list, quoted};
 use super::size::{parse_size, size_text};
@@ -189,6 +189,7 @@ fn items(kind: Kind, text: &str) -> String {
         .split(',')
         .map(|item| item.trim().trim_matches(['"', '\'']))
         .filter(|item| !item.is_empty())
+        .filter(|item| !matches!(kind, Kind::Languages) || !is_no_language(item))
         .map(|item| match kind {
             Kind::Languages => near_language(item).unwrap_or(item),
             _ => item,
@@ -386,10 +387,17 @@ fn local_copy(scheme: &str) -> &'static str {
 fn languages(path: &str, items: &[Node]) -> Result<toml::Value, Vec<Problem>> {
     let mut codes = each(path, items, language_code)?;
 
-    // Neither the order nor a repeated language (`en`, `eng`) has a meaning, so neither may change
-    // a stage key.
+    // The texts differ, but two of them may name one language: `en` and `eng`.
+    for (at, code) in codes.iter().enumerate() {
+        if let Some(first) = codes[..at].iter().position(|other| other == code) {
+            let [one, other] = [first, at].map(|at| bare(Kind::Languages, &items[at].value));
+            let message = format!("{path}: {one} and {other} are one language");
+            return Err(vec![Problem::new(items[at].at, message)]);
+        }
+    }
+
+    // The order has no meaning, so it may not change a stage key.
     codes.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
-    codes.dedup();
     Ok(toml::Value::Array(codes))
 }
 
@@ -403,13 +411,16 @@ fn language_code(value: &Value) -> Result<toml::Value, Fault> {
     if let Some((code, _)) = named(text) {
         return Ok(toml::Value::String(code.to_owned()));
     }
-    let hint = near_language(text).map_or_else(
-        || {
+    let hint = match near_language(text) {
+        Some(code) => format!("did you mean {}?", quoted(code)),
+        None if is_no_language(text) => {
+            "a text of no known language has no label, so keep cannot name it".to_owned()
+        }
+        None => {
             "languages go by their ISO 639-3 code, such as \"eng\", or ISO 639-1, such as \"en\""
                 .to_owned()
-        },
-        |code| format!("did you mean {}?", quoted(code)),
-    );
+        }
+    };
     Err(Fault {
         message: format!("unknown language {}", quoted(text)),
         hint: Some(hint),
@@ -417,13 +428,25 @@ fn language_code(value: &Value) -> Result<toml::Value, Fault> {
 }
 
 /// The code of the language that a text most likely means: its name, a code in upper case or with a
-/// region (`en-US`), else a code of an engine that differs by one letter.
+/// region (`en-US`), a code of another standard (`ger`), else a code of an engine that differs by
+/// one letter.
 fn near_language(text: &str) -> Option<&'static str> {
+    if is_no_language(text) {
+        return None;
+    }
     let text = text.trim().to_lowercase();
     let main = text.split(['-', '_']).next().unwrap_or_default();
 
     let code = code_of(&text).or_else(|| named(main).map(|(code, _)| code));
-    code.or_else(|| closest(&text, language_codes().iter().copied()))
+    code.or_else(|| renamed(main))
+        .or_else(|| closest(&text, language_codes().iter().copied()))
+}
+
+/// True for the codes of ISO 639-2 that stand for no single language: not determined, several, one
+/// without a code, and no language at all.
+fn is_no_language(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    ["und", "mul", "mis", "zxx"].contains(&text.as_str())
 }
 
 /// The name of a type, for messages of the form "expected …".

@@ -29,6 +29,31 @@ pub fn named(code: &str) -> Option<(&'static str, &'static str)> {
         .map(|(long, _, name)| (*long, *name))
 }
 
+/// The code of the language that a code of another standard stands for: of ISO 639-2/B, which
+/// libraries use, or one that ISO 639 withdrew. `None` for any other text.
+///
+/// ```
+/// use curate_scorers::language::names::renamed;
+///
+/// assert_eq!([renamed("ger"), renamed("iw"), renamed("deu")], [Some("deu"), Some("heb"), None]);
+/// ```
+pub fn renamed(code: &str) -> Option<&'static str> {
+    let (_, now) = RENAMED.iter().find(|(before, _)| *before == code)?;
+    named(now).map(|(code, _)| code)
+}
+
+/// Codes beside those of ISO 639-1 and 639-3, each with the code of ISO 639-1. The first twenty are
+/// those of ISO 639-2/B that differ, the others are withdrawn (Library of Congress, *ISO 639-2
+/// registration authority*).
+#[rustfmt::skip]
+const RENAMED: &[(&str, &str)] = &[
+    ("alb", "sq"), ("arm", "hy"), ("baq", "eu"), ("bur", "my"), ("chi", "zh"), ("cze", "cs"), ("dut", "nl"),
+    ("fre", "fr"), ("geo", "ka"), ("ger", "de"), ("gre", "el"), ("ice", "is"), ("mac", "mk"), ("mao", "mi"),
+    ("may", "ms"), ("per", "fa"), ("rum", "ro"), ("slo", "sk"), ("tib", "bo"), ("wel", "cy"),
+    ("in", "id"), ("iw", "he"), ("ji", "yi"), ("jw", "jv"), ("mo", "ro"), ("mol", "ro"), ("scc", "sr"),
+    ("scr", "hr"),
+];
+
 /// The code of the language with this English name, whatever the case of its letters. `None` if no
 /// language has the name.
 ///
@@ -145,6 +170,31 @@ mod tests {
             language_codes()
                 .iter()
                 .all(|code| !name_of(code).is_empty())
+        );
+    }
+
+    #[test]
+    fn other_codes_lead_to_a_language_and_are_none_themselves() {
+        for (before, now) in RENAMED {
+            assert_eq!(named(before), None, "{before}");
+            assert_eq!(
+                renamed(before),
+                named(now).map(|(code, _)| code),
+                "{before}"
+            );
+            assert!(renamed(before).is_some(), "{before}");
+        }
+        let found = ["chi", "fre", "per", "in", "zho", ""].map(renamed);
+        assert_eq!(
+            found,
+            [
+                Some("cmn"),
+                Some("fra"),
+                Some("pes"),
+                Some("ind"),
+                None,
+                None
+            ]
         );
     }
 
