@@ -184,7 +184,10 @@ fn syntax(error: &toml::de::Error) -> Problem {
 /// If `text` is not a size. The error says what is expected.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let bytes = size::parse_size(text).and_then(|bytes| u64::try_from(bytes).ok());
-    bytes.ok_or_else(|| "expected a size such as 1GiB".to_owned())
+    bytes.ok_or_else(|| match size::meant_size(text) {
+        Some(meant) => format!("expected a size such as 1GiB; did you mean {meant}?"),
+        None => "expected a size such as 1GiB".to_owned(),
+    })
 }
 
 /// Fills in defaults that depend on other keys: the run directory, the domain of each source, and

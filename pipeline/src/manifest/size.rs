@@ -34,6 +34,29 @@ pub(super) fn parse_size(text: &str) -> Option<i128> {
     Some(whole.parse::<i128>().ok()? * i128::from(unit) + part)
 }
 
+/// A size in the units of [`parse_size`] that `text` most likely means: `8G` is `8GiB`, `64mb` is
+/// `64MB`, and `1T` is `1024GiB`. A letter alone is binary, as in Slurm and Docker. `None` for any
+/// other text.
+pub(super) fn meant_size(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let number = number.trim_end();
+    let times = |factor: u64| number.parse::<u64>().ok()?.checked_mul(factor);
+
+    let size = match unit.to_ascii_lowercase().as_str() {
+        "k" | "ki" | "kib" => format!("{number}KiB"),
+        "m" | "mi" | "mib" => format!("{number}MiB"),
+        "g" | "gi" | "gib" => format!("{number}GiB"),
+        "t" | "ti" | "tib" => format!("{}GiB", times(1024)?),
+        "kb" => format!("{number}KB"),
+        "mb" => format!("{number}MB"),
+        "gb" => format!("{number}GB"),
+        "tb" => format!("{}GB", times(1000)?),
+        _ => return None,
+    };
+    parse_size(&size).map(|_| size)
+}
+
 /// `bytes` in the largest binary unit that divides them.
 pub(super) fn size_text(bytes: u64) -> String {
     // Every unit divides 0, which is shown in bytes.
@@ -89,6 +112,26 @@ mod tests {
             "１MB",
         ] {
             assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_of_another_program_is_understood() {
+        for (text, size) in [
+            ("8G", "8GiB"),
+            ("8g", "8GiB"),
+            ("64 mb", "64MB"),
+            ("1.5gib", "1.5GiB"),
+            ("512Ki", "512KiB"),
+            ("2T", "2048GiB"),
+            ("2tb", "2000GB"),
+        ] {
+            assert_eq!(meant_size(text).as_deref(), Some(size), "{text}");
+        }
+        for text in [
+            "", "8", "G", "-1G", "1 zb", "0.5T", "1,5GB", "64MB/s", "eight",
+        ] {
+            assert_eq!(meant_size(text), None, "{text}");
         }
     }
 

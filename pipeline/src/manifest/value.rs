@@ -10,7 +10,7 @@ use curate_scorers::language::language_codes;
 use curate_scorers::language::names::{code_of, named, renamed};
 
 use super::diagnose::{Problem, closest, did_you_mean, list, quoted};
-use super::size::{parse_size, size_text};
+use super::size::{meant_size, parse_size, size_text};
 use super::tree::{Node, Value};
 
 /// The value of `node` in the form that [`Manifest`](curate_schemas::Manifest) reads, or all its
@@ -130,13 +130,13 @@ pub(crate) fn billions(number: f64) -> Option<String> {
 }
 
 /// A number with the suffix of a magnitude or a percent sign, in TOML: `7B` is `7e9`, and `5%` is
-/// `0.05`. `None` for another text, or if the key takes no such number.
+/// `0.05`. `None` for another text, or if the key takes no such number: a share is never 150%.
 fn without_suffix(kind: Kind, text: &str) -> Option<String> {
     let text = text.trim();
     let suffix = text.chars().next_back()?.to_ascii_lowercase();
     let digits = text[..text.len() - suffix.len_utf8()].trim_end();
     let is_plain = |c: char| c.is_ascii_digit() || c == '.';
-    let number: f64 = digits
+    let value: f64 = digits
         .parse()
         .ok()
         .filter(|_| digits.chars().all(is_plain))?;
@@ -151,10 +151,10 @@ fn without_suffix(kind: Kind, text: &str) -> Option<String> {
     };
     match kind {
         Kind::Number { .. } | Kind::Positive { .. } if exponent < 0 => {
-            Some((number / 100.0).to_string())
+            number(kind, value / 100.0).map(|_| (value / 100.0).to_string())
         }
         Kind::Integer { .. } if exponent > 0 => {
-            Some(format!("{:.0}", number * 10_f64.powi(exponent)))
+            Some(format!("{:.0}", value * 10_f64.powi(exponent)))
         }
         Kind::Count | Kind::Large { .. } if exponent > 0 => Some(format!("{digits}e{exponent}")),
         _ => None,
@@ -170,8 +170,16 @@ fn unlike(kind: Kind, value: &Value) -> Fault {
         (_, Value::Text(text)) if without_suffix(kind, text).is_some() => {
             without_suffix(kind, text).map(|number| format!("did you mean {number}?"))
         }
-        (Kind::Size { .. }, Value::Text(_)) => {
-            Some("units are B, KB, MB, GB, KiB, MiB and GiB".to_owned())
+        (Kind::Number { .. } | Kind::Positive { .. }, Value::Text(text)) if text.ends_with('%') => {
+            Some(format!("write a number {}, without %", range(kind)))
+        }
+        (Kind::Size { min, max }, Value::Text(text)) => {
+            let bytes = |size: &String| within(parse_size(size)?, min, max);
+            let meant = meant_size(text).filter(|size| bytes(size).is_some());
+            Some(meant.map_or_else(
+                || "units are B, KB, MB, GB, KiB, MiB and GiB".to_owned(),
+                |size| format!("did you mean {}?", quoted(&size)),
+            ))
         }
         _ => None,
     };
