@@ -88,12 +88,15 @@ fn hint(tokenizer: &Tokenizer, file: Option<&Path>) -> String {
         );
     }
 
+    // Only tokens that are not refused again, so not the unknown token.
     let special = tokenizer.special_tokens();
-    if special.is_empty() {
+    let names = special.iter().map(String::as_str);
+    let mut usable = names.filter(|name| end_token(tokenizer, name).is_ok());
+    let shown: Vec<&str> = usable.by_ref().take(SHOWN).collect();
+    if shown.is_empty() {
         return "the tokenizer has no special token that could end a document: add --no-end, or use another tokenizer".to_owned();
     }
-    let shown: Vec<&str> = special.iter().take(SHOWN).map(String::as_str).collect();
-    let more = if special.len() > SHOWN { ", …" } else { "" };
+    let more = if usable.next().is_some() { ", …" } else { "" };
     format!(
         "add --end with one of the tokenizer's special tokens ({}{more}), or --no-end for documents without an end",
         shown.join(", ")
@@ -231,6 +234,10 @@ mod tests {
         let words = Tokenizer::from_bytes("words", json.to_string().as_bytes()).expect("it loads");
         let reason = end_token(&words, "[UNK]").expect_err("refused");
         assert_eq!(reason, "ordinary text has this token too");
+
+        // The hint does not offer what was just refused.
+        let hint = hint(&words, Some(Path::new("/none/tokenizer.json")));
+        assert!(hint.contains("no special token that could end"), "{hint}");
     }
 
     #[test]
