@@ -257,6 +257,15 @@ fn other_signatures_are_refused_with_what_differs() {
         refused(&place, &["runs/ra"], &["--set", set], 2, &[&says]);
     }
 
+    // A run without [dedup.near] has signatures for exact duplicates alone.
+    let text = fs::read_to_string(place.path("rb.toml")).unwrap();
+    let exact = text.replace("[dedup.near]\n", "");
+    assert!(exact != text, "{text}");
+    fs::write(place.path("rb.toml"), &exact).unwrap();
+    let says = "dedup.against: runs/ra: it has signatures of [dedup.near], which this manifest does not have";
+    refused(&place, &["runs/ra"], &[], 2, &[says]);
+    fs::write(place.path("rb.toml"), &text).unwrap();
+
     // What changes no signature may differ.
     compared(
         &place,

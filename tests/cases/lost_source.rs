@@ -72,18 +72,21 @@ fn every_way_to_lose_all_records_is_named() {
     let place = Place::new();
     let dir = place.path("run");
     manifest(&place, &[], "");
-    for (lines, reason) in [
+    for (lines, reason, hint) in [
         (
             "not json\nnot json\n",
             "2 invalid_json (a.jsonl, record 0: ",
+            "hint: mend the files",
         ),
         (
             "{\"text\": 7}\n{\"text\": [1]}\n",
             "2 text_not_string (a.jsonl, record 0: field \"text\" is 7)",
+            "hint: set text in [[source]] to a field that holds text, mend the files",
         ),
         (
             "{\"text\": null}\n{\"body\": \"b\"}\n{\"body\": \"c\"}\n",
             "3 missing_text (a.jsonl, record 1: no field \"text\"; there are: body)",
+            "hint: set text in [[source]] to a field that the records have, mend the files",
         ),
     ] {
         place.write("small/a.jsonl", lines);
@@ -92,6 +95,7 @@ fn every_way_to_lose_all_records_is_named() {
             "source \"small\": ",
             "no document of the source is left",
             reason,
+            hint,
         ]);
     }
 

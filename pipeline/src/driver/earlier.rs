@@ -114,11 +114,22 @@ impl EarlierRuns {
                         .map(|setting| format!("{} = {}", setting.path, value(setting)));
                     settings.collect::<Vec<_>>().join(", ")
                 };
-                let message = format!(
-                    "it has signatures of {}, this manifest asks for {}",
-                    list(|setting| &setting.one),
-                    list(|setting| &setting.other)
-                );
+                // One of the two looks for near-duplicates, and the other does not.
+                let is_switch = |setting: &&Difference| setting.path == "near";
+                let message = match different.iter().find(is_switch) {
+                    Some(setting) if setting.one.is_null() => {
+                        "it has no signatures of [dedup.near], which this manifest has".to_owned()
+                    }
+                    Some(_) => {
+                        "it has signatures of [dedup.near], which this manifest does not have"
+                            .to_owned()
+                    }
+                    None => format!(
+                        "it has signatures of {}, this manifest asks for {}",
+                        list(|setting| &setting.one),
+                        list(|setting| &setting.other)
+                    ),
+                };
                 let hint = "deduplicate both runs with the same settings";
                 return Err(earlier.refuse(message).hint(hint).into());
             }

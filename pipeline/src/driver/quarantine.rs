@@ -4,7 +4,7 @@
 //! is judged by its own records, too.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use arrow::array::AsArray;
@@ -77,7 +77,7 @@ impl Driver {
         let documents = self.committed(DOCUMENTS.name)?;
         let reasons = self.quarantine_reasons(&documents)?;
 
-        let (mut stops, mut is_field_missing) = (Vec::new(), false);
+        let (mut stops, mut stopped_by) = (Vec::new(), BTreeSet::<&str>::new());
         for (name, counts) in &documents.sources {
             let (records, bad) = (counts.docs.arrived, counts.docs.quarantined);
             if records == 0 {
@@ -98,7 +98,8 @@ impl Driver {
                 ));
                 continue;
             };
-            is_field_missing |= found.is_some_and(|found| found.contains_key("missing_text"));
+            let words = found.into_iter().flat_map(|found| found.keys());
+            stopped_by.extend(words.map(String::as_str));
             stops.push(format!(
                 "source \"{name}\": {bad} of {records} records could not be read, {verdict}: {why}"
             ));
@@ -108,9 +109,12 @@ impl Driver {
             return self.judge_all(&documents);
         }
         let table = self.run.table("quarantine");
-        let field = match is_field_missing {
-            true => "set text in [[source]] to a field that the records have, ",
-            false => "",
+        let field = if stopped_by.contains("missing_text") {
+            "set text in [[source]] to a field that the records have, "
+        } else if stopped_by.contains("text_not_string") {
+            "set text in [[source]] to a field that holds text, "
+        } else {
+            ""
         };
         let hint = format!(
             "{field}mend the files, or leave the source out; {} has the damaged records",
