@@ -1,6 +1,10 @@
 //! Hashes of texts and URLs for exact deduplication. They ignore differences that do not change the
 //! meaning: case, punctuation and spacing of a text, and fragment and case of the host of a URL.
+//! Beside them, the one spelling in which lists are compared with texts.
 
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::rules::url_rules::host;
@@ -68,4 +72,20 @@ pub fn url_hash(url: &str) -> Option<u128> {
 
     let url = format!("{}{rest}", authority.to_ascii_lowercase());
     Some(xxh3_128(url.as_bytes()))
+}
+
+/// The text in Unicode NFC: a letter and its accent are one character if Unicode has one. A text
+/// that is surely in NFC is borrowed.
+///
+/// ```
+/// use curate_scorers::normalize::composed;
+///
+/// assert_eq!(composed("Mu\u{308}nze"), "M\u{fc}nze");
+/// assert!(matches!(composed("coin"), std::borrow::Cow::Borrowed(_)));
+/// ```
+pub fn composed(text: &str) -> Cow<'_, str> {
+    match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(text),
+        _ => Cow::Owned(text.nfc().collect()),
+    }
 }

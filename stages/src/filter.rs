@@ -82,8 +82,13 @@ impl Stage for FilterStage {
 
         // A file counts by its digest, see `resources`. The key only says whether there is one.
         if let Some(url) = config["url"].as_object_mut() {
-            let paths = url.values_mut().filter(|path| !path.is_null());
-            paths.for_each(|path| *path = true.into());
+            for (name, path) in url.iter_mut().filter(|(_, path)| !path.is_null()) {
+                // Substrings with the form in which they are compared.
+                *path = match name.as_str() {
+                    "substrings" => "nfc".into(),
+                    _ => true.into(),
+                };
+            }
         }
 
         // `signals` counts the words of the list, so its key has the digest of this file.

@@ -98,7 +98,8 @@ impl Settings {
                 "rewrite": rewrite_c4,
             },
             "lines": lines.as_ref().map(|lines| json!({ "rewrite": lines.rewrite })),
-            "bad_words": bad_words_language,
+            // With the form in which the list is compared.
+            "bad_words": bad_words_language.as_ref().map(|language| [language.as_str(), "nfc"]),
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::support::{Place, query, run};
 const DOMAINS: &str = "bad.example\r\nbücher.example\r\n# a comment\r\nhttps://scheme.example/\r\n\
                        *.star.example\r\n.dot.example\r\n\r\nUPPER.example\r\nwww.www.example\r\n\
                        10.0.0.1\r\nxn--fsqu00a.xn--0zwm56d\r\n";
-const SUBSTRINGS: &str = "\u{feff}casino\r\n/login\r\nmünze\r\nxn--bei-7ka\r\n";
+const SUBSTRINGS: &str = "\u{feff}casino\r\n/login\r\nmünze\r\nxn--bei-7ka\r\ncafe\u{301}\r\n";
 
 /// The addresses that the lists remove, with the rule, in the order of `urls`; `-` for one that is
 /// kept.
@@ -96,6 +96,8 @@ fn an_international_name_matches_in_both_forms() {
             "https://ok.example/CASINO-night",
             "https://ok.example/login",
             "https://münze.example/",
+            "https://ok.example/mu\u{308}nze",
+            "https://ok.example/caf\u{e9}",
             "https://xn--mnze-0ra.example/x",
             "https://xn--bei-7ka.example/",
             "https://beiß.example/",

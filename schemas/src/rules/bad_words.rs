@@ -10,7 +10,8 @@ family! {
     departs: "the list is the user's; no share of failing documents is kept",
     values: Vec::new, "";
     settings {
-        /// File of unwanted words, a line each, relative to the manifest.
+        /// File of unwanted words, a line each, relative to the manifest. Unicode form (NFC, NFD)
+        /// does not count.
         required file: String; Kind::Path, "\"bad-words.txt\"";
         /// ISO 639-1 or 639-3 code of the list's language. In ja, th and zh words need no bounds.
         key language: String = "en".to_owned(); Kind::Label;

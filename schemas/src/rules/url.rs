@@ -16,8 +16,9 @@ family! {
         /// domain are unwanted too. International names match in letters and as `xn--…`.
         optional domains: Option<String>; Kind::Path, "\"domains.txt\""
         => domain: Own("url_domain"), Listed, datatrove "domain";
-        /// File of unwanted substrings of URLs, a line each, relative to the manifest. Case does
-        /// not count. A host with an international name is searched in both of its forms.
+        /// File of unwanted substrings of URLs, a line each, relative to the manifest. Neither case
+        /// nor Unicode form (NFC, NFD) counts. A host with an international name is searched in both
+        /// of its forms.
         optional substrings: Option<String>; Kind::Path, "\"substrings.txt\""
         => substring: Own("url_substring"), Listed, datatrove "url_substring";
     }

@@ -8,15 +8,20 @@
 //! words do not count (in any language, as in the reference). Entries are not lower-cased, so an
 //! entry with a capital never matches, as in the reference.
 //!
-//! Departs in two points. Blank lines of the list are not entries. In the reference a blank line
+//! Departs in three points. Blank lines of the list are not entries. In the reference a blank line
 //! makes the expression match nearly all texts. All matches are counted, but the reference stops at
-//! the first match. So the reference finds a match if the count is at least 1.
+//! the first match. So the reference finds a match if the count is at least 1. A letter and its
+//! accent match in both spellings, as one character and as two: entries are searched in the text as
+//! it is written and in NFC, and the greater count is taken.
 //!
-//! Cost: one pass over the lower-cased text, and one step for each entry that ends at the same
-//! place.
+//! Cost: one pass over the lower-cased text, two if it is not in NFC, and one step for each entry
+//! that ends at the same place.
+
+use std::borrow::Cow;
 
 use aho_corasick::{AhoCorasick, BuildError};
 
+use crate::normalize::composed;
 use crate::python;
 
 /// Entries that are parts of common words in languages without spaces.
@@ -50,17 +55,18 @@ impl BadWords {
     ///
     /// If the list is too large.
     pub fn new(file: &str, language: &str) -> Result<BadWords, TooLarge> {
-        let mut entries: Vec<&str> = file
+        let mut entries: Vec<Cow<str>> = file
             .split(['\n', '\r'])
             .map(python::strip)
-            .filter(|line| !line.is_empty() && !ALLOWED.contains(line))
+            .filter(|line| !line.is_empty() && !ALLOWED.contains(&&*composed(line)))
+            .flat_map(|line| [Cow::Borrowed(line), composed(line)])
             .collect();
 
         // A repeated entry would count each of its places twice.
         entries.sort_unstable();
         entries.dedup();
 
-        match AhoCorasick::new(&entries) {
+        match AhoCorasick::new(entries.iter().map(|entry| &**entry)) {
             Ok(automaton) => Ok(BadWords {
                 automaton,
                 is_separated: !UNSEPARATED.contains(&language),
@@ -83,9 +89,17 @@ impl BadWords {
     /// ```
     pub fn count(&self, text: &str) -> u32 {
         let lower = python::lower(text);
+        let as_written = self.count_lower(&lower);
+        match composed(&lower) {
+            Cow::Borrowed(_) => as_written,
+            Cow::Owned(text) => as_written.max(self.count_lower(&text)),
+        }
+    }
 
+    /// The number of places of a lower-cased text that have an entry.
+    fn count_lower(&self, lower: &str) -> u32 {
         self.automaton
-            .find_overlapping_iter(&lower)
+            .find_overlapping_iter(lower)
             .filter(|place| {
                 !self.is_separated
                     || !lower[..place.start()].ends_with(python::is_word_char)
@@ -131,6 +145,18 @@ mod tests {
         assert_eq!(separated.count("大ばか者"), 0);
         assert_eq!(separated.count("「ばか」"), 1);
         assert_eq!(unseparated.count("axxb"), 2);
+    }
+
+    #[test]
+    fn an_accent_matches_in_both_spellings() {
+        for entry in ["m\u{fc}nze", "mu\u{308}nze"] {
+            let list = BadWords::new(entry, "de").expect("small");
+            assert_eq!(list.count("M\u{fc}nze, mu\u{308}nze"), 2, "{entry}");
+            assert_eq!(list.count("Munze, mu\u{308}nzen"), 0, "{entry}");
+        }
+        // One of the entries that are never searched, in its other spelling.
+        let list = BadWords::new("ク\u{3099}ロ", "ja").expect("small");
+        assert_eq!(list.count("グロ, ク\u{3099}ロ"), 0);
     }
 
     #[test]

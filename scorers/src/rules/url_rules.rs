@@ -10,9 +10,9 @@
 //! An international name can be written in letters or as `xn--…` (UTS #46, as browsers read it).
 //! Domains are compared in the second form, and `%62%C3%BC` in a host is read as the letters that
 //! it stands for. datatrove compares names as they are written. Substrings are searched in the
-//! address as it is written, and then with the host in both of its forms.
+//! address as it is written, then in NFC, and then with the host in both of its forms.
 //!
-//! Cost: one look-up for each label of the host, or one pass over the address, three passes over an
+//! Cost: one look-up for each label of the host, or one pass over the address, four passes over an
 //! address with an international name. The length of the list does not matter.
 
 use std::borrow::Cow;
@@ -21,13 +21,14 @@ use std::collections::HashMap;
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 use percent_encoding::percent_decode_str;
 
+use crate::normalize::composed;
 use crate::python;
 
 /// A list of domains or of substrings, ready to be searched for.
 #[derive(Debug, Clone)]
 pub struct Blocklist(Kind);
 
-/// The entries of a list, in lower case.
+/// The entries of a list, in lower case. Substrings are in NFC.
 #[derive(Debug, Clone)]
 enum Kind {
     /// By their form as [`one_form`]; the value is the entry if the entry has another form.
@@ -101,7 +102,7 @@ impl Blocklist {
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(|line| lower(line).into())
+            .map(|line| composed(&lower(line)).into())
             .collect();
 
         let automaton = AhoCorasick::builder()
@@ -137,9 +138,13 @@ impl Blocklist {
                 Some(written.as_deref().unwrap_or(form))
             }
             Kind::Substrings(entries, automaton) => {
-                let search = |url: &str| automaton.find(lower(url).as_bytes());
-                let found = search(url)
-                    .or_else(|| other_forms(url)?.iter().find_map(|form| search(form)))?;
+                let search = |url: &str| automaton.find(url.as_bytes());
+                let in_nfc = |url: &str| search(&composed(&lower(url)));
+                // As it is written first, because NFC would join an accent with the letter before
+                // it, which may be the last one of an entry.
+                let found = search(&lower(url))
+                    .or_else(|| in_nfc(url))
+                    .or_else(|| other_forms(url)?.iter().find_map(|form| in_nfc(form)))?;
                 Some(&entries[found.pattern().as_usize()])
             }
         }
@@ -397,6 +402,23 @@ mod tests {
             // Only the host has two forms.
             ("https://example.org/xn--bcher-kva", None),
             ("https://xn--zzzzzz.example/", None),
+        ] {
+            assert_eq!(list.find(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn substrings_match_in_both_spellings_of_an_accent() {
+        let list = Blocklist::substrings("mu\u{308}nze\nCAF\u{c9}\nend\n").expect("small");
+        for (url, expected) in [
+            ("https://x.org/m\u{fc}nze", Some("m\u{fc}nze")),
+            ("https://x.org/MU\u{308}NZE", Some("m\u{fc}nze")),
+            ("https://x.org/cafe\u{301}", Some("caf\u{e9}")),
+            ("https://x.org/caf\u{e9}", Some("caf\u{e9}")),
+            ("https://mu\u{308}nze.example/", Some("m\u{fc}nze")),
+            // The accent belongs to a letter of the entry, which is there as it is written.
+            ("https://x.org/end\u{301}", Some("end")),
+            ("https://x.org/munze/cafe", None),
         ] {
             assert_eq!(list.find(url), expected, "{url}");
         }
