@@ -2,6 +2,7 @@
 //! run's documents.
 
 use std::fs;
+use std::process::Command;
 
 use crate::support::{Place, assert_same, check, curate, fixture_lines, query, run, tree};
 
@@ -185,6 +186,20 @@ fn models_that_do_not_fit_are_refused() {
     refused(&[], &["manuals.ngram"]);
     fs::write(&model, &bytes[..middle]).unwrap();
     refused(&[], &["manuals.ngram"]);
+    // What is no file is refused before it is opened, because a pipe may never end.
+    let pipe = place.path("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for (path, what) in [
+        (pipe.to_str().unwrap(), "it is not a regular file"),
+        ("/dev/zero", "it is not a regular file"),
+        ("none.json", "No such file"),
+    ] {
+        let says = format!("--tokenizer {path}: {what}");
+        train(&place, &["--tokenizer", path])
+            .exits(2)
+            .says(&[&says]);
+    }
     train(&place, &["--order", "9"])
         .exits(2)
         .says(&["order is 9"]);

@@ -136,7 +136,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 ///
 /// # Errors
 /// If the path is not a regular file, if the file is larger than 1 GiB, or if reading fails.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     let of_system = |error: std::io::Error| error.to_string();
     let metadata = std::fs::metadata(path).map_err(of_system)?;
     // Checked before the file is opened: a pipe may never end.

@@ -24,6 +24,8 @@ pub mod megatron;
 pub mod numbers;
 mod parquet;
 
+pub use ends::read as read_tokenizer;
+
 /// All export formats, in the order in which their files are written.
 pub const FORMATS: [ExportFormat; 3] = [parquet::PARQUET, jsonl::JSONL, megatron::MEGATRON];
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray};
 use clap::Args;
+use curate_formats::read_tokenizer;
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::{self, documents::DOCUMENTS, quality::QUALITY};
 use curate_scorers::ngram::{NgramError, TrainConfig, TrainSummary, train, write_arpa};
@@ -106,13 +107,17 @@ pub fn ngram(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
 /// The tokenizer in a file, or the one that is compiled in.
 ///
 /// # Errors
-/// Exit 2 if the file is no tokenizer. If the file cannot be read.
+/// Exit 2 if the file cannot be read or is no tokenizer.
 pub fn tokenizer(path: Option<&Path>) -> Result<Tokenizer> {
     let Some(path) = path else {
         return Ok(Tokenizer::embedded()?);
     };
 
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    // A pipe is refused as by `curate export`: it may never end.
+    let bytes = read_tokenizer(path).map_err(|reason| {
+        let message = format!("--tokenizer {}: {reason}", path.display());
+        Failure::new(Exit::Usage, message)
+    })?;
     Tokenizer::from_bytes(&path.display().to_string(), &bytes)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()).into())
 }
