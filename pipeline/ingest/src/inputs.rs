@@ -231,33 +231,48 @@ impl Identity {
 struct Readers<'a> {
     /// The first source of each file.
     first: BTreeMap<Identity, &'a str>,
-    /// For each two sources the number of files that both read, and the first of these files.
-    shared: BTreeMap<(&'a str, &'a str), (u64, PathBuf)>,
+    /// The sources of each file that several sources read, and its path in the second of them.
+    shared: BTreeMap<Identity, (Vec<&'a str>, PathBuf)>,
 }
 
 impl<'a> Readers<'a> {
-    /// Adds a file of a source.
+    /// Adds a file of a source, which has each file once.
     fn add(&mut self, source: &'a str, path: &Path, identity: Identity) {
-        let first = *self.first.entry(identity).or_insert(source);
+        let first = *self.first.entry(identity.clone()).or_insert(source);
         if first != source {
-            let shared = self
-                .shared
-                .entry((first, source))
-                .or_insert_with(|| (0, path.to_owned()));
-            shared.0 += 1;
+            let shared = self.shared.entry(identity);
+            let (sources, _) = shared.or_insert_with(|| (vec![first], path.to_owned()));
+            sources.push(source);
         }
     }
 
-    /// A warning for each two sources that read a file.
+    /// A warning for each group of sources that read a file. It has the number of their files, and
+    /// the first of these files.
     fn notes(self) -> impl Iterator<Item = String> {
-        self.shared.into_iter().map(|((one, two), (n, path))| {
+        let mut groups: BTreeMap<Vec<&str>, (u64, PathBuf)> = BTreeMap::new();
+        for (sources, path) in self.shared.into_values() {
+            let (n, first) = groups.entry(sources).or_insert_with(|| (0, path.clone()));
+            *n += 1;
+            if path < *first {
+                *first = path;
+            }
+        }
+
+        groups.into_iter().map(|(sources, (n, path))| {
+            let quoted: Vec<String> = sources.iter().map(|name| format!("\"{name}\"")).collect();
+            let (last, others) = quoted.split_last().expect("a group has two sources");
+            let (both, times) = match sources.len() {
+                2 => ("both", "twice".to_owned()),
+                sources => ("all", format!("{sources} times")),
+            };
             let files = match n {
                 1 => "a file".to_owned(),
                 n => format!("{n} files, the first is"),
             };
             format!(
-                "warning: sources \"{one}\" and \"{two}\" both read {files} {}, so its records \
-                 are read twice",
+                "warning: sources {} and {last} {both} read {files} {}, so its records are read \
+                 {times}",
+                others.join(", "),
                 path.display()
             )
         })
@@ -412,6 +427,30 @@ mod tests {
             format: Format::Txt,
             compression: Compression::None,
         }
+    }
+
+    #[test]
+    fn all_sources_of_a_file_are_named_at_once() {
+        let mut readers = Readers::default();
+        for (source, names) in [
+            ("a", &["x", "y", "z"][..]),
+            ("b", &["x"][..]),
+            ("c", &["x", "z", "y"][..]),
+        ] {
+            for name in names {
+                let path = Path::new(name);
+                readers.add(source, path, Identity::Path(path.to_owned()));
+            }
+        }
+        assert_eq!(
+            readers.notes().collect::<Vec<_>>(),
+            [
+                "warning: sources \"a\", \"b\" and \"c\" all read a file x, so its records are read \
+                 3 times",
+                "warning: sources \"a\" and \"c\" both read 2 files, the first is y, so its records \
+                 are read twice",
+            ]
+        );
     }
 
     #[test]
