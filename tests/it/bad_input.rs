@@ -104,7 +104,30 @@ fn a_missing_input_leaves_nothing_behind() {
     place.write("odd.xyz", "text");
     run(&manifest(&place, "odd.xyz", "", ""), &dir, &[])
         .exits(2)
-        .says(&["odd.xyz", "hint: set format"]);
+        .says(&[
+            "odd.xyz is not known from its name",
+            "hint: set format, for example \"txt\"",
+            ".jsonl, .ndjson, .json, .csv",
+        ]);
+    // All such files of a source are named at once.
+    for name in [
+        "a.py",
+        "b.svg",
+        "c.jsonl",
+        "d",
+        "e.warc.gz",
+        "f.py",
+        "g.py",
+        "h.py",
+    ] {
+        place.write(&format!("code/{name}"), "text");
+    }
+    run(&manifest(&place, "code", "", ""), &dir, &[])
+        .exits(2)
+        .says(&[
+            "the formats of 7 files in ",
+            "a.py, b.svg, d, e.warc.gz, f.py and 2 more",
+        ]);
     assert!(!dir.exists());
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use curate_schemas::Manifest;
 use curate_schemas::stages::documents::{Format, Source};
+use curate_store::failure::Failure;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::readers;
@@ -118,7 +119,7 @@ fn files(
         known: BTreeMap::new(),
     };
 
-    let mut files = Vec::new();
+    let (mut files, mut unknown) = (Vec::new(), Vec::new());
     // A file that has several names, by links, is read under the first of them.
     let mut seen = BTreeSet::new();
     for (path, is_selected) in &found.files {
@@ -126,10 +127,15 @@ fn files(
         if !outputs.holds(path, prefix) {
             let identity = Identity::of(path)?;
             if seen.insert(identity.clone()) {
-                let file = input_file(path, *is_selected, prefix, source)?;
-                files.push((file, identity));
+                match input_file(path, prefix, source)? {
+                    Some(file) => files.push((file, identity)),
+                    None => unknown.push((path.as_path(), *is_selected)),
+                }
             }
         }
+    }
+    if !unknown.is_empty() {
+        return Err(unknown_format(source, prefix, &unknown).into());
     }
     if files.is_empty() {
         let all = source.path.join(", ");
@@ -312,11 +318,11 @@ impl Outputs {
     }
 }
 
-/// Describes a file. `is_selected` is false if the file was only found in a folder.
+/// Describes a file. `None` if its format is unknown.
 ///
 /// # Errors
-/// Exit 2 if its path is not UTF-8 or its format is unknown.
-fn input_file(path: &Path, is_selected: bool, prefix: &Path, source: &Source) -> Result<InputFile> {
+/// Exit 2 if its path is not UTF-8.
+fn input_file(path: &Path, prefix: &Path, source: &Source) -> Result<Option<InputFile>> {
     // The path enters ids and keys, so it must have one spelling.
     let relative = path.strip_prefix(prefix).with_context(|| {
         format!(
@@ -337,20 +343,7 @@ fn input_file(path: &Path, is_selected: bool, prefix: &Path, source: &Source) ->
 
     let (by_name, compression) = format_of(parts.last().copied().unwrap_or_default());
     let Some(format) = source.format.or(by_name) else {
-        let why = if is_selected {
-            ""
-        } else {
-            ", which was found in a folder,"
-        };
-        let message = format!(
-            "the format of {}{why} is not known from its name",
-            path.display()
-        );
-        let hint = format!(
-            "set format = \"{}\", or select the files with a glob",
-            Format::WORDS.join("\" or \"")
-        );
-        return Err(usage(source, message).hint(hint).into());
+        return Ok(None);
     };
 
     // A time that is missing or before 1970 counts as 0.
@@ -360,14 +353,58 @@ fn input_file(path: &Path, is_selected: bool, prefix: &Path, source: &Source) ->
         .ok()
         .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
 
-    Ok(InputFile {
+    Ok(Some(InputFile {
         path: path.to_path_buf(),
         relative: parts.join("/"),
         size: metadata.len(),
         modified: since_1970.map_or(0, |duration| duration.as_nanos() as i64),
         format,
         compression,
-    })
+    }))
+}
+
+/// The failure of a source with files whose format is unknown. `unknown` has at least one file,
+/// with false for a file that was only found in a folder.
+fn unknown_format(source: &Source, prefix: &Path, unknown: &[(&Path, bool)]) -> Failure {
+    let message = match unknown {
+        [(path, is_selected)] => {
+            let why = match is_selected {
+                true => "",
+                false => ", which was found in a folder,",
+            };
+            format!(
+                "the format of {}{why} is not known from its name",
+                path.display()
+            )
+        }
+        all => {
+            let names = all.iter().take(NAMES_SHOWN).map(|(path, _)| {
+                let name = path.strip_prefix(prefix).unwrap_or(path);
+                name.display().to_string()
+            });
+            let more = match all.len().saturating_sub(NAMES_SHOWN) {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            format!(
+                "the formats of {} files in {} are not known from their names: {}{more}",
+                all.len(),
+                prefix.display(),
+                names.collect::<Vec<_>>().join(", ")
+            )
+        }
+    };
+
+    let endings: Vec<String> = readers::READERS
+        .iter()
+        .flat_map(|reader| reader.endings)
+        .map(|ending| format!(".{ending}"))
+        .collect();
+    usage(source, message).hint(format!(
+        "set format, for example \"txt\" to read each file as one text, or select the files with a \
+         glob; the endings that are known are {}",
+        endings.join(", ")
+    ))
 }
 
 /// The format and the compression of a file by its name. The format is `None` for an ending that no
