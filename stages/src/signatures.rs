@@ -10,8 +10,10 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field};
 use curate_schemas::spec::StageSpec;
+use curate_schemas::stages::documents::Clean;
 use curate_schemas::stages::exact_dedup::{ExactDedup, ExactText};
 use curate_schemas::stages::near_dedup::{Family, NearDedup, Shingles};
+use curate_schemas::stages::signals::SIGNALS;
 use curate_schemas::stages::signatures::SIGNATURES;
 use curate_schemas::tables;
 use curate_scorers::datatrove::{self, MersenneMinHash};
@@ -45,6 +47,8 @@ pub struct SignaturesStage {
     /// True if URLs are hashed.
     url: bool,
     text: TextSource,
+    /// True if `signals` removes what `[clean]` left blank, although it edits nothing.
+    cleans: bool,
 }
 
 /// Settings of the signatures of a text.
@@ -71,6 +75,7 @@ impl SignaturesStage {
             },
             url,
             text: TextSource::before(SIGNATURES.name, manifest),
+            cleans: manifest.clean.as_ref().is_some_and(Clean::rewrites),
         }
     }
 
@@ -132,11 +137,11 @@ impl Stage for SignaturesStage {
 
     fn follows(&self) -> &'static str {
         // The last table with edits is read anyway, and it says of which documents a text is left.
-        self.text
-            .tables()
-            .last()
-            .copied()
-            .unwrap_or(SIGNATURES.follows)
+        match self.text.tables().last() {
+            Some(last) => last,
+            None if self.cleans => SIGNALS.name,
+            None => SIGNATURES.follows,
+        }
     }
 
     fn reads(&self) -> Vec<Read> {
