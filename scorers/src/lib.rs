@@ -13,6 +13,7 @@
 //! | [`datatrove`] | the same as datatrove 0.10 makes them, for parity |
 //! | [`normalize`] | hashes for exact deduplication that look past case and punctuation |
 //! | [`paragraphs`] | paragraphs and lines of a text, as spans with a hash |
+//! | [`texture`] | how new, ordered and well-formed a text is, without a model or a language |
 //! | [`tokenizer`] | token counts, with the embedded or any other `tokenizer.json` |
 //! | [`lm`] | how surprised a language model is by a text: Qwen2 and Llama, from safetensors or GGUF, in candle |
 //! | [`ngram`] | how surprised an n-gram model is by a text: training, a mapped file, ARPA, CCNet's perplexity |
@@ -41,6 +42,7 @@ pub mod python;
 pub mod rules;
 pub mod shingles;
 pub mod study_note;
+pub mod texture;
 pub mod tokenizer;
 pub mod unseen;
 pub mod words;

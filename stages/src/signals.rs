@@ -36,6 +36,7 @@ use curate_scorers::rules::gopher_repetition::{
 use curate_scorers::rules::line_rules::{self, line_rules};
 use curate_scorers::rules::{Value as Measured, Values};
 use curate_scorers::study_note::study_note;
+use curate_scorers::texture::{Texture, TextureScratch, texture};
 use curate_scorers::unseen::is_blank;
 use curate_scorers::words::{dictionary, spacy};
 use datafusion_expr::{Expr, col, lit, when};
@@ -299,6 +300,7 @@ struct Batch {
     edits: EditLists,
     words: Vec<&'static str>,
     heuristic: Vec<f64>,
+    texture: Vec<Texture>,
     quality: Vec<Option<GopherQuality>>,
     repetition: Vec<Option<GopherRepetition>>,
     c4: Vec<Option<C4>>,
@@ -307,6 +309,7 @@ struct Batch {
     lines: Vec<Option<line_rules::LineRules>>,
     repetition_scratch: RepetitionScratch,
     fineweb_scratch: LinesScratch,
+    texture_scratch: TextureScratch,
 }
 
 impl Batch {
@@ -346,6 +349,8 @@ impl Batch {
         self.fineweb
             .push(Some(fineweb(&after, n_words, &mut self.fineweb_scratch)));
         self.heuristic.push(study_note(&after));
+        self.texture
+            .push(texture(&after, &mut self.texture_scratch));
 
         // A document of which nothing is left is removed whole, without edits.
         let is_left = !(self.removes_blank && is_blank(&after));
@@ -374,7 +379,7 @@ impl Batch {
 
     /// The struct of [`fields`], each column under its name.
     fn finish(mut self) -> Result<ArrayRef> {
-        let columns: [(&str, ArrayRef); 11] = [
+        let columns: [(&str, ArrayRef); 12] = [
             ("removed_by", Arc::new(self.removed_by.finish())),
             ("bytes", Arc::new(UInt64Array::from(self.bytes))),
             ("edits", self.edits.finish()?),
@@ -383,6 +388,7 @@ impl Batch {
                 Arc::new(StringArray::from_iter_values(&self.words)),
             ),
             ("heuristic", Arc::new(Float64Array::from(self.heuristic))),
+            ("texture", textures(&self.texture)?),
             (
                 rules::GOPHER_QUALITY.name,
                 group(rules::GOPHER_QUALITY.name, &self.quality)?,
@@ -445,6 +451,31 @@ fn segment(text: &str, is_english: bool) -> Vec<&str> {
         false => dictionary::words(text, &mut words),
     }
     words
+}
+
+/// The struct column `texture`.
+fn textures(rows: &[Texture]) -> Result<ArrayRef> {
+    let schema = tables::schema(SIGNALS.name);
+    let DataType::Struct(fields) = schema.field_with_name("texture")?.data_type().clone() else {
+        return Err(StageError::Bug("texture is not a struct".to_owned()));
+    };
+
+    // By name, so that the order of the declaration does not matter.
+    let values = fields.iter().map(|field| {
+        let value = |row: &Texture| match field.name().as_str() {
+            "novelty" => Ok(Some(row.novelty)),
+            "order" => Ok(row.order),
+            "sentences" => Ok(Some(row.sentences)),
+            "odd_words" => Ok(Some(row.odd_words)),
+            other => Err(StageError::Bug(format!(
+                "texture has no values for {other}"
+            ))),
+        };
+        let column: Float64Array = rows.iter().map(value).collect::<Result<_>>()?;
+        Ok(Arc::new(column) as ArrayRef)
+    });
+    let values = values.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(StructArray::try_new(fields, values, None)?))
 }
 
 /// A struct column with the values of a family, each field under its name. A row of `None` is null.

@@ -15,6 +15,7 @@ use curate_scorers::rules::gopher_quality::gopher_quality;
 use curate_scorers::rules::gopher_repetition::{RepetitionScratch, gopher_repetition};
 use curate_scorers::rules::line_rules::{self, line_rules};
 use curate_scorers::study_note::study_note;
+use curate_scorers::texture::{TextureScratch, texture};
 use curate_scorers::words::{dictionary, spacy, uax29};
 
 fn main() -> ExitCode {
@@ -128,6 +129,8 @@ fn compare(texts: &[String]) {
         seen(line_rules(text, &settings, None))
     });
     each("heuristic", &mut |text, _| seen(study_note(text)));
+    let mut scratch = TextureScratch::default();
+    each("texture", &mut |text, _| seen(texture(text, &mut scratch)));
     let mut scratch = (RepetitionScratch::default(), LinesScratch::default());
     each("words and all rules, one pass", &mut |text, _| {
         seen(all_rules(text, &mut scratch.0, &mut scratch.1));

@@ -4,7 +4,7 @@ use crate::config::{Kind, config, words};
 use crate::rules::{C4, FINEWEB, GOPHER_QUALITY, GOPHER_REPETITION, LINES};
 use crate::spec::{Removes, Scope, StageSpec, removal};
 use crate::tables::{
-    Table, aligned, count, edits_column, removed_by, small_count, unit_interval, utf8,
+    Column, Table, aligned, count, edits_column, removed_by, small_count, unit_interval, utf8,
 };
 
 /// The reason for the removal of a document that `[clean]` or the rules left without text.
@@ -13,7 +13,7 @@ pub const NOTHING_LEFT: &str = "signals.nothing_left";
 /// The declaration of the stage.
 pub const SIGNALS: StageSpec = StageSpec {
     name: "signals",
-    version: 3,
+    version: 4,
     scope: Scope::Shard,
     follows: "language",
     removes: Removes::Documents,
@@ -47,6 +47,39 @@ words! {
     }
 }
 
+/// The values that tell prose from repeats, shuffled words and random tokens, without a model and
+/// without a language. They are the default terms of q.
+fn texture() -> Column {
+    let children = vec![
+        unit_interval(
+            "novelty",
+            "characters whose four predecessors stand together for the first time in their block \
+             of 32,768 characters / characters, times n / 1,024 in a text of n < 1,024 characters",
+        ),
+        unit_interval(
+            "order",
+            "characters at the start of a word that are the same as after the last occurrence of \
+             their four predecessors / those whose predecessors occurred; null with fewer than 8",
+        )
+        .null(),
+        unit_interval(
+            "sentences",
+            "words that begin a sentence, after a terminal mark / words",
+        ),
+        unit_interval(
+            "odd_words",
+            "words with a capital after a small letter, with letters and digits, or with U+FFFD / \
+             words",
+        ),
+    ];
+    Column::group(
+        "texture",
+        children,
+        "how new, ordered and well-formed the text after `edits` is",
+    )
+    .null()
+}
+
 fn signals() -> Table {
     // The lists of addresses and C4's rule on paragraphs are families without values of their own.
     let columns = vec![
@@ -61,6 +94,7 @@ fn signals() -> Table {
             "study-note score: lexical variety, length and unrepeated lines",
         )
         .null(),
+        texture(),
         GOPHER_QUALITY.column(),
         GOPHER_REPETITION.column(),
         C4.column(),
