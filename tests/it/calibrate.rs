@@ -249,3 +249,49 @@ fn what_cannot_be_calibrated_is_refused() {
         0
     );
 }
+
+#[test]
+fn the_proxy_is_a_choice() {
+    let place = place();
+    let words = target(&place);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let small = ["--held-out", "12", "--tokens", "4k..64k", "--no-controls"];
+    let of = |output: &str, more: &[&str]| {
+        calibrate(&place, output, &[&words[..], &small, more].concat())
+    };
+
+    let (outcome, output) = of("experts.json", &["--proxy", "experts"]);
+    assert!(matches!(outcome.code, Some(0 | 1)), "{}", outcome.stderr);
+    let experts = json(&output);
+    assert_eq!(experts["proxy"]["kind"], "experts");
+    let (_, output) = of("ngram.json", &[]);
+    assert_eq!(json(&output)["proxy"]["kind"], "ngram");
+
+    // Losses of one proxy are not taken for those of another.
+    let losses = |name: &str| {
+        let text = fs::read_to_string(place.path(&format!("{name}.json.losses.jsonl"))).unwrap();
+        let lines = text.lines().skip(1);
+        let lines: Vec<Value> = lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        lines
+    };
+    let (ngram, experts) = (losses("ngram"), losses("experts"));
+    for (one, other) in ngram.iter().zip(&experts) {
+        assert_eq!(one["run"], other["run"]);
+        assert_ne!(one["key"], other["key"]);
+    }
+    // A mixture of one bucket has a single expert, which is the model of the mixture.
+    let both = ngram.iter().zip(&experts);
+    let unlike = both
+        .filter(|(one, other)| one["loss"] != other["loss"])
+        .count();
+    assert!(unlike > ngram.len() / 2, "{unlike} of {}", ngram.len());
+
+    // A device that this build does not have.
+    let transformer = ["--proxy", "transformer", "--device", "gpu"];
+    of("transformer.json", &transformer)
+        .0
+        .exits(2)
+        .says(&["--device: ", "auto, cpu, cuda, cuda:0 or metal"]);
+}

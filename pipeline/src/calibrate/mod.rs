@@ -11,12 +11,14 @@
 //! | `arms` | damaged text, for the controls |
 //! | `target` | the targets' texts |
 //! | `losses` | the plan and its losses as JSON lines |
+//! | `proxy` | the small models that measure mixtures |
 //! | `sample` | the pieces of each bucket that runs draw from |
 //! | `result` | `calibration.json`, and what is printed |
 
 mod arms;
 mod cells;
 mod losses;
+mod proxy;
 mod result;
 mod sample;
 mod target;
@@ -31,7 +33,6 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use clap::Args;
 use curate_schemas::calibration::Proxy;
-use curate_scorers::calibrate::ngram_proxy::{self, NgramProxy};
 use curate_scorers::calibrate::plan::{PlanConfig, Supply, plan};
 use curate_scorers::calibrate::verdict::{Bucket, JudgeConfig, Measured, judge, runs_needed};
 use curate_scorers::loss::unique_equivalent;
@@ -43,6 +44,7 @@ use rayon::prelude::*;
 
 use self::cells::{Cell, CutConfig, cut};
 use self::losses::{Header, LossFile, RunLine, header};
+pub use self::proxy::ProxyKind;
 use self::sample::Sample;
 use self::target::{Target, TargetPath, target_path};
 use crate::commands::tokenizer;
@@ -65,6 +67,12 @@ pub struct Request {
         required_unless_present = "plan_only"
     )]
     pub output: Option<PathBuf>,
+    /// Model of a mixture
+    #[arg(long, value_enum, default_value_t = ProxyKind::Ngram)]
+    pub proxy: ProxyKind,
+    /// Device of a transformer: auto, cpu, cuda:0 or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: String,
     /// Mixtures that laws are fitted to: four for each bucket, and at least 48
     #[arg(long, value_name = "N", default_value_t = 96)]
     pub runs: usize,
@@ -306,19 +314,20 @@ fn measure_and_fit(
 
     let config = JudgeConfig {
         seed: request.seed,
-        repeats_must_not_help: true,
+        repeats_must_not_help: request.proxy.counts_once(),
     };
     let buckets = sample.buckets();
     let mut judged = Vec::new();
     for target in targets {
-        let runs = measured(&lines, &target.name, buckets.len(), false);
+        let discounted = !request.proxy.counts_once();
+        let runs = measured(&lines, &target.name, buckets.len(), discounted);
         let found = judge_target(&target.name, &buckets, &runs, &config)?;
         judged.push((target.name, Some(target.text), found));
     }
 
     let proxy = Proxy {
-        kind: "ngram".to_owned(),
-        order: Some(ngram_proxy::ORDER),
+        kind: request.proxy.name().to_owned(),
+        order: request.proxy.order(),
         tokenizer: Some(tokenizer.digest().to_owned()),
     };
     let arms = sample.arms();
@@ -346,12 +355,7 @@ fn train(
     tokenizer: &Tokenizer,
     output: &Path,
 ) -> Result<(Vec<RunLine>, String)> {
-    let separator = 0;
-    let prepared: Vec<ngram_proxy::Target> =
-        targets.iter().map(|target| target.tokens.clone()).collect();
-    let proxy = NgramProxy::new(&prepared, tokenizer.ids(), separator)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    drop(prepared);
+    let proxy = proxy::Proxy::open(request.proxy, &request.device, targets, tokenizer.ids())?;
 
     // All that a loss depends on beside the draws.
     let texts: Vec<_> = targets
@@ -359,12 +363,7 @@ fn train(
         .map(|target| (&target.name, &target.text))
         .collect();
     let texts = serde_json::to_string(&texts)?;
-    let of = key::digest(&[
-        &sample.digest(),
-        tokenizer.digest(),
-        &texts,
-        &format!("ngram {} {}", ngram_proxy::ORDER, texts::PIECE),
-    ]);
+    let of = key::digest(&[&sample.digest(), tokenizer.digest(), &texts, &proxy.words()]);
     let planned = plan(&sample.supplies(), &plan_config(request));
     let mut lines: Vec<RunLine> = planned.iter().map(|run| RunLine::new(run, &of)).collect();
 
@@ -382,28 +381,31 @@ fn train(
         .collect();
     let progress = progress::Count::start("mixtures", lines.len(), lines.len() - missing.len());
     let file = Mutex::new(file);
-    let trained: Vec<(usize, BTreeMap<String, f64>)> = missing
-        .into_par_iter()
-        .map(|at| {
-            interrupt::check()?;
-            let pieces = sample.pieces(&planned[at]);
-            // So few digits are the same number again when the file of losses is read.
-            let losses = proxy.losses(pieces.iter().copied()).into_iter();
-            let losses = losses.map(|loss| (loss * 1e9).round() / 1e9);
-            let names = targets.iter().map(|target| target.name.clone());
-            let loss: BTreeMap<String, f64> = names.zip(losses).collect();
+    let measure = |at: usize| {
+        interrupt::check()?;
+        let losses = proxy.losses(sample.pieces(&planned[at]), &planned[at])?;
+        // So few digits are the same number again when the file of losses is read.
+        let losses = losses.into_iter().map(|loss| (loss * 1e9).round() / 1e9);
+        let names = targets.iter().map(|target| target.name.clone());
+        let loss: BTreeMap<String, f64> = names.zip(losses).collect();
 
-            let finished = RunLine {
-                loss: loss.clone(),
-                ..lines[at].clone()
-            };
-            file.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .add(finished)?;
-            progress.one();
-            Ok((at, loss))
-        })
-        .collect::<Result<_>>()?;
+        let finished = RunLine {
+            loss: loss.clone(),
+            ..lines[at].clone()
+        };
+        file.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(finished)?;
+        progress.one();
+        Ok((at, loss))
+    };
+    let trained: Vec<(usize, BTreeMap<String, f64>)> = match proxy.is_parallel() {
+        true => missing
+            .into_par_iter()
+            .map(measure)
+            .collect::<Result<_>>()?,
+        false => missing.into_iter().map(measure).collect::<Result<_>>()?,
+    };
 
     for (at, loss) in trained {
         lines[at].loss = loss;

@@ -153,21 +153,22 @@ impl Sample {
         key::digest(&["sample", hasher.finalize().to_hex().as_str()])
     }
 
-    /// The text of a run: of each bucket the head of its pieces in an order that the run's seed
-    /// decides, all of it as often as the run has epochs.
-    pub fn pieces(&self, run: &PlannedRun) -> Vec<&[u32]> {
-        let mut drawn: Vec<&[u32]> = Vec::new();
-        for (bucket, &tokens) in run
+    /// The text of a run by bucket, each piece once: of each bucket that the run has, the head of its
+    /// pieces in an order that the run's seed decides.
+    pub fn pieces(&self, run: &PlannedRun) -> Vec<Vec<&[u32]>> {
+        let used = run
             .unique
             .iter()
             .enumerate()
-            .filter(|(_, tokens)| **tokens > 0)
-        {
+            .filter(|(_, tokens)| **tokens > 0);
+
+        used.map(|(bucket, &tokens)| {
             let mut order: Vec<usize> = (0..self.pieces[bucket].len()).collect();
             let mut random = ChaCha8Rng::seed_from_u64(run.seed);
             random.set_stream(bucket as u64);
             order.shuffle(&mut random);
 
+            let mut drawn: Vec<&[u32]> = Vec::new();
             let mut left = tokens as usize;
             for at in order {
                 let piece = &self.pieces[bucket][at];
@@ -177,13 +178,9 @@ impl Sample {
                     break;
                 }
             }
-        }
-
-        let once = drawn.len();
-        for _ in 1..run.epochs {
-            drawn.extend_from_within(..once);
-        }
-        drawn
+            drawn
+        })
+        .collect()
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Target {
     pub text: TargetText,
     /// The tokens and bytes.
     pub tokens: ngram_proxy::Target,
+    /// UTF-8 bytes of each document.
+    pub lengths: Vec<u64>,
 }
 
 /// Reads the targets, drops the documents that overlap with the pool, and tokenizes the rest.
@@ -193,6 +195,7 @@ fn without_overlap(
             dropped_bytes: 0,
         },
         tokens: ngram_proxy::Target::default(),
+        lengths: Vec::new(),
     };
 
     let mut hashes = Vec::new();
@@ -212,6 +215,7 @@ fn without_overlap(
         sizes.bytes += bytes;
         sizes.tokens += ids.len() as u64;
         target.tokens.documents.push(ids);
+        target.lengths.push(bytes);
     }
     target.tokens.bytes = target.text.bytes;
     Ok(target)

@@ -14,7 +14,7 @@
 //! Cost: see `make calibrate-study`. Memory: 28 bytes for each token of the mixture with a small
 //! vocabulary, 52 with a large one, and 60 or 100 for each token of the targets.
 
-use std::ops::{BitAnd, BitOr, Shl, Shr};
+use std::ops::{BitAnd, BitOr, Range, Shl, Shr};
 
 /// The order of the model.
 pub const ORDER: usize = 5;
@@ -41,11 +41,11 @@ pub struct Target {
 
 /// The targets, prepared for any number of mixtures.
 #[derive(Debug)]
-pub struct NgramProxy(Packed);
+pub struct NgramProxy(pub(super) Packed);
 
 /// The targets by the size of an n-gram.
 #[derive(Debug)]
-enum Packed {
+pub(super) enum Packed {
     Small(Prepared<u64>),
     Large(Prepared<u128>),
 }
@@ -90,7 +90,7 @@ impl NgramProxy {
 }
 
 /// An integer that holds the ids of an n-gram, the last one in the lowest bits.
-trait Gram:
+pub(super) trait Gram:
     Copy
     + Ord
     + From<u32>
@@ -141,47 +141,70 @@ fn grams<'p, G: Gram>(texts: impl Iterator<Item = &'p [u32]>, separator: u32) ->
 struct Level<G> {
     /// The different n-grams, ascending.
     grams: Vec<G>,
-    /// For each position of the targets, the index of its n-gram in `grams`.
-    at: Vec<u32>,
+    /// For each n-gram, the index of its shorter one in the level below. Empty for order 1.
+    below: Vec<u32>,
 }
 
 /// The targets, one after the other.
 #[derive(Debug)]
-struct Prepared<G> {
+pub(super) struct Prepared<G> {
     /// One level for each order, from 1.
     levels: Vec<Level<G>>,
+    /// For each position of the targets, the index of its n-gram in the highest level.
+    pub(super) at: Vec<u32>,
+    /// The end of each document's positions.
+    pub(super) documents: Vec<usize>,
     /// The end of each target's positions, and its bytes.
-    targets: Vec<(usize, u64)>,
+    pub(super) targets: Vec<(usize, u64)>,
     /// The number of token ids.
     vocabulary: usize,
     /// The id before the start of a piece.
     separator: u32,
 }
 
-/// The discounted share of an n-gram in its context, and the weight of the shorter context.
-#[derive(Debug, Clone, Copy)]
-struct Share {
-    alpha: f32,
-    gamma: f32,
+/// What a model says about the n-grams of a level. N-grams in contexts that the model has never
+/// seen leave all to the shorter context, and are not listed.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The n-grams of each context that the model knows, as a range of the level, with the weight
+    /// of the shorter context.
+    contexts: Vec<(Range<u32>, f32)>,
+    /// The discounted share of each n-gram of these contexts, one context after the other.
+    shares: Vec<f32>,
 }
 
 impl<G: Gram> Prepared<G> {
-    fn new(targets: &[Target], vocabulary: usize, separator: u32) -> Prepared<G> {
+    pub(super) fn new(targets: &[Target], vocabulary: usize, separator: u32) -> Prepared<G> {
         let documents = targets.iter().flat_map(|target| &target.documents);
         let full: Vec<G> = grams(documents.map(Vec::as_slice), separator);
 
-        let levels = (1..=ORDER).map(|order| Level::new(&full, order)).collect();
-        let mut end = 0;
+        let (mut levels, mut at): (Vec<Level<G>>, Vec<u32>) = (Vec::new(), Vec::new());
+        for order in 1..=ORDER {
+            let (grams, above) = distinct(&full, order);
+            let mut below = vec![0; if order > 1 { grams.len() } else { 0 }];
+            for (&short, &long) in at.iter().zip(&above) {
+                below[long as usize] = short;
+            }
+            levels.push(Level { grams, below });
+            at = above;
+        }
+
+        let (mut end, mut documents) = (0, Vec::new());
         let targets = targets
             .iter()
             .map(|target| {
-                end += target.documents.iter().map(Vec::len).sum::<usize>();
+                for document in &target.documents {
+                    end += document.len();
+                    documents.push(end);
+                }
                 (end, target.bytes)
             })
             .collect();
 
         Prepared {
             levels,
+            at,
+            documents,
             targets,
             vocabulary,
             separator,
@@ -189,54 +212,49 @@ impl<G: Gram> Prepared<G> {
     }
 
     fn losses<'p>(&self, pieces: impl Iterator<Item = &'p [u32]>) -> Vec<f64> {
-        let shares = self.shares(pieces);
-        let bits = |position| -self.probability(&shares, position).log2();
+        let bits: Vec<f64> = self.model(pieces).into_iter().map(|p| -p.log2()).collect();
 
         let mut begin = 0;
         let per_byte = |&(end, bytes): &(usize, u64)| {
-            let total: f64 = (begin..end).map(bits).sum();
+            let positions = &self.at[begin..end];
             begin = end;
-            total / bytes as f64
+            positions.iter().map(|&at| bits[at as usize]).sum::<f64>() / bytes as f64
         };
         self.targets.iter().map(per_byte).collect()
     }
 
     fn probabilities<'p>(&self, pieces: impl Iterator<Item = &'p [u32]>) -> Vec<Vec<f64>> {
-        let shares = self.shares(pieces);
+        let model = self.model(pieces);
 
         let mut begin = 0;
         let of_target = |&(end, _): &(usize, u64)| {
-            let positions = begin..end;
+            let positions = &self.at[begin..end];
             begin = end;
-            positions
-                .map(|position| self.probability(&shares, position))
-                .collect()
+            positions.iter().map(|&at| model[at as usize]).collect()
         };
         self.targets.iter().map(of_target).collect()
     }
 
-    /// The probability of the token at a position: from the uniform distribution up to the highest
-    /// order, each order gives its share and mixes in the one below.
-    fn probability(&self, shares: &[Vec<Share>], position: usize) -> f64 {
-        let below = 1.0 / self.vocabulary as f64;
+    /// The probability of the last token of each n-gram of the highest level under a model of
+    /// these pieces. From the uniform distribution up to the highest order, each order gives its
+    /// share and mixes in the one below.
+    pub(super) fn model<'p>(&self, pieces: impl Iterator<Item = &'p [u32]>) -> Vec<f64> {
+        let uniform = vec![1.0 / self.vocabulary as f64];
         self.levels
             .iter()
-            .zip(shares)
-            .fold(below, |below, (level, shares)| {
-                let share = shares[level.at[position] as usize];
-                f64::from(share.alpha) + f64::from(share.gamma) * below
-            })
+            .zip(self.seen(pieces))
+            .fold(uniform, |below, (level, seen)| level.mix(&seen, &below))
     }
 
-    /// The shares of the targets' n-grams in a model of these pieces, one list for each order.
-    fn shares<'p>(&self, pieces: impl Iterator<Item = &'p [u32]>) -> Vec<Vec<Share>> {
+    /// What a model of these pieces says about the targets' n-grams, for each order.
+    fn seen<'p>(&self, pieces: impl Iterator<Item = &'p [u32]>) -> Vec<Seen> {
         let mut sorted: Vec<G> = grams(pieces, self.separator);
         sorted.sort_unstable();
         let mut counts = counted(&mut sorted);
 
-        let mut shares: Vec<Vec<Share>> = Vec::with_capacity(ORDER);
+        let mut seen: Vec<Seen> = Vec::with_capacity(ORDER);
         for order in (1..=ORDER).rev() {
-            shares.push(self.levels[order - 1].merge(&sorted, &counts));
+            seen.push(self.levels[order - 1].merge(&sorted, &counts));
 
             // The count of a shorter n-gram is the number of different tokens before it.
             if order > 1 {
@@ -247,8 +265,8 @@ impl<G: Gram> Prepared<G> {
             }
         }
 
-        shares.reverse();
-        shares
+        seen.reverse();
+        seen
     }
 }
 
@@ -293,32 +311,34 @@ fn discounts(counts: &[u32]) -> [f64; 3] {
     }
 }
 
-impl<G: Gram> Level<G> {
-    /// The n-grams of `order` ids at the end of the full ones.
-    fn new(full: &[G], order: usize) -> Level<G> {
-        let mask = G::mask(order);
-        let mut placed: Vec<(G, u32)> = full.iter().map(|&gram| gram & mask).zip(0..).collect();
-        placed.sort_unstable();
+/// The different n-grams of `order` ids at the end of the full ones, ascending, and for each full
+/// one the index of its n-gram among them.
+fn distinct<G: Gram>(full: &[G], order: usize) -> (Vec<G>, Vec<u32>) {
+    let mask = G::mask(order);
+    let mut placed: Vec<(G, u32)> = full.iter().map(|&gram| gram & mask).zip(0..).collect();
+    placed.sort_unstable();
 
-        let (mut grams, mut at) = (Vec::new(), vec![0; full.len()]);
-        for (gram, position) in placed {
-            if grams.last() != Some(&gram) {
-                grams.push(gram);
-            }
-            at[position as usize] = grams.len() as u32 - 1;
+    let (mut grams, mut at) = (Vec::new(), vec![0; full.len()]);
+    for (gram, position) in placed {
+        if grams.last() != Some(&gram) {
+            grams.push(gram);
         }
-
-        Level { grams, at }
+        at[position as usize] = grams.len() as u32 - 1;
     }
+    (grams, at)
+}
 
-    /// The shares of this level's n-grams in a model whose n-grams are `sorted`, with `counts`.
-    fn merge(&self, sorted: &[G], counts: &[u32]) -> Vec<Share> {
+impl<G: Gram> Level<G> {
+    /// What a model whose n-grams are `sorted`, with `counts`, says about this level's n-grams.
+    fn merge(&self, sorted: &[G], counts: &[u32]) -> Seen {
         let discounts = discounts(counts);
         let discount = |count: u32| discounts[count.min(3) as usize - 1];
 
-        let mut shares = Vec::with_capacity(self.grams.len());
-        let mut model = 0;
+        let mut seen = Seen::default();
+        let (mut model, mut first) = (0, 0);
         for wanted in self.grams.chunk_by(|&a, &b| a >> G::ID == b >> G::ID) {
+            let place = first..first + wanted.len() as u32;
+            first = place.end;
             let context = wanted[0] >> G::ID;
             while model < sorted.len() && sorted[model] >> G::ID < context {
                 model += 1;
@@ -332,6 +352,9 @@ impl<G: Gram> Level<G> {
                 taken += discount(counts[model]);
                 model += 1;
             }
+            if begin == model {
+                continue;
+            }
 
             let mut at = begin;
             for &gram in wanted {
@@ -344,23 +367,30 @@ impl<G: Gram> Level<G> {
                 } else {
                     0.0
                 };
-
-                // A context that the model has never seen leaves all to the shorter one.
-                shares.push(if total > 0.0 {
-                    Share {
-                        alpha: (own / total) as f32,
-                        gamma: (taken / total) as f32,
-                    }
-                } else {
-                    Share {
-                        alpha: 0.0,
-                        gamma: 1.0,
-                    }
-                });
+                seen.shares.push((own / total) as f32);
             }
+            seen.contexts.push((place, (taken / total) as f32));
         }
 
-        shares
+        seen
+    }
+
+    /// The probability of the last token of each n-gram. `below` has those of the level below, or
+    /// the uniform one below order 1.
+    fn mix(&self, seen: &Seen, below: &[f64]) -> Vec<f64> {
+        let mut mixed: Vec<f64> = match self.below.is_empty() {
+            true => vec![below[0]; self.grams.len()],
+            false => self.below.iter().map(|&at| below[at as usize]).collect(),
+        };
+
+        let mut shares = seen.shares.iter();
+        for (place, weight) in &seen.contexts {
+            let known = &mut mixed[place.start as usize..place.end as usize];
+            for (probability, &share) in known.iter_mut().zip(&mut shares) {
+                *probability = f64::from(share) + f64::from(*weight) * *probability;
+            }
+        }
+        mixed
     }
 }
 

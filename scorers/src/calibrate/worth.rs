@@ -50,6 +50,8 @@ pub struct Worths {
     pub deviation: Vec<f64>,
     /// The refitted laws, one for each resample.
     pub refits: Vec<Fit>,
+    /// q of each refitted law.
+    pub pins: Vec<Pinned>,
 }
 
 /// Refits `fit` to [`RESAMPLES`] resamples of `runs` with replacement, and pins every fit.
@@ -87,6 +89,7 @@ pub fn worths(fit: &Fit, runs: &Runs, natural: &[bool], seed: u64) -> Worths {
         rho: between(refits.iter().map(Fit::rho).collect()),
         pinned,
         refits,
+        pins,
     }
 }
 

@@ -571,7 +571,7 @@ impl Decoder {
         out: &mut Vec<f32>,
     ) -> candle_core::Result<()> {
         let vocab = self.config.vocab_size;
-        let columns = (self.options.chunk_bytes / (4 * targets.len())).clamp(16, vocab);
+        let columns = (self.options.chunk_bytes / (4 * targets.len())).clamp(16.min(vocab), vocab);
 
         let mut states = vec![LogSumExp::EMPTY; targets.len()];
         for first in (0..vocab).step_by(columns) {

@@ -11,12 +11,14 @@
 //! * [`config`]: the shape of a model, from `config.json` or from GGUF metadata.
 //! * [`weights`], [`safetensors`], [`gguf`]: tensors by name, and the tokenizer in a GGUF file.
 //! * [`decoder`], [`ops`]: hidden states and log-probabilities.
+//! * [`cross_entropy`]: the loss of training, with its gradient.
 //! * [`window`]: which tokens of a document are read, and which of them are scored.
 //! * [`batch`], [`score`]: many documents at once, one score each.
 //! * [`memory`], [`device`]: how much fits into memory, and where the model runs.
 
 pub mod batch;
 pub mod config;
+pub mod cross_entropy;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub mod decoder;

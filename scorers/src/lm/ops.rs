@@ -14,7 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// A loop to compile for each instruction set.
-trait Loop {
+pub(super) trait Loop {
     /// Runs the loop. `FMA` is true where a fused multiply-add is a single instruction.
     fn run<const FMA: bool>(self);
 }
@@ -36,7 +36,7 @@ impl<L: Loop> WithSimd for Dispatch<L> {
     }
 }
 
-fn dispatch(body: impl Loop) {
+pub(super) fn dispatch(body: impl Loop) {
     Arch::new().dispatch(Dispatch(body));
 }
 
@@ -50,7 +50,7 @@ fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 ///
 /// The method is Cephes' `expf`, without branches, so that a loop over it is vectorised.
 #[inline(always)]
-fn exp<const FMA: bool>(x: f32) -> f32 {
+pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
     // 1.5 · 2²³: adding it leaves the nearest whole number in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
 
@@ -221,7 +221,7 @@ pub fn add_logits(
 }
 
 /// The values of a contiguous f32 tensor on the CPU.
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let CpuStorage::F32(values) = storage else {
         candle_core::bail!("the loops on the CPU are for f32");
     };
