@@ -5,13 +5,19 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version of the file's layout.
 pub const SCHEMA: &str = "curate.calibration/2";
 
+/// The JSON Schema of the file, from the declarations below.
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(Calibration).to_value()
+}
+
 /// A calibration of the buckets of one run, for one or more targets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// `curate.calibration/2`.
@@ -35,10 +41,10 @@ pub struct Calibration {
 }
 
 /// The small models whose losses were measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proxy {
-    /// `ngram`, `ngram_experts`, or `external` for losses that somebody else measured.
+    /// `ngram`, `experts`, `transformer`, or `external` for losses that somebody else measured.
     pub kind: String,
     /// The length of the longest n-gram in tokens; null for another kind.
     pub order: Option<usize>,
@@ -47,7 +53,7 @@ pub struct Proxy {
 }
 
 /// A bucket: documents of some sources and domains whose uncalibrated q lies in a range.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bucket {
     /// A short name for tables, such as `web/cc 2`.
@@ -59,9 +65,11 @@ pub struct Bucket {
     pub source: usize,
     /// The least uncalibrated q of the bucket: the 64 bits of the number, as 16 hex digits after
     /// `0x`.
+    #[schemars(with = "String", regex(pattern = r"^0x[0-9a-f]{16}$"))]
     pub from: Bits,
     /// The uncalibrated q that the bucket stays below, in the same form. The bits of infinity for
     /// the last bucket.
+    #[schemars(with = "String", regex(pattern = r"^0x[0-9a-f]{16}$"))]
     pub to: Bits,
     /// Documents of the bucket when it was calibrated.
     pub documents: u64,
@@ -74,7 +82,7 @@ pub struct Bucket {
 }
 
 /// A source with a domain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// The name of the source.
@@ -84,7 +92,7 @@ pub struct Member {
 }
 
 /// The worth of a token of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Worth {
     /// q of the bucket, in \[0.001, 1\].
@@ -99,7 +107,7 @@ pub struct Worth {
 }
 
 /// A target, the law that was fitted to it, and how well the law does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The name of the target.
@@ -115,12 +123,16 @@ pub struct Target {
     /// q of the arms, by name: damaged text, and the clean text that it was made of. Empty without
     /// arms.
     pub controls: BTreeMap<String, f64>,
+    /// The law refitted to resamples of the runs, for intervals of figures that depend on several
+    /// buckets. Empty in a file of which the refits were left out.
+    #[serde(default)]
+    pub refits: Vec<Refit>,
     /// Whether the calibration may be used.
     pub verdict: Verdict,
 }
 
 /// The text of a target.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetText {
     /// The blake3 of each file, by its path below the target's own path.
@@ -140,7 +152,7 @@ pub struct TargetText {
 /// A fitted law: the loss of a mixture in bits per byte is
 /// `L = E + (worth_of_best · D_eff / 10⁶)^−β`, where
 /// `D_eff = (Σ_s (Σ_{b in s} q_b · D′_b)^ρ)^(1/ρ)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Law {
     /// `ces_sources`, or `linear`, for which ρ is 1.
@@ -161,8 +173,18 @@ pub struct Law {
     pub delta: f64,
 }
 
+/// A law that was refitted to a resample of the runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refit {
+    /// ρ between sources, in \[0.05, 1\].
+    pub rho: f64,
+    /// q of each bucket, in the order of the file, to five decimals.
+    pub q: Vec<f64>,
+}
+
 /// A law on runs that it was not fitted to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeldOut {
     /// The number of held-out runs.
@@ -192,7 +214,7 @@ pub struct HeldOut {
 }
 
 /// Whether a calibration may be used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verdict {
     /// True if all required criteria are met.
@@ -204,7 +226,7 @@ pub struct Verdict {
 }
 
 /// One criterion of a verdict.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Criterion {
     /// The name of the criterion.

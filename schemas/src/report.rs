@@ -29,6 +29,9 @@ pub struct Report {
     pub sources: Vec<SourceReport>,
     /// How tokens were counted; absent until `tokens` has run.
     pub tokenizer: Option<TokenizerReport>,
+    /// The calibration that q comes from; null if q is uncalibrated.
+    #[serde(default)]
+    pub calibration: Option<CalibrationReport>,
     /// The documents left after `quality`; absent until `quality` has run.
     pub pool: Option<Pool>,
     /// The documents left after `quality`, by domain.
@@ -138,6 +141,31 @@ pub struct TokenizerReport {
     pub bytes_per_token: f64,
 }
 
+/// The calibration that q comes from, for one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationReport {
+    /// The file, as the manifest names it.
+    pub file: String,
+    /// blake3 of the file, in hex.
+    pub digest: String,
+    /// Name of the target.
+    pub target: String,
+    /// The small models whose losses were measured, in words.
+    pub proxy: String,
+    /// The least and the greatest number of tokens for which the law was checked.
+    pub valid_tokens: [u64; 2],
+    /// ρ of the law D_eff = (Σ_s (Σ_{b in s} q_b·D′_b)^ρ)^(1/ρ); 1 for a plain sum.
+    pub rho: f64,
+    /// Number of mixtures that the law was judged on and not fitted to.
+    pub held_out: u64,
+    /// Mean absolute error of the law on these mixtures, in bits per byte.
+    pub error: f64,
+    /// The same with every token worth 1.
+    pub error_of_equal_worth: f64,
+    /// Grade of the verdict: `strong` or `plain`.
+    pub grade: String,
+}
+
 /// A set of documents and what it is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Pool {
@@ -149,8 +177,11 @@ pub struct Pool {
     pub tokens: u64,
     /// q(D) = Σ tokens·q / Σ tokens, in (0, 1]; 0 for an empty set.
     pub q: f64,
-    /// D_eff = q·|D|, in effective tokens; uncalibrated unless `q_calibrated` is true.
+    /// D_eff in effective tokens: q·|D|, or what the law of the calibration makes of the sources.
     pub d_eff: f64,
+    /// The 90 % interval of `d_eff` over the refits of the calibration; null without them.
+    #[serde(default)]
+    pub d_eff_interval: Option<(f64, f64)>,
     /// True if q was calibrated against losses.
     pub q_calibrated: bool,
 }
@@ -174,12 +205,19 @@ pub struct MixtureReport {
     pub epochs: f64,
     /// q(D) = Σ draws·tokens·q / Σ draws·tokens, in (0, 1].
     pub q: f64,
-    /// D_eff = Σ_b q_b·D′(U_b, R_b) (Muennighoff et al. 2023), in effective tokens; uncalibrated.
+    /// D_eff in effective tokens: Σ_b q_b·D′(U_b, R_b) (Muennighoff et al. 2023), or what the law of
+    /// the calibration makes of this sum of each source.
     pub d_eff: f64,
+    /// The 90 % interval of `d_eff` over the refits of the calibration; null without them.
+    #[serde(default)]
+    pub d_eff_interval: Option<(f64, f64)>,
     /// D_eff with q ≡ 1: what repetition alone leaves, in tokens.
     pub d_repeat: f64,
     /// True if q was calibrated against losses.
     pub q_calibrated: bool,
+    /// The calibration that the mixture's q comes from; null if q is uncalibrated.
+    #[serde(default)]
+    pub calibration: Option<CalibrationReport>,
     /// Name of the strategy that chose the epochs.
     pub strategy: String,
     /// Constraints without which the mixture would be worth more, with `strategy = "effective"`.
@@ -199,7 +237,7 @@ pub struct StrategyReport {
     pub unique_tokens: f64,
     /// D_eff with q ≡ 1, in tokens.
     pub d_repeat: f64,
-    /// D_eff, in effective tokens; uncalibrated.
+    /// D_eff, in effective tokens.
     pub d_eff: f64,
     /// Mean epochs over the tokens that are seen.
     pub epochs: f64,

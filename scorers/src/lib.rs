@@ -18,7 +18,7 @@
 //! | [`lm`] | how surprised a language model is by a text: Qwen2 and Llama, from safetensors or GGUF, in candle |
 //! | [`ngram`] | how surprised an n-gram model is by a text: training, a mapped file, ARPA, CCNet's perplexity |
 //! | [`calibrate`] | the worth of a bucket's tokens, fitted to held-out losses of many small models |
-//! | [`calibration`] | from a raw value to a term of q, and where the tails of a distribution begin |
+//! | [`maps`] | from a raw value to a term of q, and where the tails of a distribution begin |
 //! | [`unseen`] | characters that a person cannot see, and texts of nothing else |
 //! | [`drift`] | how far two samples of scores are apart, and whether that is more than noise |
 //! | [`loss`] | scaling laws: loss of N parameters on D tokens, and what repeated tokens are worth |
@@ -27,13 +27,13 @@
 mod hash_index;
 
 pub mod calibrate;
-pub mod calibration;
 pub mod datatrove;
 pub mod drift;
 pub mod edits;
 pub mod language;
 pub mod lm;
 pub mod loss;
+pub mod maps;
 pub mod minhash;
 pub mod ngram;
 pub mod normalize;

@@ -9,6 +9,7 @@
 //! | [`plan`], [`function`] | expressions over a shard, and kernels as functions |
 //! | [`text`] | the text that a stage sees |
 //! | [`reuse`] | values of unchanged texts, copied from a previous output |
+//! | [`calibrated`] | q of a document by a calibration, and its law |
 //! | [`corpus`] | all shards, as a stage over the corpus sees them |
 //! | [`survivor`] | the choice of the duplicate that is kept |
 //! | [`mix`] | epochs per bucket, draws per document |
@@ -30,6 +31,7 @@ use crate::resources::Opening;
 use crate::reuse::Reuse;
 
 mod bits;
+pub mod calibrated;
 pub mod corpus;
 pub mod coverage;
 pub mod error;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use curate_schemas::DocId;
 use curate_stages::mix::{
-    Document, Method, Request, SourceBounds, buckets, compare, draws, effective_tokens, solve,
+    Document, Law, Method, Request, SourceBounds, buckets, compare, draws, effective_tokens, solve,
 };
 
 fn peak_mb() -> u64 {
@@ -31,13 +31,20 @@ fn pool(documents: usize) -> Vec<Document> {
             .wrapping_add(1_442_695_040_888_963_407);
         (state >> 11) as f64 / (1u64 << 53) as f64
     };
-    let document = |doc: usize| Document {
-        doc: doc as u64,
-        doc_id: DocId((u128::from((random() * 1.8e19) as u64) << 64) | doc as u128),
-        origin: (random() * random() * 60.0) as u32,
-        tokens: 20 + (-(random() + 1e-12).ln() * 800.0) as u64,
-        bytes: 4000,
-        q: 0.001 + 0.999 * random(),
+    let document = |doc: usize| {
+        let document = Document {
+            doc: doc as u64,
+            doc_id: DocId((u128::from((random() * 1.8e19) as u64) << 64) | doc as u128),
+            origin: (random() * random() * 60.0) as u32,
+            tokens: 20 + (-(random() + 1e-12).ln() * 800.0) as u64,
+            bytes: 4000,
+            score: 0.001 + 0.999 * random(),
+            q: 0.0,
+        };
+        Document {
+            q: document.score,
+            ..document
+        }
     };
     (0..documents).map(document).collect()
 }
@@ -69,10 +76,21 @@ fn main() {
         max_epochs: 4.0,
         sources,
         source_of,
+        law: Law::default(),
     };
     let start = Instant::now();
     let solution = solve(&buckets, &request).expect("the bounds can be met");
     timed("solve", start);
+    let ces = Request {
+        law: Law {
+            rho: 0.6,
+            part_of: request.source_of.clone(),
+        },
+        ..request.clone()
+    };
+    let start = Instant::now();
+    solve(&buckets, &ces).expect("the bounds can be met");
+    timed("solve, CES", start);
     let methods = [
         Method::Solved,
         Method::Natural,
@@ -93,7 +111,7 @@ fn main() {
     );
     timed("draws", start);
     let start = Instant::now();
-    let (d_eff, _) = effective_tokens(&pool, &buckets, &drawn);
+    let (d_eff, _) = effective_tokens(&pool, &buckets, &drawn, &request.law);
     timed("effective tokens", start);
     timed("all", all);
     let tokens: u64 = pool

@@ -126,7 +126,7 @@ fn scored(place: &Place, missing: &str) -> Outcome {
         "[run]\nname = \"mixed\"\nmax_quarantine_ratio = 1.0\n\
          [[source]]\nname = \"lines\"\npath = \"in_jsonl\"\nid = \"id\"\nurl = \"url\"\ndate = \"date\"\n\
          [[source]]\nname = \"tables\"\npath = \"in_pq\"\nid = \"id\"\n\
-         [dedup.exact]\n[[quality.term]]\ncolumn = \"meta.score\"\ncalibration = \"percentile\"\n{missing}\n"
+         [dedup.exact]\n[[quality.term]]\ncolumn = \"meta.score\"\nmap = \"percentile\"\n{missing}\n"
     );
     run(
         &place.write("mixed.toml", manifest),

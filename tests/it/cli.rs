@@ -51,7 +51,10 @@ fn schema_describes_the_manifest_and_every_table() {
         .lines()
         .filter_map(|line| line.split(' ').next())
         .collect();
-    assert_eq!(names, [&["manifest"][..], &table_names()].concat());
+    assert_eq!(
+        names,
+        [&["manifest", "calibration"][..], &table_names()].concat()
+    );
     curate(["schema", "manifest"]).exits(0).prints(&[
         "[run]\n",
         "[[source]]\n",
@@ -62,9 +65,10 @@ fn schema_describes_the_manifest_and_every_table() {
             .exits(0)
             .prints(&[&format!("{table}: ")]);
     }
-    curate(["schema", "nonsense"])
-        .exits(2)
-        .says(&["\"nonsense\"", "hint: manifest, or one of: documents, "]);
+    curate(["schema", "nonsense"]).exits(2).says(&[
+        "\"nonsense\"",
+        "hint: manifest, calibration, or one of: documents, ",
+    ]);
 }
 
 /// Columns as `curate schema` prints them: name, type, whether null is allowed.

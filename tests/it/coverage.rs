@@ -305,13 +305,14 @@ fn a_term_without_a_value_follows_its_policy() {
 fn a_dropped_document_is_in_no_percentile() {
     let place = Place::new();
     let dir = place.path("run");
-    let terms = "[[quality.term]]\ncolumn = \"meta.other\"\ncalibration = \"percentile\"\n\
+    let terms = "[[quality.term]]\ncolumn = \"meta.other\"\nmap = \"percentile\"\n\
                  [[quality.term]]\ncolumn = \"meta.score\"\nmissing = \"drop\"\n";
     let web = records(
         0..4,
         |n| json!({ "link": "http://u.example/", "score": 0.5, "other": 0.1 * f64::from(n + 1) }),
     );
-    let percentiles = "SELECT measure, domain, documents, round(value, 3), share FROM quality_calibration ORDER BY ALL";
+    let percentiles =
+        "SELECT measure, domain, documents, round(value, 3), share FROM quality_maps ORDER BY ALL";
     let mut found = Vec::new();
     // The second source has the same domain, and none of its documents has a score.
     for books in [records(10..14, |_| json!({ "other": 0.9 })), Vec::new()] {

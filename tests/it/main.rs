@@ -32,6 +32,7 @@
 
 mod bad_input;
 mod calibrate;
+mod calibrated;
 #[path = "../cases/mod.rs"]
 mod cases;
 mod cli;

@@ -203,12 +203,12 @@ combine = "mean"
 
 [[quality.term]]
 column = "signals.heuristic"
-calibration = "isotonic"
+map = "isotonic"
 file = "curve.json"
 
 [[quality.term]]
 column = "score.mean_nll"
-calibration = "percentile"
+map = "percentile"
 prefer = "low"
 
 [[quality.veto]]

@@ -264,7 +264,7 @@ column = "signals.heuristic"
 [[quality.term]]
 column = "score.mean_nll"
 weight = 0.5
-calibration = "percentile"
+map = "percentile"
 prefer = "low"
 
 [[quality.veto]]

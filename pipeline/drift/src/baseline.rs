@@ -34,6 +34,9 @@ pub struct Baseline {
     pub curate: String,
     /// Name of the run.
     pub run: String,
+    /// The target that q was calibrated on; absent for an uncalibrated q.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<String>,
     /// The documents of the run.
     pub documents: Documents,
     /// BLAKE3 of the file with this field empty, 64 hex digits.
@@ -90,6 +93,7 @@ impl Baseline {
             format: FORMAT,
             curate: env!("CARGO_PKG_VERSION").to_owned(),
             run: run.name.clone(),
+            calibration: run.calibration.clone(),
             documents: run.documents.clone(),
             digest: String::new(),
             columns,

@@ -16,7 +16,7 @@ use curate_schemas::stages;
 use curate_schemas::tables::Measure;
 use curate_scorers::drift::{Bins, Tally, cluster};
 use curate_scorers::rules::url_rules::host;
-use curate_stages::{Read, read};
+use curate_stages::{Read, calibrated, read};
 use curate_store::failure::{Exit, Failure};
 use curate_store::interrupt;
 use curate_store::run_dir::{RunDir, ShardFiles};
@@ -60,6 +60,8 @@ pub struct DocumentRow<'a> {
 pub struct Reader {
     /// Name of the run.
     pub name: String,
+    /// The target that q was calibrated on; `None` for an uncalibrated q.
+    pub calibration: Option<String>,
     /// The documents of the run.
     pub documents: Documents,
     /// Names of the sources that have a document.
@@ -111,7 +113,12 @@ impl Reader {
             .chain(veto.iter().map(|veto| veto.column.clone()))
             .collect();
 
+        let calibrated = calibrated::chosen(&manifest.quality, None).map_err(|error| {
+            let message = format!("the calibration that the run kept: {error}");
+            Failure::new(Exit::Broken, message)
+        })?;
         let mut reader = Reader {
+            calibration: calibrated.map(|calibrated| calibrated.target().name.clone()),
             name: manifest.run.name,
             documents,
             sources,

@@ -138,6 +138,8 @@ pub struct Answer {
     pub run: String,
     /// Documents of the run.
     pub documents: u64,
+    /// True if q of the run is calibrated. Where it is, the notes name the target.
+    pub q_calibrated: bool,
     /// True if the baseline and the run have the same documents.
     pub same_documents: bool,
     /// The bounds above which a distance warns or fails.
@@ -371,6 +373,22 @@ impl DriftRequest {
     }
 }
 
+/// What the reader must know about the q of both sides; `None` if both are uncalibrated.
+fn calibration_note(baseline: &Baseline, run: &Reader) -> Option<String> {
+    let which = |calibration: &Option<String>| match calibration {
+        Some(target) => format!("calibrated on {}", printable(target)),
+        None => "uncalibrated".to_owned(),
+    };
+    let (before, now) = (which(&baseline.calibration), which(&run.calibration));
+    if before != now {
+        return Some(format!(
+            "q of the baseline is {before}, q of the run is {now}: values of quality.q mean \
+             different things"
+        ));
+    }
+    run.calibration.as_ref().map(|_| format!("q is {now}"))
+}
+
 /// Compares the run with the baseline.
 fn answer(request: &DriftRequest) -> Result<Answer> {
     // The gates first: a wrong option must not cost the reading of a run.
@@ -394,7 +412,7 @@ fn answer(request: &DriftRequest) -> Result<Answer> {
     choose(&mut baseline, &request.measures, &request.baseline)?;
 
     let same_documents = baseline.documents == run.documents;
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = calibration_note(&baseline, &run).into_iter().collect();
     let (paired, least_flips) = match &other {
         Some(other) if same_documents => {
             if other.removing() != run.removing() {
@@ -439,6 +457,7 @@ fn answer(request: &DriftRequest) -> Result<Answer> {
         baseline: baseline.run,
         run: run.name,
         documents: run.documents.rows,
+        q_calibrated: run.calibration.is_some(),
         same_documents,
         gates,
         settings,

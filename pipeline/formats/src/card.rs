@@ -59,8 +59,11 @@ pub struct Facts {
     pub q: f64,
     /// D_eff, the number of effective tokens.
     pub d_eff: f64,
-    /// True if q was calibrated against losses.
-    pub q_calibrated: bool,
+    /// What q was calibrated on, in one sentence without a full stop; `None` if it was not.
+    pub calibration: Option<String>,
+    /// The words that must stand beside D_eff where the mixture is outside the range in which the
+    /// calibration was checked.
+    pub calibration_range: Option<String>,
     /// The tokenizer that counted the tokens.
     pub tokenizer: Option<TokenizerName>,
     /// The token ids in the files, if there are any.
@@ -383,10 +386,9 @@ fn write_worth(facts: &Facts, out: &mut String) -> std::fmt::Result {
         writeln!(out, "| epochs | {epochs:.2} |")?;
     }
 
-    let calibrated = if facts.q_calibrated {
-        "calibrated"
-    } else {
-        "uncalibrated"
+    let calibrated = match facts.calibration {
+        Some(_) => "calibrated",
+        None => "uncalibrated",
     };
     writeln!(out, "| quality q, {calibrated} | {} |", quality(facts.q))?;
     writeln!(
@@ -412,11 +414,15 @@ fn write_meaning(facts: &Facts, out: &mut String) -> std::fmt::Result {
         out,
         "\nq is the mean quality of the tokens, in (0, 1]. D_eff is the number of tokens that the mixture is worth after quality and repetition."
     )?;
-    if !facts.q_calibrated {
-        writeln!(
+    match &facts.calibration {
+        Some(calibration) => writeln!(out, "The calibration: {calibration}.")?,
+        None => writeln!(
             out,
             "q was not calibrated against losses. D_eff therefore only compares mixtures whose q is made in the same way."
-        )?;
+        )?,
+    }
+    if let Some(range) = &facts.calibration_range {
+        writeln!(out, "Note that {range}.")?;
     }
     Ok(())
 }

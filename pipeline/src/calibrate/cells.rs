@@ -1,5 +1,5 @@
 //! Cuts the pool into the buckets of a calibration: groups of (source, domain) pairs, each in bins
-//! of the uncalibrated q.
+//! of the score, which is the uncalibrated q.
 
 use curate_stages::mix::{Document, edges, fixed_point, ratio};
 
@@ -80,7 +80,7 @@ pub fn cut(
     for (number, (group, members)) in groups.iter().zip(members).enumerate() {
         let values = members
             .iter()
-            .map(|&at| (pool[at as usize].q, pool[at as usize].tokens));
+            .map(|&at| (pool[at as usize].score, pool[at as usize].tokens));
         let edges = edges(values.collect(), group.bins);
         let label = label(group, origins);
         for mut cell in bins(pool, &members, &edges) {
@@ -243,8 +243,8 @@ fn bins(pool: &[Document], members: &[u32], edges: &[f64]) -> Vec<Cell> {
 
     for &place in members {
         let document = &pool[place as usize];
-        let bin = lower.partition_point(|from| *from <= document.q) - 1;
-        weighted[bin] += u128::from(fixed_point(document.q)) * u128::from(document.tokens);
+        let bin = lower.partition_point(|from| *from <= document.score) - 1;
+        weighted[bin] += u128::from(fixed_point(document.score)) * u128::from(document.tokens);
         cells[bin].tokens += document.tokens;
         cells[bin].documents.push(place);
     }
@@ -278,7 +278,8 @@ mod tests {
                 origin: origin as u32,
                 tokens: 10,
                 bytes: 40,
-                q: 0.1 + 0.8 * number as f64 / count as f64,
+                score: 0.1 + 0.8 * number as f64 / count as f64,
+                q: 0.5,
             }));
         }
         pool
@@ -340,7 +341,7 @@ mod tests {
     #[test]
     fn equal_scores_share_a_bucket_and_few_buckets_are_refused() {
         let mut equal = pool(&[400, 400]);
-        equal.iter_mut().for_each(|document| document.q = 0.5);
+        equal.iter_mut().for_each(|document| document.score = 0.5);
         let two = origins(&[("a", "x"), ("b", "x")]);
         assert_eq!(cut(&equal, &two, &CONFIG).unwrap().len(), 2);
 

@@ -39,10 +39,10 @@ pub struct BucketLine {
     pub arm: Option<String>,
     /// Pairs of source and domain.
     pub members: Vec<(String, String)>,
-    /// The least q of its documents.
-    pub q_from: f64,
-    /// The q that its documents stay below; null for the last bin.
-    pub q_below: Option<f64>,
+    /// The least score of its documents.
+    pub score_from: f64,
+    /// The score that its documents stay below; null for the last bin.
+    pub score_below: Option<f64>,
     /// Tokens at hand.
     pub tokens: u64,
 }
@@ -121,16 +121,16 @@ pub fn header(
             .iter()
             .map(|&origin| origins[origin as usize].clone())
             .collect(),
-        q_from: cell.from,
-        q_below: Some(cell.to).filter(|to| to.is_finite()),
+        score_from: cell.from,
+        score_below: Some(cell.to).filter(|to| to.is_finite()),
         tokens: cell.tokens,
     });
     let planted = arms.iter().map(|&(name, tokens)| BucketLine {
         name: name.to_owned(),
         arm: Some(name.to_owned()),
         members: Vec::new(),
-        q_from: 0.0,
-        q_below: None,
+        score_from: 0.0,
+        score_below: None,
         tokens,
     });
 

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use curate_schemas::calibration::{
-    Bits, Bucket, Calibration, Criterion, HeldOut, Law, Member, Proxy, SCHEMA, Target, TargetText,
-    Verdict, Worth,
+    Bits, Bucket, Calibration, Criterion, HeldOut, Law, Member, Proxy, Refit, SCHEMA, Target,
+    TargetText, Verdict, Worth,
 };
 use curate_schemas::stages::quality::QUALITY;
 use curate_scorers::calibrate::fit::DELTA;
@@ -167,6 +167,7 @@ fn target(
         controls: controls
             .map(|(arm, q)| (arm.name().to_owned(), *q))
             .collect::<BTreeMap<_, _>>(),
+        refits: refits(natural, judged),
         verdict: Verdict {
             passed: judged.passed(),
             grade: match (judged.passed(), judged.strong()) {
@@ -187,6 +188,19 @@ fn target(
                 .collect(),
         },
     }
+}
+
+/// q of the `natural` buckets in each resample.
+fn refits(natural: usize, judged: &Judged) -> Vec<Refit> {
+    let worths = &judged.worths;
+    let fits = worths.refits.iter().zip(&worths.pins);
+    // Five decimals: the least q is 0.001, and an interval needs no more.
+    let rounded = |q: &f64| (q * 1e5).round() / 1e5;
+    fits.map(|(fit, pinned)| Refit {
+        rho: fit.rho(),
+        q: pinned.q[..natural].iter().map(rounded).collect(),
+    })
+    .collect()
 }
 
 /// Prints the verdict of each target and the worth of each bucket.

@@ -36,7 +36,7 @@ use curate_store::{durable, interrupt};
 
 use crate::mixing::ORDER;
 use crate::mixing::languages::languages;
-use crate::report;
+use crate::report::{self, worth};
 
 /// The parser for the word of a format on the command line. The help lists all formats.
 pub fn format_parser() -> impl TypedValueParser<Value = ExportFormat> {
@@ -496,7 +496,11 @@ fn facts(
         unique_tokens: mixture.unique_tokens,
         q: mixture.q,
         d_eff: mixture.d_eff,
-        q_calibrated: mixture.q_calibrated,
+        calibration: mixture.calibration.as_ref().map(worth::sentence),
+        calibration_range: mixture
+            .calibration
+            .as_ref()
+            .and_then(|of| worth::out_of_range(of, mixture.tokens as f64)),
         tokenizer: tokenizer.map(|used| TokenizerName::of(&used.name, &used.digest)),
         sources: sources
             .map(|(name, found)| source(report, name, found))

@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use curate_ingest::inputs::Inputs;
 use curate_schemas::spec::Scope;
 use curate_schemas::stages::STAGES;
-use curate_schemas::{Manifest, tables};
+use curate_schemas::{Manifest, calibration, tables};
 use curate_store::failure::{self, Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::terminal::printable;
@@ -367,11 +367,18 @@ fn status(root: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the keys of the manifest, the columns of one table, or the list of all tables.
+/// Prints the keys of the manifest, the fields of a calibration, the columns of one table, or the
+/// list of all tables.
 fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCode> {
     if json {
+        if name == Some("calibration") {
+            return schema(name, false, out);
+        }
         if name != Some("manifest") {
-            let failure = Failure::new(Exit::Usage, "--json describes the manifest only");
+            let failure = Failure::new(
+                Exit::Usage,
+                "--json describes the manifest and the calibration only",
+            );
             return Err(failure.hint("curate schema manifest --json").into());
         }
         let schema = serde_json::to_string_pretty(&manifest::json_schema())?;
@@ -379,13 +386,22 @@ fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
 
-    if name == Some("manifest") {
-        manifest::print_reference(out)?;
-        return Ok(ExitCode::SUCCESS);
+    match name {
+        Some("manifest") => {
+            manifest::print_reference(out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some("calibration") => {
+            let schema = serde_json::to_string_pretty(&calibration::json_schema())?;
+            writeln!(out, "{schema}")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
 
     let Some(name) = name else {
         writeln!(out, "{:<21}the keys of manifest.toml", "manifest")?;
+        writeln!(out, "{:<21}the fields of calibration.json", "calibration")?;
         for table in tables::tables() {
             writeln!(out, "{:<21}{}", table.name, table.doc)?;
         }
@@ -396,7 +412,10 @@ fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCo
         let names: Vec<&str> = tables::tables().iter().map(|table| table.name).collect();
         let message = format!("there is no table \"{name}\"");
         return Err(Failure::new(Exit::Usage, message)
-            .hint(format!("manifest, or one of: {}", names.join(", ")))
+            .hint(format!(
+                "manifest, calibration, or one of: {}",
+                names.join(", ")
+            ))
             .into());
     };
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use curate_schemas::config::{Absent, Key, Section, Times};
-use curate_schemas::stages::sections;
+use curate_schemas::stages::{RENAMED, sections};
 use curate_scorers::language::Identifier;
 use curate_scorers::language::names::named;
 
@@ -467,7 +467,12 @@ impl Check<'_> {
     /// else the other tables with this key, else all keys of the table.
     fn unknown_key(&mut self, table: &Section, name: &str, at: At) {
         let here = || table.keys.iter().map(|key| key.name);
-        let hint = did_you_mean(name, here())
+        let renamed = RENAMED
+            .iter()
+            .find(|(path, old, _)| *path == table.path && *old == name)
+            .map(|(_, _, now)| format!("the key is called {now} now"));
+        let hint = renamed
+            .or_else(|| did_you_mean(name, here()))
             .or_else(|| owners(name))
             .unwrap_or_else(|| format!("its keys are {}", list(here())));
         self.problem(

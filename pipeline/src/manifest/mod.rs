@@ -6,10 +6,12 @@
 //!    [`curate_schemas::stages`].
 //! 3. Only a tree without a single problem becomes a [`Manifest`].
 //!
-//! Of the files that a manifest names, only the file of `budget.constants` is read here, by
-//! [`constants`], because the report of a run needs its text again. Cost: linear in the file, which
+//! Of the files that a manifest names, only those of `budget.constants` and `quality.calibration`
+//! are read here, by [`constants`] and [`calibration`], because the report of a run needs their
+//! texts again. Cost: linear in the file, which
 //! may have up to 1 MiB.
 
+mod calibration;
 mod check;
 mod constants;
 mod diagnose;
@@ -95,18 +97,26 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Manifest, LoadError> {
 
 /// The bytes of a file of up to 1 MiB. `what` names the kind of file for the error.
 fn read(path: &Path, what: &str) -> Result<Vec<u8>, String> {
+    read_up_to(path, what, LONGEST_BYTES)
+}
+
+/// The bytes of a file of up to `longest` bytes, a whole number of MiB.
+fn read_up_to(path: &Path, what: &str, longest: u64) -> Result<Vec<u8>, String> {
     // One byte more than allowed tells a file that is too long from one that just fits.
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(LONGEST_BYTES + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(longest + 1).read_to_end(&mut bytes))
         .map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => "no such file".to_owned(),
             io::ErrorKind::IsADirectory => format!("expected {what}, found a directory"),
             _ => error.to_string(),
         })?;
 
-    if bytes.len() as u64 > LONGEST_BYTES {
-        return Err(format!("expected {what}, found more than 1MiB"));
+    if bytes.len() as u64 > longest {
+        return Err(format!(
+            "expected {what}, found more than {}MiB",
+            longest >> 20
+        ));
     }
     Ok(bytes)
 }
@@ -143,6 +153,7 @@ fn from_bytes(path: &Path, bytes: &[u8], sets: &[String]) -> Result<Manifest, Lo
     let (mut checked, found) = check::check(text, &tree);
     problems.extend(found);
     problems.extend(constants::read(base, &tree, &mut checked).err());
+    problems.extend(calibration::read(base, &tree, &mut checked));
     if !problems.is_empty() {
         return Err(invalid(text, problems));
     }
@@ -156,7 +167,8 @@ fn from_bytes(path: &Path, bytes: &[u8], sets: &[String]) -> Result<Manifest, Lo
     })?;
 
     // Shares are summed only if every key is good: a share with a mistake has no value.
-    let problems = mixtures::impossible(&manifest, &tree, &checked);
+    let mut problems = mixtures::impossible(&manifest, &tree, &checked);
+    problems.extend(calibration::unusable(&manifest, &tree, &checked));
     if !problems.is_empty() {
         return Err(invalid(text, problems));
     }
@@ -218,8 +230,8 @@ fn derive(manifest: &mut toml::Table) {
         source.entry("domain").or_insert(toml::Value::String(name));
     }
 
-    // Without signals there is no heuristic score. Then q has only the terms that the manifest
-    // names.
+    // Without signals there are no values for the default terms. Then q has only the terms that the
+    // manifest names.
     let has_signals = manifest
         .get("signals")
         .and_then(|signals| signals.get("values")?.as_str())
@@ -228,7 +240,8 @@ fn derive(manifest: &mut toml::Table) {
         .get_mut("quality")
         .and_then(toml::Value::as_table_mut);
     if let Some(quality) = quality.filter(|quality| !quality.contains_key("term") && has_signals) {
-        let heuristic = toml::Value::try_from(Term::of("signals.heuristic")).expect("plain data");
-        quality.insert("term".to_owned(), toml::Value::Array(vec![heuristic]));
+        let terms = Term::defaults().into_iter().map(toml::Value::try_from);
+        let terms = terms.collect::<Result<_, _>>().expect("plain data");
+        quality.insert("term".to_owned(), toml::Value::Array(terms));
     }
 }

@@ -60,15 +60,15 @@ pub(super) fn problems(entries: &Entries, out: &toml::Table) -> Vec<Problem> {
             );
         }
 
-        match (text("calibration"), text("file")) {
+        match (text("map"), text("file")) {
             (Some("isotonic"), None) => {
                 problem(
-                    "calibration = \"isotonic\" needs a file".to_owned(),
+                    "map = \"isotonic\" needs a file".to_owned(),
                     Some("write file = \"curve.json\"".to_owned()),
                 );
             }
             (Some(other), Some(_)) if other != "isotonic" => {
-                problem(format!("calibration = {} has no file", quoted(other)), None);
+                problem(format!("map = {} has no file", quoted(other)), None);
             }
             _ => {}
         }

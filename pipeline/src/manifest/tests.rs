@@ -159,14 +159,14 @@ fn a_small_manifest_means_the_defaults() {
     );
     assert_eq!(
         (&manifest.tokens, &manifest.quality),
-        (&Tokens::default(), &heuristic())
+        (&Tokens::default(), &texture())
     );
 }
 
-/// The `[quality]` of a manifest that says nothing of it: q is the heuristic score.
-fn heuristic() -> Quality {
+/// The `[quality]` of a manifest that says nothing of it.
+fn texture() -> Quality {
     Quality {
-        term: vec![Term::of("signals.heuristic")],
+        term: Term::defaults(),
         ..Quality::default()
     }
 }
@@ -219,7 +219,10 @@ fn empty_tables_mean_the_types_defaults() {
     );
     assert_eq!(
         (manifest.quality.term, manifest.quality.combine),
-        (heuristic().term, Quality::default().combine)
+        (
+            vec![Term::of("signals.heuristic")],
+            Quality::default().combine
+        )
     );
 
     let budget = manifest.budget.expect("it was given");
@@ -418,7 +421,7 @@ fn parts_serialise_stably() {
         (manifest.source[3].format, manifest.tokens.scope),
         (Some(Format::Jsonl), TokenScope::Survivors)
     );
-    assert_eq!(manifest.quality.term, [Term::of("signals.heuristic")]);
+    assert_eq!(manifest.quality.term, Term::defaults());
     let written = toml::to_string(&manifest).expect("plain data");
     assert_eq!(
         good(&written, &[]),

@@ -3,14 +3,17 @@
 
 pub mod languages;
 mod shuffle;
+pub mod weighed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{
-    ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+    ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, RecordBatch, StringArray,
+    StringBuilder, UInt32Array, UInt64Array,
 };
+use arrow::compute::cast;
 use arrow::datatypes::{Float64Type, UInt32Type, UInt64Type};
 use curate_schemas::commit::{Commit, FileEntry};
 use curate_schemas::stages::mixtures::{Mixture, MixtureSource, Strategy};
@@ -25,6 +28,7 @@ use curate_store::writer::TableWriter;
 use curate_store::zip::{Part, Zip, parts};
 use curate_store::{durable, interrupt, key};
 pub use shuffle::ORDER;
+pub use weighed::Weighed;
 
 use crate::driver::{Contents, Done, Driver, Existing, Expected, Keys, corpus_digest, publish};
 use crate::progress::Progress;
@@ -60,6 +64,7 @@ pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
         read("tokens", "tokens"),
         read("quality", "reached"),
         read("quality", "removed_by"),
+        read("quality", "score"),
         read("quality", "q"),
     ];
 
@@ -110,6 +115,7 @@ fn add_batch(
     let tokens = column("tokens")?.as_primitive::<UInt64Type>();
     let reached = column("reached")?.as_boolean();
     let removed = column("removed_by")?;
+    let scores = column("score")?.as_primitive::<Float64Type>();
     let quality = column("q")?.as_primitive::<Float64Type>();
 
     for row in 0..batch.num_rows() {
@@ -122,6 +128,7 @@ fn add_batch(
             origin: origins.number(sources.value(row), domains.value(row)),
             tokens: tokens.value(row),
             bytes: bytes.value(row),
+            score: scores.value(row),
             q: quality.value(row),
         });
     }
@@ -231,6 +238,7 @@ pub fn mixture_expected(
             "strategy": mixture.strategy,
             "temperature": mixture.temperature,
             "discard": mixture.discard,
+            "target": mixture.target,
             "sources": bounds(manifest, mixture),
         });
         if table.starts_with("mixture/") {
@@ -334,9 +342,10 @@ impl Driver {
             if !is_cached {
                 let pool = match &mut pool {
                     Some(pool) => pool,
-                    none => none.insert(self.gather_buckets()?),
+                    none => none.insert(Weighed::gather(&self.run)?),
                 };
-                self.compute_mixture_table(&file, mixture, &pool.0, &pool.1)?;
+                pool.weigh(&self.manifest, mixture)?;
+                self.compute_mixture_table(&file, mixture, pool)?;
             }
             done.note(&file.table, !is_cached);
         }
@@ -367,27 +376,24 @@ impl Driver {
         Ok(true)
     }
 
-    /// Reads the pool and sorts it into buckets.
-    fn gather_buckets(&self) -> Result<(Pooled, Vec<Bucket>)> {
-        let pool = gather_pool(&self.run.shard_files()?)?;
-        let buckets = mix::buckets(&pool.documents);
-        Ok((pool, buckets))
-    }
-
     /// Makes the files of a folder and commits them. The folder is `buckets` if `mixture` is
     /// `None`, else the mix or the texts of the mixture.
     fn compute_mixture_table(
         &self,
         file: &Expected,
         mixture: Option<&Mixture>,
-        pool: &Pooled,
-        buckets: &[Bucket],
+        weighed: &Weighed,
     ) -> Result<()> {
         let progress = Progress::start(&file.table, 1);
+        let pool = &weighed.pool;
         let files = match (mixture, file.table.starts_with("mix/")) {
-            (None, _) => vec![self.write_rows("buckets", file, &bucket_rows(pool, buckets)?)?],
+            (None, _) => {
+                let by_target = weighed.q_by_target(&self.manifest)?;
+                let rows = bucket_rows(pool, &weighed.buckets, &by_target)?;
+                vec![self.write_rows("buckets", file, &rows)?]
+            }
             (Some(mixture), true) => {
-                let draws = self.draw(mixture, pool, buckets)?;
+                let draws = self.draw(mixture, weighed)?;
                 vec![self.write_rows("mix", file, &mix_rows(pool, &draws)?)?]
             }
             (Some(mixture), false) => {
@@ -416,8 +422,9 @@ impl Driver {
     /// Exit 1 if the mixture is not possible, or if no document is drawn. The hint says how many
     /// tokens are possible, or that the shares must change. Exit 70 if the drawn tokens differ from the requested tokens by more
     /// than the longest document.
-    fn draw(&self, mixture: &Mixture, pool: &Pooled, buckets: &[Bucket]) -> Result<Draws> {
-        let request = request(&self.manifest, mixture, pool);
+    fn draw(&self, mixture: &Mixture, weighed: &Weighed) -> Result<Draws> {
+        let (pool, buckets) = (&weighed.pool, weighed.buckets.as_slice());
+        let request = weighed.request(&self.manifest, mixture);
         let epochs = mix::baseline(&method(&self.manifest, mixture), buckets, &request).map_err(
             |infeasible| {
                 let name = &mixture.name;
@@ -628,8 +635,13 @@ pub fn method(manifest: &Manifest, mixture: &Mixture) -> Method {
     }
 }
 
-/// The rows of the table `buckets`, one for each bucket.
-fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
+/// The rows of the table `buckets`, one for each bucket. `by_target` holds the mean q of each bucket
+/// for each target of the calibration, by the name of the target.
+fn bucket_rows(
+    pool: &Pooled,
+    buckets: &[Bucket],
+    by_target: &BTreeMap<String, Vec<f64>>,
+) -> Result<RecordBatch> {
     let names = |get: fn(&(String, String)) -> &String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(
             buckets
@@ -641,6 +653,18 @@ fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
         Arc::new(UInt64Array::from_iter_values(buckets.iter().map(get)))
     };
 
+    let mut targets = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+    for bucket in 0..buckets.len() {
+        for (target, q) in by_target {
+            targets.keys().append_value(target);
+            targets.values().append_value(q[bucket]);
+        }
+        targets.append(true)?;
+    }
+    let schema = tables::schema("buckets");
+    // The builder declares the values of the map as nullable, the table does not.
+    let targets = cast(&targets.finish(), schema.field(8).data_type())?;
+
     // In the order of the table's columns.
     let columns = vec![
         names(|origin| &origin.0),
@@ -649,7 +673,7 @@ fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
             buckets.iter().map(|bucket| bucket.bin),
         )) as ArrayRef,
         Arc::new(Float64Array::from_iter_values(
-            buckets.iter().map(|bucket| bucket.q_from),
+            buckets.iter().map(|bucket| bucket.score_from),
         )) as ArrayRef,
         numbers(|bucket| bucket.documents.len() as u64),
         numbers(|bucket| bucket.bytes),
@@ -657,9 +681,10 @@ fn bucket_rows(pool: &Pooled, buckets: &[Bucket]) -> Result<RecordBatch> {
         Arc::new(Float64Array::from_iter_values(
             buckets.iter().map(|bucket| bucket.q),
         )) as ArrayRef,
+        targets,
     ];
 
-    Ok(RecordBatch::try_new(tables::schema("buckets"), columns)?)
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 /// The rows of a mix, one for each drawn document, in the order of the pool.

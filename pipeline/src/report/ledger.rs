@@ -13,16 +13,18 @@ use curate_schemas::report::Pool;
 use curate_schemas::spec::{Removes, StageSpec};
 use curate_schemas::stages::{self, quality::QUALITY, tokens::TOKENS};
 use curate_schemas::tables;
+use curate_stages::calibrated::Calibrated;
 use curate_stages::mix;
 use curate_store::run_dir::ShardFiles;
 use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
 
 use super::sample::TokenSample;
+use super::worth::Worth;
 use crate::driver::{count, edit};
 
 /// Sums over a set of documents. They are integers, so they are exact in any order.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Sums {
     docs: u64,
     bytes: u64,
@@ -30,27 +32,75 @@ pub(super) struct Sums {
     pub(super) tokens: u64,
     /// Σ tokens·q, with q in fixed point as in [`mix::fixed_point`].
     weighted: u128,
+    /// Tokens by bucket of the calibration; empty if q is uncalibrated.
+    by_bucket: Vec<u64>,
 }
 
 impl Sums {
-    /// The documents as a pool, with their mean q and their effective tokens.
-    pub(super) fn pool(self) -> Pool {
-        let q = mix::ratio(self.weighted, u128::from(self.tokens));
-        let Sums {
-            docs,
-            bytes,
-            tokens,
-            ..
-        } = self;
-
-        Pool {
-            docs,
-            bytes,
-            tokens,
-            q,
-            d_eff: q * tokens as f64,
-            q_calibrated: false,
+    /// Adds a document. `bucket` is its bucket in the calibration.
+    fn add_document(&mut self, bytes: u64, tokens: u64, q: f64, bucket: Option<usize>) {
+        self.docs += 1;
+        self.bytes += bytes;
+        self.tokens += tokens;
+        self.weighted += u128::from(mix::fixed_point(q)) * u128::from(tokens);
+        if let Some(bucket) = bucket {
+            let least = self.by_bucket.len().max(bucket + 1);
+            self.by_bucket.resize(least, 0);
+            self.by_bucket[bucket] += tokens;
         }
+    }
+
+    /// Adds other sums, field by field.
+    fn add(&mut self, own: &Sums) {
+        self.docs += own.docs;
+        self.bytes += own.bytes;
+        self.tokens += own.tokens;
+        self.weighted += own.weighted;
+        let least = self.by_bucket.len().max(own.by_bucket.len());
+        self.by_bucket.resize(least, 0);
+        for (sum, own) in self.by_bucket.iter_mut().zip(&own.by_bucket) {
+            *sum += own;
+        }
+    }
+
+    /// The documents as a pool, with their mean q and their effective tokens.
+    pub(super) fn pool(&self, worth: Option<&Worth>) -> Pool {
+        let q = mix::ratio(self.weighted, u128::from(self.tokens));
+        let tokens = self.by_bucket.iter().map(|tokens| *tokens as f64);
+        let tokens: Vec<f64> = tokens.collect();
+        Pool {
+            docs: self.docs,
+            bytes: self.bytes,
+            tokens: self.tokens,
+            q,
+            d_eff: worth.map_or(q * self.tokens as f64, |worth| worth.d_eff(&tokens)),
+            d_eff_interval: worth.and_then(|worth| worth.interval(&tokens)),
+            q_calibrated: worth.is_some(),
+        }
+    }
+
+    /// Effective tokens of the pool with `more` tokens that are spread over buckets as these are,
+    /// after the pool's tokens were multiplied by `times`.
+    pub(super) fn d_eff_with(
+        &self,
+        pool: &Sums,
+        times: f64,
+        more: f64,
+        worth: Option<&Worth>,
+    ) -> f64 {
+        let Some(worth) = worth else {
+            let q = |sums: &Sums| mix::ratio(sums.weighted, u128::from(sums.tokens));
+            return q(pool) * pool.tokens as f64 * times + q(self) * more;
+        };
+        let own = |bucket: usize| {
+            let tokens = self.by_bucket.get(bucket).copied().unwrap_or(0);
+            tokens as f64 / self.tokens.max(1) as f64
+        };
+        let tokens = pool.by_bucket.iter().enumerate();
+        let tokens: Vec<f64> = tokens
+            .map(|(bucket, tokens)| *tokens as f64 * times + own(bucket) * more)
+            .collect();
+        worth.d_eff(&tokens)
     }
 }
 
@@ -65,6 +115,8 @@ pub(super) struct Ledger {
     pub(super) counted_bytes: u64,
     /// Tokens of the documents whose tokens were counted, after the last edit.
     pub(super) counted_tokens: u64,
+    /// True if `quality` is committed, so that there is a pool.
+    pub(super) has_pool: bool,
     /// Sums over the documents that `quality` kept.
     pub(super) pool: Sums,
     /// What `tokens` and `estimated` are of each source, in the order of the stages.
@@ -76,7 +128,8 @@ pub(super) struct Ledger {
 }
 
 /// Reads the ledger of a run whose committed row-aligned stages are `stages`, `documents` first.
-/// `sources` are the sources of the shards. Several shards are read at a time.
+/// `sources` are the sources of the shards. `calibrated` is what q comes from. Several shards are
+/// read at a time.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -85,10 +138,11 @@ pub(super) fn read_ledger(
     sources: &[&str],
     stages: &[&str],
     sample: &TokenSample,
+    calibrated: Option<&Calibrated>,
 ) -> Result<Ledger> {
     let shards = shards
         .par_iter()
-        .map(|files| read_shard(files, stages, sample))
+        .map(|files| read_shard(files, stages, sample, calibrated))
         .collect::<Result<Vec<Shard>>>()?;
     ensure!(
         shards.len() == sources.len(),
@@ -97,7 +151,10 @@ pub(super) fn read_ledger(
         sources.len()
     );
 
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger {
+        has_pool: stages.contains(&QUALITY.name),
+        ..Ledger::default()
+    };
     for (source, shard) in sources.iter().zip(shards) {
         ledger.counted_bytes += shard.counted_bytes;
         ledger.counted_tokens += shard.counted_tokens;
@@ -113,11 +170,11 @@ pub(super) fn read_ledger(
 
         // Each document has one source, so the sums by source are those of the pool.
         for (source, sums) in shard.by_source.0 {
-            add(&mut ledger.pool, sums);
-            add(entry(&mut ledger.by_source, &source), sums);
+            ledger.pool.add(&sums);
+            entry(&mut ledger.by_source, &source).add(&sums);
         }
         for (domain, sums) in shard.by_domain.0 {
-            add(entry(&mut ledger.by_domain, &domain), sums);
+            entry(&mut ledger.by_domain, &domain).add(&sums);
         }
     }
     Ok(ledger)
@@ -143,14 +200,14 @@ pub(super) struct OfStage {
     pub(super) estimated: u64,
 }
 
-/// Sums by name, and the place of the last name that was added. There are few names, and a row
+/// Sums by name, and the place of the last name that was asked for. There are few names, and a row
 /// mostly has the name of the row before.
 #[derive(Default)]
 struct Named(Vec<(String, Sums)>, usize);
 
 impl Named {
-    /// Adds `own` to the sums of `name`.
-    fn add(&mut self, name: &str, own: Sums) {
+    /// The sums of `name`.
+    fn of(&mut self, name: &str) -> &mut Sums {
         let Named(all, last) = self;
 
         // The fast path compares one string and makes none.
@@ -163,12 +220,17 @@ impl Named {
                 all.push((name.to_owned(), Sums::default()));
             }
         }
-        add(&mut all[*last].1, own);
+        &mut all[*last].1
     }
 }
 
 /// Reads a shard's part of the ledger. `stages` are the committed stages, `documents` first.
-fn read_shard(files: &ShardFiles, stages: &[&str], sample: &TokenSample) -> Result<Shard> {
+fn read_shard(
+    files: &ShardFiles,
+    stages: &[&str],
+    sample: &TokenSample,
+    calibrated: Option<&Calibrated>,
+) -> Result<Shard> {
     let mut shard = Shard {
         stages: vec![OfStage::default(); stages.len()],
         ..Shard::default()
@@ -183,12 +245,13 @@ fn read_shard(files: &ShardFiles, stages: &[&str], sample: &TokenSample) -> Resu
         columns.extend(table.has("removed_by").then_some("removed_by"));
         columns.extend(table.has("edits").then_some("bytes"));
         columns.extend(OF_TOKENS.into_iter().filter(|_| *stage == TOKENS.name));
-        columns.extend((*stage == QUALITY.name).then_some("q"));
+        let of_quality = ["q", "score"].into_iter();
+        columns.extend(of_quality.filter(|_| *stage == QUALITY.name));
         parts.push(part(files, stage, &columns)?);
     }
 
     for batch in Zip::open(&parts)? {
-        add_batch(&mut shard, &batch?, stages, &editing, sample)?;
+        add_batch(&mut shard, &batch?, stages, &editing, sample, calibrated)?;
     }
     Ok(shard)
 }
@@ -271,6 +334,7 @@ fn add_batch(
     stages: &[&str],
     editing: &[usize],
     sample: &TokenSample,
+    calibrated: Option<&Calibrated>,
 ) -> Result<()> {
     let column = |name: &str| {
         let found = batch.column_by_name(name);
@@ -306,7 +370,7 @@ fn add_batch(
     add_outcomes(shard, &outcomes, &lengths, editing, &names);
     // There is no pool before `quality` is committed.
     if batch.column_by_name("quality.q").is_some() {
-        add_pool(shard, batch, &lengths)?;
+        add_pool(shard, batch, &lengths, calibrated)?;
     }
     Ok(())
 }
@@ -359,7 +423,12 @@ fn add_outcomes(
 }
 
 /// Adds the documents of a batch that `quality` kept to the sums of the pool.
-fn add_pool(shard: &mut Shard, batch: &RecordBatch, lengths: &Lengths) -> Result<()> {
+fn add_pool(
+    shard: &mut Shard,
+    batch: &RecordBatch,
+    lengths: &Lengths,
+    calibrated: Option<&Calibrated>,
+) -> Result<()> {
     let column = |name: &str| {
         let found = batch.column_by_name(name);
         found.with_context(|| format!("{name} was not read"))
@@ -367,6 +436,7 @@ fn add_pool(shard: &mut Shard, batch: &RecordBatch, lengths: &Lengths) -> Result
     let sources = column("documents.source")?.as_string::<i32>();
     let domains = column("documents.domain")?.as_string::<i32>();
     let q = column("quality.q")?.as_primitive::<Float64Type>();
+    let scores = column("quality.score")?.as_primitive::<Float64Type>();
     let removed_by = column("quality.removed_by")?;
     let reached = column("quality.reached")?.as_boolean();
     let bytes = lengths.bytes.last().context("a text has a length")?;
@@ -377,14 +447,14 @@ fn add_pool(shard: &mut Shard, batch: &RecordBatch, lengths: &Lengths) -> Result
         }
         // Every document that reaches `quality` reached `tokens`, so its tokens were counted.
         let tokens = lengths.tokens.value(row);
-        let own = Sums {
-            docs: 1,
-            bytes: bytes.value(row),
-            tokens,
-            weighted: u128::from(mix::fixed_point(q.value(row))) * u128::from(tokens),
-        };
-        shard.by_source.add(sources.value(row), own);
-        shard.by_domain.add(domains.value(row), own);
+        let (source, domain) = (sources.value(row), domains.value(row));
+        let group = calibrated.and_then(|calibrated| calibrated.group(source, domain));
+        let bucket = group.map(|group| group.bucket(scores.value(row)));
+
+        let (bytes, q) = (bytes.value(row), q.value(row));
+        for sums in [shard.by_source.of(source), shard.by_domain.of(domain)] {
+            sums.add_document(bytes, tokens, q, bucket);
+        }
     }
     Ok(())
 }
@@ -397,12 +467,4 @@ pub(super) fn entry<'a, T: Default>(map: &'a mut BTreeMap<String, T>, name: &str
     }
     map.get_mut(name)
         .expect("a missing name was inserted above")
-}
-
-/// Adds `own` to `sums`, field by field.
-fn add(sums: &mut Sums, own: Sums) {
-    sums.docs += own.docs;
-    sums.bytes += own.bytes;
-    sums.tokens += own.tokens;
-    sums.weighted += own.weighted;
 }

@@ -8,6 +8,7 @@ mod print;
 mod sample;
 mod terms;
 pub mod views;
+pub mod worth;
 
 use std::collections::BTreeMap;
 
@@ -15,14 +16,15 @@ use anyhow::Result;
 use arrow::array::AsArray;
 use curate_schemas::commit::Commit;
 use curate_schemas::report::{
-    BudgetReport, CoverageReport, LossReport, MixtureReport, Pool, Report, SourceReport,
-    StageReport, StrategyReport, TokenizerReport, VERSION,
+    BudgetReport, CalibrationReport, CoverageReport, LossReport, MixtureReport, Report,
+    SourceReport, StageReport, StrategyReport, TokenizerReport, VERSION,
 };
 use curate_schemas::stages::documents::Source;
 use curate_schemas::stages::mixtures::{Budget, Mixture};
 use curate_schemas::stages::tokens::{TOKENS, TokenScope};
 use curate_schemas::{Manifest, stages};
 use curate_scorers::loss::LossLaw;
+use curate_stages::calibrated::{self, Calibrated};
 use curate_stages::mix::{self, Active, Method, Request};
 use curate_store::run_dir::{RunDir, ShardFiles};
 use curate_store::terminal;
@@ -31,11 +33,12 @@ use rayon::prelude::*;
 
 use crate::constants;
 use crate::driver::{CoverageRow, counts_by_source, loss, read_coverage, sources_of_shards};
-use crate::mixing::{Draws, Pooled, gather_pool, method, read_draws, request};
-use ledger::{Ledger, entry, read_ledger};
+use crate::mixing::{Draws, Pooled, Weighed, method, read_draws, weighed};
+use ledger::{Ledger, Sums, entry, read_ledger};
 pub use print::{print, print_worth};
 use sample::TokenSample;
 use terms::term_reports;
+use worth::{Worth, calibration_report};
 
 /// The report of a run: built from what is committed, or the `run.json` of a run directory in which
 /// another version of a stage wrote.
@@ -99,13 +102,16 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     } else {
         TokenSample::default()
     };
+    let calibrated = weighed::opened(manifest, None)?;
+    let worth = calibrated.as_ref().map(Worth::new);
     let ledger = if has("tokens") {
-        read_ledger(&shards, &of_shards.unwrap_or_default(), &names, &sample)?
+        let sources = of_shards.unwrap_or_default();
+        read_ledger(&shards, &sources, &names, &sample, calibrated.as_ref())?
     } else {
         Ledger::default()
     };
 
-    let pool = has("quality").then(|| ledger.pool.pool());
+    let pool = has("quality").then(|| ledger.pool.pool(worth.as_ref()));
     let forecast = manifest.budget.as_ref().map(Forecast::new).transpose()?;
     let mut report = Report {
         version: VERSION,
@@ -120,12 +126,15 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
         tokenizer: has("tokens")
             .then(|| tokenizer(manifest, &commits, &ledger))
             .flatten(),
+        calibration: calibrated
+            .as_ref()
+            .map(|calibrated| calibration_of(manifest, calibrated)),
         pool,
         // Empty until `quality` has run.
         domains: ledger
             .by_domain
             .iter()
-            .map(|(name, sums)| (name.clone(), sums.pool()))
+            .map(|(name, sums)| (name.clone(), sums.pool(worth.as_ref())))
             .collect(),
         terms: term_reports(&commits, &shards)?,
         mixtures: Vec::new(),
@@ -145,20 +154,29 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
             repeated_ids: repeated.get(&source.name).copied().unwrap_or(0),
             coverage: coverage_of(&coverage, &source.name),
             funnel: funnels.get(&source.name).cloned().unwrap_or_default(),
-            ..source_report(source, documents, &ledger, pool, forecast.as_ref())
+            ..source_report(
+                source,
+                documents,
+                &ledger,
+                worth.as_ref(),
+                forecast.as_ref(),
+            )
         });
     }
     if pool.is_some() && !manifest.mixture.is_empty() {
-        report.mixtures = mixture_reports(run, manifest, &shards, forecast.as_ref())?;
+        report.mixtures = mixture_reports(run, manifest, forecast.as_ref())?;
     }
 
     // Last, because warnings depend on the figures.
-    warn(&mut report, documents);
+    warn(&mut report, manifest, documents)?;
     Ok(report)
 }
 
 /// Adds the warnings: what a reader should know before trusting a figure. Their order is fixed.
-fn warn(report: &mut Report, documents: Option<&Commit>) {
+///
+/// # Errors
+/// If the calibration that the run kept cannot be read.
+fn warn(report: &mut Report, manifest: &Manifest, documents: Option<&Commit>) -> Result<()> {
     for source in &report.sources {
         let name = &source.name;
         if source.repeated_ids > 0 {
@@ -179,11 +197,7 @@ fn warn(report: &mut Report, documents: Option<&Commit>) {
         ));
     }
 
-    if report.pool.is_some() {
-        report
-            .warnings
-            .push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
-    }
+    warn_of_calibration(report, manifest)?;
 
     // Only a file of constants has a digest, and such a file says nothing about its fit.
     if let Some(budget) = report
@@ -210,20 +224,102 @@ fn warn(report: &mut Report, documents: Option<&Commit>) {
             .warnings
             .push("a loss is outside the fitted range of its constants".to_owned());
     }
+    Ok(())
 }
 
-/// The report of one source. `pool` is the pool of all sources. Repeated ids are counted elsewhere.
+/// Adds the warnings about where q comes from.
+///
+/// # Errors
+/// If the calibration that the run kept cannot be read.
+fn warn_of_calibration(report: &mut Report, manifest: &Manifest) -> Result<()> {
+    let Some(pool) = &report.pool else {
+        return Ok(());
+    };
+    let mut warnings = Vec::new();
+    match &report.calibration {
+        None => {
+            if let Some(name) = target_name(manifest, None)? {
+                warnings.push(format!(
+                    "the calibration of target \"{name}\" was not passed: q is uncalibrated"
+                ));
+            }
+            warnings.push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
+        }
+        Some(calibration) => {
+            warnings.extend(worth::out_of_range(calibration, pool.tokens as f64));
+            if report.budget.is_some() {
+                warnings.push(
+                    "ΔL of a calibrated D_eff mixes two fits: q is of the calibration's models, \
+                     the constants are of large ones"
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    for mixture in &report.mixtures {
+        let wanted = manifest.mixture.iter().find(|own| own.name == mixture.name);
+        let own = wanted.and_then(|wanted| wanted.target.as_deref());
+        let own = own.filter(|_| !mixture.q_calibrated);
+        if let Some(name) = own
+            .map(|own| target_name(manifest, Some(own)))
+            .transpose()?
+        {
+            let name = name.unwrap_or_default();
+            warnings.push(format!(
+                "the calibration of target \"{name}\" was not passed: q of mixture {} is \
+                 uncalibrated",
+                mixture.name
+            ));
+        }
+        let found = mixture.calibration.as_ref();
+        let outside = found.and_then(|found| worth::out_of_range(found, mixture.tokens as f64));
+        let outside = outside.map(|what| format!("mixture {}: {what}", mixture.name));
+        warnings.extend(outside);
+    }
+    report.warnings.extend(warnings);
+    Ok(())
+}
+
+/// The name of a target of the manifest's calibration, or of the target of `[quality]`. `None`
+/// without a calibration.
+///
+/// # Errors
+/// If the calibration that the run kept cannot be read.
+fn target_name(manifest: &Manifest, target: Option<&str>) -> Result<Option<String>> {
+    let Some(text) = &manifest.quality.calibration_json else {
+        return Ok(None);
+    };
+    let file = calibrated::parse(text)?;
+    let target = target.or(manifest.quality.target.as_deref());
+    let at = calibrated::place_of(&file, target)?;
+    Ok(Some(file.targets[at].name.clone()))
+}
+
+/// A calibration as the report of a run tells it.
+fn calibration_of(manifest: &Manifest, calibrated: &Calibrated) -> CalibrationReport {
+    let text = manifest.quality.calibration_json.as_deref();
+    let digest = blake3::hash(text.unwrap_or_default().as_bytes());
+    let name = manifest.quality.calibration.as_deref();
+    calibration_report(
+        name.unwrap_or_default(),
+        digest.to_hex().to_string(),
+        calibrated,
+    )
+}
+
+/// The report of one source. Repeated ids are counted elsewhere.
 fn source_report(
     source: &Source,
     documents: Option<&Commit>,
     ledger: &Ledger,
-    pool: Option<Pool>,
+    worth: Option<&Worth>,
     forecast: Option<&Forecast>,
 ) -> SourceReport {
     let counts = documents.and_then(|commit| commit.sources.get(&source.name));
     // A source of which no document is left has a pool of zeros.
     let sums = ledger.by_source.get(&source.name);
-    let own = pool.map(|_| sums.copied().unwrap_or_default().pool());
+    let sums = sums.cloned().unwrap_or_default();
+    let has_pool = ledger.has_pool;
     SourceReport {
         name: source.name.clone(),
         license: source.license.clone(),
@@ -233,8 +329,10 @@ fn source_report(
         funnel: Vec::new(),
         coverage: BTreeMap::new(),
         repeated_ids: 0,
-        pool: own,
-        next_billion: forecast.and_then(|forecast| forecast.next_billion(pool?, own?)),
+        pool: has_pool.then(|| sums.pool(worth)),
+        next_billion: forecast
+            .filter(|_| has_pool)
+            .and_then(|forecast| forecast.next_billion(&ledger.pool, &sums, worth)),
     }
 }
 
@@ -303,18 +401,17 @@ fn coverage_of(rows: &[CoverageRow], source: &str) -> BTreeMap<String, CoverageR
 fn mixture_reports(
     run: &RunDir,
     manifest: &Manifest,
-    shards: &[ShardFiles],
     forecast: Option<&Forecast>,
 ) -> Result<Vec<MixtureReport>> {
     // Gathered once for all mixtures. The pool takes 64 bytes of memory for each document.
-    let pool = gather_pool(shards)?;
-    let buckets = mix::buckets(&pool.documents);
+    let mut weighed = Weighed::gather(run)?;
 
     let mut reports = Vec::new();
     for mixture in &manifest.mixture {
-        if let Some(draws) = read_draws(run, &mixture.name, &pool)? {
+        if let Some(draws) = read_draws(run, &mixture.name, &weighed.pool)? {
+            weighed.weigh(manifest, Some(mixture))?;
             reports.push(mixture_report(
-                mixture, manifest, &pool, &buckets, &draws, forecast,
+                mixture, manifest, &weighed, &draws, forecast,
             ));
         }
     }
@@ -409,15 +506,15 @@ fn own_ids(files: &ShardFiles) -> Result<BTreeMap<String, Vec<u128>>> {
     Ok(hashes)
 }
 
-/// The report of one mixture, whose documents are drawn from `pool` as often as `draws` says.
+/// The report of one mixture, whose documents are drawn from the pool as often as `draws` says.
 fn mixture_report(
     mixture: &Mixture,
     manifest: &Manifest,
-    pool: &Pooled,
-    buckets: &[mix::Bucket],
+    weighed: &Weighed,
     draws: &Draws,
     forecast: Option<&Forecast>,
 ) -> MixtureReport {
+    let (pool, buckets) = (&weighed.pool, weighed.buckets.as_slice());
     let drawn = || {
         pool.documents
             .iter()
@@ -430,9 +527,12 @@ fn mixture_report(
         .map(|(document, draws)| document.tokens * u64::from(*draws))
         .sum();
     let unique_tokens: u64 = drawn().map(|(document, _)| document.tokens).sum();
-    let (d_eff, d_repeat) = mix::effective_tokens(&pool.documents, buckets, draws);
+    let (d_eff, d_repeat) = mix::effective_tokens(&pool.documents, buckets, draws, &weighed.law());
 
-    let (request, method) = (request(manifest, mixture, pool), method(manifest, mixture));
+    let (request, method) = (
+        weighed.request(manifest, mixture),
+        method(manifest, mixture),
+    );
     MixtureReport {
         name: mixture.name.clone(),
         docs: drawn().count() as u64,
@@ -444,9 +544,13 @@ fn mixture_report(
         epochs: tokens as f64 / unique_tokens.max(1) as f64,
         q: mix::mean_q(drawn().map(|(document, draws)| (document, u64::from(*draws)))),
         d_eff,
+        d_eff_interval: worth::interval(weighed.refitted(draws).into_iter()),
         d_repeat,
-        // Nothing ties q to losses so far.
-        q_calibrated: false,
+        q_calibrated: weighed.calibrated.is_some(),
+        calibration: weighed
+            .calibrated
+            .as_ref()
+            .map(|calibrated| calibration_of(manifest, calibrated)),
         strategy: method.name(),
         held_by: held_by(&method, &request, buckets, pool),
         compared: mix::compare(buckets, &request, &methods(manifest, mixture))
@@ -597,10 +701,10 @@ impl Forecast<'_> {
 
     /// The loss that a billion more tokens of a source's quality, not seen before, would save the
     /// pool, in nats per token. `None` if the pool is worth nothing or the source has no tokens.
-    fn next_billion(&self, pool: Pool, source: Pool) -> Option<f64> {
-        let d_eff = pool.d_eff * self.budget.represents;
-        (d_eff > 0.0 && source.tokens > 0)
-            .then(|| self.law.delta_loss(d_eff, d_eff + source.q * 1e9))
+    fn next_billion(&self, pool: &Sums, source: &Sums, worth: Option<&Worth>) -> Option<f64> {
+        let d_eff = |more| source.d_eff_with(pool, self.budget.represents, more, worth);
+        let now = d_eff(0.0);
+        (now > 0.0 && source.tokens > 0).then(|| self.law.delta_loss(now, d_eff(1e9)))
     }
 }
 

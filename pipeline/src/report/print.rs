@@ -3,11 +3,14 @@
 use std::io::Write;
 
 use curate_formats::numbers::grouped;
-use curate_schemas::report::{BudgetReport, LossReport, MixtureReport, Report, SourceReport};
+use curate_schemas::report::{
+    BudgetReport, CalibrationReport, LossReport, MixtureReport, Report, SourceReport,
+};
 use curate_schemas::stages::quality::{Missing, MissingValue};
 use curate_scorers::loss::LossLaw;
 use curate_store::terminal::printable;
 
+use super::worth::sentence;
 use super::{Amounts, loss_under};
 
 /// Prints the funnel and what the result is worth.
@@ -201,7 +204,7 @@ fn print_pool(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         out,
         "\n{:<26}{}",
         "pool",
-        worth(pool.tokens, pool.q, pool.d_eff)
+        worth(pool.tokens, pool.q, pool.d_eff, report.calibration.as_ref())
     )?;
     for source in &report.sources {
         if let Some(pool) = &source.pool {
@@ -209,9 +212,37 @@ fn print_pool(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
                 out,
                 "  {:<24}{}",
                 source.name,
-                worth(pool.tokens, pool.q, pool.d_eff)
+                worth(pool.tokens, pool.q, pool.d_eff, report.calibration.as_ref())
             )?;
         }
+    }
+    print_calibration(report.calibration.as_ref(), pool.d_eff_interval, out)?;
+    if let Some(calibration) = report.calibration.as_ref().filter(|of| of.rho < 1.0) {
+        writeln!(
+            out,
+            "  sources complement each other (ρ = {:.2}), so D_eff of the pool is above the sum of \
+             its sources",
+            calibration.rho
+        )?;
+    }
+    Ok(())
+}
+
+/// Prints where q comes from, and the interval of D_eff. Prints nothing for an uncalibrated q.
+fn print_calibration(
+    calibration: Option<&CalibrationReport>,
+    interval: Option<(f64, f64)>,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    if let Some(calibration) = calibration {
+        writeln!(out, "  {}", sentence(calibration))?;
+    }
+    if let Some((low, high)) = interval {
+        let [low, high] = [low, high].map(|end| grouped(end.round() as u64));
+        writeln!(
+            out,
+            "  90 % interval of D_eff [{low}, {high}] from refits of the calibration"
+        )?;
     }
     Ok(())
 }
@@ -236,18 +267,27 @@ fn print_sentence(report: &Report, out: &mut impl Write) -> std::io::Result<()> 
     let scaled = |tokens: f64| short(tokens * budget.represents);
     write!(
         out,
-        "\n{} tokens raw → {} kept → {} effective (q uncalibrated); at N = {} that costs ΔL = {:+.4} against {} tokens of q = 1",
+        "\n{} tokens raw → {} kept → {} effective ({}); at N = {} that costs ΔL = {:+.4} against {} tokens of q = 1",
         scaled(raw),
         scaled(pool.tokens as f64),
         scaled(pool.d_eff),
+        match &report.calibration {
+            Some(calibration) => sentence(calibration),
+            None => "q uncalibrated".to_owned(),
+        },
         short(budget.params),
         loss.delta_loss,
         scaled(pool.tokens as f64)
     )?;
 
     for mixture in report.mixtures.iter().filter(|mixture| mixture.tokens > 0) {
-        // Nothing in the pool is repeated, so one token of it is worth the pool's q.
-        let times = mixture.d_eff / mixture.tokens as f64 / pool.q;
+        // D_eff of another target is in units of its own, so it is not compared with the pool's.
+        let target = |of: &Option<CalibrationReport>| of.as_ref().map(|of| of.target.clone());
+        if target(&mixture.calibration) != target(&report.calibration) {
+            continue;
+        }
+        let per_token = pool.d_eff / pool.tokens.max(1) as f64;
+        let times = mixture.d_eff / mixture.tokens as f64 / per_token;
         write!(
             out,
             "; per token mixture {} is worth {times:.2}× the pool",
@@ -297,7 +337,7 @@ pub fn print_worth(
     writeln!(
         out,
         "{}",
-        worth(amounts.tokens as u64, q, amounts.d_eff).trim_start()
+        worth(amounts.tokens as u64, q, amounts.d_eff, None).trim_start()
     )?;
 
     // Losses are printed for a budget, so the question becomes one.
@@ -313,9 +353,13 @@ pub fn print_worth(
 }
 
 /// Tokens, their mean quality and their effective tokens, as part of a line.
-fn worth(tokens: u64, q: f64, d_eff: f64) -> String {
+fn worth(tokens: u64, q: f64, d_eff: f64, calibration: Option<&CalibrationReport>) -> String {
+    let which = match calibration {
+        Some(calibration) => format!("calibrated on {}", calibration.target),
+        None => "uncalibrated".to_owned(),
+    };
     format!(
-        "{:>14} tokens, q = {q:.4}, D_eff = {} (uncalibrated)",
+        "{:>14} tokens, q = {q:.4}, D_eff = {} ({which})",
         grouped(tokens),
         grouped(d_eff.round() as u64)
     )
@@ -332,8 +376,15 @@ fn print_mixture(mixture: &MixtureReport, out: &mut impl Write) -> std::io::Resu
         grouped(mixture.draws),
         mixture.epochs,
         grouped(mixture.tokens_asked),
-        worth(mixture.tokens, mixture.q, mixture.d_eff).trim_start()
+        worth(
+            mixture.tokens,
+            mixture.q,
+            mixture.d_eff,
+            mixture.calibration.as_ref()
+        )
+        .trim_start()
     )?;
+    print_calibration(mixture.calibration.as_ref(), mixture.d_eff_interval, out)?;
 
     if !mixture.held_by.is_empty() {
         // Every bucket at its cap is a constraint, so the list can be long.

@@ -1,7 +1,9 @@
 //! `buckets`, `mix` and `mixture`: the pool by quality, the draws from it, and the text of the
 //! mixture. The budget says which model the mixtures are for.
 
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
 
 use crate::config::{GIB, Kind, MIB, SHARE, config, size, words};
 use crate::spec::{Removes, Scope, StageSpec};
@@ -12,7 +14,7 @@ use crate::tables::{Column, Shape, Table, count, doc_id, small_count, unit_inter
 /// for 7e9.
 pub const LEAST_PARAMS: f64 = 1e5;
 /// Version of bucketing, mixing and exporting, which share their code.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// The fields that the stages over the pool share.
 const POOL: StageSpec = StageSpec {
@@ -91,6 +93,8 @@ config! {
         /// For strategy = "quality_curve": share of each source's tokens, the worst, that is left
         /// out.
         key discard: f64 = 0.4; SHARE;
+        /// The target of the calibration whose q and law the mixture uses. Absent: quality.target.
+        optional target: Option<String>; Kind::Name, "\"code\"";
         /// Text in one exported file before compression, bytes.
         key part_size: u64 = 256 * MIB; size(MIB, 4 * GIB);
     }
@@ -156,8 +160,8 @@ fn buckets() -> Table {
     let columns = vec![
         utf8("source", "name of the source"),
         utf8("domain", "domain label"),
-        small_count("bin", "", "quality bin, token-weighted over the pool").range("0 to 19"),
-        unit_interval("q_from", "lower end of the bin: the least q in it"),
+        small_count("bin", "", "bin of the score, token-weighted over the pool").range("0 to 19"),
+        unit_interval("score_from", "lower end of the bin: the least score in it"),
         count("documents", "documents", "documents in the bucket"),
         count("bytes", "bytes", "length of the documents' texts, UTF-8"),
         count(
@@ -171,11 +175,27 @@ fn buckets() -> Table {
             "token-weighted mean q of the documents",
         )
         .range("(0, 1]"),
+        Column::new(
+            "q_by_target",
+            DataType::Map(
+                Arc::new(Field::new_struct(
+                    "entries",
+                    vec![
+                        Field::new("keys", DataType::Utf8, false),
+                        Field::new("values", DataType::Float64, false),
+                    ],
+                    false,
+                )),
+                false,
+            ),
+            "token-weighted mean q for each target of the calibration; empty without a calibration",
+        )
+        .range("(0, 1]"),
     ];
 
     Table {
         name: "buckets",
-        doc: "the pool by source, domain and quality bin",
+        doc: "the pool by source, domain and bin of the score",
         shape: Shape::Own,
         columns,
     }

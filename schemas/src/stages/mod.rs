@@ -120,6 +120,9 @@ pub fn sections() -> impl Iterator<Item = &'static Section> {
     STAGES.iter().flat_map(|stage| stage.sections)
 }
 
+/// Keys that had another name in an earlier version, as (table, old name, name of today).
+pub const RENAMED: &[(&str, &str, &str)] = &[("quality.term", "calibration", "map")];
+
 /// The table of a manifest with this path.
 pub fn section(path: &str) -> Option<&'static Section> {
     sections().find(|section| section.path == path)

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ANY_NUMBER, Kind, SHARE, config, words};
 use crate::spec::{Removes, Scope, StageSpec, removal};
-use crate::tables::{Column, Shape, Table, aligned, count, removed_by, unit_interval, utf8};
+use crate::tables::{
+    Column, Shape, Table, aligned, count, removed_by, small_count, unit_interval, utf8,
+};
 
 /// The declaration of the stage.
 pub const QUALITY: StageSpec = StageSpec {
     name: "quality",
-    version: 5,
+    version: 6,
     scope: Scope::Corpus,
     follows: "paragraph_dedup",
     removes: Removes::Documents,
@@ -46,7 +48,7 @@ pub const QUALITY: StageSpec = StageSpec {
     ],
     rewrites: |_| false,
     sections: &[Quality::SECTION, Term::SECTION, Veto::SECTION],
-    tables: || vec![quality(), quality_calibration()],
+    tables: || vec![quality(), quality_maps(), quality_worths()],
 };
 
 config! {
@@ -57,8 +59,22 @@ config! {
         key combine: Combine = Combine::WeightedGeometric; Kind::Word(Combine::WORDS);
         /// The constant of combine = "logistic".
         key intercept: f64 = 0.0; ANY_NUMBER;
+        /// A file of `curate calibrate`, relative to the manifest: q of a document becomes that of
+        /// its bucket. Absent: q is uncalibrated.
+        optional calibration: Option<String>; Kind::Path, "\"calibration.json\"";
+        /// The target of the calibration whose q the run uses. Absent: the only one of the file.
+        optional target: Option<String>; Kind::Name, "\"docs\"";
+        /// How q of a bucket follows from the calibration. isotonic is refused where the losses
+        /// contradict the order of the scores.
+        key calibration_curve: CalibrationCurve = CalibrationCurve::Fitted; Kind::Word(CalibrationCurve::WORDS);
+        /// What happens if the target's verdict was not passed: the run is refused, or q is
+        /// uncalibrated.
+        key calibration_unpassed: Unpassed = Unpassed::Refuse; Kind::Word(Unpassed::WORDS);
     }
     tables {
+        /// Text of the calibration's file at the time when the manifest was read; `None` without a
+        /// calibration.
+        calibration_json: Option<String>,
         /// The terms. Without a term q is 1.
         term: Vec<Term>,
         /// The values that remove a document.
@@ -83,8 +99,28 @@ words! {
     }
 }
 
+words! {
+    /// How q of a bucket follows from a calibration.
+    CalibrationCurve {
+        /// The q that was fitted to each bucket.
+        Fitted = "fitted",
+        /// The q of each bucket, made to ascend with the score within a source and domain.
+        Isotonic = "isotonic",
+    }
+}
+
+words! {
+    /// What happens if a calibration's verdict was not passed.
+    Unpassed {
+        /// The run is refused.
+        Refuse = "refuse",
+        /// q is uncalibrated.
+        Uncalibrated = "uncalibrated",
+    }
+}
+
 config! {
-    /// A column that counts in q(d). Absent: signals.heuristic.
+    /// A column that counts in q(d). Absent: the four values of signals.texture.
     "quality.term", Any => Term {
         /// `table.column`, `table.column.field`, or `meta.field` for a field of the record.
         required column: String; Kind::Field, "\"signals.heuristic\"";
@@ -92,14 +128,14 @@ config! {
         key weight: f64 = 1.0; ANY_NUMBER;
         /// How a value becomes a term in (0, 1]. Percentiles are of tokens, within language and
         /// domain.
-        key calibration: Calibrated = Calibrated::Identity; Kind::Word(Calibrated::WORDS);
+        key map: MapKind = MapKind::Identity; Kind::Word(MapKind::WORDS);
         /// Which values are the better ones, for percentile.
         key prefer: PreferEnd = PreferEnd::High; Kind::Word(PreferEnd::WORDS);
         /// Share below which two_sided falls.
         key low: f64 = 0.25; SHARE, at_most high;
         /// Share above which two_sided falls.
         key high: f64 = 0.75; SHARE;
-        /// Value for which calibration = "logistic" gives 0.5.
+        /// Value for which map = "logistic" gives 0.5.
         key midpoint: f64 = 0.0; ANY_NUMBER;
         /// How fast logistic rises, per unit of the value.
         key slope: f64 = 1.0; ANY_NUMBER;
@@ -136,7 +172,7 @@ pub enum MissingValue {
 
 words! {
     /// How a value becomes a term in (0, 1].
-    Calibrated {
+    MapKind {
         /// The value is the term.
         Identity = "identity",
         /// A logistic curve of the value.
@@ -173,6 +209,35 @@ config! {
 }
 
 impl Term {
+    /// The terms of a manifest without `[[quality.term]]`: the values of `signals.texture`. Weights
+    /// and maps were chosen on documentation of 179 software packages, see `docs/calibration.md`.
+    pub fn defaults() -> Vec<Term> {
+        let texture = |value: &str, weight: f64, map: MapKind| Term {
+            weight,
+            map,
+            ..Term::of(&format!("signals.texture.{value}"))
+        };
+        vec![
+            // The curve is flat above the novelty of prose, so that noise, which is all new, gains
+            // little by it.
+            Term {
+                midpoint: 0.15,
+                slope: 15.0,
+                ..texture("novelty", 3.0, MapKind::Logistic)
+            },
+            Term {
+                midpoint: 0.2,
+                slope: 40.0,
+                ..texture("order", 2.0, MapKind::Logistic)
+            },
+            texture("sentences", 1.0, MapKind::Percentile),
+            Term {
+                prefer: PreferEnd::Low,
+                ..texture("odd_words", 2.0, MapKind::Percentile)
+            },
+        ]
+    }
+
     /// A column whose values are terms already.
     pub fn of(column: &str) -> Term {
         Term {
@@ -200,7 +265,15 @@ fn quality() -> Table {
         Column::new(
             "q",
             DataType::Float64,
-            "quality: what a token of this document is worth",
+            "quality: what a token of this document is worth; calibrated if run.json says so",
+        )
+        .null()
+        .range("(0, 1]"),
+        Column::new(
+            "score",
+            DataType::Float64,
+            "what the terms make of the document: the uncalibrated q, which equals q without a \
+             calibration",
         )
         .null()
         .range("(0, 1]"),
@@ -211,7 +284,7 @@ fn quality() -> Table {
                 Arc::new(Field::new_struct("entries", term_fields(), false)),
                 false,
             ),
-            "the terms of q after their calibration, by the column that each is made of; the \
+            "the terms of the score after their map, by the column that each is made of; the \
              value is null if the document has none",
         )
         .null()
@@ -240,7 +313,7 @@ fn term_fields() -> Vec<Field> {
     ]
 }
 
-fn quality_calibration() -> Table {
+fn quality_maps() -> Table {
     let columns = vec![
         utf8("measure", "the column, as the manifest names it"),
         utf8("kind", "what the row says of the column").range(
@@ -273,9 +346,61 @@ fn quality_calibration() -> Table {
     ];
 
     Table {
-        name: "quality_calibration",
+        name: "quality_maps",
         doc: "what values of a column meant in `quality`, by language and domain: knots of \
               percentiles, and cuts of bands",
+        shape: Shape::Own,
+        columns,
+    }
+}
+
+fn quality_worths() -> Table {
+    let columns = vec![
+        utf8("target", "the target of the calibration"),
+        utf8("bucket", "name of the bucket in the calibration"),
+        utf8("source", "name of a source of the bucket"),
+        utf8("domain", "domain label of the source in the bucket"),
+        small_count(
+            "ces_source",
+            "",
+            "number of the bucket's source in the law, between which CES holds",
+        ),
+        Column::new(
+            "rho",
+            DataType::Float64,
+            "ρ of the law D_eff = (Σ_s (Σ_b q·D′)^ρ)^(1/ρ), in which s is a ces_source",
+        )
+        .range("0.05 to 1; 1: a plain sum"),
+        Column::new("score_from", DataType::Float64, "least score of the bucket"),
+        Column::new(
+            "score_to",
+            DataType::Float64,
+            "score that the bucket stays below; infinite for the last bucket",
+        ),
+        Column::new(
+            "q",
+            DataType::Float64,
+            "q of the bucket's documents for the target",
+        )
+        .range("(0, 1]"),
+        Column::new(
+            "q_low",
+            DataType::Float64,
+            "lower end of the 90 % interval of q",
+        )
+        .range("(0, 1]"),
+        Column::new(
+            "q_high",
+            DataType::Float64,
+            "upper end of the 90 % interval of q",
+        )
+        .range("(0, 1]"),
+    ];
+
+    Table {
+        name: "quality_worths",
+        doc: "the calibration that `quality` used: what a token of each bucket is worth to each \
+              target, a row for each source and domain; empty without a calibration",
         shape: Shape::Own,
         columns,
     }

@@ -13,7 +13,7 @@ use curate_scorers::loss::unique_equivalent;
 use super::pool::sum;
 use super::request::{Group, Problem, SLACK, bad, check_bounds};
 use super::solve::{between, cross};
-use super::{Bucket, Constraint, Infeasible, Request, SourceBounds, solve};
+use super::{Bucket, Constraint, Infeasible, Law, Request, SourceBounds, solve};
 
 /// A way to choose a mixture.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +75,8 @@ pub struct Worth {
     pub unique: f64,
     /// D′, which is D_eff with q ≡ 1: what repetition alone leaves, in tokens.
     pub d_repeat: f64,
-    /// D_eff = Σ q_b·D′(U_b, R_b), in effective tokens.
+    /// D_eff: Σ q_b·D′(U_b, R_b) of each of the law's sources, added up by the law; in effective
+    /// tokens.
     pub d_eff: f64,
     /// Mean epochs over the tokens that are seen: tokens / unique; 0 without tokens.
     pub epochs: f64,
@@ -90,9 +91,9 @@ pub struct Compared {
     pub worth: Result<Worth, Infeasible>,
 }
 
-/// What `epochs` over each bucket are worth. The part of a bucket that is drawn is taken to have
-/// the bucket's mean q.
-pub fn worth(buckets: &[Bucket], epochs: &[f64]) -> Worth {
+/// What `epochs` over each bucket are worth under a law. The part of a bucket that is drawn is taken
+/// to have the bucket's mean q.
+pub fn worth(buckets: &[Bucket], epochs: &[f64], law: &Law) -> Worth {
     let over = |value: fn(&Bucket, f64) -> f64| {
         sum(buckets
             .iter()
@@ -103,7 +104,17 @@ pub fn worth(buckets: &[Bucket], epochs: &[f64]) -> Worth {
     let tokens = over(|bucket, epochs| bucket.tokens as f64 * epochs);
     let unique = over(|bucket, epochs| bucket.tokens as f64 * epochs.min(1.0));
     let d_repeat = over(|bucket, epochs| unique_equivalent(bucket.tokens as f64, epochs));
-    let d_eff = over(|bucket, epochs| bucket.q * unique_equivalent(bucket.tokens as f64, epochs));
+
+    // The sums of the law's sources do not depend on the order of the buckets.
+    let parts = buckets.iter().map(|bucket| law.part(bucket.origin) + 1);
+    let parts = (0..parts.max().unwrap_or(0)).map(|part| {
+        let own = buckets
+            .iter()
+            .zip(epochs)
+            .filter(|(bucket, _)| law.part(bucket.origin) == part);
+        sum(own.map(|(b, &epochs)| b.q * unique_equivalent(b.tokens as f64, epochs)))
+    });
+    let d_eff = law.total(&parts.collect::<Vec<_>>());
 
     Worth {
         tokens,
@@ -120,7 +131,8 @@ pub fn compare(buckets: &[Bucket], request: &Request, methods: &[Method]) -> Vec
         .iter()
         .map(|method| Compared {
             name: method.name(),
-            worth: baseline(method, buckets, request).map(|epochs| worth(buckets, &epochs)),
+            worth: baseline(method, buckets, request)
+                .map(|epochs| worth(buckets, &epochs, &request.law)),
         })
         .collect()
 }

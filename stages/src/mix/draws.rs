@@ -7,7 +7,7 @@ use curate_schemas::DocId;
 use curate_scorers::loss::unique_equivalent;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Bucket, Document, mean_q};
+use super::{Bucket, Document, Law, Parts, mean_q};
 
 /// Number of draws of each document of the pool.
 ///
@@ -113,10 +113,15 @@ impl DrawKey {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// What a set of draws is worth, in effective tokens: D_eff with the q of what is drawn from each
-/// bucket, and D_eff with q ≡ 1.
-pub fn effective_tokens(pool: &[Document], buckets: &[Bucket], draws: &[u32]) -> (f64, f64) {
-    let (mut d_eff, mut d_repeat) = (0.0, 0.0);
+/// What a set of draws is worth, in effective tokens: D_eff under the law with the q of what is
+/// drawn from each bucket, and D′, which is the plain sum with q ≡ 1.
+pub fn effective_tokens(
+    pool: &[Document],
+    buckets: &[Bucket],
+    draws: &[u32],
+    law: &Law,
+) -> (f64, f64) {
+    let (mut parts, mut d_repeat) = (Parts::default(), 0.0);
     for bucket in buckets {
         let drawn = || {
             bucket
@@ -139,8 +144,8 @@ pub fn effective_tokens(pool: &[Document], buckets: &[Bucket], draws: &[u32]) ->
         // The documents that are drawn differ from the bucket as planned, in tokens and in q. So
         // the worth is that of the draws, not of the epochs.
         let equivalent = unique_equivalent(unique as f64, tokens as f64 / unique as f64);
-        d_eff += mean_q(drawn()) * equivalent;
+        parts.add(law, bucket.origin, mean_q(drawn()) * equivalent);
         d_repeat += equivalent;
     }
-    (d_eff, d_repeat)
+    (parts.total(law), d_repeat)
 }

@@ -21,21 +21,24 @@ pub struct Document {
     pub tokens: u64,
     /// Length of the text in bytes.
     pub bytes: u64,
-    /// Quality of the document, in (0, 1].
+    /// The uncalibrated q of the document, in (0, 1]. It decides the bin.
+    pub score: f64,
+    /// Quality of the document, in (0, 1]; the score if q is uncalibrated.
     pub q: f64,
 }
 
-/// A bucket: documents of one source and domain in one quality bin.
+/// A bucket: documents of one source and domain in one bin of the score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bucket {
     /// Number of the bucket's (source, domain) pair.
     pub origin: u32,
-    /// Quality bin, 0 to 19. A greater bin has a greater q.
+    /// Bin of the score, 0 to 19. A greater bin has greater scores.
     pub bin: u32,
     /// U: tokens of the documents, each document once.
     pub tokens: u64,
-    /// Lower end of the bin: its documents have this q or more, those of the bin before have less.
-    pub q_from: f64,
+    /// Lower end of the bin: its documents have this score or more, those of the bin before have
+    /// less.
+    pub score_from: f64,
     /// Token-weighted mean q of the documents; 0 without tokens.
     pub q: f64,
     /// Length of the documents' texts in bytes.
@@ -45,12 +48,15 @@ pub struct Bucket {
 }
 
 /// Sorts the pool into buckets, in the order of origin and bin. Bin edges are token-weighted
-/// quantiles of q over the whole pool, from an exact sort. Documents of equal q share a bin.
+/// quantiles of the score over the whole pool, from an exact sort. Documents of equal score share a
+/// bin.
 pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
-    let by_q = pool.iter().map(|document| (document.q, document.tokens));
-    let edges = edges(by_q.collect(), BINS);
+    let by_score = pool
+        .iter()
+        .map(|document| (document.score, document.tokens));
+    let edges = edges(by_score.collect(), BINS);
     let cell = |document: &Document| {
-        let bin = edges.partition_point(|edge| *edge <= document.q);
+        let bin = edges.partition_point(|edge| *edge <= document.score);
         document.origin as usize * BINS + bin
     };
 
@@ -67,9 +73,9 @@ pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
     let filled = (0..sizes.len()).filter(|&cell| sizes[cell] > 0);
     let mut buckets: Vec<Bucket> = filled.map(|cell| empty(cell, sizes[cell])).collect();
 
-    // A bin is the number of edges that q has reached, so bin n has the edge n − 1.
+    // A bin is the number of edges that the score has reached, so bin n has the edge n − 1.
     for bucket in &mut buckets {
-        bucket.q_from = bucket
+        bucket.score_from = bucket
             .bin
             .checked_sub(1)
             .map_or(0.0, |before| edges[before as usize]);
@@ -98,13 +104,21 @@ pub fn buckets(pool: &[Document]) -> Vec<Bucket> {
     buckets
 }
 
+/// Takes the mean q of each bucket anew from its documents, whose q has changed.
+pub fn weigh(pool: &[Document], buckets: &mut [Bucket]) {
+    for bucket in buckets {
+        let documents = bucket.documents.iter();
+        bucket.q = mean_q(documents.map(|&at| (&pool[at as usize], 1)));
+    }
+}
+
 /// The bucket of a cell, with room for its documents.
 fn empty(cell: usize, documents: u32) -> Bucket {
     let (origin, bin) = ((cell / BINS) as u32, (cell % BINS) as u32);
     Bucket {
         origin,
         bin,
-        q_from: 0.0,
+        score_from: 0.0,
         tokens: 0,
         q: 0.0,
         bytes: 0,
@@ -113,7 +127,7 @@ fn empty(cell: usize, documents: u32) -> Bucket {
 }
 
 /// Lower edges of the bins from 1 on, ascending, at most `bins − 1`: token-weighted quantiles of
-/// pairs of q and tokens, from an exact sort. Two equal edges leave a bin without documents.
+/// pairs of score and tokens, from an exact sort. Two equal edges leave a bin without documents.
 pub fn edges(mut by_q: Vec<(f64, u64)>, bins: usize) -> Vec<f64> {
     by_q.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
 
@@ -163,7 +177,7 @@ const UNIT: f64 = (1u64 << 40) as f64;
 
 /// The sum of numbers that are at least 0 and below 2^80. It is formed in units of 2^-40, so that
 /// the order of the numbers does not matter.
-pub(super) fn sum(numbers: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn sum(numbers: impl Iterator<Item = f64>) -> f64 {
     numbers
         .map(|number| (number * UNIT).round() as u128)
         .fold(0, u128::saturating_add) as f64

@@ -1,8 +1,8 @@
 //! The request for a mixture (tokens, shares of sources, caps on epochs), and the check whether it
 //! can be met.
 
-use super::Bucket;
 use super::pool::sum;
+use super::{Bucket, Law};
 
 /// A request for a mixture. Shares are not bounded if the list of sources is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +15,9 @@ pub struct Request {
     pub sources: Vec<SourceBounds>,
     /// Number of the source, by a bucket's `origin`. An origin beyond the end belongs to source 0.
     pub source_of: Vec<u32>,
+    /// How the effective tokens of sources add up. All origins of a source of the request must be
+    /// of one source of the law.
+    pub law: Law,
 }
 
 /// The bounds of one source in a mixture.
@@ -160,6 +163,8 @@ pub(super) struct Problem {
 pub(super) struct Group {
     /// Places of the buckets, ascending.
     pub buckets: Vec<usize>,
+    /// The number of the law's source.
+    pub part: usize,
     /// Tokens of the buckets, each document once.
     pub unique: u64,
     /// The cap on epochs of every bucket.
@@ -198,6 +203,7 @@ impl Problem {
             .unwrap_or(0);
         let groups = (0..last.max(request.sources.len())).map(|source| Group {
             buckets: Vec::new(),
+            part: 0,
             unique: 0,
             cap: request.cap(source),
             least: 0.0,
@@ -207,6 +213,7 @@ impl Problem {
 
         for (at, bucket) in buckets.iter().enumerate() {
             let group = &mut groups[request.source(bucket)];
+            group.part = request.law.part(bucket.origin);
             group.buckets.push(at);
             group.unique += bucket.tokens;
         }

@@ -1,7 +1,7 @@
 //! The quality q of a document from its terms.
 
 use curate_schemas::stages::quality::Combine;
-use curate_scorers::calibration::FLOOR;
+use curate_scorers::maps::FLOOR;
 
 /// The quality q of a document from its terms and their weights, [`FLOOR`] to 1. Without terms q is
 /// 1, except for a logistic combination. Sums are formed in the order of the terms.

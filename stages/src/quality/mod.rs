@@ -1,14 +1,17 @@
 //! The quality q(d), which is what a token of a document is worth. Vetoes and the tails of model
 //! scores remove documents before q is computed.
 //!
-//! Each term of q is a column that a calibration maps to (0, 1]. The calibration is a part of the
-//! stage's key. Percentiles are of tokens, within language and domain, and the table
-//! `quality_calibration` holds them. q is still uncalibrated: nothing ties it to losses.
+//! Each term is a column that a map takes to (0, 1]. Maps are a part of the stage's key. Percentiles
+//! are of tokens, within language and domain, and the table `quality_maps` holds them. Terms combine
+//! to the score. Without a calibration q is the score, and nothing ties it to losses. With a
+//! calibration q is that of the bucket in which the score lies, see
+//! [`crate::calibrated`].
 //!
 //! The stage makes two passes over narrow columns. The first pass finds how values are distributed
-//! in each group, and runs only if a percentile or a tail needs it. The second pass computes q of
-//! every document. Where a document may have no term left, a pass between the two finds the mean q
-//! of the others. A group holds the documents of a language and domain that arrive and that no
+//! in each group, and runs only if a percentile or a tail needs it. The second pass computes the
+//! score and q of every document. Where a document may have no term left, a pass between the two
+//! finds the mean score of the others. A calibration needs a pass before all others, which finds
+//! the sources and domains that it has not seen. A group holds the documents of a language and domain that arrive and that no
 //! veto or missing value removes. Memory holds the counts of the groups, at most 218,000 bins for each decade that
 //! the values of a group span, and one shard's terms for each thread.
 
@@ -16,22 +19,24 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, RecordBatch, StringArray,
-    StringBuilder, UInt64Array,
+    Array, ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, RecordBatch, StringBuilder,
+    UInt64Array,
 };
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, UInt64Type};
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::quality::{
-    Calibrated, Combine, Missing, MissingValue, PreferEnd, QUALITY, Quality, Term,
+    Combine, MapKind, Missing, MissingValue, PreferEnd, QUALITY, Quality, Term,
 };
 use curate_schemas::tables::{self, Measure};
-use curate_scorers::calibration::{Calibration, Counts, Knots};
+use curate_scorers::maps::{Counts, Knots, TermMap};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use self::combine::combine;
+use self::groups::{Distribution, Groups, Origin, SEPARATOR};
 use self::values::{read_of, values};
+use crate::calibrated::{self, Calibrated};
 use crate::corpus::{Corpus, CorpusStage, Decision, FurtherRows};
 use crate::error::{Result, StageError};
 use crate::mix::{fixed_point, ratio};
@@ -39,24 +44,28 @@ use crate::resources::{Digested, Opening};
 use crate::{Read, Stage, column, is_reached, read};
 
 mod combine;
+mod groups;
 pub mod values;
+mod worths;
 
 /// The stage `quality` with its terms, vetoes and tails.
 pub struct QualityStage {
     quality: Quality,
-    /// Column and calibration of each term, in the order of `quality.term`.
-    terms: Vec<(Measure, Calibration)>,
+    /// Column and map of each term, in the order of `quality.term`.
+    terms: Vec<(Measure, TermMap)>,
     /// Column of each veto, in the order of `quality.veto`.
     vetoes: Vec<Measure>,
     bands: Vec<TwoTails>,
     /// The column that CCNet's thirds of a language divide; `None` without an n-gram model.
     thirds_of: Option<Measure>,
-    /// Digests of the files of isotonic terms, for the stage's key.
+    /// What takes a score to q; `None` if q is the score.
+    calibrated: Option<Calibrated>,
+    /// Digests of the calibration and of the files of isotonic terms, for the stage's key.
     files: BTreeMap<&'static str, String>,
 }
 
-/// A digest of what the uncalibrated q depends on: the terms, how they combine, and the curves of
-/// isotonic terms. `curves` is what the stage's key names `isotonic`, or empty.
+/// A digest of what the score depends on: the terms, how they combine, and the curves of isotonic
+/// terms. `curves` is what the stage's key names `isotonic`, or empty.
 pub fn score_digest(quality: &Quality, curves: &str) -> String {
     let score = json!({
         "combine": quality.combine,
@@ -84,7 +93,7 @@ impl QualityStage {
     /// The stage as the manifest sets it, with the curves of isotonic terms.
     ///
     /// # Errors
-    /// If the file of a curve cannot be used.
+    /// If the file of a curve or the calibration cannot be used.
     ///
     /// # Panics
     /// If a column is unknown: the manifest was checked.
@@ -93,6 +102,8 @@ impl QualityStage {
         let quality = manifest.quality.clone();
         let curves = open_curves(opening, &quality.term)?;
         let digests: Vec<&str> = curves.values().map(|curve| curve.digest.as_str()).collect();
+        let digests = digests.join(",");
+        let calibrated = open_calibration(&quality, &digests)?;
 
         let ngram = manifest.score.ngram.as_ref();
         let ngram_tails = ngram
@@ -119,7 +130,7 @@ impl QualityStage {
             terms: quality
                 .term
                 .iter()
-                .map(|term| (known_measure(&term.column), calibration(term, &curves)))
+                .map(|term| (known_measure(&term.column), map_of(term, &curves)))
                 .collect(),
             vetoes: quality
                 .veto
@@ -129,10 +140,14 @@ impl QualityStage {
             // The n-gram model comes first: its reason is given if both models remove a document.
             bands: ngram_tails.into_iter().chain(perplexity_tails).collect(),
             thirds_of: ngram.map(|_| known_measure("ngram.perplexity")),
-            files: match digests.is_empty() {
-                true => BTreeMap::new(),
-                false => [("isotonic", digests.join(","))].into(),
-            },
+            files: [
+                ("isotonic", digests),
+                ("calibration", calibration_digest(&quality)),
+            ]
+            .into_iter()
+            .filter(|(_, digest)| !digest.is_empty())
+            .collect(),
+            calibrated,
             quality,
         })
     }
@@ -143,7 +158,7 @@ impl QualityStage {
         let relative = self
             .terms
             .iter()
-            .filter(|(_, calibration)| calibration.is_relative())
+            .filter(|(_, map)| map.is_relative())
             .map(|(measure, _)| measure);
         let in_bands = self.bands.iter().flat_map(|band| &band.columns);
 
@@ -223,8 +238,8 @@ impl QualityStage {
         Ok(Groups {
             studied: studied.into_iter().cloned().collect(),
             groups,
-            // Known once the groups are, see `mean_q`.
-            mean_q: 1.0,
+            // Known once the groups are, see `mean_score`.
+            mean_score: 1.0,
         })
     }
 
@@ -307,7 +322,7 @@ impl QualityStage {
         let is_term = self
             .terms
             .iter()
-            .any(|(term, calibration)| term == measure && calibration.is_relative());
+            .any(|(term, map)| term == measure && map.is_relative());
 
         Distribution {
             documents: counts.documents(),
@@ -359,9 +374,11 @@ impl QualityStage {
             .map(|measure| values(batch, measure))
             .collect::<Result<_>>()?;
 
+        let of_bucket = self.worths_of(batch)?;
         let mut origin = Origin::of(batch)?;
         let (mut docs, mut removed) = (Vec::new(), StringBuilder::new());
-        let (mut q, mut thirds) = (Float64Builder::new(), StringBuilder::new());
+        let (mut q, mut scores) = (Float64Builder::new(), Float64Builder::new());
+        let mut thirds = StringBuilder::new();
         let mut terms = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
         for row in (0..batch.num_rows()).filter(|&row| is_reached(batch, row)) {
             docs.push(first + row as u64);
@@ -374,33 +391,37 @@ impl QualityStage {
             removed.append_option(reason.as_ref());
             if reason.is_some() {
                 q.append_null();
+                scores.append_null();
                 terms.append(false)?;
                 continue;
             }
 
-            let found = self.calibrated(groups, group, &columns, row);
+            let found = self.terms_of(groups, group, &columns, row);
             for (term, value) in self.quality.term.iter().zip(&found) {
                 terms.keys().append_value(&term.column);
                 terms.values().append_option(*value);
             }
             terms.append(true)?;
-            q.append_value(self.combined(&found, groups.mean_q)?);
+            let score = self.combined(&found, groups.mean_score)?;
+            scores.append_value(score);
+            q.append_value(of_bucket.q(row, score));
         }
 
         // The builder declares the values of the map as nullable, the table does not.
-        let terms = cast(&terms.finish(), schema.field(3).data_type())?;
+        let terms = cast(&terms.finish(), schema.field(4).data_type())?;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(UInt64Array::from(docs)),
             Arc::new(removed.finish()),
             Arc::new(q.finish()),
+            Arc::new(scores.finish()),
             terms,
             Arc::new(thirds.finish()),
         ];
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 
-    /// The terms of a row after their calibration, from the terms' columns; `None` without a value.
-    fn calibrated(
+    /// The terms of a row after their maps, from the terms' columns; `None` without a value.
+    fn terms_of(
         &self,
         groups: &Groups,
         group: Option<&Vec<Distribution>>,
@@ -408,14 +429,14 @@ impl QualityStage {
         row: usize,
     ) -> Vec<Option<f64>> {
         let mut found = Vec::with_capacity(self.terms.len());
-        for ((measure, calibration), column) in self.terms.iter().zip(columns) {
+        for ((measure, map), column) in self.terms.iter().zip(columns) {
             let value = column.is_valid(row).then(|| column.value(row));
             let percentiles =
                 group.and_then(|group| Some(&group[groups.place(measure)?].percentiles));
-            let term = |value| match (self.quality.combine, calibration) {
+            let term = |value| match (self.quality.combine, map) {
                 // A feature of a regression may be any number, so it is not clamped to (0, 1].
-                (Combine::Logistic, Calibration::Identity) => value,
-                _ => calibration.term(Some(value), percentiles),
+                (Combine::Logistic, TermMap::Identity) => value,
+                _ => map.term(Some(value), percentiles),
             };
             found.push(value.filter(|value| !value.is_nan()).map(term));
         }
@@ -428,25 +449,26 @@ impl QualityStage {
         !self.quality.term.is_empty() && self.quality.term.iter().all(neutral)
     }
 
-    /// The token-weighted mean q of the documents that have the value of a term. Nothing is known of
-    /// a document without any, so it is worth as much as the others: the best q would give it all
-    /// draws. 1 if no document has a value.
-    fn mean_q(&self, corpus: &dyn Corpus, groups: &Groups) -> Result<f64> {
+    /// The token-weighted mean score of the documents that have the value of a term. Nothing is known
+    /// of a document without any, so it is worth as much as the others: the best score would give
+    /// it all draws. 1 if no document has a value.
+    fn mean_score(&self, corpus: &dyn Corpus, groups: &Groups) -> Result<f64> {
         let schema = annotation_schema();
         let of_shard = |shard| {
             let (mut weighted, mut all) = (0u128, 0u128);
             corpus.shard(shard, &self.reads(), &mut |first, batch| {
                 let found = self.annotate(groups, first, batch, &schema)?;
                 let docs = found.column(0).as_primitive::<UInt64Type>();
-                let q = found.column(2).as_primitive::<Float64Type>();
-                let terms = found.column(3).as_map();
+                let scores = found.column(3).as_primitive::<Float64Type>();
+                let terms = found.column(4).as_map();
                 let tokens = column(batch, "tokens")?.as_primitive::<UInt64Type>();
 
-                for row in (0..found.num_rows()).filter(|&row| q.is_valid(row)) {
+                for row in (0..found.num_rows()).filter(|&row| scores.is_valid(row)) {
                     let values = terms.value(row);
                     if values.column(1).null_count() < values.len() {
                         let tokens = tokens.value((docs.value(row) - first) as usize);
-                        weighted += u128::from(fixed_point(q.value(row))) * u128::from(tokens);
+                        let score = u128::from(fixed_point(scores.value(row)));
+                        weighted += score * u128::from(tokens);
                         all += u128::from(tokens);
                     }
                 }
@@ -466,11 +488,11 @@ impl QualityStage {
         })
     }
 
-    /// q of a document from its terms. Without the value of any, q is `mean_q`.
+    /// The score of a document from its terms. Without the value of any, it is `mean_score`.
     ///
     /// # Errors
     /// If a term that refuses missing values has none.
-    fn combined(&self, found: &[Option<f64>], mean_q: f64) -> Result<f64> {
+    fn combined(&self, found: &[Option<f64>], mean_score: f64) -> Result<f64> {
         let (mut terms, mut weights) = (Vec::new(), Vec::new());
         for (term, value) in self.quality.term.iter().zip(found) {
             let value = match (value, term.missing()) {
@@ -490,7 +512,7 @@ impl QualityStage {
             weights.push(term.weight);
         }
         if terms.is_empty() && !found.is_empty() {
-            return Ok(mean_q);
+            return Ok(mean_score);
         }
         let (how, intercept) = (self.quality.combine, self.quality.intercept);
         Ok(combine(how, intercept, &terms, &weights))
@@ -547,148 +569,43 @@ impl QualityStage {
     }
 }
 
-/// The group of each document of a batch: language and domain, as one name.
-struct Origin<'b> {
-    languages: &'b StringArray,
-    domains: &'b StringArray,
-    /// The name that was formed last. Its memory is used again for the next row.
-    name: String,
-}
-
-impl<'b> Origin<'b> {
-    /// The groups of a batch with the columns `language` and `domain`.
-    fn of(batch: &'b RecordBatch) -> Result<Origin<'b>> {
-        let text = |name: &str| Ok::<_, StageError>(column(batch, name)?.as_string::<i32>());
-        Ok(Origin {
-            languages: text("language")?,
-            domains: text("domain")?,
-            name: String::new(),
-        })
-    }
-
-    /// The name of a row's group: the language, [`SEPARATOR`] and the domain. The language is empty
-    /// if none could be told.
-    fn name(&mut self, row: usize) -> &str {
-        self.name.clear();
-        if self.languages.is_valid(row) {
-            self.name.push_str(self.languages.value(row));
-        }
-        self.name.push(SEPARATOR);
-        self.name.push_str(self.domains.value(row));
-        &self.name
-    }
-
-    /// The name of a whole language, for the row that [`Self::name`] was called with last.
-    fn language(&self) -> &str {
-        // The separator is one byte, and `name` has put it there.
-        &self.name[..=self.name.find(SEPARATOR).unwrap_or_default()]
-    }
-}
-
-/// The character between language and domain, and at the end of the name of a whole language. A
-/// language or a domain has no control character.
-const SEPARATOR: char = '\0';
-
-/// What the values of a column mean in a group.
-struct Distribution {
-    documents: u64,
-    percentiles: Knots,
-    /// The share of documents in the lower tail at most, and the value at which the tail ends.
-    low: Option<(f64, f64)>,
-    /// The share of documents below the upper tail at least, and the value at which the tail
-    /// begins.
-    high: Option<(f64, f64)>,
-}
-
-impl Distribution {
-    /// The thirds of CCNet (Wenzek et al. 2020): head below the 30th percentile of documents, tail
-    /// from the 60th on.
-    fn thirds(counts: &Counts) -> Distribution {
-        Distribution {
-            documents: counts.documents(),
-            percentiles: Knots::default(),
-            low: counts.low_cut(0.3).map(|cut| (0.3, cut)),
-            high: counts.high_cut(0.6).map(|cut| (0.6, cut)),
-        }
-    }
-
-    /// Kind, value and share of each row of `quality_calibration`. A whole language has kinds of
-    /// its own.
-    fn rows(&self, is_language: bool) -> Vec<(&'static str, f64, f64)> {
-        let (below, above) = if is_language {
-            ("head_below", "tail_above")
-        } else {
-            ("drop_below", "drop_above")
-        };
-
-        let mut rows: Vec<(&'static str, f64, f64)> = self
-            .percentiles
-            .points()
-            .iter()
-            .map(|&(value, share)| ("percentile", value, share))
-            .collect();
-        rows.extend(self.low.map(|(share, value)| (below, value, share)));
-        rows.extend(self.high.map(|(share, value)| (above, value, share)));
-        rows
-    }
-}
-
-/// The studied columns, and what their values mean in each group.
-struct Groups {
-    studied: Vec<Measure>,
-    /// A distribution for each studied column, by the name of the group.
-    groups: BTreeMap<String, Vec<Distribution>>,
-    /// q of a document of which no term is left.
-    mean_q: f64,
-}
-
-impl Groups {
-    /// The place of a column among the studied ones.
-    fn place(&self, measure: &Measure) -> Option<usize> {
-        self.studied.iter().position(|studied| studied == measure)
-    }
-
-    /// The rows of `quality_calibration`.
-    fn rows(&self) -> Result<RecordBatch> {
-        let mut texts: [StringBuilder; 4] = Default::default();
-        let (mut documents, mut numbers) = (Vec::new(), [Vec::new(), Vec::new()]);
-
-        for (at, measure) in self.studied.iter().enumerate() {
-            let name = measure.name();
-            for (origin, group) in &self.groups {
-                let (language, domain) = origin.split_once(SEPARATOR).unwrap_or_default();
-                let found = &group[at];
-                for (kind, value, share) in found.rows(origin.ends_with(SEPARATOR)) {
-                    let row = [name.as_str(), kind, language, domain];
-                    for (column, text) in texts.iter_mut().zip(row) {
-                        column.append_value(text);
-                    }
-                    documents.push(found.documents);
-                    numbers[0].push(value);
-                    numbers[1].push(share);
-                }
-            }
-        }
-
-        let mut columns: Vec<ArrayRef> = texts
-            .iter_mut()
-            .map(|column| Arc::new(column.finish()) as ArrayRef)
-            .collect();
-        columns.push(Arc::new(UInt64Array::from(documents)));
-        columns.extend(numbers.map(|column| Arc::new(Float64Array::from(column)) as ArrayRef));
-        Ok(RecordBatch::try_new(
-            tables::schema("quality_calibration"),
-            columns,
-        )?)
-    }
-}
-
 /// The measure of this name.
 ///
 /// # Panics
 /// If there is no such measure: the check of the manifest refuses other names.
 fn known_measure(name: &str) -> Measure {
     tables::measure(name).expect("the manifest was checked")
+}
+
+/// The digest of the calibration's text; empty without a calibration.
+fn calibration_digest(quality: &Quality) -> String {
+    let text = quality.calibration_json.as_ref();
+    text.map_or(String::new(), |text| {
+        blake3::hash(text.as_bytes()).to_hex().to_string()
+    })
+}
+
+/// The calibration of the manifest. `curves` is what the stage's key names `isotonic`.
+///
+/// # Errors
+/// If the calibration cannot be used, or was made for another score.
+fn open_calibration(quality: &Quality, curves: &str) -> Result<Option<Calibrated>> {
+    let wrong = |what: String| {
+        let name = quality.calibration.as_deref().unwrap_or_default();
+        StageError::manifest(format!("quality.calibration {name}: {what}"))
+    };
+
+    let calibrated = calibrated::chosen(quality, None).map_err(|error| wrong(error.to_string()))?;
+    if let Some(calibrated) = &calibrated
+        && calibrated.file.score != score_digest(quality, curves)
+    {
+        let what = "its buckets are cut by other terms of q than those of this manifest";
+        return Err(wrong(what.to_owned()).hint(
+            "use the [[quality.term]] tables and the combine of the run that was calibrated, or \
+             calibrate again",
+        ));
+    }
+    Ok(calibrated)
 }
 
 /// The curves of isotonic terms, by the name of their file.
@@ -715,25 +632,25 @@ fn open_curves(opening: &Opening, terms: &[Term]) -> Result<BTreeMap<String, Dig
     Ok(curves)
 }
 
-/// The calibration of a term as the manifest sets it.
-fn calibration(term: &Term, curves: &BTreeMap<String, Digested<Knots>>) -> Calibration {
-    match term.calibration {
-        Calibrated::Identity => Calibration::Identity,
-        Calibrated::Logistic => Calibration::Logistic {
+/// The map of a term as the manifest sets it.
+fn map_of(term: &Term, curves: &BTreeMap<String, Digested<Knots>>) -> TermMap {
+    match term.map {
+        MapKind::Identity => TermMap::Identity,
+        MapKind::Logistic => TermMap::Logistic {
             midpoint: term.midpoint,
             slope: term.slope,
         },
-        Calibrated::Percentile => Calibration::Percentile {
+        MapKind::Percentile => TermMap::Percentile {
             low_is_better: term.prefer == PreferEnd::Low,
         },
-        Calibrated::TwoSided => Calibration::TwoSided {
+        MapKind::TwoSided => TermMap::TwoSided {
             low: term.low,
             high: term.high,
         },
-        Calibrated::Isotonic => {
+        MapKind::Isotonic => {
             let curve = term.file.as_ref().and_then(|file| curves.get(file));
             let curve = curve.expect("an isotonic term has a file: the manifest was checked");
-            Calibration::Isotonic(Knots::clone(&curve.value))
+            TermMap::Isotonic(Knots::clone(&curve.value))
         }
     }
 }
@@ -767,7 +684,13 @@ impl Stage for QualityStage {
             })
             .collect();
 
-        json!({ "quality": self.quality, "drop": bands, "thirds": self.thirds_of.is_some() })
+        // The text of the calibration has a digest of its own, and its path changes nothing.
+        let quality = Quality {
+            calibration: None,
+            calibration_json: None,
+            ..self.quality.clone()
+        };
+        json!({ "quality": quality, "drop": bands, "thirds": self.thirds_of.is_some() })
     }
 
     fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
@@ -780,6 +703,9 @@ impl Stage for QualityStage {
             read("documents", "domain"),
             read("tokens", "tokens"),
         ];
+        if self.calibrated.is_some() {
+            reads.push(read("documents", "source"));
+        }
 
         // A column may serve as a term and as a veto, but it is read once.
         let terms = self.terms.iter().map(|(measure, _)| measure);
@@ -800,15 +726,17 @@ impl Stage for QualityStage {
 
 impl CorpusStage for QualityStage {
     fn decide<'a>(&'a self, corpus: &'a dyn Corpus) -> Result<Decision<'a>> {
+        self.check_origins(corpus)?;
         let mut groups = self.study(corpus)?;
         if self.may_lose_all_terms() {
-            groups.mean_q = self.mean_q(corpus, &groups)?;
+            groups.mean_score = self.mean_score(corpus, &groups)?;
         }
         let groups = Arc::new(groups);
-        let calibration = FurtherRows::Whole(groups.rows()?);
+        let maps = FurtherRows::Whole(groups.rows()?);
+        let worths = FurtherRows::Whole(worths::rows(self.calibrated.as_ref())?);
         let annotations = move |shard| self.annotations(corpus, &groups, shard);
         Ok(Decision {
-            tables: [("quality_calibration", calibration)].into(),
+            tables: [("quality_maps", maps), ("quality_worths", worths)].into(),
             ..Decision::of(Box::new(annotations))
         })
     }

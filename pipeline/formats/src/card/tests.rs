@@ -131,7 +131,8 @@ fn figures_are_the_facts() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
-    facts.q_calibrated = true;
+    facts.calibration = Some("q calibrated on docs with a 5-gram model".to_owned());
+    assert!(card(&facts).contains("The calibration: q calibrated on docs with a 5-gram model."));
     assert!(!card(&facts).contains("uncalibrated") && !card(&facts).contains("not calibrated"));
 }
 

@@ -282,7 +282,7 @@ fn worth_is_the_worked_value() {
         bucket(0, 0, 1.0, 2_000_000_000_000),
         bucket(0, 0, 0.6, 5_000_000_000_000),
     ];
-    let worth = worth(&buckets, &[1.5, 1.0]);
+    let worth = worth(&buckets, &[1.5, 1.0], &Law::default());
     assert!(
         (worth.d_eff / 5.983927866e12 - 1.0).abs() < 1e-9,
         "{worth:?}"

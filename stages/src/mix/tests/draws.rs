@@ -14,6 +14,7 @@ pub(super) fn pool(n: usize) -> Vec<Document> {
         origin: (i % 2) as u32,
         tokens: 50 + (i as u64 * 37) % 100,
         bytes: 3 * i as u64,
+        score: q(i),
         q: q(i),
     };
     (0..n).map(document).collect()
@@ -84,6 +85,7 @@ fn sources_have_their_own_caps_and_shares() {
         max_epochs: 4.0,
         sources,
         source_of: vec![0, 1],
+        law: Law::default(),
     };
     let draws = solved_draws(&pool, &request);
     assert!(drawn(&pool, &draws).abs_diff(budget) <= 150);
@@ -151,6 +153,7 @@ fn adding_a_source_does_not_reshuffle_the_others() {
         pool.push(Document {
             origin: 9,
             doc_id: DocId((15 << 124) + i as u128),
+            score: 0.05,
             q: 0.05,
             ..pool[i].clone()
         });
@@ -171,13 +174,13 @@ fn draws_are_worth_what_their_epochs_are() {
         7,
         "general",
     );
-    let (d_eff, d_repeat) = effective_tokens(&pool, &buckets, &draws);
-    let planned = worth(&buckets, &epochs);
+    let (d_eff, d_repeat) = effective_tokens(&pool, &buckets, &draws, &Law::default());
+    let planned = worth(&buckets, &epochs, &Law::default());
     // Apart by less than a document a bucket.
     assert!((d_eff - planned.d_eff).abs() < 150.0 * buckets.len() as f64);
     assert!((d_repeat - planned.d_repeat).abs() < 150.0 * buckets.len() as f64);
     let twice = vec![2; pool.len()];
     let unique: f64 = pool.iter().map(|document| document.tokens as f64).sum();
-    let (_, d_repeat) = effective_tokens(&pool, &buckets, &twice);
+    let (_, d_repeat) = effective_tokens(&pool, &buckets, &twice, &Law::default());
     assert!((d_repeat / unique_equivalent(unique, 2.0) - 1.0).abs() < 1e-12);
 }

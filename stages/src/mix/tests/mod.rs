@@ -1,6 +1,7 @@
 //! Properties of mixtures on generated instances; numbers are the same in every run.
 
 mod baselines;
+mod ces;
 mod draws;
 mod pool;
 mod solve;
@@ -34,7 +35,7 @@ pub(super) fn bucket(origin: u32, bin: u32, q: f64, tokens: u64) -> Bucket {
     Bucket {
         origin,
         bin,
-        q_from: 0.0,
+        score_from: 0.0,
         tokens,
         q,
         bytes: 0,
@@ -82,6 +83,7 @@ pub(super) fn some_request(numbers: &mut Numbers, buckets: &[Bucket], sources: u
         max_epochs: 1.0 + 6.0 * numbers.uniform(),
         sources,
         source_of,
+        law: Law::default(),
     }
 }
 

@@ -28,6 +28,7 @@ fn request(tokens: u64, max_epochs: f64, sources: Vec<SourceBounds>) -> Request 
         max_epochs,
         sources,
         source_of,
+        law: Law::default(),
     }
 }
 

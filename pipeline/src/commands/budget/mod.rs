@@ -1,9 +1,11 @@
-//! `curate budget` answers four questions without a run: what tokens of some quality are worth to a
-//! model, how many tokens a loss takes, how compute is best spent, and how much memory the keys and
-//! values of a model take.
+//! `curate budget` answers five questions without a run: what tokens of some quality are worth to a
+//! model, which mixture of calibrated text is worth more, how many tokens a loss takes, how compute
+//! is best spent, and how much memory the keys and values of a model take.
+
+mod mixtures;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -15,6 +17,7 @@ use curate_scorers::lm::memory::kv_bytes;
 use curate_scorers::loss::{LAWS, LossLaw, law, unique_equivalent};
 use curate_store::failure::{Exit, Failure};
 
+use self::mixtures::{Comparison, Shares, compare};
 use crate::constants::from_json;
 use crate::manifest::billions;
 use crate::report::{Amounts, print_worth};
@@ -34,6 +37,16 @@ pub struct Question {
     /// Token-weighted mean quality, above 0 and at most 1
     #[arg(long, value_name = "Q", value_parser = quality, default_value = "1")]
     pub quality: f64,
+    /// Calibration whose law compares mixtures of --tokens each
+    #[arg(long, value_name = "FILE", requires_all = ["mixture", "tokens"], conflicts_with_all = ["quality", "unique", "target_loss"])]
+    pub calibration: Option<PathBuf>,
+    /// Target of the calibration; default: the only one
+    #[arg(long, value_name = "NAME", requires = "calibration")]
+    pub target: Option<String>,
+    /// Mixture to compare, as in html=0.5,text=0.5, by source, source/domain or bucket; may be
+    /// repeated
+    #[arg(long, value_name = "SHARES", value_parser = mixtures::shares, requires = "calibration")]
+    pub mixture: Vec<Shares>,
     /// Constants of the loss law: besiroglu2024, besiroglu2024_full, hoffmann2022_rounded,
     /// hoffmann2022, muennighoff2023, or a JSON file with e, a, b, alpha, beta and perhaps
     /// covariance, a list of five lists
@@ -98,6 +111,7 @@ pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
 
     // A question may have several parts. Arguments that belong to none of them are a mistake.
     match (question.params, question.tokens) {
+        _ if question.calibration.is_some() => mixtures(question, &law, out)?,
         (Some(params), Some(tokens)) => worth(question, &law, params, tokens, out)?,
         (None, Some(_)) => {
             return Err(Failure::new(Exit::Usage, "--tokens needs --params".to_owned()).into());
@@ -134,6 +148,19 @@ pub fn answer(question: &Question, out: &mut impl Write) -> Result<ExitCode> {
         memory_plan(model, out)?;
     }
     Ok(code)
+}
+
+/// Prints mixtures side by side, under the law of a calibration.
+fn mixtures(question: &Question, law: &LossLaw, out: &mut impl Write) -> Result<()> {
+    let comparison = Comparison {
+        calibration: question.calibration.as_deref().unwrap_or(Path::new("")),
+        target: question.target.as_deref(),
+        mixtures: &question.mixture,
+        // clap has seen that --tokens is given.
+        tokens: question.tokens.unwrap_or_default(),
+        params: question.params,
+    };
+    compare(&comparison, law, out)
 }
 
 /// Prints what tokens are worth: their loss with repeats discounted and weighted by q, beside the

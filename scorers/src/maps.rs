@@ -1,4 +1,4 @@
-//! Calibration: from a raw value to a term of q, and to the ends of a distribution's tails.
+//! Maps from a raw value to a term of q, and the ends of a distribution's tails.
 //!
 //! Quantiles are counted, not sketched. Values go into bins of relative width 2^-16 that hold
 //! integers, so the result does not depend on the order of the values or on threads. Memory is
@@ -203,7 +203,7 @@ impl Knots {
 
 /// A map from a raw value to a term in (0, 1].
 #[derive(Debug, Clone, PartialEq)]
-pub enum Calibration {
+pub enum TermMap {
     /// The term is the value itself.
     Identity,
     /// The term is 1 / (1 + e^(−slope·(value − midpoint))).
@@ -230,19 +230,16 @@ pub enum Calibration {
     Isotonic(Knots),
 }
 
-impl Calibration {
+impl TermMap {
     /// True if a term depends on the percentiles of a group.
     pub fn is_relative(&self) -> bool {
-        matches!(
-            self,
-            Calibration::Percentile { .. } | Calibration::TwoSided { .. }
-        )
+        matches!(self, TermMap::Percentile { .. } | TermMap::TwoSided { .. })
     }
 
     /// The term of a value, from [`FLOOR`] to 1. `None` and NaN have the term [`FLOOR`].
     ///
     /// `percentiles` are those of the value's group. They are needed if
-    /// [`Calibration::is_relative`] is true.
+    /// [`TermMap::is_relative`] is true.
     pub fn term(&self, value: Option<f64>, percentiles: Option<&Knots>) -> f64 {
         let Some(value) = value.filter(|value| !value.is_nan()) else {
             return FLOOR;
@@ -256,17 +253,17 @@ impl Calibration {
         };
 
         let term = match self {
-            Calibration::Identity => value,
-            Calibration::Logistic { midpoint, slope } => {
+            TermMap::Identity => value,
+            TermMap::Logistic { midpoint, slope } => {
                 1.0 / (1.0 + (-slope * (value - midpoint)).exp())
             }
-            Calibration::Percentile {
+            TermMap::Percentile {
                 low_is_better: false,
             } => share(),
-            Calibration::Percentile {
+            TermMap::Percentile {
                 low_is_better: true,
             } => 1.0 - share(),
-            Calibration::TwoSided { low, high } => {
+            TermMap::TwoSided { low, high } => {
                 let share = share();
                 let (rise, fall) = (share / low, (1.0 - share) / (1.0 - high));
                 // A tail of width 0 lowers no term: 0/0 is left out, and n/0 is above 1.
@@ -275,7 +272,7 @@ impl Calibration {
                     .filter(|side| !side.is_nan())
                     .fold(1.0, f64::min)
             }
-            Calibration::Isotonic(knots) => knots.at(value).unwrap_or(FLOOR),
+            TermMap::Isotonic(knots) => knots.at(value).unwrap_or(FLOOR),
         };
 
         term.clamp(FLOOR, 1.0)
@@ -397,33 +394,32 @@ mod tests {
     #[test]
     fn terms_lie_between_the_floor_and_one() {
         let knots = counts((1..=1000).map(|n| (f64::from(n), 1))).percentiles();
-        let at =
-            |calibration: &Calibration, value: f64| calibration.term(Some(value), Some(&knots));
+        let at = |map: &TermMap, value: f64| map.term(Some(value), Some(&knots));
 
         let all = [
-            Calibration::Identity,
-            Calibration::Logistic {
+            TermMap::Identity,
+            TermMap::Logistic {
                 midpoint: 3.0,
                 slope: -2.0,
             },
-            Calibration::Percentile {
+            TermMap::Percentile {
                 low_is_better: true,
             },
-            Calibration::Percentile {
+            TermMap::Percentile {
                 low_is_better: false,
             },
-            Calibration::TwoSided {
+            TermMap::TwoSided {
                 low: 0.0,
                 high: 1.0,
             },
-            Calibration::TwoSided {
+            TermMap::TwoSided {
                 low: 0.25,
                 high: 0.75,
             },
-            Calibration::Isotonic(Knots::isotonic(vec![(0.0, 0.1), (10.0, 1.0)]).expect("ascends")),
+            TermMap::Isotonic(Knots::isotonic(vec![(0.0, 0.1), (10.0, 1.0)]).expect("ascends")),
         ];
 
-        for calibration in &all {
+        for map in &all {
             for value in [
                 f64::NEG_INFINITY,
                 -5.0,
@@ -434,14 +430,14 @@ mod tests {
                 1e300,
                 f64::INFINITY,
             ] {
-                let term = at(calibration, value);
+                let term = at(map, value);
                 assert!(
                     (FLOOR..=1.0).contains(&term),
-                    "{calibration:?} of {value} is {term}"
+                    "{map:?} of {value} is {term}"
                 );
             }
-            assert_eq!(calibration.term(None, Some(&knots)), FLOOR);
-            assert_eq!(calibration.term(Some(f64::NAN), Some(&knots)), FLOOR);
+            assert_eq!(map.term(None, Some(&knots)), FLOOR);
+            assert_eq!(map.term(Some(f64::NAN), Some(&knots)), FLOOR);
         }
 
         assert_eq!(at(&all[1], 3.0), 0.5);
