@@ -149,6 +149,20 @@ ngram-kenlm: build .venv/kenlm ## the n-gram model beside KenLM's reader: make n
 gold-score:      ## a model against reference scores: make gold-score MODEL=/path/to/model REFERENCE=/path/to.jsonl NAME=part-of-its-name
 	cargo bench --profile dev --workspace --bench nll_reference -- $(abspath $(MODEL)) $(abspath $(REFERENCE)) $(NAME)
 
+STUDY :=
+calibrate-study: build setup .venv/calibrate ## calibrate a corpus on parts of itself, beside LightGBM: make calibrate-study DIR=/path/to/folder [STUDY="--unit host --source lang"]
+	$(PYTHON) tests/bench/calibrate_study.py $(CURATE) $(abspath $(DIR)) runs/study $(STUDY)
+	for file in runs/study/calibration-*.json; do .venv/calibrate/bin/python tests/bench/lightgbm_peer.py $$file.losses.jsonl $$file; done
+
+default-q: build setup ## the uncalibrated q beside a fitted one, by parts of a corpus: make default-q DIR=/path/to/folder
+	rm -rf runs/default-q && $(PYTHON) tests/bench/default_q.py $(CURATE) $(abspath $(DIR)) runs/default-q $(STUDY)
+
+order-carries: setup ## the order of mixtures by a calibration beside losses of other models: make order-carries CALIBRATION=a.json OTHER=b.json.losses.jsonl
+	$(PYTHON) tests/bench/order_carries.py $(CALIBRATION) $(CALIBRATION).losses.jsonl $(OTHER)
+
+.venv/calibrate: tests/bench/requirements-calibrate.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-calibrate.txt && touch $@
+
 check-gpu:       ## parity, out of memory and speed of the model scorer on a GPU; see docs/gpu.md for what the build needs
 	cargo bench --profile dev --workspace --features curate/cuda,curate-scorers/cuda --bench gpu -- cuda:0
 
