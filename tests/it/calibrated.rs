@@ -242,6 +242,41 @@ fn near(found: f64, expected: f64) {
 }
 
 #[test]
+fn a_linear_law_is_a_plain_sum() {
+    let place = place();
+    changed(&place, |file| {
+        for target in file["targets"].as_array_mut().unwrap() {
+            target["law"]["name"] = "linear".into();
+            target["law"]["rho"] = 1.0.into();
+            for refit in target["refits"].as_array_mut().unwrap() {
+                refit["rho"] = 1.0.into();
+            }
+        }
+    });
+    let wanted = manifest(&place, "run", MIXTURES);
+    let dir = place.path("run");
+    run(&wanted, &dir, &[]).exits(0);
+
+    let found = report(&dir);
+    let sum = "SELECT sum(tokens * q) FROM quality JOIN tokens USING (doc_id) \
+               WHERE quality.reached AND quality.removed_by IS NULL";
+    near(
+        numbers(&query(&dir, sum)[0])[0],
+        found["pool"]["d_eff"].as_f64().unwrap(),
+    );
+    for (at, (name, target)) in [("general", "pages"), ("manual", "guides")]
+        .iter()
+        .enumerate()
+    {
+        let own = query(&dir, &of_mixture(name, target));
+        near(
+            numbers(&own[0])[0],
+            found["mixtures"][at]["d_eff"].as_f64().unwrap(),
+        );
+    }
+}
+
+#[test]
 fn a_run_keeps_what_it_was_calibrated_with() {
     let place = place();
     let wanted = manifest(&place, "run", MIXTURES);
