@@ -109,7 +109,7 @@ mod tests {
         assert!(is_blank(&blank.iter().collect::<String>()));
         assert!(is_blank(&" ".repeat(1 << 20)));
 
-        // Letters of any script, marks, digits, symbols, and what stands for lost text.
+        // Letters of any script, marks, digits, symbols, and U+FFFD, which takes the place of lost text.
         for seen in [
             "a",
             "é",

@@ -172,7 +172,32 @@ pub fn chosen(
             failed: failed.join(", "),
         });
     }
-    Calibrated::new(file, at, quality.calibration_curve).map(Some)
+
+    let name = &file.targets[at].name;
+    let lacks = |bucket: &&Bucket| bucket.worth[name].isotonic.is_none();
+    if quality.calibration_curve == CalibrationCurve::Isotonic
+        && let Some(bucket) = file.buckets.iter().find(lacks)
+    {
+        return Err(CalibrationError::NotIsotonic {
+            target: name.clone(),
+            bucket: bucket.name.clone(),
+        });
+    }
+    Ok(Some(Calibrated::new(file, at, quality.calibration_curve)))
+}
+
+/// The calibration that a manifest names, for tables that tell of every target. Its own target is
+/// the first one that was passed; `None` if no target was.
+///
+/// # Errors
+/// [`CalibrationError`] if the calibration cannot be read.
+pub fn of_every_target(quality: &Quality) -> Result<Option<Calibrated>, CalibrationError> {
+    let Some(text) = &quality.calibration_json else {
+        return Ok(None);
+    };
+    let file = parse(text)?;
+    let passed = file.targets.iter().position(|target| target.verdict.passed);
+    Ok(passed.map(|at| Calibrated::new(file, at, quality.calibration_curve)))
 }
 
 /// The place of a target in a calibration: of the one that is named, or of the only one.
@@ -203,28 +228,8 @@ pub fn place_of(file: &Calibration, target: Option<&str>) -> Result<usize, Calib
 
 impl Calibrated {
     /// The calibration `file` for the target at `target`.
-    ///
-    /// # Errors
-    /// If the curve is isotonic and the target has none.
-    pub fn new(
-        file: Calibration,
-        target: usize,
-        curve: CalibrationCurve,
-    ) -> Result<Calibrated, CalibrationError> {
-        let name = file.targets[target].name.clone();
-        let q = |bucket: &Bucket| {
-            let worth = bucket.worth[&name];
-            match curve {
-                CalibrationCurve::Fitted => Ok(worth.q),
-                CalibrationCurve::Isotonic => {
-                    worth.isotonic.ok_or_else(|| CalibrationError::NotIsotonic {
-                        target: name.clone(),
-                        bucket: bucket.name.clone(),
-                    })
-                }
-            }
-        };
-
+    pub fn new(file: Calibration, target: usize, curve: CalibrationCurve) -> Calibrated {
+        let name = &file.targets[target].name;
         let mut groups = Vec::new();
         let mut by_member: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
         for places in grouped(&file.buckets) {
@@ -240,18 +245,18 @@ impl Calibrated {
                 edges: buckets[1..].iter().map(|bucket| bucket.from.0).collect(),
                 q: buckets
                     .iter()
-                    .map(|bucket| q(bucket))
-                    .collect::<Result<_, _>>()?,
+                    .map(|bucket| q_of(bucket, name, curve))
+                    .collect(),
                 places,
             });
         }
-        Ok(Calibrated {
+        Calibrated {
             file,
             target,
             curve,
             groups,
             by_member,
-        })
+        }
     }
 
     /// The target whose q is used.
@@ -259,19 +264,30 @@ impl Calibrated {
         &self.file.targets[self.target]
     }
 
+    /// The targets whose verdict was passed, so that a run may use them.
+    pub fn usable_targets(&self) -> impl Iterator<Item = &Target> {
+        let targets = self.file.targets.iter();
+        targets.filter(|target| target.verdict.passed)
+    }
+
     /// q of a bucket for a target of the file. A target without an isotonic q has its fitted q.
     pub fn q_of(&self, bucket: &Bucket, target: &str) -> f64 {
-        let worth = bucket.worth[target];
-        match self.curve {
-            CalibrationCurve::Fitted => worth.q,
-            CalibrationCurve::Isotonic => worth.isotonic.unwrap_or(worth.q),
-        }
+        q_of(bucket, target, self.curve)
     }
 
     /// The buckets of a source and domain; `None` if the calibration has not seen them.
     pub fn group(&self, source: &str, domain: &str) -> Option<&Group> {
         let group = self.by_member.get(source)?.get(domain)?;
         Some(&self.groups[*group])
+    }
+}
+
+/// q of a bucket for a target. A target without an isotonic q has its fitted q.
+fn q_of(bucket: &Bucket, target: &str, curve: CalibrationCurve) -> f64 {
+    let worth = bucket.worth[target];
+    match curve {
+        CalibrationCurve::Fitted => worth.q,
+        CalibrationCurve::Isotonic => worth.isotonic.unwrap_or(worth.q),
     }
 }
 
@@ -298,13 +314,29 @@ fn check(file: &Calibration) -> Result<(), CalibrationError> {
         return invalid("expected at least one target and one bucket".to_owned());
     }
 
+    // Sources of the law are numbered without a gap, and a list has a place for each.
+    let sources = file.buckets.len();
+    if let Some(bucket) = file.buckets.iter().find(|bucket| bucket.source >= sources) {
+        let (name, source) = (&bucket.name, bucket.source);
+        return invalid(format!(
+            "bucket \"{name}\": source is {source}, expected less than {sources}"
+        ));
+    }
+
     for target in &file.targets {
-        let rho = target.law.rho;
+        let (name, law) = (&target.name, &target.law);
+        let rho = law.rho;
         if !(0.05..=1.0).contains(&rho) {
-            let name = &target.name;
             return invalid(format!(
                 "target \"{name}\": rho is {rho}, expected 0.05 to 1"
             ));
+        }
+        for (what, value) in [("beta", law.beta), ("worth_of_best", law.worth_of_best)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return invalid(format!(
+                    "target \"{name}\": {what} is {value}, expected a number above 0"
+                ));
+            }
         }
         for bucket in &file.buckets {
             let Some(worth) = bucket.worth.get(&target.name) else {
@@ -588,6 +620,8 @@ mod tests {
             with(|file| file.buckets[0].worth.get_mut("docs").unwrap().q = 1.5).contains("1.5")
         );
         assert!(with(|file| file.targets[0].law.rho = 0.0).contains("rho is 0"));
+        assert!(with(|file| file.targets[0].law.beta = -1.0).contains("beta is -1"));
+        assert!(with(|file| file.buckets[3].source = 1 << 40).contains("less than 4"));
         assert!(with(|file| file.schema = "curate.calibration/1".to_owned()).contains("/1"));
         assert!(
             with(|file| file.buckets[3].members = file.buckets[0].members.clone())
@@ -635,6 +669,14 @@ mod tests {
         assert!(chosen(&quality, Some("code")).unwrap().is_some());
         quality.calibration_unpassed = Unpassed::Uncalibrated;
         assert!(chosen(&quality, None).unwrap().is_none());
+
+        // Tables tell of the target that was passed.
+        let every = of_every_target(&quality).unwrap().expect("one was passed");
+        let usable: Vec<&str> = every
+            .usable_targets()
+            .map(|own| own.name.as_str())
+            .collect();
+        assert_eq!(usable, ["code"]);
     }
 
     #[test]

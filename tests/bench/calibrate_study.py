@@ -70,8 +70,20 @@ def held_out(units, target_bytes, seed):
     return chosen
 
 
-def split(args):
-    """Writes the pool and the targets. Returns the names of the sources."""
+def add_arguments(parser):
+    """The arguments that say how a corpus is cut."""
+    parser.add_argument("curate")
+    parser.add_argument("dir")
+    parser.add_argument("out")
+    parser.add_argument("--unit", default="meta.package")
+    parser.add_argument("--source", default="meta.kind")
+    parser.add_argument("--least-source", type=float, default=4)
+    parser.add_argument("--target", type=float, default=1.25)
+    parser.add_argument("--split-seed", type=int, default=1)
+
+
+def held_out_units(args):
+    """The units that become a target, by source, of the sources that are large enough."""
     sizes = collections.defaultdict(collections.Counter)
     for record in records(args.dir):
         sizes[field(record, args.source)][field(record, args.unit)] += len(record["text"].encode())
@@ -79,8 +91,12 @@ def split(args):
     sources = sorted(name for name, units in sizes.items() if name and sum(units.values()) >= least and len(units) > 1)
     if len(sources) < 2:
         sys.exit(f"expected two sources or more with {args.least_source} MiB and several units, found {sources}")
-    chosen = {name: held_out(sizes[name], args.target * 2**20, args.split_seed) for name in sources}
+    return {name: held_out(sizes[name], args.target * 2**20, args.split_seed) for name in sources}
 
+
+def split(args):
+    """Writes the pool and the targets. Returns the names of the sources."""
+    chosen = held_out_units(args)
     shutil.rmtree(args.out, ignore_errors=True)
     for part in ("pool", "target"):
         os.makedirs(os.path.join(args.out, part))
@@ -96,7 +112,7 @@ def split(args):
         files[part, source].write(json.dumps(line, ensure_ascii=False) + "\n")
     for file in files.values():
         file.close()
-    return sources
+    return list(chosen)
 
 
 def manifest(args, sources):
@@ -140,14 +156,7 @@ def rows(calibration, seed):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("curate")
-    parser.add_argument("dir")
-    parser.add_argument("out")
-    parser.add_argument("--unit", default="meta.package")
-    parser.add_argument("--source", default="meta.kind")
-    parser.add_argument("--least-source", type=float, default=4)
-    parser.add_argument("--target", type=float, default=1.25)
-    parser.add_argument("--split-seed", type=int, default=1)
+    add_arguments(parser)
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--more", default="")
     args = parser.parse_args()

@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 import duckdb
-from calibrate_study import field, held_out, number, records
+from calibrate_study import add_arguments, field, held_out_units, number, records
 
 CANDIDATES = {
     "default": "q.score",
@@ -34,13 +34,8 @@ CANDIDATES = {
 
 def buckets_of(args):
     """Writes the buckets and the targets. Returns the source of each bucket, and the names of the sources."""
-    sizes = collections.defaultdict(collections.Counter)
-    for record in records(args.dir):
-        sizes[field(record, args.source)][field(record, args.unit)] += len(record["text"].encode())
-    least = args.least_source * 2**20
-    sources = sorted(name for name, units in sizes.items() if name and sum(units.values()) >= least and len(units) > 1)
-    chosen = {name: held_out(sizes[name], args.target * 2**20, args.split_seed) for name in sources}
-
+    chosen = held_out_units(args)
+    sources = list(chosen)
     for part in ("pool", "target"):
         os.makedirs(os.path.join(args.out, part), exist_ok=True)
     units, targets = collections.defaultdict(list), {}
@@ -119,14 +114,7 @@ def within(pairs, of):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("curate")
-    parser.add_argument("dir")
-    parser.add_argument("out")
-    parser.add_argument("--unit", default="meta.package")
-    parser.add_argument("--source", default="meta.kind")
-    parser.add_argument("--least-source", type=float, default=4)
-    parser.add_argument("--target", type=float, default=1.25)
-    parser.add_argument("--split-seed", type=int, default=1)
+    add_arguments(parser)
     parser.add_argument("--bucket", type=float, default=500)
     parser.add_argument("--runs", type=int, default=320)
     parser.add_argument("--seed", default="1")

@@ -178,7 +178,7 @@ fn each_stretch_of_a_mixed_text_counts() {
 struct Script {
     name: &'static str,
     words: &'static str,
-    /// What stands between two words.
+    /// The characters between two words.
     space: &'static str,
     marks: [&'static str; 2],
 }

@@ -7,25 +7,40 @@ use serde_json::Value;
 
 use crate::support::{Outcome, Place, curate, fixture_lines, run};
 
-/// A run over pages of the web and manuals, and a folder of pages that the run does not have.
-fn place() -> Place {
-    let place = Place::new();
+/// The settings of a calibration of [`write_sources`] with small mixtures.
+pub const SMALL: [[&str; 2]; 4] = [
+    ["--tokens", "8k..160k"],
+    ["--runs", "48"],
+    ["--held-out", "24"],
+    ["--max-buckets", "5"],
+];
+
+/// Writes pages of the web and manuals, and returns the manifest of a run over them. `more` is
+/// appended.
+pub fn write_sources(place: &Place, name: &str, more: &str) -> PathBuf {
     let web =
         fixture_lines("web-000.jsonl.zst", 0..308) + &fixture_lines("web-001.jsonl.zst", 0..308);
     place.write("web.jsonl", web);
-    place.write(
-        "manuals.jsonl",
-        fixture_lines("manuals-000.jsonl.zst", 0..300),
+    let manuals = fixture_lines("manuals-000.jsonl.zst", 0..300);
+    place.write("manuals.jsonl", manuals);
+
+    let manifest = format!(
+        "[run]\nname = \"{name}\"\nseed = 3\nshard_size = \"1MiB\"\n\
+        [[source]]\nname = \"web\"\npath = \"web.jsonl\"\nid = \"id\"\n\
+        [[source]]\nname = \"manuals\"\npath = \"manuals.jsonl\"\ntext = \"content.text\"\n\
+        [language]\nengine = \"none\"\n[[quality.term]]\ncolumn = \"signals.heuristic\"\n{more}"
     );
+    place.write(&format!("{name}.toml"), manifest)
+}
+
+/// A run over pages of the web and manuals, and a folder of pages that the run does not have.
+fn place() -> Place {
+    let place = Place::new();
     place.write(
         "target/pages.jsonl",
         fixture_lines("web-002.jsonl.zst", 0..140),
     );
-    let manifest = "[run]\nname = \"pool\"\nseed = 3\nshard_size = \"1MiB\"\n\
-        [[source]]\nname = \"web\"\npath = \"web.jsonl\"\nid = \"id\"\n\
-        [[source]]\nname = \"manuals\"\npath = \"manuals.jsonl\"\ntext = \"content.text\"\n\
-        [language]\nengine = \"none\"\n[[quality.term]]\ncolumn = \"signals.heuristic\"\n";
-    let manifest = place.write("pool.toml", manifest);
+    let manifest = write_sources(&place, "pool", "");
     run(&manifest, &place.path("pool"), &[]).exits(0);
     place
 }
@@ -35,13 +50,7 @@ fn calibrate(place: &Place, output: &str, more: &[&str]) -> (Outcome, PathBuf) {
     let (pool, output) = (place.path("pool"), place.path(output));
     let mut words = vec!["calibrate", pool.to_str().unwrap()];
     words.extend(["-o", output.to_str().unwrap()]);
-    let small = [
-        ["--tokens", "8k..160k"],
-        ["--runs", "48"],
-        ["--held-out", "24"],
-        ["--max-buckets", "5"],
-    ];
-    let own = small.iter().filter(|[name, _]| !more.contains(name));
+    let own = SMALL.iter().filter(|[name, _]| !more.contains(name));
     words.extend(own.flatten());
     words.extend(more);
     (curate(words), output)
@@ -130,23 +139,14 @@ fn a_target_gives_each_bucket_a_worth() {
 fn losses_of_other_models_are_fitted() {
     let place = place();
     let (pool, plan) = (place.path("pool"), place.path("plan.jsonl"));
-    let sizes = [
-        "--tokens",
-        "8k..160k",
-        "--runs",
-        "48",
-        "--held-out",
-        "24",
-        "--max-buckets",
-        "5",
-    ];
+    let sizes = SMALL.as_flattened();
     let words = [
         "calibrate",
         pool.to_str().unwrap(),
         "--plan-only",
         plan.to_str().unwrap(),
     ];
-    curate([&words[..], &sizes].concat())
+    curate([&words[..], sizes].concat())
         .exits(0)
         .prints(&["mixtures of "]);
 

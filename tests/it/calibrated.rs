@@ -2,58 +2,41 @@
 //! refused.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
+use crate::calibrate::{SMALL, write_sources};
 use crate::support::{Place, curate, files, fixture_lines, query, report, run};
 
 /// ρ of the law behind the losses.
 const RHO: f64 = 0.6;
-const SIZES: [&str; 8] = [
-    "--tokens",
-    "8k..160k",
-    "--runs",
-    "48",
-    "--held-out",
-    "24",
-    "--max-buckets",
-    "5",
-];
-
-/// The manifest of a run over two sources, with more tables.
-fn manifest(place: &Place, name: &str, more: &str) -> PathBuf {
-    let text = format!(
-        "[run]\nname = \"{name}\"\nseed = 3\nshard_size = \"1MiB\"\n\
-        [[source]]\nname = \"web\"\npath = \"web.jsonl\"\nid = \"id\"\n\
-        [[source]]\nname = \"manuals\"\npath = \"manuals.jsonl\"\ntext = \"content.text\"\n\
-        [language]\nengine = \"none\"\n[[quality.term]]\ncolumn = \"signals.heuristic\"\n{more}"
-    );
-    place.write(&format!("{name}.toml"), text)
-}
-
 /// A place with a run in the folder `pool` and its calibration of two targets: text of the web is
 /// worth most to `pages`, manuals are worth most to `guides`.
 fn place() -> Place {
     let place = Place::new();
-    let web =
-        fixture_lines("web-000.jsonl.zst", 0..308) + &fixture_lines("web-001.jsonl.zst", 0..308);
-    place.write("web.jsonl", web);
-    let manuals = fixture_lines("manuals-000.jsonl.zst", 0..300);
-    place.write("manuals.jsonl", manuals);
-    run(&manifest(&place, "pool", ""), &place.path("pool"), &[]).exits(0);
+    run(&write_sources(&place, "pool", ""), &place.path("pool"), &[]).exits(0);
 
     let plan = place.path("plan.jsonl");
     let pool = place.path("pool");
     let words = ["calibrate", pool.to_str().unwrap(), "--plan-only"];
-    curate([&words[..], &[plan.to_str().unwrap()], &SIZES].concat()).exits(0);
+    curate([&words[..], &[plan.to_str().unwrap()], SMALL.as_flattened()].concat()).exits(0);
     let losses = place.write("losses.jsonl", losses(&plan));
     let output = place.path("calibration.json");
     let words = ["calibrate", pool.to_str().unwrap(), "--losses"];
     let ends = ["-o", output.to_str().unwrap()];
-    curate([&words[..], &[losses.to_str().unwrap()], &SIZES, &ends].concat())
-        .exits(0)
-        .prints(&["target guides: ", "target pages: "]);
+    curate(
+        [
+            &words[..],
+            &[losses.to_str().unwrap()],
+            SMALL.as_flattened(),
+            &ends,
+        ]
+        .concat(),
+    )
+    .exits(0)
+    .prints(&["target guides: ", "target pages: "]);
     place
 }
 
@@ -107,7 +90,7 @@ fn changed(place: &Place, change: impl FnOnce(&mut Value)) {
 #[test]
 fn duckdb_finds_the_same_q_and_effective_tokens() {
     let place = place();
-    let wanted = manifest(&place, "run", MIXTURES);
+    let wanted = write_sources(&place, "run", MIXTURES);
     let dir = place.path("run");
     run(&wanted, &dir, &[]).exits(0);
     curate(["status", dir.to_str().unwrap()]).exits(0).prints(&[
@@ -253,7 +236,7 @@ fn a_linear_law_is_a_plain_sum() {
             }
         }
     });
-    let wanted = manifest(&place, "run", MIXTURES);
+    let wanted = write_sources(&place, "run", MIXTURES);
     let dir = place.path("run");
     run(&wanted, &dir, &[]).exits(0);
 
@@ -279,7 +262,7 @@ fn a_linear_law_is_a_plain_sum() {
 #[test]
 fn a_run_keeps_what_it_was_calibrated_with() {
     let place = place();
-    let wanted = manifest(&place, "run", MIXTURES);
+    let wanted = write_sources(&place, "run", MIXTURES);
     let dir = place.path("run");
     run(&wanted, &dir, &[]).exits(0);
     run(&wanted, &dir, &[])
@@ -318,7 +301,7 @@ fn a_run_keeps_what_it_was_calibrated_with() {
 #[test]
 fn a_calibration_that_does_not_fit_is_refused() {
     let place = place();
-    let wanted = manifest(&place, "run", MIXTURES);
+    let wanted = write_sources(&place, "run", MIXTURES);
     let refused = |change: &dyn Fn(&mut Value), parts: &[&str]| {
         let path = place.path("calibration.json");
         let kept = fs::read(&path).unwrap();
@@ -364,6 +347,21 @@ fn a_calibration_that_does_not_fit_is_refused() {
         &["its buckets are cut by other terms of q", "calibrate again"],
     );
 
+    // A pipe would never end, and nobody writes to this one.
+    let pipe = place.path("pipe.json");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let of_pipe = write_sources(&place, "pipe", "[quality]\ncalibration = \"pipe.json\"\n");
+    run(&of_pipe, &place.path("pipe"), &[]).exits(2).says(&[
+        "pipe.toml:",
+        "\"pipe.json\": expected a calibration, found no regular file",
+    ]);
+
     // Names of targets.
     for (more, parts) in [
         (
@@ -392,12 +390,12 @@ fn a_calibration_that_does_not_fit_is_refused() {
             ],
         ),
     ] {
-        let wanted = manifest(&place, "named", more);
+        let wanted = write_sources(&place, "named", more);
         run(&wanted, &place.path("named"), &[])
             .exits(2)
             .says(&parts);
     }
-    let old = manifest(&place, "old", "calibration = \"percentile\"\n");
+    let old = write_sources(&place, "old", "calibration = \"percentile\"\n");
     run(&old, &place.path("old"), &[]).exits(2).says(&[
         "unknown key \"calibration\" in [[quality.term]]",
         "the key is called map now",
@@ -411,7 +409,7 @@ fn groups_that_the_calibration_has_not_seen_are_named() {
     let more = format!(
         "{MIXTURES}[[source]]\nname = \"other\"\npath = \"other.jsonl\"\ndomain = \"pages\"\n"
     );
-    let wanted = manifest(&place, "run", &more);
+    let wanted = write_sources(&place, "run", &more);
     let dir = place.path("run");
     run(&wanted, &dir, &[]).exits(2).says(&[
         " % of the tokens are of groups that the calibration has not seen: source \"other\", domain \"pages\"",
@@ -430,7 +428,7 @@ fn an_unpassed_calibration_may_leave_q_uncalibrated() {
         "target = \"pages\"\n",
         "target = \"pages\"\ncalibration_unpassed = \"uncalibrated\"\n",
     );
-    let wanted = manifest(&place, "run", &more);
+    let wanted = write_sources(&place, "run", &more);
     let dir = place.path("run");
     run(&wanted, &dir, &[])
         .exits(0)
@@ -441,6 +439,12 @@ fn an_unpassed_calibration_may_leave_q_uncalibrated() {
     // The other target was passed, so its mixture is calibrated.
     assert_eq!(found["mixtures"][0]["q_calibrated"], false);
     assert_eq!(found["mixtures"][1]["q_calibrated"], true);
+    let told = query(
+        &dir,
+        "SELECT (SELECT string_agg(DISTINCT target) FROM quality_worths), \
+         (SELECT string_agg(DISTINCT array_to_string(map_keys(q_by_target), ',')) FROM buckets)",
+    );
+    assert_eq!(told, ["guides|guides"]);
     let unlike = query(
         &dir,
         "SELECT count(*) FROM quality WHERE q IS DISTINCT FROM score",

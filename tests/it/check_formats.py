@@ -11,7 +11,7 @@ torch are installed (0.16.1 was; neither is needed); the rest by `datasets` and 
 tests/bench/requirements-formats.txt, no network. Prints the number of comparisons; exits 1 if one failed.
 
 `--make-tokenizer` writes a tokenizer that an export may trip over: a Unigram model whose end token is one of its pieces,
-a template, truncation and padding, and so many tokens that an id needs 32 bits.
+a template, truncation and padding. Its ids need 32 bits, because it has more than 65,536 tokens.
 """
 
 import argparse

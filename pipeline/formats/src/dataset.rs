@@ -170,11 +170,13 @@ mod tests {
             }),
             ..Facts::default()
         };
+
         let file = DataFile {
             name: "part-00000.bin".into(),
             bytes: 16,
             digest: "cd".into(),
         };
+
         let expected = r#"{
   "version": 1,
   "curate": "0.1.0",

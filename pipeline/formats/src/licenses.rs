@@ -85,8 +85,10 @@ mod tests {
             header(stated).map(|(license, name)| (license, name.unwrap_or_default()))
         };
         let is = |license: &str, name: &str| Some((license.to_owned(), name.to_owned()));
+
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[None, None]), None);
+
         assert_eq!(
             of(&[Some("CC-BY-4.0"), Some("cc-by-4.0")]),
             is("cc-by-4.0", "")
@@ -96,6 +98,7 @@ mod tests {
             is("gpl-3.0", "")
         );
         assert_eq!(of(&[Some("ODC-By-1.0")]), is("odc-by", ""));
+
         assert_eq!(
             of(&[Some("other")]),
             is("other", "other"),
@@ -106,6 +109,8 @@ mod tests {
             is("other", "apache-2.0-and-mit")
         );
         assert_eq!(of(&[Some("mit"), None]), is("other", "mit-and-unknown"));
+
+        // A name that the Hub does not know becomes letters, digits and hyphens.
         assert_eq!(
             of(&[Some("Terms of ACME, \"2023\": v1.2\nx")]),
             is("other", "terms-of-acme-2023-v1.2-x")

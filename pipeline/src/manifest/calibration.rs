@@ -30,18 +30,12 @@ pub(super) fn read(base: &Path, entries: &Entries, out: &mut toml::Table) -> Vec
         let message = format!("quality.calibration: {}: {what}", quoted(&name));
         vec![Problem::new(place(entries, "quality.calibration"), message).hint(hint)]
     };
-    let bytes = match super::read_up_to(&base.join(&name), "a calibration", LONGEST_BYTES) {
-        Ok(bytes) => bytes,
+    let text = match read_text(&base.join(&name)) {
+        Ok(text) => text,
         Err(what) => {
             let hint = "a path is relative to the manifest; `curate calibrate` writes the file";
             return problem(what, Some(hint.to_owned()));
         }
-    };
-    let Ok(text) = String::from_utf8(bytes) else {
-        return problem(
-            "expected JSON, found bytes that are not UTF-8".to_owned(),
-            None,
-        );
     };
     let file = match calibrated::parse(&text) {
         Ok(file) => file,
@@ -53,6 +47,19 @@ pub(super) fn read(base: &Path, entries: &Entries, out: &mut toml::Table) -> Vec
         quality.insert("calibration_json".to_owned(), toml::Value::String(text));
     }
     problems
+}
+
+/// The text of a calibration's file.
+///
+/// # Errors
+/// In words, if the path is no regular file, or if the file is too long or not UTF-8.
+pub(crate) fn read_text(path: &Path) -> Result<String, String> {
+    // Reading a pipe would wait for somebody to write.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err("expected a calibration, found no regular file".to_owned());
+    }
+    let bytes = super::read_up_to(path, "a calibration", LONGEST_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| "expected JSON, found bytes that are not UTF-8".to_owned())
 }
 
 /// The targets of a checked manifest whose calibration cannot be used. `entries` is the manifest as

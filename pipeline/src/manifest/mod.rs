@@ -11,7 +11,7 @@
 //! texts again. Cost: linear in the file, which
 //! may have up to 1 MiB.
 
-mod calibration;
+pub(crate) mod calibration;
 mod check;
 mod constants;
 mod diagnose;

@@ -7,7 +7,7 @@ use curate_schemas::Manifest;
 use curate_schemas::calibration::Refit;
 use curate_schemas::stages::mixtures::Mixture;
 use curate_scorers::loss::unique_equivalent;
-use curate_stages::calibrated::{self, Calibrated};
+use curate_stages::calibrated::{self, Calibrated, CalibrationError};
 use curate_stages::mix::{self, Bucket, Law, Parts, Request};
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
@@ -110,12 +110,13 @@ impl Weighed {
     }
 
     /// Token-weighted mean q of each bucket for each target of the calibration, by the name of the
-    /// target. Empty if q is uncalibrated.
+    /// target, of the targets that a run may use. Empty without a calibration.
     ///
     /// # Errors
     /// Exit 2 if the calibration cannot be used.
     pub fn q_by_target(&self, manifest: &Manifest) -> Result<BTreeMap<String, Vec<f64>>> {
-        let Some(calibrated) = opened(manifest, None)? else {
+        let every = calibrated::of_every_target(&manifest.quality);
+        let Some(calibrated) = every.map_err(|error| unusable(manifest, &error))? else {
             return Ok(BTreeMap::new());
         };
 
@@ -133,7 +134,7 @@ impl Weighed {
                 }
             }
 
-            for target in &file.targets {
+            for target in calibrated.usable_targets() {
                 let weighted = tokens.iter().map(|(&place, &tokens)| {
                     let q = calibrated.q_of(&file.buckets[place], &target.name);
                     u128::from(mix::fixed_point(q)) * u128::from(tokens)
@@ -219,8 +220,14 @@ impl Weighed {
 /// # Errors
 /// Exit 2 if the calibration cannot be used.
 pub fn opened(manifest: &Manifest, target: Option<&str>) -> Result<Option<Calibrated>> {
-    calibrated::chosen(&manifest.quality, target).map_err(|error| {
-        let name = manifest.quality.calibration.as_deref().unwrap_or_default();
-        Failure::new(Exit::Usage, format!("quality.calibration {name}: {error}")).into()
-    })
+    Ok(
+        calibrated::chosen(&manifest.quality, target)
+            .map_err(|error| unusable(manifest, &error))?,
+    )
+}
+
+/// The failure of a calibration that cannot be used.
+fn unusable(manifest: &Manifest, error: &CalibrationError) -> Failure {
+    let name = manifest.quality.calibration.as_deref().unwrap_or_default();
+    Failure::new(Exit::Usage, format!("quality.calibration {name}: {error}"))
 }

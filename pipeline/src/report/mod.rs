@@ -8,6 +8,7 @@ mod print;
 mod sample;
 mod terms;
 pub mod views;
+mod warnings;
 pub mod worth;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use curate_schemas::stages::mixtures::{Budget, Mixture};
 use curate_schemas::stages::tokens::{TOKENS, TokenScope};
 use curate_schemas::{Manifest, stages};
 use curate_scorers::loss::LossLaw;
-use curate_stages::calibrated::{self, Calibrated};
+use curate_stages::calibrated::Calibrated;
 use curate_stages::mix::{self, Active, Method, Request};
 use curate_store::run_dir::{RunDir, ShardFiles};
 use curate_store::terminal;
@@ -32,12 +33,13 @@ use curate_store::zip::{Zip, part};
 use rayon::prelude::*;
 
 use crate::constants;
-use crate::driver::{CoverageRow, counts_by_source, loss, read_coverage, sources_of_shards};
+use crate::driver::{CoverageRow, counts_by_source, read_coverage, sources_of_shards};
 use crate::mixing::{Draws, Pooled, Weighed, method, read_draws, weighed};
 use ledger::{Ledger, Sums, entry, read_ledger};
 pub use print::{print, print_worth};
 use sample::TokenSample;
 use terms::term_reports;
+use warnings::warn;
 use worth::{Worth, calibration_report};
 
 /// The report of a run: built from what is committed, or the `run.json` of a run directory in which
@@ -170,129 +172,6 @@ pub fn build(run: &RunDir, manifest: &Manifest) -> Result<Report> {
     // Last, because warnings depend on the figures.
     warn(&mut report, manifest, documents)?;
     Ok(report)
-}
-
-/// Adds the warnings: what a reader should know before trusting a figure. Their order is fixed.
-///
-/// # Errors
-/// If the calibration that the run kept cannot be read.
-fn warn(report: &mut Report, manifest: &Manifest, documents: Option<&Commit>) -> Result<()> {
-    for source in &report.sources {
-        let name = &source.name;
-        if source.repeated_ids > 0 {
-            report.warnings.push(format!(
-                "source \"{name}\": {} records have an id that another has",
-                source.repeated_ids
-            ));
-        }
-        let losses = source.funnel.iter().skip(1);
-        report
-            .warnings
-            .extend(losses.filter_map(|stage| loss(name, &stage.name, &stage.docs)));
-    }
-    let quarantined = documents.map_or(0, |commit| commit.counts.docs.quarantined);
-    if quarantined > 0 {
-        report.warnings.push(format!(
-            "{quarantined} records could not be read; see the table quarantine"
-        ));
-    }
-
-    warn_of_calibration(report, manifest)?;
-
-    // Only a file of constants has a digest, and such a file says nothing about its fit.
-    if let Some(budget) = report
-        .budget
-        .as_ref()
-        .filter(|budget| budget.constants_digest.is_some())
-    {
-        report.warnings.push(format!(
-            "where the constants of {} were fitted is not known",
-            budget.constants
-        ));
-    }
-
-    let losses = report
-        .mixtures
-        .iter()
-        .filter_map(|mixture| mixture.loss.as_ref());
-    let pool = report
-        .budget
-        .as_ref()
-        .and_then(|budget| budget.pool.as_ref());
-    if losses.chain(pool).any(|loss| !loss.in_fitted_range) {
-        report
-            .warnings
-            .push("a loss is outside the fitted range of its constants".to_owned());
-    }
-    Ok(())
-}
-
-/// Adds the warnings about where q comes from.
-///
-/// # Errors
-/// If the calibration that the run kept cannot be read.
-fn warn_of_calibration(report: &mut Report, manifest: &Manifest) -> Result<()> {
-    let Some(pool) = &report.pool else {
-        return Ok(());
-    };
-    let mut warnings = Vec::new();
-    match &report.calibration {
-        None => {
-            if let Some(name) = target_name(manifest, None)? {
-                warnings.push(format!(
-                    "the calibration of target \"{name}\" was not passed: q is uncalibrated"
-                ));
-            }
-            warnings.push("q is uncalibrated: D_eff and its loss are relative figures".to_owned());
-        }
-        Some(calibration) => {
-            warnings.extend(worth::out_of_range(calibration, pool.tokens as f64));
-            if report.budget.is_some() {
-                warnings.push(
-                    "ΔL of a calibrated D_eff mixes two fits: q is of the calibration's models, \
-                     the constants are of large ones"
-                        .to_owned(),
-                );
-            }
-        }
-    }
-    for mixture in &report.mixtures {
-        let wanted = manifest.mixture.iter().find(|own| own.name == mixture.name);
-        let own = wanted.and_then(|wanted| wanted.target.as_deref());
-        let own = own.filter(|_| !mixture.q_calibrated);
-        if let Some(name) = own
-            .map(|own| target_name(manifest, Some(own)))
-            .transpose()?
-        {
-            let name = name.unwrap_or_default();
-            warnings.push(format!(
-                "the calibration of target \"{name}\" was not passed: q of mixture {} is \
-                 uncalibrated",
-                mixture.name
-            ));
-        }
-        let found = mixture.calibration.as_ref();
-        let outside = found.and_then(|found| worth::out_of_range(found, mixture.tokens as f64));
-        let outside = outside.map(|what| format!("mixture {}: {what}", mixture.name));
-        warnings.extend(outside);
-    }
-    report.warnings.extend(warnings);
-    Ok(())
-}
-
-/// The name of a target of the manifest's calibration, or of the target of `[quality]`. `None`
-/// without a calibration.
-///
-/// # Errors
-/// If the calibration that the run kept cannot be read.
-fn target_name(manifest: &Manifest, target: Option<&str>) -> Result<Option<String>> {
-    let Some(text) = &manifest.quality.calibration_json else {
-        return Ok(None);
-    };
-    let file = calibrated::parse(text)?;
-    let target = target.or(manifest.quality.target.as_deref());
-    let at = calibrated::place_of(&file, target)?;
-    Ok(Some(file.targets[at].name.clone()))
 }
 
 /// A calibration as the report of a run tells it.

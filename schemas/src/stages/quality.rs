@@ -400,7 +400,8 @@ fn quality_worths() -> Table {
     Table {
         name: "quality_worths",
         doc: "the calibration that `quality` used: what a token of each bucket is worth to each \
-              target, a row for each source and domain; empty without a calibration",
+              target whose verdict was passed, a row for each source and domain; empty without a \
+              calibration",
         shape: Shape::Own,
         columns,
     }

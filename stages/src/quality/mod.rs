@@ -25,6 +25,7 @@ use arrow::array::{
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, UInt64Type};
 use curate_schemas::spec::StageSpec;
+use curate_schemas::stages;
 use curate_schemas::stages::quality::{
     Combine, MapKind, Missing, MissingValue, PreferEnd, QUALITY, Quality, Term,
 };
@@ -64,10 +65,17 @@ pub struct QualityStage {
     files: BTreeMap<&'static str, String>,
 }
 
-/// A digest of what the score depends on: the terms, how they combine, and the curves of isotonic
-/// terms. `curves` is what the stage's key names `isotonic`, or empty.
+/// A digest of what the score depends on: the terms, how they combine, the curves of isotonic terms,
+/// and the versions of the stages that compute the columns. `curves` is what the stage's key names `isotonic`, or empty.
 pub fn score_digest(quality: &Quality, curves: &str) -> String {
+    // Another version of a stage may give a column other values.
+    let mut versions: BTreeMap<&str, u32> = [(QUALITY.name, QUALITY.version)].into();
+    for term in &quality.term {
+        let stage = tables::measure(&term.column).and_then(|of| stages::stage(of.table));
+        versions.extend(stage.map(|stage| (stage.name, stage.version)));
+    }
     let score = json!({
+        "versions": versions,
         "combine": quality.combine,
         "intercept": quality.intercept,
         "terms": quality.term,
@@ -733,7 +741,7 @@ impl CorpusStage for QualityStage {
         }
         let groups = Arc::new(groups);
         let maps = FurtherRows::Whole(groups.rows()?);
-        let worths = FurtherRows::Whole(worths::rows(self.calibrated.as_ref())?);
+        let worths = FurtherRows::Whole(worths::rows(&self.quality)?);
         let annotations = move |shard| self.annotations(corpus, &groups, shard);
         Ok(Decision {
             tables: [("quality_maps", maps), ("quality_worths", worths)].into(),

@@ -234,6 +234,7 @@ mod tests {
         let nulls = vec![true, false, true].into();
         let ratios: ArrayRef = Arc::new(StructArray::new(fields, vec![inner], Some(nulls)));
         let mixed: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]));
+
         let columns = [
             ("signals.gopher_quality", ratios),
             ("language.mixed", mixed),
@@ -249,11 +250,14 @@ mod tests {
                 .iter()
                 .collect::<Vec<_>>()
         };
+
+        // The null of a struct is a null of each field, whatever stands below it.
         assert_eq!(
             of("signals.gopher_quality.alpha_word_ratio"),
             [Some(0.5), None, None]
         );
         assert_eq!(of("language.mixed"), [Some(1.0), Some(0.0), None]);
+
         for unknown in [
             "signals",
             "signals.words",

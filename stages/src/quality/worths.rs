@@ -7,11 +7,12 @@ use arrow::array::{
     ArrayRef, AsArray, Float64Builder, RecordBatch, StringArray, StringBuilder, UInt32Builder,
 };
 use arrow::datatypes::UInt64Type;
+use curate_schemas::stages::quality::Quality;
 use curate_schemas::tables;
 use rayon::prelude::*;
 
 use super::QualityStage;
-use crate::calibrated::Calibrated;
+use crate::calibrated::{self, Calibrated};
 use crate::corpus::Corpus;
 use crate::error::{Result, StageError};
 use crate::{Stage, column, is_reached};
@@ -138,19 +139,21 @@ fn unseen(by: &Calibrated, all: &BTreeMap<(String, String), u64>) -> Option<Stri
     ))
 }
 
-/// The rows of the table `quality_worths`.
-pub(super) fn rows(calibrated: Option<&Calibrated>) -> Result<RecordBatch> {
+/// The rows of the table `quality_worths`, of every target that a run may use.
+pub(super) fn rows(quality: &Quality) -> Result<RecordBatch> {
+    let calibrated = calibrated::of_every_target(quality).map_err(StageError::kernel)?;
     let mut texts: [StringBuilder; 4] = Default::default();
     let mut parts = UInt32Builder::new();
     let mut numbers: [Float64Builder; 6] = Default::default();
 
-    let file = calibrated.map(|calibrated| &calibrated.file);
-    let targets = file.into_iter().flat_map(|file| &file.targets);
-    for target in targets {
-        let buckets = file.into_iter().flat_map(|file| &file.buckets);
-        for bucket in buckets {
+    let targets = calibrated.iter().flat_map(|calibrated| {
+        let targets = calibrated.usable_targets();
+        targets.map(move |target| (calibrated, target))
+    });
+    for (calibrated, target) in targets {
+        for bucket in &calibrated.file.buckets {
             let worth = bucket.worth[&target.name];
-            let q = calibrated.map_or(worth.q, |calibrated| calibrated.q_of(bucket, &target.name));
+            let q = calibrated.q_of(bucket, &target.name);
             for member in &bucket.members {
                 let names = [&target.name, &bucket.name, &member.source, &member.domain];
                 for (column, name) in texts.iter_mut().zip(names) {

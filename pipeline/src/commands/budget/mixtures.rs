@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use curate_formats::numbers::grouped;
 use curate_schemas::calibration::Bucket;
 use curate_schemas::stages::quality::CalibrationCurve;
@@ -12,6 +12,7 @@ use curate_scorers::loss::LossLaw;
 use curate_stages::calibrated::{self, Calibrated};
 use curate_store::failure::{Exit, Failure};
 
+use crate::manifest::calibration::read_text;
 use crate::report::worth::{Worth, calibration_report, interval, out_of_range, sentence};
 
 /// A mixture: its name as it was written, and shares of sources or buckets.
@@ -139,24 +140,17 @@ pub(super) fn compare(of: &Comparison, law: &LossLaw, out: &mut impl Write) -> R
 /// The calibration of a comparison. A verdict that was not passed is said, not refused.
 fn open(of: &Comparison) -> Result<Calibrated> {
     let path = of.calibration;
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let usage = |what: String| {
         Failure::new(
             Exit::Usage,
-            format!("--calibration {}: {error}", path.display()),
-        )
-    })?;
-
-    let usage = |error: calibrated::CalibrationError| {
-        Failure::new(
-            Exit::Usage,
-            format!("--calibration {}: {error}", path.display()),
+            format!("--calibration {}: {what}", path.display()),
         )
     };
-    let file = calibrated::parse(&text).map_err(usage)?;
+    let text = read_text(path).map_err(usage)?;
+    let file = calibrated::parse(&text).map_err(|error| usage(error.to_string()))?;
     let target = calibrated::place_of(&file, of.target)
-        .map_err(usage)
-        .context("see --target")?;
-    Ok(Calibrated::new(file, target, CalibrationCurve::Fitted).map_err(usage)?)
+        .map_err(|error| usage(error.to_string()).hint("name one with --target"))?;
+    Ok(Calibrated::new(file, target, CalibrationCurve::Fitted))
 }
 
 /// The tokens of each bucket. A name stands for a bucket, a source, or a source and domain with a

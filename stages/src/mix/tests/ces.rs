@@ -106,36 +106,10 @@ fn nothing_that_holds_the_bounds_is_worth_more() {
         assert_feasible(&buckets, &request, &solution.epochs);
         solved += 1;
 
-        let (caps, best) = (
-            request.caps(&buckets),
-            value(&buckets, &solution.epochs, &request),
-        );
-        let by_source = tokens_by_source(&buckets, &request, &solution.epochs);
-        for from in 0..n {
-            for to in (0..n).filter(|&to| to != from) {
-                for step in [0.1, 30.0, 1000.0] {
-                    let mut shifted = solution.epochs.clone();
-                    shifted[from] -= step / buckets[from].tokens as f64;
-                    shifted[to] += step / buckets[to].tokens as f64;
-                    let (source, target) =
-                        (request.source(&buckets[from]), request.source(&buckets[to]));
-                    let share = |source: usize, change: f64| {
-                        (by_source[source] + change) / request.tokens as f64
-                    };
-                    let shares_hold = source == target
-                        || share(source, -step) >= request.sources[source].min_share
-                            && share(target, step) <= request.sources[target].max_share;
-                    if shares_hold && shifted[from] >= 0.0 && shifted[to] <= caps[to] {
-                        tried += 1;
-                        let other = value(&buckets, &shifted, &request);
-                        assert!(
-                            other <= best * (1.0 + 1e-11),
-                            "ρ = {rho}, {from} to {to} by {step}: {other} > {best}"
-                        );
-                    }
-                }
-            }
-        }
+        let value = |epochs: &[f64]| value(&buckets, epochs, &request);
+        let steps = [0.1, 30.0, 1000.0];
+        tried +=
+            assert_no_shift_is_better(&buckets, &request, &solution.epochs, &value, steps, 1e-11);
     }
     assert!(
         solved > 80 && tried > 5_000,

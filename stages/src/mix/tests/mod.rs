@@ -118,3 +118,45 @@ pub(super) fn assert_feasible(buckets: &[Bucket], request: &Request, epochs: &[f
         );
     }
 }
+
+/// Panics if tokens moved from one bucket to another make a mixture worth more, within the bounds.
+/// `slack` is the relative error of `value`. Returns the number of moves.
+pub(super) fn assert_no_shift_is_better(
+    buckets: &[Bucket],
+    request: &Request,
+    epochs: &[f64],
+    value: &dyn Fn(&[f64]) -> f64,
+    steps: [f64; 3],
+    slack: f64,
+) -> usize {
+    let (caps, best) = (request.caps(buckets), value(epochs));
+    let by_source = tokens_by_source(buckets, request, epochs);
+    let share = |source: usize, change: f64| (by_source[source] + change) / request.tokens as f64;
+
+    let mut tried = 0;
+    for from in 0..buckets.len() {
+        for to in (0..buckets.len()).filter(|&to| to != from) {
+            for step in steps {
+                let mut shifted = epochs.to_vec();
+                shifted[from] -= step / buckets[from].tokens as f64;
+                shifted[to] += step / buckets[to].tokens as f64;
+
+                let (source, target) =
+                    (request.source(&buckets[from]), request.source(&buckets[to]));
+                let shares_hold = source == target
+                    || share(source, -step) >= request.sources[source].min_share
+                        && share(target, step) <= request.sources[target].max_share;
+                if shares_hold && shifted[from] >= 0.0 && shifted[to] <= caps[to] {
+                    tried += 1;
+                    let other = value(&shifted);
+                    assert!(
+                        other <= best * (1.0 + slack),
+                        "{from} to {to} by {step}: {other} > {best}, {:?}",
+                        request.law
+                    );
+                }
+            }
+        }
+    }
+    tried
+}

@@ -235,33 +235,10 @@ fn no_shift_between_two_buckets_is_better() {
         };
         assert_feasible(&buckets, &request, &solution.epochs);
         solved += 1;
-        let (caps, best) = (request.caps(&buckets), value(&buckets, &solution.epochs));
-        let by_source = tokens_by_source(&buckets, &request, &solution.epochs);
-        for from in 0..n {
-            for to in (0..n).filter(|&to| to != from) {
-                for step in [1e-3, 0.1, 30.0] {
-                    let mut shifted = solution.epochs.clone();
-                    shifted[from] -= step / buckets[from].tokens as f64;
-                    shifted[to] += step / buckets[to].tokens as f64;
-                    let (source, target) =
-                        (request.source(&buckets[from]), request.source(&buckets[to]));
-                    let share = |source: usize, change: f64| {
-                        (by_source[source] + change) / request.tokens as f64
-                    };
-                    let shares_hold = source == target
-                        || share(source, -step) >= request.sources[source].min_share
-                            && share(target, step) <= request.sources[target].max_share;
-                    if shares_hold && shifted[from] >= 0.0 && shifted[to] <= caps[to] {
-                        tried += 1;
-                        let other = value(&buckets, &shifted);
-                        assert!(
-                            other <= best * (1.0 + 1e-12),
-                            "{from} to {to}: {other} > {best}"
-                        );
-                    }
-                }
-            }
-        }
+        let value = |epochs: &[f64]| value(&buckets, epochs);
+        let steps = [1e-3, 0.1, 30.0];
+        tried +=
+            assert_no_shift_is_better(&buckets, &request, &solution.epochs, &value, steps, 1e-12);
     }
     assert!(
         solved > 150 && tried > 20_000,
