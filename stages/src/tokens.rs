@@ -113,6 +113,16 @@ impl ShardStage for TokensStage {
             known,
         ))
     }
+
+    fn notes(&self) -> Vec<String> {
+        let slow = self.tokenizer.slow_because();
+        slow.map(|why| {
+            let name = self.tokenizer.name();
+            format!("the tokenizer {name} is read by the slower of two libraries, because {why}")
+        })
+        .into_iter()
+        .collect()
+    }
 }
 
 /// The function `count_tokens(text, tokenizer digest, edits…)`, which gives a struct of

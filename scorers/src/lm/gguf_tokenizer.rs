@@ -98,11 +98,11 @@ fn pre_tokenizer(pre: &str) -> Result<(serde_json::Value, serde_json::Value, boo
     match pre {
         "qwen2" => {
             let nfc = json!({"type": "NFC"});
-            Ok((nfc, split(crate::tokenizer::PATTERNS[0]), false))
+            Ok((nfc, split(crate::tokenizer::QWEN2), false))
         }
         // Llama 3's own `tokenizer.json` sets `ignore_merges`.
         "llama-bpe" | "llama3" | "llama-v3" => {
-            Ok((json!(null), split(crate::tokenizer::PATTERNS[1]), true))
+            Ok((json!(null), split(crate::tokenizer::LLAMA3), true))
         }
         "smollm" => {
             let digits = json!({"type": "Digits", "individual_digits": true});
