@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`words`] | the words of the rules: spaCy's for English, UAX-29 with punctuation for others |
 //! | [`rules`] | the values behind the rules of Gopher, C4, FineWeb and RefinedWeb; lists of words and addresses |
+//! | [`html`] | the text of an HTML page, its title, its licence, and the use that it reserves |
 //! | [`edits`] | what a step that rewrites a text changed in it, and why |
 //! | [`study_note`] | the heuristic score of one document |
 //! | [`language`] | the language of a document, from a bounded sample, and whether it is mixed |
@@ -30,6 +31,7 @@ pub mod calibrate;
 pub mod datatrove;
 pub mod drift;
 pub mod edits;
+pub mod html;
 pub mod language;
 pub mod lm;
 pub mod loss;
