@@ -169,6 +169,13 @@ check-gpu:       ## parity, out of memory and speed of the model scorer on a GPU
 bench-language:  ## accuracy, steadiness and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
 	cargo bench --profile dev --workspace --bench language -- $(abspath $(CORPUS))
 
+.venv/web: tests/bench/requirements-web.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-web.txt && touch $@
+
+test-web: .venv/web ## texts of web pages beside resiliparse's, their F1, and the speed of each step: make test-web DIR=/path/with/html
+	mkdir -p runs && cargo bench --profile dev --workspace --bench web -- $(abspath runs/web-pages.jsonl) $(foreach set,scrapinghub trafilatura wcxb,$(set)=$(abspath $(DIR))/html/$(set)/pages.warc.gz)
+	.venv/web/bin/python tests/bench/web.py runs/web-pages.jsonl $(abspath $(DIR))/html
+
 TOKENIZER := embedded
 
 bench-tokens:    ## speed of the tokenizer, and its ids beside those of `tokenizers`: make bench-tokens CORPUS=/path/to/text.jsonl.zst [TOKENIZER=FILE.json or FILE.gguf]
@@ -183,4 +190,4 @@ house:           ## how readable the code is at 323c7db and now, and the seconds
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens house clean
+.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens test-web house clean

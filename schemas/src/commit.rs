@@ -14,7 +14,7 @@ pub const FORMAT: u32 = 2;
 /// The units of a quantity that a stage saw, by what became of them. The quantity is documents,
 /// bytes or tokens.
 ///
-/// Conservation: `in = kept + Σ removed + duplicates + quarantined + edited`.
+/// Conservation: `in = kept + Σ removed + duplicates + quarantined + Σ skipped + edited`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Units that arrived: what the stage before kept; for `documents` the records read.
@@ -28,6 +28,10 @@ pub struct Tally {
     pub duplicates: u64,
     /// Units that could not be read or processed.
     pub quarantined: u64,
+    /// Units of records that are no documents, by reason; for `documents` only. Most records of a
+    /// web archive are requests and the like.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, u64>,
     /// Units that edits took away; negative if they added some. Always 0 for documents.
     pub edited: i64,
 }
@@ -36,7 +40,8 @@ impl Tally {
     /// True if no unit was lost or counted twice.
     pub fn is_conserved(&self) -> bool {
         let removed: u64 = self.removed.values().sum();
-        let gone = self.kept + removed + self.duplicates + self.quarantined;
+        let skipped: u64 = self.skipped.values().sum();
+        let gone = self.kept + removed + self.duplicates + self.quarantined + skipped;
 
         // `edited` may be negative, and no 64-bit type holds every value of both other sums.
         i128::from(self.arrived) == i128::from(gone) + i128::from(self.edited)
@@ -50,8 +55,13 @@ impl Tally {
         self.quarantined += other.quarantined;
         self.edited += other.edited;
 
-        for (rule, n) in &other.removed {
-            *self.removed.entry(rule.clone()).or_default() += n;
+        for (own, others) in [
+            (&mut self.removed, &other.removed),
+            (&mut self.skipped, &other.skipped),
+        ] {
+            for (reason, n) in others {
+                *own.entry(reason.clone()).or_default() += n;
+            }
         }
     }
 }
@@ -78,6 +88,14 @@ impl Counts {
 
         for (kind, n) in &other.repaired {
             *self.repaired.entry(kind.clone()).or_default() += n;
+        }
+    }
+
+    /// Counts a record that is no document, of `bytes` bytes.
+    pub fn skip(&mut self, reason: &str, records: u64, bytes: u64) {
+        for (tally, n) in [(&mut self.docs, records), (&mut self.bytes, bytes)] {
+            tally.arrived += n;
+            *tally.skipped.entry(reason.to_owned()).or_default() += n;
         }
     }
 
@@ -127,6 +145,18 @@ pub struct Input {
     pub digest: String,
     /// Key of the unit that the file was read in, 64 hex digits.
     pub unit: String,
+    /// Records of the file that are no documents, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, Skipped>,
+}
+
+/// Records of an input file that are no documents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Number of records.
+    pub records: u64,
+    /// Their bytes, without the headers of the archive.
+    pub bytes: u64,
 }
 
 /// `_commit.json`: the content of a finished stage. Readers trust this file, never a directory
@@ -172,7 +202,8 @@ mod tests {
             edited: 1,
             ..Tally::default()
         };
-        tally.removed.insert("gopher_quality.short_doc".into(), 2);
+        tally.removed.insert("gopher_quality.short_doc".into(), 1);
+        tally.skipped.insert("record_type".into(), 1);
         assert!(tally.is_conserved());
         tally.kept += 1;
         assert!(!tally.is_conserved());

@@ -77,6 +77,9 @@ pub struct SourceReport {
     pub docs_in: u64,
     /// Number of records that could not be read.
     pub quarantined: u64,
+    /// Number of records that are no documents, by reason, such as the requests in a web archive.
+    #[serde(default)]
+    pub skipped: BTreeMap<String, u64>,
     /// Number of documents with a repair at ingest, by its kind: `byte_order_mark` or
     /// `lone_surrogate`. Kinds without a document are absent.
     #[serde(default)]

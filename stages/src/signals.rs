@@ -20,7 +20,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Fields};
 use curate_schemas::rules::{self, BadWordsRules, C4Rules, LineRules};
 use curate_schemas::spec::StageSpec;
-use curate_schemas::stages::documents::Clean;
+use curate_schemas::stages::documents::{Clean, Source};
 use curate_schemas::stages::filter::{Filter, Words};
 use curate_schemas::stages::signals::{NOTHING_LEFT, SIGNALS, SignalValues};
 use curate_schemas::tables;
@@ -113,6 +113,8 @@ impl SignalsStage {
     pub fn open(opening: &Opening) -> Result<Self> {
         let manifest = opening.manifest;
         let cleans = manifest.clean.as_ref().is_some_and(Clean::rewrites);
+        // Some pages have no text, which is like a text that was cleaned away.
+        let cleans = cleans || manifest.source.iter().any(Source::is_web);
         if manifest.signals.values == SignalValues::None {
             return Ok(SignalsStage {
                 settings: None,

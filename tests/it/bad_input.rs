@@ -111,14 +111,7 @@ fn a_missing_input_leaves_nothing_behind() {
         ]);
     // All such files of a source are named at once.
     for name in [
-        "a.py",
-        "b.svg",
-        "c.jsonl",
-        "d",
-        "e.warc.gz",
-        "f.py",
-        "g.py",
-        "h.py",
+        "a.py", "b.svg", "c.jsonl", "d", "e.pdf.gz", "f.py", "g.py", "h.py",
     ] {
         place.write(&format!("code/{name}"), "text");
     }
@@ -126,7 +119,7 @@ fn a_missing_input_leaves_nothing_behind() {
         .exits(2)
         .says(&[
             "the formats of 7 files in ",
-            "a.py, b.svg, d, e.warc.gz, f.py and 2 more",
+            "a.py, b.svg, d, e.pdf.gz, f.py and 2 more",
         ]);
     assert!(!dir.exists());
 }

@@ -173,6 +173,13 @@ def funnel(check):
             first = by_source[name]["documents"]
             add(first["docs"], {"in": bad, "quarantined": bad})
             add(first["bytes"], {"in": bad_bytes, "quarantined": bad_bytes})
+    for source, reason, records, size in check.rows("SELECT source, reason, records, bytes FROM skipped"):
+        for name in (None, source):
+            first = by_source[name]["documents"]
+            for unit, n in (("docs", records), ("bytes", size)):
+                add(first[unit], {"in": n})
+                reasons = first[unit].setdefault("skipped", {})
+                reasons[reason] = reasons.get(reason, 0) + n
     for source, own, counts, is_guess in texts.values():
         for name in (None, source):
             put(by_source[name]["documents"]["tokens"], None, counts[0])
@@ -242,6 +249,7 @@ def conservation(check, whose, stages):
             if own is None:
                 continue
             out = own["kept"] + sum(own["removed"].values()) + own["duplicates"] + own["quarantined"] + own["edited"]
+            out += sum(own.get("skipped", {}).values())
             check.equal(f"{name}, {unit} in", own["in"], out)
             if before and before[unit] is not None:
                 check.equal(f"{name}, {unit} in, of those kept before", own["in"], before[unit]["kept"])
@@ -266,11 +274,11 @@ def funnel_view(check, expected):
 
 def funnel_by_source_view(check, by_source):
     """A row for each source that has records, and for each stage that its documents are rows of."""
-    rows = check.rows("SELECT source, stage, docs_in, kept, removed, duplicates, quarantined, bytes_kept FROM funnel_by_source")
+    rows = check.rows("SELECT source, stage, docs_in, kept, removed, duplicates, quarantined, bytes_kept, skipped FROM funnel_by_source")
     for source, stage, *found in rows:
         docs, size = by_source[source][stage]["docs"], by_source[source][stage]["bytes"]
         removed = sum(docs["removed"].values())
-        expected = [docs["in"], docs["kept"], removed, docs["duplicates"], docs["quarantined"], size["kept"]]
+        expected = [docs["in"], docs["kept"], removed, docs["duplicates"], docs["quarantined"], size["kept"], sum(docs.get("skipped", {}).values())]
         check.equal(f"view funnel_by_source, {source}, {stage}", found, expected)
     expected = []
     for source, stages in by_source.items():
@@ -363,8 +371,10 @@ def pools(check):
         bad = check.one(f"SELECT coalesce(sum(records), 0)::BIGINT FROM quarantine WHERE source = '{name}'")[0]
         ids = f"SELECT count(*) AS n FROM documents WHERE source = '{name}' AND source_id IS NOT NULL GROUP BY source_id"
         repeated = check.one(f"SELECT coalesce(sum(n), 0) FROM ({ids}) WHERE n > 1")[0]
+        skipped = dict(check.rows(f"SELECT reason, sum(records)::BIGINT FROM skipped WHERE source = '{name}' GROUP BY 1"))
         found = (source["docs_in"], source["quarantined"], source["repeated_ids"])
-        check.equal(f"source {name}: read, quarantined, repeated", found, (docs + bad, bad, repeated))
+        check.equal(f"source {name}: read, quarantined, repeated", found, (docs + bad + sum(skipped.values()), bad, repeated))
+        check.equal(f"source {name}: skipped", source["skipped"], skipped)
         kinds = f"SELECT unnest(repaired) AS kind FROM documents WHERE source = '{name}'"
         repaired = dict(check.rows(f"SELECT kind, count(*) FROM ({kinds}) GROUP BY kind"))
         check.equal(f"source {name}: repaired", source["repaired"], repaired)

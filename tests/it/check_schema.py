@@ -57,6 +57,8 @@ def manifest(schema, path, line):
         *parents, name = each.split(".")
         for parent in parents:
             place = place.setdefault(parent, {})
+            # A table inside a list of tables belongs to the last item of the list.
+            place = place[-1] if isinstance(place, list) else place
         place[name] = [keys] if of.get("type") == "array" else keys
     return whole
 

@@ -60,3 +60,4 @@ mod rules;
 mod score;
 mod support;
 mod verify;
+mod web;

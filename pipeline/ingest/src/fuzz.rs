@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use curate_schemas::Manifest;
-use curate_schemas::stages::documents::Source;
+use curate_schemas::stages::documents::{Format, Source};
 
 use super::inputs::{InputFile, find};
 use super::readers::{OTHER_FORMAT, is_blank, read_file, without_marks};
-use super::record::{Item, RAW_KEPT};
+use super::record::{Entry, Item, RAW_KEPT};
 use mutations::cases;
 
 #[path = "../../../tests/mutations.rs"]
@@ -107,8 +107,11 @@ impl Reader {
             file,
             &self.manifest.source[0],
             &self.manifest.run,
-            &mut |item| {
-                items.push(item);
+            &mut |entry| {
+                match entry {
+                    Entry::Item(item) => items.push(item),
+                    Entry::Skipped { reason, .. } => assert!(!reason.is_empty()),
+                }
                 Ok(())
             },
         );
@@ -119,6 +122,10 @@ impl Reader {
 
         for item in &items {
             match item {
+                // Characters of one byte may take three in UTF-8, and lists and tables are laid out.
+                Ok(record) if self.manifest.source[0].is_web() => {
+                    assert!(record.text.len() <= 10 * 4096, "a text beyond max_record");
+                }
                 Ok(record) => assert!(record.text.len() <= 4096, "a text beyond max_record"),
                 Err(damage) => {
                     assert!(
@@ -252,6 +259,64 @@ fn compressed_files_of_any_bytes_are_read_or_set_aside() {
             },
         );
     }
+}
+
+/// A web archive of a request, three pages and a text.
+fn archive() -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut add = |kind: &str, content: &str, block: &str| {
+        let header = format!(
+            "WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:{}>\r\n\
+             WARC-Target-URI: http://h/{}\r\nWARC-Date: 2024-01-02T03:04:05Z\r\n\
+             Content-Type: {content}\r\nContent-Length: {}\r\n\r\n",
+            file.len(),
+            file.len(),
+            block.len()
+        );
+        file.extend_from_slice(header.as_bytes());
+        file.extend_from_slice(block.as_bytes());
+        file.extend_from_slice(b"\r\n\r\n");
+    };
+
+    add("request", "application/http", "GET / HTTP/1.1\r\n\r\n");
+    for n in 0..3 {
+        let page = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html lang=en>\
+             <title>T</title><body><ul><li>Prose {n}</ul><table><tr><td>a<td>b</table><p>\u{e9}"
+        );
+        add("response", "application/http; msgtype=response", &page);
+    }
+    add("conversion", "text/plain", "Prose of a page.\n");
+    file
+}
+
+#[test]
+fn web_archives_of_any_bytes_are_read_or_set_aside() {
+    for (name, seed) in [("a.warc", archive()), ("a.warc.gz", gzip(&archive()))] {
+        let mut reader = Reader::new(name);
+        reader.manifest.source[0].format = Some(Format::Warc);
+        assert_eq!(reader.items(&seed).iter().flatten().count(), 4);
+
+        // Texts of damaged pages differ, so only the bounds of the items are checked.
+        cases(
+            name,
+            &[seed.clone(), [seed.clone(), seed].concat()],
+            |bytes| {
+                reader.items(bytes);
+            },
+        );
+    }
+}
+
+#[test]
+fn html_files_of_any_bytes_are_one_record() {
+    let mut reader = Reader::new("a.html");
+    reader.manifest.source[0].format = Some(Format::Html);
+    let page = b"<html lang=en><title>T</title><body><p>Prose<b>and<table><li>so on".to_vec();
+    assert_eq!(reader.items(&page).len(), 1);
+    cases("HTML", &[page, archive()], |bytes| {
+        assert_eq!(reader.items(bytes).len(), 1);
+    });
 }
 
 #[test]

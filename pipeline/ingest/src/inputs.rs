@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use curate_schemas::Manifest;
 use curate_schemas::stages::documents::{Format, Source};
-use curate_store::failure::Failure;
+use curate_store::failure::{Exit, Failure};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::readers;
@@ -361,6 +361,20 @@ fn input_file(path: &Path, prefix: &Path, source: &Source) -> Result<Option<Inpu
         format,
         compression,
     }))
+}
+
+/// A file that is in no run.
+///
+/// # Errors
+/// Exit 2 if there is no such file, or if its format is not known.
+pub fn alone(path: &Path, source: &Source) -> Result<InputFile> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if !path.is_file() {
+        let message = format!("{} is not a file", path.display());
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    let file = input_file(path, folder, source)?;
+    file.ok_or_else(|| unknown_format(source, folder, &[(path, true)]).into())
 }
 
 /// The failure of a source with files whose format is unknown. `unknown` has at least one file,

@@ -14,6 +14,7 @@ mod readers;
 mod record;
 mod rows;
 mod search;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,8 +27,8 @@ use arrow::array::{
     TimestampMicrosecondBuilder, UInt64Builder,
 };
 use arrow::datatypes::{DataType, Field};
-use curate_schemas::commit::{Counts, FileEntry, Input, Tally};
-use curate_schemas::stages::documents::{Clean, DOCUMENTS, Format, Source};
+use curate_schemas::commit::{Counts, FileEntry, Input, Skipped, Tally};
+use curate_schemas::stages::documents::{Clean, DOCUMENTS, Format, Run, Source, Web};
 use curate_schemas::{Manifest, tables};
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
@@ -37,7 +38,9 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use inputs::{InputFile, Unit};
-use record::{Damage, Item, Record, Repairs};
+use record::Repairs;
+
+pub use record::{Damage, Entry, Item, Record};
 
 /// The byte order mark, U+FEFF. In a text it is no character but a trace of how a file was saved.
 const MARK: char = '\u{feff}';
@@ -83,7 +86,7 @@ impl UnitResult {
 /// does not depend on the data.
 pub fn config(manifest: &Manifest, source: &Source) -> String {
     let clean: Option<&Clean> = manifest.clean.as_ref();
-    let fields = serde_json::json!({
+    let mut fields = serde_json::json!({
         "source": source.name,
         "domain": source.domain,
         "text": source.text,
@@ -96,8 +99,15 @@ pub fn config(manifest: &Manifest, source: &Source) -> String {
         "max_window": manifest.run.max_window,
         "max_pages": manifest.run.max_pages,
     });
+    if source.web != Web::default() {
+        fields["web"] = serde_json::json!(source.web);
+    }
     fields.to_string()
 }
+
+/// Version of what is read of pages of the web: the texts of the extractors, the fields of `meta`,
+/// and the list of public suffixes. It is a part of the keys of units with such files only.
+const PAGES_VERSION: u32 = 1;
 
 /// The key of a unit, 64 hex digits. It covers the settings and the path, digest and format of each
 /// file.
@@ -108,7 +118,15 @@ pub fn unit_key(config: &str, unit: &Unit, inputs: &[Input]) -> String {
         .map(|(input, file)| (input.path.as_str(), input.digest.as_str(), file.format))
         .collect();
     let files = serde_json::to_string(&files).expect("strings are JSON");
-    key::digest(&["documents", &DOCUMENTS.version.to_string(), config, &files])
+    let version = DOCUMENTS.version.to_string();
+    let mut parts = vec!["documents", &version, config, &files];
+
+    let pages = format!("pages {PAGES_VERSION}");
+    let is_page = |file: &InputFile| matches!(file.format, Format::Warc | Format::Html);
+    if unit.files.iter().any(is_page) {
+        parts.push(&pages);
+    }
+    key::digest(&parts)
 }
 
 /// Reads a unit and writes its shards and its quarantine file into `folder`.
@@ -126,7 +144,7 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
     for file in &unit.files {
         shards.start_file(file);
         let digest =
-            readers::read_file(file, source, &manifest.run, &mut |item| shards.push(item))?;
+            readers::read_file(file, source, &manifest.run, &mut |entry| shards.push(entry))?;
         // The digest must be that of the bytes that the records came from.
         check_unchanged(file)?;
         inputs.push(Input {
@@ -135,6 +153,7 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
             size: file.size,
             digest,
             unit: String::new(),
+            skipped: std::mem::take(&mut shards.skipped),
         });
     }
 
@@ -150,6 +169,21 @@ pub fn read_unit(unit: &Unit, manifest: &Manifest, folder: &Path) -> Result<Unit
         .map(|(input, file)| Seen::new(file, &input.digest))
         .collect();
     shards.finish(key, inputs, seen, &config)
+}
+
+/// Reads one file that is in no run, such as a page that a user looks at.
+///
+/// # Errors
+/// Exit 2 if the file is missing or of unknown format. Else as for [`read_unit`].
+pub fn read_alone(
+    path: &Path,
+    source: &Source,
+    limits: &Run,
+    take: &mut dyn FnMut(Entry) -> Result<()>,
+) -> Result<()> {
+    let file = inputs::alone(path, source)?;
+    readers::read_file(&file, source, limits, take)?;
+    Ok(())
 }
 
 /// Compares the size and the modification time of a file with those before it was read.
@@ -209,6 +243,8 @@ struct Shards<'a> {
     /// The quarantine file and its unwritten rows, or `None` before the first damage.
     damaged: Option<(TableWriter, DamagedRows)>,
     quarantined: Counts,
+    /// Records of the input file that are no documents, by reason.
+    skipped: BTreeMap<String, Skipped>,
 }
 
 impl<'a> Shards<'a> {
@@ -228,6 +264,7 @@ impl<'a> Shards<'a> {
             finished: Vec::new(),
             damaged: None,
             quarantined: Counts::default(),
+            skipped: BTreeMap::new(),
         }
     }
 
@@ -238,16 +275,29 @@ impl<'a> Shards<'a> {
         self.ordinal = 0;
     }
 
-    /// Adds the next record or damage of the input file.
-    fn push(&mut self, item: Item) -> Result<()> {
-        // A damaged record takes a number too, so that the records behind it keep their ids when it
-        // is repaired.
-        let records = item.as_ref().map_or_else(|damage| damage.records, |_| 1);
-        match item {
-            Ok(record) => self.push_record(record)?,
-            Err(damage) => self.push_damage(damage)?,
+    /// Adds the next entry of the input file.
+    fn push(&mut self, entry: Entry) -> Result<()> {
+        // A damaged or skipped record takes a number too, so that the records behind it keep their
+        // ids when it is repaired or wanted.
+        match entry {
+            Entry::Item(Ok(record)) => {
+                self.push_record(record)?;
+                self.ordinal += 1;
+            }
+            Entry::Item(Err(damage)) => {
+                let records = damage.records;
+                self.push_damage(damage)?;
+                self.ordinal += records;
+            }
+            Entry::Skipped { reason, bytes } => {
+                // A long stretch of such records must not keep a run from stopping.
+                interrupt::check()?;
+                let skipped = self.skipped.entry(reason.to_owned()).or_default();
+                skipped.records += 1;
+                skipped.bytes += bytes;
+                self.ordinal += 1;
+            }
         }
-        self.ordinal += records;
         Ok(())
     }
 
@@ -403,6 +453,7 @@ impl<'a> Shards<'a> {
         self.end_shard()?;
 
         let mut counts = self.quarantined.clone();
+        add_skipped(&mut counts, &inputs);
         let mut shards = Vec::new();
         for (number, (staged, shard_counts)) in self.finished.into_iter().enumerate() {
             counts.add(&shard_counts);
@@ -506,6 +557,13 @@ fn count_kept(counts: &mut Counts, raw_bytes: u64, bytes: u64, repairs: Repairs)
     sizes.kept += bytes;
     // The difference is signed, because NFC can make a text longer.
     sizes.edited += raw_bytes as i64 - bytes as i64;
+}
+
+/// Adds the records of input files that are no documents.
+pub fn add_skipped(counts: &mut Counts, inputs: &[Input]) {
+    for (reason, skipped) in inputs.iter().flat_map(|input| &input.skipped) {
+        counts.skip(reason, skipped.records, skipped.bytes);
+    }
 }
 
 /// Counts damaged records that have `raw_bytes` bytes together.
@@ -668,6 +726,7 @@ impl Known {
             size: file.size,
             digest: seen.digest.clone(),
             unit: String::new(),
+            skipped: BTreeMap::new(),
         })
     }
 

@@ -76,6 +76,27 @@ impl Damage {
 /// A record, or the damage in its place.
 pub type Item = std::result::Result<Record, Damage>;
 
+/// What a reader finds in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A record, or the damage in its place.
+    Item(Item),
+    /// A record that is no document.
+    Skipped {
+        /// Why it is none, one word: `record_type`, `content_type`, `status`, `revisit` or
+        /// `empty_payload`.
+        reason: &'static str,
+        /// Its bytes, without the headers of the archive.
+        bytes: u64,
+    },
+}
+
+impl From<Item> for Entry {
+    fn from(item: Item) -> Entry {
+        Entry::Item(item)
+    }
+}
+
 /// The damage of one record, with the beginning of its detail and of its raw bytes.
 pub fn damage(
     offset: u64,

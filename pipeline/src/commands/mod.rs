@@ -2,6 +2,7 @@
 
 mod budget;
 mod export;
+mod extract;
 mod plan;
 mod rules;
 mod trace;
@@ -101,6 +102,9 @@ enum Command {
     /// .bin and .idx with blend files, a dataset card and dataset.json; example: curate export
     /// runs/quickstart general -o general --format parquet,megatron --end '<|endoftext|>'
     Export(export::Request),
+    /// Print the text that is taken out of a page of a web archive or an HTML file; example:
+    /// curate extract page.html --diff text
+    Extract(extract::Request),
     /// Show what a number of tokens of some quality is worth to a model, without a run
     Budget(budget::Question),
     /// Describe the keys of the manifest, or the columns of a table such as documents or signals
@@ -200,6 +204,7 @@ pub fn run() -> Result<ExitCode> {
             curate_drift::write_baseline(&request, &mut std::io::stdout().lock())
         }
         Command::Export(request) => export::export(&request, &mut std::io::stdout().lock()),
+        Command::Extract(request) => extract::print(&request, &mut std::io::stdout().lock()),
         Command::Budget(question) => budget::answer(&question, &mut std::io::stdout().lock()),
         Command::Schema { name, json } => {
             schema(name.as_deref(), json, &mut std::io::stdout().lock())

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use curate_ingest::inputs::{Unit, find};
-use curate_ingest::{Known, UnitResult, read_unit, unit_folder, unit_key};
+use curate_ingest::{Known, UnitResult, add_skipped, read_unit, unit_folder, unit_key};
 use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, Counts, FileEntry, Input};
 use curate_schemas::stages::documents::{BYTE_ORDER_MARK, DOCUMENTS, LONE_SURROGATE};
@@ -93,6 +93,7 @@ fn by_unit(run: &RunDir, commit: &Commit) -> BTreeMap<String, UnitResult> {
         let result = found
             .entry(input.unit.clone())
             .or_insert_with(|| UnitResult::empty(&input.unit));
+        add_skipped(&mut result.counts, std::slice::from_ref(input));
         result.inputs.push(input.clone());
     }
 

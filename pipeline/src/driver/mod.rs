@@ -16,6 +16,7 @@ pub mod space;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use curate_ingest::add_skipped;
 use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
 use curate_schemas::stages::{self, coverage::COVERAGE, documents::DOCUMENTS};
@@ -161,6 +162,8 @@ impl Driver {
         {
             counts.add(file.counts.as_ref().unwrap_or(&Counts::default()));
         }
+        // Skipped records are in no file.
+        add_skipped(&mut counts, &inputs);
         if !counts.is_conserved() {
             let message = format!("stage {stage} lost or doubled documents or bytes: {counts:?}");
             return Err(Failure::new(Exit::Broken, message).into());

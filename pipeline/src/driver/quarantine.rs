@@ -85,6 +85,17 @@ impl Driver {
                     "curate: warning: source \"{name}\": the files hold no record"
                 ));
             }
+            let skipped = &counts.docs.skipped;
+            if bad == 0 && counts.docs.kept == 0 && !skipped.is_empty() {
+                let reasons: Vec<String> = skipped
+                    .iter()
+                    .map(|(reason, n)| format!("{n} {reason}"))
+                    .collect();
+                stops.push(format!(
+                    "source \"{name}\": none of {records} records is a document: {}",
+                    reasons.join(", ")
+                ));
+            }
             if bad == 0 {
                 continue;
             }
@@ -200,9 +211,11 @@ impl Driver {
     }
 }
 
-/// True if a larger share of the records is in quarantine than is allowed.
+/// True if a larger share of the records is in quarantine than is allowed. Skipped records are no
+/// documents that could be lost, so they do not count.
 fn exceeds(counts: &Counts, allowed: f64) -> bool {
-    counts.docs.quarantined as f64 > allowed * counts.docs.arrived as f64
+    let skipped: u64 = counts.docs.skipped.values().sum();
+    counts.docs.quarantined as f64 > allowed * (counts.docs.arrived - skipped) as f64
 }
 
 /// The words about a ratio that is exceeded. `table` is the table of the manifest that sets it.

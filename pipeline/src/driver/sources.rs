@@ -144,6 +144,7 @@ mod tests {
             size: 0,
             digest: String::new(),
             unit: unit.to_owned(),
+            skipped: BTreeMap::new(),
         };
         let sources = ["a", "b", "none"].map(|name| (name.to_owned(), Counts::default()));
         Commit {

@@ -29,8 +29,11 @@ pub(super) fn check(text: &str, manifest: &Entries) -> (toml::Table, Vec<Problem
     };
     let mut out = check.group("", manifest);
 
-    // Only tables at the top level can be missing. No path of a table that must be there has a dot.
-    for table in sections().filter(|table| !manifest.contains_key(table.path)) {
+    // Only tables at the top level can be missing. No path of a table that must be there has a dot,
+    // and the types fill in a table that is missing inside another one.
+    let is_missing =
+        |table: &&Section| !table.path.contains('.') && !manifest.contains_key(table.path);
+    for table in sections().filter(is_missing) {
         match table.times {
             Times::Once | Times::OneOrMore => check.missing_table(table),
             Times::Default => {
@@ -122,7 +125,11 @@ impl Check<'_> {
         let is_named = |field: &str| {
             let sources = value_at(out, "source").and_then(toml::Value::as_array);
             let mut sources = sources.into_iter().flatten();
-            sources.any(|source| source.get(field).is_some())
+            // A web archive has all fields, without being told.
+            sources.any(|source| {
+                let table = source.as_table();
+                source.get(field).is_some() || table.is_some_and(super::is_archive)
+            })
         };
         let has_list = |key: &str| value_at(out, &format!("filter.url.{key}")).is_some();
         let is_on = |path: &str| value_at(out, path).and_then(toml::Value::as_bool) == Some(true);
@@ -194,10 +201,13 @@ impl Check<'_> {
                 }
 
                 // A wrong item is left out, and the others are still checked.
+                let below = format!("{}.", table.path);
+                let is_group = sections().any(|other| other.path.starts_with(&below));
                 let out = items.iter().filter_map(|item| match &item.value {
-                    Value::Table(entries) => {
-                        Some(toml::Value::Table(self.table(table, entries, item.at)))
-                    }
+                    Value::Table(entries) => Some(toml::Value::Table(match is_group {
+                        true => self.table_and_group(table, entries, item.at),
+                        false => self.table(table, entries, item.at),
+                    })),
                     _ => self.not_a_table(&table.header(), item),
                 });
                 let out = out.collect();

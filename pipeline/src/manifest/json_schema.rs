@@ -44,7 +44,11 @@ fn insert(root: &mut Value, section: &Section) {
         if inner.is_null() {
             *inner = object("");
         }
-        place = inner;
+        // A table inside a `[[table]]` belongs to each of its items.
+        place = match inner["type"] == "array" {
+            true => &mut inner["items"],
+            false => inner,
+        };
     }
 
     if matches!(section.times, Times::Once | Times::OneOrMore) {

@@ -30,6 +30,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use curate_schemas::Manifest;
+use curate_schemas::stages::documents::Source;
 use curate_schemas::stages::quality::Term;
 use curate_store::terminal::printable;
 use serde::Deserialize;
@@ -202,8 +203,40 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     })
 }
 
-/// Fills in defaults that depend on other keys: the run directory, the domain of each source, and
-/// the terms of q.
+/// The fields of a source of web archives, with the lines of a record that hold them.
+const ARCHIVE_FIELDS: [(&str, &str); 3] = [
+    ("id", "WARC-Record-ID"),
+    ("url", "WARC-Target-URI"),
+    ("date", "WARC-Date"),
+];
+
+/// True if a source declares that it holds web archives.
+fn is_archive(source: &toml::Table) -> bool {
+    let source = Source::deserialize(toml::Value::Table(source.clone()));
+    source.is_ok_and(|source| source.is_archive())
+}
+
+/// Names the fields of a source of web archives. A field that the manifest does not name may be
+/// missing in all records.
+fn name_archive_fields(source: &mut toml::Table) {
+    for (field, header) in ARCHIVE_FIELDS {
+        if source.contains_key(field) {
+            continue;
+        }
+        source.insert(field.to_owned(), toml::Value::String(header.to_owned()));
+        let allowed = source
+            .entry("allow_missing")
+            .or_insert_with(|| toml::Value::Array(Vec::new()));
+        if let toml::Value::Array(allowed) = allowed
+            && !allowed.iter().any(|word| word.as_str() == Some(field))
+        {
+            allowed.push(toml::Value::String(field.to_owned()));
+        }
+    }
+}
+
+/// Fills in defaults that depend on other keys: the run directory, the domain of each source, the
+/// fields of a web archive, and the terms of q.
 fn derive(manifest: &mut toml::Table) {
     let name_of = |table: &toml::Table| {
         table
@@ -228,6 +261,10 @@ fn derive(manifest: &mut toml::Table) {
     {
         let name = name_of(source);
         source.entry("domain").or_insert(toml::Value::String(name));
+
+        if is_archive(source) {
+            name_archive_fields(source);
+        }
     }
 
     // Without signals there are no values for the default terms. Then q has only the terms that the

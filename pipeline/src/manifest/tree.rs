@@ -117,6 +117,15 @@ pub(super) fn apply(tree: &mut Entries, number: usize, set: &str) -> Result<(), 
             return Err(Problem::new(at, example));
         };
 
+        // A key of a table inside, as in `source.cc.web.extractor`.
+        if let Some((name, inner)) = name.rsplit_once('.') {
+            let path = format!("{}.{inner}.{key}", table.path);
+            if curate_schemas::stages::key(&path).is_some() {
+                let value = override_value(&path, written, at);
+                return insert(named(tree, table.path, name, at)?, &[inner, key], value, at);
+            }
+        }
+
         let value = override_value(&format!("{}.{key}", table.path), written, at);
         return insert(named(tree, table.path, name, at)?, &[key], value, at);
     }

@@ -204,6 +204,7 @@ fn source_report(
         license: source.license.clone(),
         docs_in: counts.map_or(0, |counts| counts.docs.arrived),
         quarantined: counts.map_or(0, |counts| counts.docs.quarantined),
+        skipped: counts.map_or_else(BTreeMap::new, |counts| counts.docs.skipped.clone()),
         repaired: counts.map_or_else(BTreeMap::new, |counts| counts.repaired.clone()),
         funnel: Vec::new(),
         coverage: BTreeMap::new(),

@@ -51,8 +51,9 @@ fn print_stages(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
 
     for stage in &report.stages {
         let docs = &stage.docs;
-        // Quarantined records are gone as well, though no rule removed them.
-        let removed: u64 = docs.removed.values().sum::<u64>() + docs.quarantined;
+        // Quarantined and skipped records are gone as well, though no rule removed them.
+        let skipped: u64 = docs.skipped.values().sum();
+        let removed: u64 = docs.removed.values().sum::<u64>() + docs.quarantined + skipped;
         // The mark says that the tokens of some documents are estimated.
         let tokens = match (&stage.tokens, stage.tokens_in_half_width) {
             (Some(tokens), Some(half_width)) if half_width > 0 => {
@@ -74,6 +75,14 @@ fn print_stages(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
         let rules = docs.removed.iter().map(|(rule, n)| (rule.as_str(), *n));
         for (rule, n) in rules.chain(quarantined) {
             writeln!(out, "  {rule:<40}{:>7}", grouped(n))?;
+        }
+        for (reason, n) in &docs.skipped {
+            writeln!(
+                out,
+                "  {:<40}{:>7}",
+                format!("skipped: {reason}"),
+                grouped(*n)
+            )?;
         }
         if stage.bytes.edited != 0 {
             writeln!(

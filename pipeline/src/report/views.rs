@@ -1,12 +1,13 @@
 //! `views.sql`: a DuckDB view for each table, over the files that the commits name, and the views
-//! `funnel` and `funnel_by_source`. The file is rewritten at each commit of a stage, so it shows valid stages only.
+//! `funnel`, `funnel_by_source` and `skipped`. The file is rewritten at each commit of a stage, so it shows valid stages only.
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use arrow::datatypes::{DataType, FieldRef};
-use curate_schemas::commit::FileEntry;
+use curate_schemas::commit::{FileEntry, Input};
 use curate_schemas::spec::Removes;
+use curate_schemas::stages::documents::DOCUMENTS;
 use curate_schemas::{stages, tables};
 use curate_stages::bytes_read;
 use curate_store::run_dir::RunDir;
@@ -49,7 +50,10 @@ pub fn sql(run: &RunDir) -> Result<String> {
         }
     }
 
-    // Both need the view `documents`.
+    if let Some(documents) = run.commit(DOCUMENTS.name)? {
+        skipped(&mut sql, &documents.inputs);
+    }
+    // Both need the view `documents`, and the second one needs `skipped`.
     if !committed.is_empty() {
         funnel(&mut sql, &committed);
         funnel_by_source(&mut sql, &committed);
@@ -150,17 +154,51 @@ fn bytes_after(stage: &'static str) -> &'static str {
     }
 }
 
+/// Adds the view `skipped`: the records of each input file that are no documents, by reason. They are
+/// in no file of the run, so the view holds the rows itself.
+fn skipped(sql: &mut String, inputs: &[Input]) {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let rows: Vec<String> = inputs
+        .iter()
+        .flat_map(|input| input.skipped.iter().map(move |found| (input, found)))
+        .map(|(input, (reason, skipped))| {
+            let [source, path, reason] = [&input.source, &input.path, reason].map(|it| quoted(it));
+            let (records, bytes) = (skipped.records, skipped.bytes);
+            format!("({source}, {path}, {reason}, {records}::BIGINT, {bytes}::BIGINT)")
+        })
+        .collect();
+
+    let _ = write!(
+        sql,
+        "-- records that are no documents, such as the requests in a web archive\n\
+         CREATE OR REPLACE VIEW skipped AS "
+    );
+    let _ = match rows.is_empty() {
+        true => writeln!(
+            sql,
+            "SELECT ''::VARCHAR AS source, ''::VARCHAR AS path, ''::VARCHAR AS reason, \
+             0::BIGINT AS records, 0::BIGINT AS bytes WHERE false;"
+        ),
+        false => writeln!(
+            sql,
+            "SELECT * FROM (VALUES\n{}) AS skipped(source, path, reason, records, bytes);",
+            rows.join(",\n")
+        ),
+    };
+}
+
 /// Adds the view `funnel_by_source`: a row for each source and stage, with the documents that
 /// reached the stage by what became of them, and the bytes that went on. A source has a row for each
 /// stage, also if no document of it reached the stage.
 fn funnel_by_source(sql: &mut String, stages: &[&'static str]) {
     // What could not be read is in no table but `quarantine`.
     let mut rows = vec![
-        "SELECT source, 0 AS stage_number, 'documents' AS stage, sum(docs + bad)::BIGINT AS docs_in, \
+        "SELECT source, 0 AS stage_number, 'documents' AS stage, sum(docs + bad + none)::BIGINT AS docs_in, \
          sum(docs)::BIGINT AS kept, 0::BIGINT AS removed, 0::BIGINT AS duplicates, sum(bad)::BIGINT AS quarantined, \
-         sum(bytes)::BIGINT AS bytes_kept FROM (\
-         SELECT source, count(*) AS docs, 0 AS bad, sum(bytes) AS bytes FROM documents GROUP BY 1 UNION ALL \
-         SELECT source, 0, sum(records), 0 FROM quarantine GROUP BY 1) GROUP BY 1"
+         sum(bytes)::BIGINT AS bytes_kept, sum(none)::BIGINT AS skipped FROM (\
+         SELECT source, count(*) AS docs, 0 AS bad, 0 AS none, sum(bytes) AS bytes FROM documents GROUP BY 1 UNION ALL \
+         SELECT source, 0, sum(records), 0, 0 FROM quarantine GROUP BY 1 UNION ALL \
+         SELECT source, 0, 0, sum(records), 0 FROM skipped GROUP BY 1) GROUP BY 1"
             .to_owned(),
     ];
 
@@ -183,7 +221,7 @@ fn funnel_by_source(sql: &mut String, stages: &[&'static str]) {
             "SELECT source, {number}, '{stage}', count(*) FILTER (reached), count(*) FILTER (reached AND reason IS NULL), \
              count(*) FILTER (reached AND {removed}), count(*) FILTER (reached AND {duplicates}), \
              count(*) FILTER (reached AND failed), \
-             coalesce(sum(bytes) FILTER (reached AND reason IS NULL), 0)::BIGINT FROM (\
+             coalesce(sum(bytes) FILTER (reached AND reason IS NULL), 0)::BIGINT, 0::BIGINT FROM (\
              SELECT d.source, s.reached, {reason} AS reason, coalesce({reason} LIKE '%.error', false) AS failed, b.bytes \
              FROM \"{stage}\" s JOIN documents d USING (doc_id) JOIN {of} b USING (doc_id)) GROUP BY 1"
         ));

@@ -17,7 +17,7 @@ pub const DOCUMENTS: StageSpec = StageSpec {
     removes: Removes::Documents,
     removals: &[],
     rewrites: |_| false,
-    sections: &[Run::SECTION, Source::SECTION, Clean::SECTION],
+    sections: &[Run::SECTION, Source::SECTION, Web::SECTION, Clean::SECTION],
     tables: || vec![documents(), quarantine()],
 };
 
@@ -93,6 +93,96 @@ config! {
         /// `run.max_quarantine_ratio`.
         optional max_quarantine_ratio: Option<f64>; SHARE, "0.2";
     }
+    tables {
+        /// The table `[source.web]` below it.
+        web: Web,
+    }
+}
+
+config! {
+    /// How the web archives and HTML files of a source are read. It stands below the keys of its
+    /// `[[source]]`.
+    "source.web", Default => Web {
+        /// How the text is taken out of HTML. `resiliparse` finds the main content by the rules of
+        /// the extractor of that name, and `text` takes all text that shows.
+        key extractor: Extractor = Extractor::Resiliparse; Kind::Word(Extractor::WORDS);
+        /// Write formulas of MathML, MathJax and KaTeX as TeX between dollar signs.
+        key formulas: bool = false; Kind::Bool;
+        /// MIME types of pages. Pages of other types are skipped.
+        key types: Vec<PageType> = vec![PageType::Html, PageType::Xhtml]; Kind::Words(PageType::WORDS);
+        /// Longest page, bytes before its characters are decoded. A longer page is quarantined.
+        key max_html: u64 = 8 * MIB; size(KIB, GIB);
+        /// Compute the SHA-1 digests that archives give, and say in `meta` if they are right.
+        key verify: bool = false; Kind::Bool;
+    }
+}
+
+words! {
+    /// How the text is taken out of HTML.
+    Extractor {
+        /// The main content, by the rules of the extractor of this name.
+        Resiliparse = "resiliparse",
+        /// All text that shows.
+        Text = "text",
+    }
+}
+
+words! {
+    /// MIME type of a page.
+    PageType {
+        /// HTML.
+        Html = "text/html",
+        /// XHTML.
+        Xhtml = "application/xhtml+xml",
+        /// Text without markup, which is taken as it is.
+        Plain = "text/plain",
+    }
+}
+
+impl Source {
+    /// True if the source is declared to hold web archives: by its format, or else by the end of
+    /// each of its paths.
+    pub fn is_archive(&self) -> bool {
+        self.is_declared(Format::Warc)
+    }
+
+    /// True if the source is declared to hold pages of the web.
+    pub fn is_web(&self) -> bool {
+        self.is_archive() || self.is_declared(Format::Html)
+    }
+
+    fn is_declared(&self, format: Format) -> bool {
+        match self.format {
+            Some(own) => own == format,
+            None => {
+                let endings = format.web_endings();
+                !self.path.is_empty() && self.path.iter().all(|path| ends_with(path, endings))
+            }
+        }
+    }
+}
+
+impl Format {
+    /// Endings of the names of web archives or HTML files, without the dot. Empty for other
+    /// formats.
+    pub const fn web_endings(self) -> &'static [&'static str] {
+        match self {
+            Format::Warc => &["warc", "wet"],
+            Format::Html => &["html", "htm", "xhtml"],
+            _ => &[],
+        }
+    }
+}
+
+/// True if a path or a pattern has one of the endings, before the ending of a compression.
+fn ends_with(path: &str, endings: &[&str]) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let stem = [".gz", ".zst", ".zstd"]
+        .iter()
+        .find_map(|ending| lower.strip_suffix(ending))
+        .unwrap_or(&lower);
+    let ending = stem.rsplit_once('.').map(|(_, ending)| ending);
+    ending.is_some_and(|ending| endings.contains(&ending))
 }
 
 words! {
@@ -124,6 +214,10 @@ words! {
         Arrow = "arrow",
         /// One document per file.
         Txt = "txt",
+        /// A web archive of WARC or WET records, plain or compressed. One document per page.
+        Warc = "warc",
+        /// One page per file.
+        Html = "html",
     }
 }
 
@@ -235,11 +329,13 @@ fn quarantine() -> Table {
             "offset",
             "bytes",
             "where the record starts in the (decompressed) file; the row number in a Parquet or \
-             Arrow file",
+             Arrow file; in a compressed web archive, where its member starts in the file",
         ),
         utf8("reason", "what is wrong, one word").range(
             "invalid_utf8, invalid_json, missing_text, text_not_string, record_too_large, \
-             nul_byte, invalid_csv, other_format, damaged_file",
+             nul_byte, invalid_csv, other_format, damaged_file; in web archives also truncated, \
+             bad_gzip, bad_zstd, bad_header, bad_length, header_too_long, garbage, segmented, \
+             http_bad_encoding, html_too_long, charset",
         ),
         utf8("detail", "what exactly was found"),
         // A record may be quarantined because it is no UTF-8, so it is kept as bytes.

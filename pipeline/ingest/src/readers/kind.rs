@@ -276,6 +276,10 @@ const JSON: Kind = kind(
 /// The kind of a file by its first bytes, or `None` if it may be of the format that its name or the
 /// manifest says. `head` is empty for an empty file.
 pub fn other(head: &[u8], format: Format) -> Option<Kind> {
+    // A page may be in UTF-16, and what is no page shows when it is decoded.
+    if matches!(format, Format::Html | Format::Warc) {
+        return None;
+    }
     if let Some(kind) = binary(head) {
         // Each of these two readers checks the rest of the file.
         let is_own = match format {
@@ -295,7 +299,7 @@ pub fn other(head: &[u8], format: Format) -> Option<Kind> {
     }
 
     match format {
-        Format::Txt => None,
+        Format::Txt | Format::Html | Format::Warc => None,
         Format::Parquet | Format::Arrow => {
             (!head.is_empty() && is_text(head)).then(|| markup(head).unwrap_or(TEXT))
         }

@@ -6,6 +6,7 @@ mod csv;
 mod json;
 mod kind;
 mod lines;
+mod pages;
 mod parquet;
 mod text;
 mod values;
@@ -18,11 +19,11 @@ use anyhow::{Context, Result};
 use curate_schemas::stages::documents::{Format, Run, Source};
 
 use crate::inputs::{Compression, InputFile};
-use crate::record::{Damage, Item, RAW_KEPT, damage};
+use crate::record::{Damage, Entry, Item, RAW_KEPT, damage};
 use kind::Kind;
 
 /// The readers of all formats.
-pub const READERS: [Reader; 7] = [
+pub const READERS: [Reader; 9] = [
     lines::JSONL,
     values::JSON,
     csv::CSV,
@@ -30,6 +31,8 @@ pub const READERS: [Reader; 7] = [
     parquet::PARQUET,
     arrow::ARROW,
     text::TXT,
+    pages::WARC,
+    pages::HTML,
 ];
 
 /// The reason of a file whose bytes are of another kind than its name or the manifest says.
@@ -40,6 +43,9 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Takes the records of a file in their order. A failure of a sink is a failure of the run.
 pub type Sink<'a> = &'a mut dyn FnMut(Item) -> Result<()>;
+
+/// Takes what a reader finds in a file, in its order.
+pub type Entries<'a> = &'a mut dyn FnMut(Entry) -> Result<()>;
 
 /// A format of input files.
 pub struct Reader {
@@ -57,6 +63,8 @@ pub enum Access {
     Stream(fn(&mut dyn BufRead, &Source, &Run, Sink) -> Result<()>),
     /// Reads the file at any place.
     File(fn(File, &Source, &Run, Sink) -> Result<()>),
+    /// Reads the bytes of the file from the first to the last, and decompresses them itself.
+    Raw(fn(&mut dyn BufRead, &Source, &Run, Entries) -> Result<()>),
 }
 
 /// The reader of a format.
@@ -75,17 +83,19 @@ pub fn by_ending(ending: &str) -> Option<Format> {
     reader.map(|reader| reader.format)
 }
 
-/// Reads a file, calls `sink` for each record, and returns the blake3 of the bytes of the file as
-/// 64 hex digits.
+/// Reads a file, calls `take` for each entry, and returns the blake3 of the bytes of the file as 64
+/// hex digits.
 ///
 /// # Errors
-/// If the file cannot be opened or read from disk, or if `sink` fails. Damage in the data is not an
+/// If the file cannot be opened or read from disk, or if `take` fails. Damage in the data is not an
 /// error.
-pub fn read_file(file: &InputFile, source: &Source, limits: &Run, sink: Sink) -> Result<String> {
+pub fn read_file(file: &InputFile, source: &Source, limits: &Run, take: Entries) -> Result<String> {
     let place = || format!("cannot read {}", file.path.display());
     let handle = File::open(&file.path).with_context(place)?;
 
+    let sink: Sink = &mut |item| take(item.into());
     match reader(file.format).read {
+        Access::Raw(read) => raw(file, handle, |bytes| read(bytes, source, limits, take)),
         Access::Stream(read) => stream(file, handle, source, limits, sink, |bytes, sink| {
             read(bytes, source, limits, sink)
         }),
@@ -106,6 +116,25 @@ pub fn read_file(file: &InputFile, source: &Source, limits: &Run, sink: Sink) ->
             Ok(digest.finalize().to_hex().to_string())
         }
     }
+}
+
+/// Hands the bytes of a file to `read`, and returns their blake3 as 64 hex digits.
+fn raw(
+    file: &InputFile,
+    handle: File,
+    read: impl FnOnce(&mut dyn BufRead) -> Result<()>,
+) -> Result<String> {
+    let place = || format!("cannot read {}", file.path.display());
+    let mut raw = DigestingReader {
+        file: handle,
+        digest: blake3::Hasher::new(),
+        error: None,
+    };
+
+    read(&mut BufReader::with_capacity(1 << 18, &mut raw)).with_context(place)?;
+    // The digest covers all bytes of the file, also those that the reader left.
+    std::io::copy(&mut raw, &mut std::io::sink()).with_context(place)?;
+    Ok(raw.digest.finalize().to_hex().to_string())
 }
 
 /// Reads a file of another kind to its end, as one damage.

@@ -89,7 +89,7 @@ fn wrong_types_and_ranges_are_named() {
 fn unknown_words_get_a_hint() {
     #[rustfmt::skip] // One line per case reads as a table.
     let cases = [
-        ("source", "format = \"jsnl\"", "source.format: unknown word \"jsnl\", expected one of \"jsonl\", \"json\", \"csv\", \"tsv\", \"parquet\", \"arrow\", \"txt\"\n  hint: did you mean \"jsonl\"?"),
+        ("source", "format = \"jsnl\"", "source.format: unknown word \"jsnl\", expected one of \"jsonl\", \"json\", \"csv\", \"tsv\", \"parquet\", \"arrow\", \"txt\", \"warc\", \"html\"\n  hint: did you mean \"jsonl\"?"),
         ("source", "pth = \"x\"", "unknown key \"pth\" in [[source]]\n  hint: did you mean \"path\"?"),
         ("run", "size = \"64\"", "unknown key \"size\" in [run]\n  hint: its keys are \"name\", \"dir\", \"seed\", \"memory\", \"shard_size\", \"max_record\", \"max_window\", \"max_pages\", \"max_file\", \"max_quarantine_ratio\", \"min_coverage\""),
         ("run", "ngram = 5", "unknown key \"ngram\" in [run]\n  hint: \"ngram\" is a key of [dedup.near]"),
@@ -528,7 +528,7 @@ fn mistakes_in_overrides_quote_them() {
         ("source.web=2", "expected source.<name>.<key>=value, found source.web"),
         ("mixture.general.tokens=2", "no [[mixture]] is called \"general\""),
         ("run.name.x=1", "\"name\" is not a table"),
-        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [[source]], [clean], [language], [signals], [filter], [filter.url], [filter.gopher_repetition], [filter.gopher_quality], [filter.c4], [filter.c4_paragraphs], [filter.c4_bad_words], [filter.fineweb], [filter.lines], [dedup], [dedup.exact], [dedup.near], [dedup.paragraphs], [tokens], [score.ngram], [score.ngram.drop], [score.perplexity], [score.perplexity.drop], [quality], [[quality.term]], [[quality.veto]], [budget], [[mixture]], [[mixture_source]]"),
+        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [[source]], [source.web], [clean], [language], [signals], [filter], [filter.url], [filter.gopher_repetition], [filter.gopher_quality], [filter.c4], [filter.c4_paragraphs], [filter.c4_bad_words], [filter.fineweb], [filter.lines], [dedup], [dedup.exact], [dedup.near], [dedup.paragraphs], [tokens], [score.ngram], [score.ngram.drop], [score.perplexity], [score.perplexity.drop], [quality], [[quality.term]], [[quality.veto]], [budget], [[mixture]], [[mixture_source]]"),
         ("budget.represents=2", "missing key \"params\" in [budget]\n  hint: for example params = 7e9"),
     ];
     for (set, message) in cases {
