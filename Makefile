@@ -114,10 +114,12 @@ bench-remix: build setup runs/short/$(REMIX) ## a whole run over ten million sho
 runs/short/%:
 	cargo bench --profile dev --workspace --bench synthetic -- --short $* $(abspath $@).part && mv $@.part $@
 
-bench-rules: .venv/bench ## the rules' speed, datatrove's on the same texts, and an instruction count: make bench-rules CORPUS=…
+bench-rules: .venv/bench ## the rules' speed, and datatrove's on the same texts: make bench-rules CORPUS=…
 	cargo bench --profile dev --workspace --bench rules -- $(abspath $(CORPUS))
 	.venv/bench/bin/python tests/bench/datatrove_rules.py $(abspath $(CORPUS))
-	sh tests/bench/count_instructions.sh
+
+bench-instructions: ## instructions of the hot kernels by callgrind, which needs valgrind, beside the table of docs/measurements.md
+	python3 tests/bench/instructions.py "$$(cargo bench --profile dev --workspace --bench instructions --no-run --message-format=json | sed -n 's/.*"executable":"\([^"]*\/instructions-[^"]*\)".*/\1/p')" $(WRITE)
 
 MODEL := embedded
 TOKENS := 256
@@ -190,4 +192,4 @@ house:           ## how readable the code is at 323c7db and now, and the seconds
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens test-web house clean
+.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web house clean

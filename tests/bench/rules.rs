@@ -1,8 +1,7 @@
 //! Speed of the rules' kernels, one thread, family by family and all in one pass:
 //! `make bench-rules CORPUS=…`.
 //!
-//! `rules FILE` times each family over the texts of a `.jsonl.zst`; `rules --once FILE` makes the
-//! one pass over all rules once, for an instruction count.
+//! `rules FILE` times each family over the texts of a `.jsonl.zst`.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -24,10 +23,9 @@ fn main() -> ExitCode {
         .filter(|argument| argument != "--bench")
         .collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--once", file] => once(&texts(file)),
         [file] => compare(&texts(file)),
         _ => {
-            eprintln!("usage: rules [--once] FILE.jsonl.zst");
+            eprintln!("usage: rules FILE.jsonl.zst");
             return ExitCode::from(2);
         }
     }
@@ -62,18 +60,6 @@ fn all_rules(text: &str, repetition: &mut RepetitionScratch, lines: &mut LinesSc
         + repetition.top_n_gram[0]
         + f64::from(c4.n_sentences)
         + fineweb.list_ratio
-}
-
-/// Kept apart, so that its instructions can be counted by its name.
-#[inline(never)]
-fn once(texts: &[String]) {
-    let (mut repetition, mut lines) = (RepetitionScratch::default(), LinesScratch::default());
-    let sum: f64 = texts
-        .iter()
-        .map(|text| all_rules(text, &mut repetition, &mut lines))
-        .sum();
-    let bytes: usize = texts.iter().map(String::len).sum();
-    println!("one pass of all rules over {bytes} bytes of text (checksum {sum:.3})");
 }
 
 fn compare(texts: &[String]) {
