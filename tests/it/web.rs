@@ -227,6 +227,14 @@ fn pages_that_are_too_long_or_no_text_are_quarantined() {
 }
 
 #[test]
+fn an_archive_under_another_name_is_named() {
+    let place = Place::new();
+    one_file(&place, "b.jsonl", page(1, "<p>A").as_bytes(), "")
+        .exits(1)
+        .says(&["the file is a WARC archive: let its name end with .warc"]);
+}
+
+#[test]
 fn a_bomb_is_quarantined_and_takes_no_memory() {
     let place = Place::new();
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
@@ -292,6 +300,18 @@ fn the_table_of_a_source_is_checked_like_any_other() {
         ],
     )
     .exits(0);
+    // A table without effect is a mistake.
+    let lines = place.write("a.jsonl", "{\"text\":\"a\"}\n");
+    let text = format!(
+        "[run]\nname = \"one\"\n[[source]]\nname = \"s\"\npath = {lines:?}\n[source.web]\nformulas = true\n"
+    );
+    run(&place.write("idle.toml", text), &place.path("idle"), &[])
+        .exits(2)
+        .says(&[
+            "source \"s\": [source.web] says how pages are read",
+            "format = \"warc\"",
+        ]);
+
     // An archive names its address, so a rule may read it without being told.
     let list = fs::write(place.path("domains.txt"), "h.example\n");
     list.unwrap();

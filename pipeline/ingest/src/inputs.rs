@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use curate_schemas::Manifest;
-use curate_schemas::stages::documents::{Format, Source};
+use curate_schemas::stages::documents::{Format, Source, Web};
 use curate_store::failure::{Exit, Failure};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -90,7 +90,13 @@ pub fn find(manifest: &Manifest) -> Result<Inputs> {
             readers.add(&source.name, &file.path, identity.clone());
         }
 
-        let files = files.into_iter().map(|(file, _)| file).collect();
+        let files: Vec<InputFile> = files.into_iter().map(|(file, _)| file).collect();
+        let is_page = |file: &InputFile| matches!(file.format, Format::Warc | Format::Html);
+        if source.web != Web::default() && !files.iter().any(is_page) {
+            let message = "[source.web] says how pages are read, and no file is an archive of them";
+            let hint = "remove the table, or set format = \"warc\" or format = \"html\"";
+            return Err(usage(source, message.to_owned()).hint(hint).into());
+        }
         let mut own = group(files, manifest.run.shard_size);
         own.sort_by(|a, b| a[0].relative.cmp(&b[0].relative));
         let units = own.into_iter().map(|files| Unit {

@@ -235,8 +235,16 @@ const LFS: Kind = kind(
     "fetch the data with git lfs pull",
     Content::Opaque,
 );
-const HTML: Kind = kind("HTML or XML", EXTRACT, Content::Opaque);
-const WARC: Kind = kind("a WARC archive", EXTRACT, Content::Opaque);
+const HTML: Kind = kind(
+    "HTML or XML",
+    "let its name end with .html if it is a page",
+    Content::Opaque,
+);
+const WARC: Kind = kind(
+    "a WARC archive",
+    "let its name end with .warc",
+    Content::Opaque,
+);
 const TEXT: Kind = kind(
     "text",
     "let its name end with .jsonl, .json, .csv or .txt, or set format",
