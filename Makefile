@@ -20,6 +20,12 @@ check:           ## format, lints, docs
 	cargo clippy --workspace --all-targets --features curate/faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items --quiet
 
+MDBOOK := 0.5.4
+docs: target/tools/bin/mdbook ## the pages as a site, in target/book; not in CI
+	$< build docs
+target/tools/bin/mdbook:
+	cargo install mdbook --version $(MDBOOK) --locked --no-default-features --features search --root target/tools --target-dir target/tools/build
+
 test: setup      ## every test
 	cargo test --workspace
 
@@ -192,4 +198,4 @@ house:           ## how readable the code is at 323c7db and now, and the seconds
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web house clean
+.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web house clean

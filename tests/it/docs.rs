@@ -111,6 +111,22 @@ fn links_between_pages_lead_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+/// A page that `docs/SUMMARY.md` does not name is not in the site that `make docs` builds.
+#[test]
+fn the_summary_names_every_page() {
+    let summary = fs::read_to_string(repository().join("docs/SUMMARY.md")).unwrap();
+    let docs = repository().join("docs");
+
+    let inside = pages().into_iter().filter_map(|page| {
+        let page = page.strip_prefix(&docs).ok()?.to_str()?.to_owned();
+        (page != "SUMMARY.md").then_some(page)
+    });
+    let missing: Vec<String> = inside
+        .filter(|page| !summary.contains(&format!("]({page})")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} are not in docs/SUMMARY.md");
+}
+
 /// README.md, and every page in `docs/`.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![repository().join("README.md")];
