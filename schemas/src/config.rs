@@ -165,6 +165,8 @@ pub enum Kind {
     Path,
     /// A glob, file or directory, or a list of them.
     Paths,
+    /// A program and its arguments, as a list of strings.
+    Command,
     /// One of these words.
     Word(&'static [&'static str]),
     /// One of these words, or the path of a file whose name ends with `.json`.

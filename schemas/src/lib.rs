@@ -11,12 +11,14 @@
 //! | [`doc_id`] | the identity of a document |
 //! | [`commit`] | `_commit.json`: files, digests, keys and counts of a finished stage |
 //! | [`calibration`] | `calibration.json`: what a token of each bucket is worth to a target |
+//! | [`fleet`] | units of work that other processes do |
 //! | [`report`] | `run.json`: the figures of a run, for programs |
 
 pub mod calibration;
 pub mod commit;
 pub mod config;
 pub mod doc_id;
+pub mod fleet;
 pub mod report;
 pub mod rules;
 pub mod spec;

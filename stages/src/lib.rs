@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use curate_schemas::spec::StageSpec;
-use curate_schemas::stages;
+use curate_schemas::stages::{self, documents::DOCUMENTS};
 use datafusion_expr::{col, lit};
 use serde_json::Value;
 
@@ -62,19 +62,31 @@ pub mod tokens;
 /// # Errors
 /// [`StageError::Manifest`] if a file or model that the manifest names cannot be used.
 pub fn open(opening: &Opening) -> Result<Vec<AnyStage>> {
-    Ok(vec![
-        AnyStage::shard(language::LanguageStage::open(opening)),
-        AnyStage::shard(signals::SignalsStage::open(opening)?),
-        AnyStage::shard(signatures::SignaturesStage::open(opening)),
-        AnyStage::shard(filter::FilterStage::open(opening)?),
-        AnyStage::corpus(exact_dedup::ExactDedupStage::open(opening)),
-        AnyStage::corpus(near_dedup::NearDedupStage::open(opening)),
-        AnyStage::corpus(paragraph_dedup::ParagraphDedupStage::open(opening)),
-        AnyStage::shard(tokens::TokensStage::open(opening)?),
-        AnyStage::shard(ngram::NgramStage::open(opening)?),
-        AnyStage::shard(score::ScoreStage::open(opening)?),
-        AnyStage::corpus(quality::QualityStage::open(opening)?),
-    ])
+    stages::aligned()
+        .filter(|spec| spec.name != DOCUMENTS.name)
+        .map(|spec| open_stage(spec.name, opening))
+        .collect()
+}
+
+/// Opens one row-aligned stage behind `documents`.
+///
+/// # Errors
+/// As for [`open`], or if there is no such stage.
+pub fn open_stage(name: &str, opening: &Opening) -> Result<AnyStage> {
+    Ok(match name {
+        "language" => AnyStage::shard(language::LanguageStage::open(opening)),
+        "signals" => AnyStage::shard(signals::SignalsStage::open(opening)?),
+        "signatures" => AnyStage::shard(signatures::SignaturesStage::open(opening)),
+        "filter" => AnyStage::shard(filter::FilterStage::open(opening)?),
+        "exact_dedup" => AnyStage::corpus(exact_dedup::ExactDedupStage::open(opening)),
+        "near_dedup" => AnyStage::corpus(near_dedup::NearDedupStage::open(opening)),
+        "paragraph_dedup" => AnyStage::corpus(paragraph_dedup::ParagraphDedupStage::open(opening)),
+        "tokens" => AnyStage::shard(tokens::TokensStage::open(opening)?),
+        "ngram" => AnyStage::shard(ngram::NgramStage::open(opening)?),
+        "score" => AnyStage::shard(score::ScoreStage::open(opening)?),
+        "quality" => AnyStage::corpus(quality::QualityStage::open(opening)?),
+        _ => return Err(StageError::Bug(format!("no stage {name} can be opened"))),
+    })
 }
 
 /// The part that stages of both scopes share.

@@ -8,6 +8,7 @@
 //! | `gold` | words, values and verdicts of the rules are those of datatrove |
 //! | `resume` | killed at any instant, the same command ends in the same bytes |
 //! | `faults` | every durable step fails in every way; built with the feature `faults` only |
+//! | `fleet` | shards computed by other processes: the same bytes, whatever dies |
 //! | `disk_full` | what a full disk leaves, and what the same command makes of it |
 //! | `determinism` | threads, order of sources and files, and times have no say |
 //! | `incremental` | what changed is redone with what follows, and nothing else |
@@ -46,6 +47,7 @@ mod duckdb;
 mod export;
 #[cfg(feature = "faults")]
 mod faults;
+mod fleet;
 mod gold;
 mod hostile;
 mod hub;

@@ -28,7 +28,7 @@ use curate_store::terminal::printable;
 use curate_store::zip::Reading;
 use curate_store::{interrupt, terminal};
 
-use crate::driver::{Driver, EarlierRuns, space};
+use crate::driver::{Driver, EarlierRuns, compute_units, space};
 use crate::report::views;
 use crate::{calibrate, manifest, progress, report};
 
@@ -57,6 +57,14 @@ struct Cli {
 enum Command {
     /// Bring every stage of a manifest up to date; work that is committed already is reused
     Run(RunArgs),
+    /// Compute units of a round for a driver in another process, as a fleet's command is asked to
+    Unit {
+        /// Round that the driver wrote, DIR/.curate/rounds/NAME.json
+        round: PathBuf,
+        /// Numbers of the units
+        #[arg(required = true)]
+        numbers: Vec<usize>,
+    },
     /// Show which stages are cached, and why others are not; writes nothing and reads no input
     Plan {
         #[command(flatten)]
@@ -143,6 +151,10 @@ struct RunArgs {
     /// the rounding of model scores may depend on the number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_rows: Option<u32>,
+    /// Program that runs units of work in place of fleet.command, its arguments separated by
+    /// spaces; `local` for the threads of this process
+    #[arg(long, value_name = "COMMAND")]
+    fleet: Option<String>,
     /// Check all committed files first, as `verify` does, and make damaged files again
     #[arg(long)]
     repair: bool,
@@ -177,6 +189,10 @@ pub fn run() -> Result<ExitCode> {
     // The arms lock stdout, because `run` locks it only after its threads are done.
     match cli.command {
         Command::Run(args) => run_manifest(&args),
+        Command::Unit { round, numbers } => {
+            interrupt::install()?;
+            compute_units(&round, &numbers).map(|()| ExitCode::SUCCESS)
+        }
         Command::Plan { manifest, until } => {
             check_until(until.as_deref())?;
             let out = &mut std::io::stdout().lock();
@@ -240,8 +256,13 @@ fn load(args: &ManifestArgs) -> Result<Manifest> {
 
 /// Runs the stages of a manifest.
 fn run_manifest(args: &RunArgs) -> Result<ExitCode> {
-    let manifest = load(&args.manifest)?;
+    let mut manifest = load(&args.manifest)?;
     check_until(args.until.as_deref())?;
+    if let Some(fleet) = &args.fleet {
+        let words: Vec<String> = fleet.split_whitespace().map(str::to_owned).collect();
+        manifest.fleet.command =
+            Some(words).filter(|words| !words.is_empty() && *words != ["local"]);
+    }
 
     // Rayon's pool is set up once for the process, before anything uses it.
     let threads = args.threads.map_or_else(default_threads, usize::from);

@@ -37,6 +37,11 @@ struct EarlierRun {
 }
 
 impl EarlierRuns {
+    /// No earlier runs.
+    pub fn none() -> EarlierRuns {
+        EarlierRuns(Vec::new())
+    }
+
     /// Opens the earlier runs of a manifest.
     ///
     /// # Errors

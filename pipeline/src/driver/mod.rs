@@ -6,12 +6,14 @@ mod documents;
 mod earlier;
 pub mod engine;
 mod expect;
+mod fleet;
 mod hub;
 mod quarantine;
 mod replaced;
 mod shards;
 mod sources;
 pub mod space;
+mod unit;
 
 use std::collections::BTreeMap;
 
@@ -36,6 +38,7 @@ pub use expect::{
 pub use replaced::replaced;
 pub use shards::{count, edit, edited_bytes, publish};
 pub use sources::{counts_by_source, loss, sources_of_shards};
+pub use unit::compute_units;
 
 use crate::driver::engine::{Engine, external, of_stage};
 use crate::report::views;
@@ -79,6 +82,19 @@ impl Done {
 }
 
 impl Driver {
+    /// Makes a driver that only computes shards of one stage, in the open directory of a run.
+    /// Another process is the driver of the run.
+    fn of_unit(manifest: Manifest, run: RunDir, threads: usize) -> Driver {
+        Driver {
+            engine: Engine::new(threads, manifest.run.memory, run.spill()),
+            manifest,
+            run,
+            allow_missing: false,
+            earlier: EarlierRuns::none(),
+            stages: Vec::new(),
+        }
+    }
+
     /// Makes a driver that uses `threads` threads, and opens the files and models that the manifest
     /// names. `earlier` are the runs that `dedup.against` names. With `allow_missing`, fields
     /// without a value do not stop the run.

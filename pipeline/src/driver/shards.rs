@@ -27,18 +27,18 @@ use crate::driver::engine::{CorpusFiles, of_stage};
 use crate::progress::Progress;
 
 /// A stage that is run, and what its computation starts from.
-struct Job<'a> {
-    stage: &'a dyn Stage,
+pub(super) struct Job<'a> {
+    pub(super) stage: &'a dyn Stage,
     /// Number of documents that reach the stage.
     arriving: u64,
     /// Commit of the stage `documents`.
-    documents: Commit,
+    pub(super) documents: Commit,
     /// Commit of the stage whose survivors reach this one.
-    followed: Commit,
+    pub(super) followed: Commit,
     /// Files of each shard, by table.
-    files: Vec<ShardFiles>,
+    pub(super) files: Vec<ShardFiles>,
     /// Files of the stage that exist already.
-    existing: Existing,
+    pub(super) existing: Existing,
 }
 
 impl Driver {
@@ -49,38 +49,29 @@ impl Driver {
     /// if reading, computing or writing fails.
     pub(super) fn run_stage(&self, stage: &AnyStage) -> Result<bool> {
         let base = stage.stage();
-        let documents = self.committed(DOCUMENTS.name)?;
-        let followed = self.committed(base.follows())?;
-        let arriving = followed.counts.docs.kept;
+        let (mut job, wanted) = self.job(stage)?;
 
-        let wanted = expected(stage, arriving, &documents.files, &self.keys()?)?;
-        let existing = Existing::load(&self.run, base.name(), &base.spec().further_tables())?;
-
-        let missing = missing(&wanted, &existing).len();
+        let missing = missing(&wanted, &job.existing).len();
         if missing == 0 {
             // The stage may still need a commit: it was retired, or its list of files changed.
             let current = self.run.commit(base.name())?;
-            if !current.is_some_and(|commit| is_made_of(&commit, &wanted, &existing)) {
-                let contents = contents(base, &wanted, &BTreeMap::new(), &existing)?;
+            if !current.is_some_and(|commit| is_made_of(&commit, &wanted, &job.existing)) {
+                let contents = contents(base, &wanted, &BTreeMap::new(), &job.existing)?;
                 self.commit(base.name(), base.spec().version, contents)?;
             }
             return Ok(false);
         }
 
-        let job = Job {
-            stage: base,
-            arriving,
-            documents,
-            followed,
-            files: self.run.shard_files()?,
-            existing,
-        };
+        job.files = self.run.shard_files()?;
         let progress = Progress::start(base.name(), missing);
-        let computed: BTreeMap<String, FileEntry> = match stage {
-            AnyStage::Shard(shard_stage) => {
+        let computed: BTreeMap<String, FileEntry> = match (stage, &self.manifest.fleet.command) {
+            (AnyStage::Shard(_), Some(command)) => {
+                self.compute_by_fleet(command, &job, &wanted, &progress)?
+            }
+            (AnyStage::Shard(shard_stage), None) => {
                 self.compute_shards(shard_stage.as_ref(), &job, &wanted, &progress)?
             }
-            AnyStage::Corpus(corpus) => {
+            (AnyStage::Corpus(corpus), _) => {
                 self.compute_corpus(corpus.as_ref(), &job, &wanted, &progress)?
             }
         };
@@ -92,6 +83,30 @@ impl Driver {
         }
         progress.finish();
         Ok(true)
+    }
+
+    /// What the computation of a stage starts from, without the files of the shards, and the files
+    /// that the stage must have.
+    ///
+    /// # Errors
+    /// If a commit that it needs is missing or damaged.
+    pub(super) fn job<'a>(&self, stage: &'a AnyStage) -> Result<(Job<'a>, Vec<Expected>)> {
+        let base = stage.stage();
+        let documents = self.committed(DOCUMENTS.name)?;
+        let followed = self.committed(base.follows())?;
+        let arriving = followed.counts.docs.kept;
+
+        let wanted = expected(stage, arriving, &documents.files, &self.keys()?)?;
+        let existing = Existing::load(&self.run, base.name(), &base.spec().further_tables())?;
+        let job = Job {
+            stage: base,
+            arriving,
+            documents,
+            followed,
+            files: Vec::new(),
+            existing,
+        };
+        Ok((job, wanted))
     }
 
     /// Keys of the files of every committed row-aligned stage, by table.
@@ -143,7 +158,7 @@ impl Driver {
     }
 
     /// Computes one shard and publishes its file.
-    fn compute_shard(
+    pub(super) fn compute_shard(
         &self,
         stage: &dyn ShardStage,
         job: &Job,

@@ -139,6 +139,9 @@ fn kind(kind: Kind) -> Value {
         Kind::Paths => json!({
             "anyOf": [text, { "type": "array", "minItems": 1, "items": text }],
         }),
+        Kind::Command => json!({
+            "type": "array", "minItems": 1, "items": { "type": "string" }, "prefixItems": [text],
+        }),
         Kind::Word(words) => json!({ "enum": words }),
         Kind::WordOrJson(words) => json!({
             "anyOf": [{ "enum": words }, { "type": "string", "pattern": r"\.json$" }],

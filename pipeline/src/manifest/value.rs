@@ -20,6 +20,7 @@ pub(super) fn read(path: &str, kind: Kind, node: &Node) -> Result<toml::Value, V
         (Kind::Words(known), Value::List(items)) => words(path, known, items),
         (Kind::Languages, Value::List(items)) => languages(path, items),
         (Kind::Paths, Value::List(items)) => paths(path, items, node),
+        (Kind::Command, Value::List(items)) => command(path, items, node),
         (Kind::Paths, _) => paths(path, std::slice::from_ref(node), node),
         _ => scalar(kind, &node.value).map_err(|fault| vec![fault.at(path, node)]),
     }
@@ -339,6 +340,40 @@ fn paths(path: &str, items: &[Node], node: &Node) -> Result<toml::Value, Vec<Pro
     each(path, items, glob_path).map(toml::Value::Array)
 }
 
+/// A program and its arguments. The same argument may be there twice.
+fn command(path: &str, items: &[Node], node: &Node) -> Result<toml::Value, Vec<Problem>> {
+    let wrong =
+        |node: &Node, message: String| vec![Problem::new(node.at, format!("{path}: {message}"))];
+
+    let mut words = Vec::new();
+    for item in items {
+        match &item.value {
+            Value::Text(text) if !text.contains('\0') => words.push(text.clone()),
+            Value::Text(text) => {
+                return Err(wrong(item, format!("{} has a NUL", quoted(text))));
+            }
+            other => {
+                return Err(wrong(
+                    item,
+                    format!("expected a string, found {}", found(other)),
+                ));
+            }
+        }
+    }
+
+    match words.first() {
+        None => Err(wrong(
+            node,
+            "expected a program, found an empty list".to_owned(),
+        )),
+        Some(program) if program.is_empty() => Err(wrong(
+            node,
+            "expected a program, found an empty string".to_owned(),
+        )),
+        Some(_) => Ok(words.into()),
+    }
+}
+
 /// A path on this machine that may be a glob.
 fn glob_path(value: &Value) -> Result<toml::Value, Fault> {
     let Value::Text(text) = value else {
@@ -467,6 +502,7 @@ pub(super) fn type_name(kind: Kind) -> String {
         Kind::Size { .. } => r#"a size such as "64MiB""#.to_owned(),
         Kind::Name | Kind::Label | Kind::Field | Kind::Path => "a string".to_owned(),
         Kind::Paths => "a string or a list of strings".to_owned(),
+        Kind::Command => "a list of strings".to_owned(),
         Kind::Word(known) | Kind::WordOrJson(known) | Kind::WordOrShare(known) => {
             wanted(kind, known)
         }
@@ -497,6 +533,7 @@ pub(super) fn range(kind: Kind) -> String {
         Kind::Label => "1 to 64 characters, none a control character".to_owned(),
         Kind::Field => "field names joined by dots".to_owned(),
         Kind::Path | Kind::Paths => "a path, not empty and without NUL".to_owned(),
+        Kind::Command => "a program and its arguments".to_owned(),
         Kind::Bool | Kind::Word(_) | Kind::WordOrJson(_) | Kind::Words(_) | Kind::Languages => {
             String::new()
         }

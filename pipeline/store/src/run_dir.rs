@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::failure::{Exit, Failure};
 use crate::terminal;
-use crate::zip::Reading;
+use crate::zip::{Reading, file_digest};
 
 /// File name of a stage's commit.
 pub const COMMIT: &str = "_commit.json";
@@ -98,6 +98,9 @@ pub struct RunDir {
     /// The release of curate that last wrote into it, where it is another than this one.
     release: Option<String>,
     reading: Arc<Reading>,
+    /// The name of this process among those that compute units for the driver; `None` for the
+    /// driver itself and for readers.
+    unit: Option<String>,
     /// The lock, held until this value is dropped: alone by a writer, with others by a reader that
     /// keeps writers away. `None` for any other reader.
     _lock: Option<File>,
@@ -150,6 +153,7 @@ impl RunDir {
             root: root.to_path_buf(),
             release: None,
             reading: Arc::new(reading),
+            unit: None,
             _lock: Some(lock),
         };
 
@@ -161,7 +165,25 @@ impl RunDir {
         })?;
         // The sweep creates the staging folder, through which the record of the owner is written.
         run.sweep_staging()?;
+        run.sweep_rounds()?;
         run.write_if_changed(&hidden.join("run.json"), &owner)?;
+        Ok(run)
+    }
+
+    /// Opens the run directory for a process that computes units for the driver. It takes no lock:
+    /// the driver holds it. Files get their names only if nothing has them.
+    ///
+    /// # Errors
+    /// The errors of [`RunDir::open`]. Exit 74 if the directory cannot be written.
+    pub fn open_unit(root: &Path, reading: Reading) -> Result<RunDir> {
+        let run = Self::open(root)?;
+        let run = RunDir {
+            reading: Arc::new(reading),
+            unit: Some(format!("{}-{}", host(), std::process::id())),
+            ..run
+        };
+        durable::create_dir_all(&run.staging())
+            .with_context(|| format!("cannot write the run directory {}", root.display()))?;
         Ok(run)
     }
 
@@ -175,6 +197,7 @@ impl RunDir {
                 root: root.to_path_buf(),
                 release: Some(owner.release()).filter(|release| release != RELEASE),
                 reading: Arc::new(Reading::new(None)),
+                unit: None,
                 _lock: None,
             }),
             None => Err(Failure::new(
@@ -255,9 +278,19 @@ impl RunDir {
         self.root.join(table)
     }
 
-    /// The folder in which files are written before they get their final names.
+    /// The folder in which files are written before they get their final names. Each process that
+    /// computes units has its own.
     pub fn staging(&self) -> PathBuf {
-        self.root.join(".curate/staging")
+        let staging = self.root.join(".curate/staging");
+        match &self.unit {
+            Some(unit) => staging.join(unit),
+            None => staging,
+        }
+    }
+
+    /// The folder of rounds: lists of units of work for other processes.
+    pub fn rounds(&self) -> PathBuf {
+        self.root.join(".curate/rounds")
     }
 
     /// The folder into which plans over all shards spill.
@@ -302,7 +335,11 @@ impl RunDir {
     }
 
     /// Gives a staged, fsynced file its final name and makes the name durable. Missing folders
-    /// above the final name are created.
+    /// above the final name are created. A file that has the name is replaced, but not by a process
+    /// that computes units.
+    ///
+    /// # Errors
+    /// If writing fails. Exit 70 if a unit finds another file under the name.
     pub fn publish(&self, staged: &Path, path: &Path) -> Result<()> {
         let place = || format!("cannot write {}", path.display());
         // The rename is the commit. Without the fsync of the folder, a crash could undo it.
@@ -311,7 +348,11 @@ impl RunDir {
             .context("a published file has no folder above it")?;
 
         durable::create_dir_all(folder).with_context(place)?;
-        durable::rename(staged, path).with_context(place)?;
+        if self.unit.is_some() {
+            put_new(staged, path)?;
+        } else {
+            durable::rename(staged, path).with_context(place)?;
+        }
         durable::sync_dir(folder).with_context(place)
     }
 
@@ -530,12 +571,31 @@ impl RunDir {
     }
 
     /// Records a finished shard, so that a later run need not compute the shard again.
+    ///
+    /// # Errors
+    /// If writing fails. Exit 70 if another process that computed the same unit recorded another
+    /// file.
     pub fn write_receipt(&self, table: &str, entry: &FileEntry) -> Result<()> {
-        let name = entry.path.replace(".parquet", ".json").replace('/', "_");
         self.write(
-            &self.receipts().join(table.replace('/', "_")).join(name),
+            &self.receipt(table, &entry.path),
             &serde_json::to_vec(entry)?,
         )
+    }
+
+    /// The path of the receipt of a file of a table.
+    fn receipt(&self, table: &str, file: &str) -> PathBuf {
+        let name = file.replace(".parquet", ".json").replace('/', "_");
+        self.receipts().join(table.replace('/', "_")).join(name)
+    }
+
+    /// Deletes a file that is to be made again, and its receipt, so that a process that computes
+    /// units finds both names free.
+    ///
+    /// # Errors
+    /// If a file cannot be deleted.
+    pub fn make_way(&self, table: &str, file: &str) -> Result<()> {
+        remove(&self.receipt(table, file))?;
+        remove(&self.table(table).join(file))
     }
 
     /// The receipts of the shards of `table` that were finished, but not committed. Unreadable
@@ -609,9 +669,21 @@ impl RunDir {
             .with_context(|| format!("cannot delete {}", receipts.display()))
     }
 
+    /// Deletes the rounds of units that are over.
+    ///
+    /// # Errors
+    /// If the folder cannot be deleted.
+    pub fn sweep_rounds(&self) -> Result<()> {
+        durable::remove_dir(&self.rounds())
+            .with_context(|| format!("cannot delete {}", self.rounds().display()))
+    }
+
     /// Empties the folders of staged files and of spill files, and creates them if they are
     /// missing.
-    fn sweep_staging(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If something in them cannot be deleted.
+    pub fn sweep_staging(&self) -> Result<()> {
         for folder in [self.staging(), self.spill()] {
             // The folder itself stays, because it may be a mounted file system.
             durable::create_dir_all(&folder)
@@ -694,14 +766,44 @@ fn read_owner(root: &Path) -> Result<Option<Owner>, NotOwned> {
     Ok(Some(owner))
 }
 
-/// This process, host and time, for a person who finds the lock held.
-fn holder() -> String {
+/// Gives a staged file a name that nothing has. If a file with the same bytes has it, that is as
+/// good: another process did the same work.
+///
+/// # Errors
+/// If writing fails. Exit 70 if a file with other bytes has the name.
+fn put_new(staged: &Path, path: &Path) -> Result<()> {
+    let place = || format!("cannot write {}", path.display());
+    match durable::hard_link(staged, path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            if file_digest(staged)? != file_digest(path)? {
+                let message = format!(
+                    "{} has other bytes than this process ({}) made for the same key",
+                    path.display(),
+                    host()
+                );
+                return Err(Failure::new(Exit::Broken, message)
+                    .hint("run the manifest with --repair, and look for machines that compute differently")
+                    .into());
+            }
+        }
+        Err(error) => return Err(error).with_context(place),
+    }
+    durable::remove(staged).with_context(place)
+}
+
+/// The name of this machine.
+pub fn host() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
         .or_else(|| std::env::var("HOSTNAME").ok());
-    let host = host.map_or("an unknown host".to_owned(), |host| host.trim().to_owned());
+    host.map_or("an unknown host".to_owned(), |host| host.trim().to_owned())
+}
+
+/// This process, host and time, for a person who finds the lock held.
+fn holder() -> String {
     let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S UTC");
-    format!("pid {} on {host} since {now}\n", std::process::id())
+    format!("pid {} on {} since {now}\n", std::process::id(), host())
 }
 
 /// Takes the lock and writes the holder into the lock file.

@@ -43,6 +43,11 @@ impl Reading {
         }
     }
 
+    /// Most rows of a batch.
+    pub fn most_rows(&self) -> usize {
+        self.most_rows
+    }
+
     /// Notes that this process wrote a file, so that the file need not be checked.
     pub fn trust(&self, path: &Path) {
         self.checked().insert(path.to_owned());

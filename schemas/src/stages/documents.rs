@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use arrow::datatypes::{DataType, TimeUnit};
 
 use crate::config::{GIB, KIB, Kind, MIB, NO_MAX, SHARE, config, integer, size, words};
+use crate::fleet::Fleet;
 use crate::spec::{Removes, Scope, StageSpec};
 use crate::tables::{Column, Shape, Table, count, doc_id, list, utf8};
 
@@ -17,7 +18,13 @@ pub const DOCUMENTS: StageSpec = StageSpec {
     removes: Removes::Documents,
     removals: &[],
     rewrites: |_| false,
-    sections: &[Run::SECTION, Source::SECTION, Web::SECTION, Clean::SECTION],
+    sections: &[
+        Run::SECTION,
+        Fleet::SECTION,
+        Source::SECTION,
+        Web::SECTION,
+        Clean::SECTION,
+    ],
     tables: || vec![documents(), quarantine()],
 };
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Key, Section};
+use crate::fleet::Fleet;
 use crate::spec::StageSpec;
 
 pub mod coverage;
@@ -51,6 +52,8 @@ pub const STAGES: &[StageSpec] = &[
 pub struct Manifest {
     /// Name of the run, its directory, and what it may use.
     pub run: documents::Run,
+    /// Who computes the shards.
+    pub fleet: Fleet,
     /// The raw corpora, in the order of the manifest; never empty.
     pub source: Vec<documents::Source>,
     /// Changes to the text at ingest; `None`: the text stays as it is.

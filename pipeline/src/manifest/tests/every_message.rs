@@ -50,6 +50,12 @@ fn out_of_range(kind: Kind) -> Vec<String> {
         Kind::Name | Kind::Label | Kind::Path => vec!["\"\"".to_owned()],
         Kind::Field => vec!["\"a..b\"".to_owned()],
         Kind::Paths => vec!["[]".to_owned(), "[\"\"]".to_owned(), "\"[\"".to_owned()],
+        Kind::Command => vec![
+            "[]".to_owned(),
+            "[\"\"]".to_owned(),
+            "[\"a\", 1]".to_owned(),
+            "\"a\"".to_owned(),
+        ],
         Kind::Word(_) | Kind::WordOrJson(_) => vec!["\"zzz\"".to_owned()],
         Kind::WordOrShare(_) => vec!["\"zzz\"".to_owned(), "0".to_owned(), "1.5".to_owned()],
         Kind::Words(_) | Kind::Languages => vec!["[\"zzz\"]".to_owned(), "\"zzz\"".to_owned()],
