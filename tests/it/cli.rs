@@ -3,9 +3,11 @@
 use std::fs;
 use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
+use arrow::ipc::reader::StreamReader;
 use curate_schemas::tables;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -69,6 +71,31 @@ fn schema_describes_the_manifest_and_every_table() {
         "\"nonsense\"",
         "hint: manifest, calibration, or one of: documents, ",
     ]);
+}
+
+#[test]
+fn a_table_without_rows_has_the_types_of_the_table() {
+    for table in table_names() {
+        let stream = outcome_bytes(["schema", table, "--arrow"]);
+        let reader = StreamReader::try_new(stream.as_slice(), None).unwrap();
+        assert_eq!(reader.schema(), tables::schema(table), "{table}");
+        assert_eq!(reader.count(), 0, "{table}");
+    }
+
+    for name in ["manifest", "nonsense"] {
+        let refused = curate(["schema", name, "--arrow"]).exits(2);
+        refused.says(&[name, "hint: manifest, calibration, or one of: documents, "]);
+    }
+    curate(["schema", "--arrow"]).exits(2);
+    curate(["schema", "manifest", "--arrow", "--json"]).exits(2);
+}
+
+/// What the program writes to stdout, as it is.
+fn outcome_bytes(arguments: [&str; 3]) -> Vec<u8> {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_curate"));
+    let output = program.args(arguments).output().unwrap();
+    assert!(output.status.success());
+    output.stdout
 }
 
 /// Columns as `curate schema` prints them: name, type, whether null is allowed.

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use arrow::datatypes::DataType;
+use arrow::ipc::writer::StreamWriter;
 use clap::{Args, Parser, Subcommand};
 use curate_ingest::inputs::Inputs;
 use curate_schemas::spec::Scope;
@@ -122,6 +123,9 @@ enum Command {
         /// Print the manifest as a JSON Schema, for editors
         #[arg(long)]
         json: bool,
+        /// Write a table as an Arrow IPC stream without rows, for programs that need its types
+        #[arg(long, requires = "name", conflicts_with = "json")]
+        arrow: bool,
     },
 }
 
@@ -222,7 +226,12 @@ pub fn run() -> Result<ExitCode> {
         Command::Export(request) => export::export(&request, &mut std::io::stdout().lock()),
         Command::Extract(request) => extract::print(&request, &mut std::io::stdout().lock()),
         Command::Budget(question) => budget::answer(&question, &mut std::io::stdout().lock()),
-        Command::Schema { name, json } => {
+        Command::Schema {
+            name: Some(name),
+            arrow: true,
+            ..
+        } => write_empty(&name, &mut std::io::stdout().lock()),
+        Command::Schema { name, json, .. } => {
             schema(name.as_deref(), json, &mut std::io::stdout().lock())
         }
     }
@@ -434,22 +443,28 @@ fn schema(name: Option<&str>, json: bool, out: &mut impl Write) -> Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     };
 
-    let Some(table) = tables::table(name) else {
-        let names: Vec<&str> = tables::tables().iter().map(|table| table.name).collect();
-        let message = format!("there is no table \"{name}\"");
-        return Err(Failure::new(Exit::Usage, message)
-            .hint(format!(
-                "manifest, calibration, or one of: {}",
-                names.join(", ")
-            ))
-            .into());
-    };
-
+    let table = tables::table(name).ok_or_else(|| no_table(name))?;
     writeln!(out, "{}: {}", table.name, table.doc)?;
     for column in &table.columns {
         print_column(column, 1, out)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes an Arrow IPC stream that has the columns of a table, and no rows.
+fn write_empty(name: &str, out: &mut impl Write) -> Result<ExitCode> {
+    let table = tables::table(name).ok_or_else(|| no_table(name))?;
+
+    StreamWriter::try_new(out, &table.schema())?.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The failure to find the table that a user named.
+fn no_table(name: &str) -> Failure {
+    let names: Vec<&str> = tables::tables().iter().map(|table| table.name).collect();
+    let message = format!("there is no table \"{name}\"");
+    let hint = format!("manifest, calibration, or one of: {}", names.join(", "));
+    Failure::new(Exit::Usage, message).hint(hint)
 }
 
 /// Prints the line of a column, and below it those of its fields, indented by `depth`.
