@@ -1,5 +1,6 @@
 # One-line calls; each is what README and CI run.
 PYTHON := .venv/bin/python
+PYTHON3 := python3
 CURATE := target/debug/curate
 DIR := fixtures/gold
 RUN := runs/quickstart
@@ -192,10 +193,38 @@ bench-tokens:    ## speed of the tokenizer, and its ids beside those of `tokeniz
 .venv/bench: tests/bench/requirements.txt
 	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt && touch $@
 
+.venv/wheel: pipeline/python/requirements-build.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r $< && touch $@
+
+ARCH := x86_64
+wheel: .venv/wheel ## the Python wheel, for Linux with glibc 2.17 and up: make wheel [ARCH=aarch64]; see docs/python.md
+	.venv/wheel/bin/python pipeline/python/licences.py $(ARCH)-unknown-linux-gnu pipeline/python/THIRD-PARTY-LICENCES.txt
+	cd pipeline/python && PATH="$(abspath .venv/wheel/bin):$$PATH" maturin build --release --zig --compatibility manylinux_2_17 \
+	  --target $(ARCH)-unknown-linux-gnu --out $(abspath target/wheels)
+
+release: .venv/wheel ## wheel, archive, SBOM and checksums in target/release-files: make release [ARCH=aarch64]
+	$(MAKE) wheel ARCH=$(ARCH)
+	.venv/wheel/bin/python pipeline/python/release.py $(ARCH)-unknown-linux-gnu target/wheels target/release-files
+
+.venv/python: pipeline/python/tests/requirements.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r $< && touch $@
+
+test-python: build .venv/python ## the Python package with the program in target/debug: types, lints, tests, the code in docs/python.md
+	cd pipeline/python && $(abspath .venv/python/bin/ruff) check --no-cache && $(abspath .venv/python/bin/ruff) format --no-cache --check
+	cd pipeline/python && $(abspath .venv/python/bin/mypy) --cache-dir $(abspath .venv/mypy) src tests
+	cd pipeline/python && CURATE_BIN=$(abspath $(CURATE)) PYTHONPATH=$(abspath pipeline/python/src) $(abspath .venv/python/bin/pytest) -p no:cacheprovider
+
+WHEEL = $(lastword $(sort $(wildcard target/wheels/*_x86_64.whl)))
+test-wheel:      ## the wheel in clean environments, one that has nothing else: make test-wheel [WHEEL=FILE] [PYTHON3=python3.13]
+	pipeline/python/tests/wheel.sh $(abspath $(WHEEL)) $(PYTHON3)
+
+container:       ## a container image from the archive of `make release`, with buildah: make container [BASE=IMAGE]
+	buildah build --file pipeline/deploy/Containerfile --tag curate $(if $(BASE),--build-arg BASE=$(BASE)) target/release-files
+
 house:           ## how readable the code is at 323c7db and now, and the seconds of a clean build
 	python3 tests/house.py --time-build
 
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web house clean
+.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web wheel release test-python test-wheel container house clean
