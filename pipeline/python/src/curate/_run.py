@@ -226,6 +226,11 @@ class Run:
             CurateError: If no stage has committed such a table, or if a commit is damaged.
 
         """
+        # Most tables are the first of their own commit, so the others need not be read.
+        own = {folder.replace("/", "_", 1): folder for folder in self._folders()}
+        if name in own:
+            return next(Commit.read(self.path, own[name]).tables())
+
         tables = self.tables()
         if name not in tables:
             known = ", ".join(map(visible, tables)) or "none"
@@ -295,16 +300,30 @@ class Run:
         return "\n".join(parts)
 
     def _folders(self) -> list[str]:
-        """The folders that hold a commit, which says all else."""
-        commits = [*self.path.glob("*/_commit.json"), *self.path.glob("*/*/_commit.json")]
-        folders = (commit.parent.relative_to(self.path).as_posix() for commit in commits)
-        return sorted(folder for folder in folders if not folder.startswith("."))
+        """The folders that hold a commit, sorted: `signals`, `mix/general`. The commit says all else."""
+        folders: list[str] = []
+        for folder in _subfolders(self.path):
+            if _is_committed(folder):
+                folders.append(folder.name)
+            else:
+                # Only a folder without a commit of its own has a folder for each mixture.
+                folders += [f"{folder.name}/{below.name}" for below in _subfolders(folder) if _is_committed(below)]
+        return folders
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    # A folder may hold a hundred thousand files, so none of them is looked at.
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return [folder / name for name in sorted(names)]
+
+
+def _is_committed(folder: Path) -> bool:
+    return (folder / "_commit.json").is_file()
 
 
 def _rounded(value: object) -> object:
-    """A float as a person reads it."""
-    return (
-        float(f"{value:.4g}")
-        if isinstance(value, float) and abs(value) < 1
-        else (round(value) if isinstance(value, float) else value)
-    )
+    """A float as a person reads it: to four digits below 1, else as a whole number."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.4g}") if abs(value) < 1 else round(value)
