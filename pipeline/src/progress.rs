@@ -35,6 +35,15 @@ impl Count {
     }
 }
 
+/// What a stage computed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Work {
+    /// Documents in the shards that were computed; rows for other tables.
+    pub docs: u64,
+    /// Bytes of text in these shards.
+    pub bytes: u64,
+}
+
 /// The progress of one stage.
 pub struct Progress {
     stage: String,
@@ -104,7 +113,7 @@ impl Progress {
     }
 
     /// Ends the bar and prints the totals of the stage, which is committed.
-    pub fn finish(self) {
+    pub fn finish(self) -> Work {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -127,6 +136,7 @@ impl Progress {
             self.stage,
             size(bytes)
         ));
+        Work { docs, bytes }
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`calibration`] | `calibration.json`: what a token of each bucket is worth to a target |
 //! | [`fleet`] | units of work that other processes do |
 //! | [`report`] | `run.json`: the figures of a run, for programs |
+//! | [`times`] | when the stages of the last run ran |
 
 pub mod calibration;
 pub mod commit;
@@ -24,6 +25,7 @@ pub mod rules;
 pub mod spec;
 pub mod stages;
 pub mod tables;
+pub mod times;
 
 pub use doc_id::DocId;
 pub use stages::Manifest;

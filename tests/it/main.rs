@@ -19,6 +19,7 @@
 //! | `export` | formats of trainers, read back by others |
 //! | `pinned_keys` | the keys of four manifests are what they were |
 //! | `calibrate` | the worth of buckets to a target, and losses of other models |
+//! | `report` | `report.html` is what its tables say, and hostile texts do nothing to it |
 //! | `mixture` | shares, strategies, budgets |
 //! | `ngram` | a model learnt from one run scores another |
 //! | `hub` | models fetched by name, from a hub on this machine |
@@ -57,6 +58,7 @@ mod mixture;
 mod ngram;
 mod pinned_keys;
 mod quality;
+mod report;
 mod resume;
 mod rules;
 mod score;

@@ -284,7 +284,8 @@ tokens = 40_000
 max_epochs = 8
 "#;
 
-/// Every file below a folder by its relative path, without what begins with `.curate/`.
+/// Every file below a folder by its relative path, without what begins with `.curate/` and without
+/// `report.html`, which has times.
 pub fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     visit(folder, &mut |path| {
@@ -294,7 +295,7 @@ pub fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
             .to_str()
             .unwrap()
             .to_owned();
-        if !name.starts_with(".curate/") {
+        if !name.starts_with(".curate/") && name != "report.html" {
             files.insert(name, fs::read(path).unwrap());
         }
     });

@@ -3,6 +3,7 @@
 mod budget;
 mod export;
 mod extract;
+mod page;
 mod plan;
 mod rules;
 mod trace;
@@ -76,6 +77,9 @@ enum Command {
     },
     /// Show the funnel of a run directory
     Status(RunDirArgs),
+    /// Write report.html, the page of a run, again from its files; every run writes it at its end;
+    /// example: curate report runs/quickstart --open
+    Report(page::Request),
     /// Check all committed files: digests, rows, schemas, conservation; exits with 1 and names each
     /// damaged file
     Verify(RunDirArgs),
@@ -203,6 +207,7 @@ pub fn run() -> Result<ExitCode> {
             plan::print(&load(&manifest)?, until.as_deref(), out)
         }
         Command::Status(args) => status(&args.run),
+        Command::Report(request) => page::write_again(&request, &mut std::io::stdout().lock()),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
         Command::Trace(request) => trace::print(&request, &mut std::io::stdout().lock()),
         Command::Rules { name, agreement } => {
@@ -344,6 +349,10 @@ fn bring_up_to_date(
     // The report comes last, because `verify` takes a run without `run.json` as unfinished.
     let report = report::build(&driver.run, &driver.manifest)?;
     driver.run.write_manifest(&driver.manifest)?;
+    if !done.computed.is_empty() {
+        driver.run.write_times(&done.times(threads))?;
+    }
+    page::write(&driver.run, &driver.manifest, &report)?;
     driver
         .run
         .write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;
@@ -355,12 +364,13 @@ fn bring_up_to_date(
     }
 
     let root = printable(&driver.run.root().to_string_lossy());
-    match done.computed.is_empty() {
+    let computed: Vec<String> = done.computed.into_iter().map(|stage| stage.name).collect();
+    match computed.is_empty() {
         true => writeln!(out, "\neverything was cached in {root}")?,
         false => writeln!(
             out,
             "\ncomputed: {}; cached: {}; in {root}",
-            list(&done.computed),
+            list(&computed),
             list(&done.cached)
         )?,
     }

@@ -17,7 +17,7 @@ use curate_store::{durable, interrupt, key, terminal};
 
 use super::expect::number;
 use super::{Contents, Driver, replaced};
-use crate::progress::Progress;
+use crate::progress::{Progress, Work};
 
 const STAGE: &str = DOCUMENTS.name;
 /// Name of the file that records a finished unit, in the folder of the unit.
@@ -156,13 +156,13 @@ fn is_whole(run: &RunDir, result: &UnitResult) -> bool {
 }
 
 impl Driver {
-    /// Brings `documents` up to date. True if a unit was read that was not committed before. A file
-    /// that was only touched is read, and its documents are those that are committed.
+    /// Brings `documents` up to date. Returns what was read, `None` if every unit was committed
+    /// before. A file that was only touched is read, and its documents are those that are committed.
     ///
     /// # Errors
     /// Exit 1 if a source or the run lost more records than it may, 2 for a missing input. Else if
     /// reading or writing fails.
-    pub(super) fn ingest(&self) -> Result<bool> {
+    pub(super) fn ingest(&self) -> Result<Option<Work>> {
         let units = find(&self.manifest)?.units;
         let states = input_states(&self.manifest, units, Some(&self.run))?;
         let current = self.run.commit(STAGE)?;
@@ -211,9 +211,7 @@ impl Driver {
         if !unchanged {
             self.commit(STAGE, DOCUMENTS.version, contents)?;
         }
-        if computed {
-            progress.finish();
-        }
+        let work = computed.then(|| progress.finish());
 
         // Waiting units go after the index is saved, because their records hold the same digests.
         let mut known = Known::load(&self.run);
@@ -224,7 +222,7 @@ impl Driver {
             .with_context(|| format!("cannot delete {}", published.display()))?;
 
         self.judge_quarantine()?;
-        Ok(computed)
+        Ok(work)
     }
 
     /// Reads a unit and leaves its files in the folder where finished units wait. `number` is the

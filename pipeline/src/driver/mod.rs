@@ -16,12 +16,14 @@ pub mod space;
 mod unit;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use curate_ingest::add_skipped;
 use curate_schemas::Manifest;
 use curate_schemas::commit::{Commit, Counts, FORMAT, FileEntry};
 use curate_schemas::stages::{self, coverage::COVERAGE, documents::DOCUMENTS};
+use curate_schemas::times::{StageTime, Times};
 use curate_stages::AnyStage;
 use curate_stages::resources::Opening;
 use curate_store::failure::{Exit, Failure};
@@ -41,6 +43,7 @@ pub use sources::{counts_by_source, loss, sources_of_shards};
 pub use unit::compute_units;
 
 use crate::driver::engine::{Engine, external, of_stage};
+use crate::progress::{Work, peak_memory};
 use crate::report::views;
 
 /// A run: a manifest, its run directory, and the engine that executes the plans.
@@ -60,23 +63,57 @@ pub struct Driver {
 }
 
 /// The stages that [`Driver::run`] went through, each in one of two lists.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Done {
     /// Stages with at least one computed file, in the order in which they ran.
-    pub computed: Vec<String>,
+    pub computed: Vec<StageTime>,
     /// Stages whose files all existed, in the order in which they run. A stage behind a changed one
     /// may have been committed again.
     pub cached: Vec<String>,
+    started: Instant,
+    /// End of the last stage, in seconds from the start.
+    end: f64,
 }
 
 impl Done {
-    /// Adds a stage to its list, and logs a stage that was cached.
-    pub fn note(&mut self, stage: &str, computed: bool) {
-        if computed {
-            self.computed.push(stage.to_owned());
-        } else {
+    /// No stage yet. The clock starts.
+    fn start() -> Done {
+        Done {
+            computed: Vec::new(),
+            cached: Vec::new(),
+            started: Instant::now(),
+            end: 0.0,
+        }
+    }
+
+    /// Adds a stage that ends now to its list, and logs a stage that was cached. `work` is what the
+    /// stage computed, `None` if it was cached.
+    pub fn note(&mut self, stage: &str, work: Option<Work>) {
+        // Stages run one after another, so a stage starts where the last one ended.
+        let start = std::mem::replace(&mut self.end, self.started.elapsed().as_secs_f64());
+        let Some(work) = work else {
             terminal::say(&format!("{stage}: cached"));
             self.cached.push(stage.to_owned());
+            return;
+        };
+
+        self.computed.push(StageTime {
+            name: stage.to_owned(),
+            start,
+            end: self.end,
+            docs: work.docs,
+            bytes: work.bytes,
+            peak_memory: peak_memory(),
+        });
+    }
+
+    /// The times of the run, with this number of threads.
+    pub fn times(&self, threads: usize) -> Times {
+        Times {
+            stages: self.computed.clone(),
+            cached: self.cached.clone(),
+            seconds: self.end,
+            threads: threads as u64,
         }
     }
 }
@@ -127,11 +164,11 @@ impl Driver {
     /// # Errors
     /// The first failure of a stage. The stages before it stay committed.
     pub fn run(&self, until: Option<&str>) -> Result<Done> {
-        let mut done = Done::default();
+        let mut done = Done::start();
 
         // These two are not in `stages`: one reads input files, the other has a row for each field.
         done.note(DOCUMENTS.name, self.ingest()?);
-        done.note(COVERAGE.name, self.check_coverage()?);
+        done.note(COVERAGE.name, self.check_coverage()?.then(Work::default));
         if until.is_some_and(|until| [DOCUMENTS.name, COVERAGE.name].contains(&until)) {
             return Ok(done);
         }

@@ -24,7 +24,7 @@ use curate_store::{interrupt, key};
 use super::expect::{Existing, Expected, Keys, expected, missing, number};
 use super::{Contents, Driver};
 use crate::driver::engine::{CorpusFiles, of_stage};
-use crate::progress::Progress;
+use crate::progress::{Progress, Work};
 
 /// A stage that is run, and what its computation starts from.
 pub(super) struct Job<'a> {
@@ -42,12 +42,12 @@ pub(super) struct Job<'a> {
 }
 
 impl Driver {
-    /// Brings a stage up to date. True if a file was computed, false if all files existed.
+    /// Brings a stage up to date. Returns what was computed, `None` if all files existed.
     ///
     /// # Errors
     /// Exit 1 if the stage refuses its decision, 70 if documents or bytes are lost or doubled. Else
     /// if reading, computing or writing fails.
-    pub(super) fn run_stage(&self, stage: &AnyStage) -> Result<bool> {
+    pub(super) fn run_stage(&self, stage: &AnyStage) -> Result<Option<Work>> {
         let base = stage.stage();
         let (mut job, wanted) = self.job(stage)?;
 
@@ -59,7 +59,7 @@ impl Driver {
                 let contents = contents(base, &wanted, &BTreeMap::new(), &job.existing)?;
                 self.commit(base.name(), base.spec().version, contents)?;
             }
-            return Ok(false);
+            return Ok(None);
         }
 
         job.files = self.run.shard_files()?;
@@ -81,8 +81,7 @@ impl Driver {
         if let AnyStage::Shard(stage) = stage {
             stage.notes().iter().for_each(|note| progress.note(note));
         }
-        progress.finish();
-        Ok(true)
+        Ok(Some(progress.finish()))
     }
 
     /// What the computation of a stage starts from, without the files of the shards, and the files

@@ -31,7 +31,7 @@ pub use shuffle::ORDER;
 pub use weighed::Weighed;
 
 use crate::driver::{Contents, Done, Driver, Existing, Expected, Keys, corpus_digest, publish};
-use crate::progress::Progress;
+use crate::progress::{Progress, Work};
 use crate::report::views;
 
 /// The pool: the documents that `quality` kept.
@@ -338,16 +338,16 @@ impl Driver {
         let mut pool = None;
         for (file, mixture) in wanted {
             interrupt::check()?;
-            let is_cached = self.reuse_folder(&file)?;
-            if !is_cached {
+            let mut work = None;
+            if !self.reuse_folder(&file)? {
                 let pool = match &mut pool {
                     Some(pool) => pool,
                     none => none.insert(Weighed::gather(&self.run)?),
                 };
                 pool.weigh(&self.manifest, mixture)?;
-                self.compute_mixture_table(&file, mixture, pool)?;
+                work = Some(self.compute_mixture_table(&file, mixture, pool)?);
             }
-            done.note(&file.table, !is_cached);
+            done.note(&file.table, work);
         }
         Ok(())
     }
@@ -383,7 +383,7 @@ impl Driver {
         file: &Expected,
         mixture: Option<&Mixture>,
         weighed: &Weighed,
-    ) -> Result<()> {
+    ) -> Result<Work> {
         let progress = Progress::start(&file.table, 1);
         let pool = &weighed.pool;
         let files = match (mixture, file.table.starts_with("mix/")) {
@@ -413,7 +413,11 @@ impl Driver {
                 files,
                 ..Contents::default()
             },
-        )
+        )?;
+        Ok(Work {
+            docs: rows,
+            bytes: 0,
+        })
     }
 
     /// Decides the epochs of the buckets and the draws of the documents for a mixture.

@@ -17,6 +17,7 @@ use curate_schemas::spec::{Scope, StageSpec};
 use curate_schemas::stages::documents::DOCUMENTS;
 use curate_schemas::stages::mixtures::BUCKETS;
 use curate_schemas::stages::{STAGES, aligned, stage_of_table};
+use curate_schemas::times::Times;
 use curate_schemas::{Manifest, tables};
 use serde::{Deserialize, Serialize};
 
@@ -387,12 +388,15 @@ impl RunDir {
         Ok(true)
     }
 
-    /// Deletes `run.json`, because its content is about to become stale.
+    /// Deletes `run.json` and `report.html`, because their content is about to become stale.
     pub fn retire_report(&self) -> Result<()> {
-        if self.report().exists() {
-            remove(&self.report())?;
-            durable::sync_dir(&self.root)
-                .with_context(|| format!("cannot delete {}", self.report().display()))?;
+        // The page goes first, so that no page is left beside an unfinished run.
+        for path in [self.page(), self.report()] {
+            if path.exists() {
+                remove(&path)?;
+                durable::sync_dir(&self.root)
+                    .with_context(|| format!("cannot delete {}", path.display()))?;
+            }
         }
         Ok(())
     }
@@ -400,6 +404,28 @@ impl RunDir {
     /// The path of `run.json`, the summary of the run for programs.
     pub fn report(&self) -> PathBuf {
         self.root.join("run.json")
+    }
+
+    /// The path of `report.html`, the page of the run for a person.
+    pub fn page(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
+    /// The path of the times of the last run.
+    fn times_path(&self) -> PathBuf {
+        self.root.join(".curate/times.json")
+    }
+
+    /// The times of the last run that computed something. `None` if they are not known: no run has
+    /// finished, or the record cannot be read.
+    pub fn times(&self) -> Option<Times> {
+        // Times serve people only, so a damaged record is no failure.
+        serde_json::from_slice(&fs::read(self.times_path()).ok()?).ok()
+    }
+
+    /// Records the times of a run.
+    pub fn write_times(&self, times: &Times) -> Result<()> {
+        self.write(&self.times_path(), &serde_json::to_vec_pretty(times)?)
     }
 
     /// The path of the copy of the manifest.
