@@ -30,7 +30,9 @@ fn help_lists_every_exit_code_and_subcommand() {
             .any(|text| text.trim_start().starts_with(line));
         assert!(is_listed, "{line}: {}", help.stdout);
     }
-    for command in ["run", "plan", "status", "verify", "trace", "schema"] {
+    for command in [
+        "run", "plan", "status", "verify", "trace", "sample", "schema",
+    ] {
         assert!(
             help.stdout.contains(&format!("\n  {command} ")),
             "{command}: {}",
@@ -289,25 +291,43 @@ fn a_trace_shows_everything_that_happened_to_a_document() {
     run(&manifest, &dir, &[]).exits(0);
     let trace = |id: &str| curate(["trace".as_ref(), dir.as_os_str(), id.as_ref()]);
     let kept = first(&dir, "mix/general", "mix/general", "doc_id");
-    let lines = trace(&kept).exits(0).stdout;
-    let tables: Vec<&str> = lines
+    let json = |id: &str| {
+        let words = [
+            "trace".as_ref(),
+            dir.as_os_str(),
+            id.as_ref(),
+            "--json".as_ref(),
+        ];
+        curate(words).exits(0).stdout
+    };
+    let lines = json(&kept);
+    let rows: Vec<serde_json::Value> = lines
         .lines()
-        .filter_map(|line| line.split(": ").next())
+        .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     for table in STAGES.iter().chain(&["mix/general", "mixture/general"]) {
-        assert!(tables.contains(table), "{table}: {lines}");
+        let is_there = rows.iter().any(|row| row["table"] == *table);
+        assert!(is_there, "{table}: {lines}");
     }
     assert!(!lines.contains("removed_by"), "{lines}");
+    let page = trace(&kept).exits(0).stdout;
+    for table in STAGES.iter().skip(1) {
+        assert!(page.contains(&format!("\n{table}: ")), "{table}: {page}");
+    }
     let duplicate = first(&dir, "near_dedup", "near_dedup_evidence", "doc_id");
-    let parts = [
-        "near_dedup: ",
+    let found = json(&duplicate);
+    for part in [
+        "\"table\":\"near_dedup\"",
         "\"removed_by\":\"near_dedup.cluster\"",
-        "near_dedup_evidence: ",
+        "\"table\":\"near_dedup_evidence\"",
         "\"jaccard\":",
         "\"kept_id\":",
-    ];
-    let outcome = trace(&duplicate).exits(0).prints(&parts);
-    assert!(!outcome.stdout.contains("mixture/"), "{}", outcome.stdout);
+    ] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    assert!(!found.contains("mixture/"), "{found}");
+    let parts = ["near_dedup: merged by near_dedup.cluster\n", ", jaccard "];
+    trace(&duplicate).exits(0).prints(&parts);
     for unknown in ["00000000000000000000000000000000", "", "nonsense"] {
         trace(unknown).exits(1).says(&[
             "no document is called",
@@ -316,7 +336,7 @@ fn a_trace_shows_everything_that_happened_to_a_document() {
     }
 
     // The case of a doc_id does not matter.
-    assert_eq!(trace(&kept.to_uppercase()).exits(0).stdout, lines);
+    assert_eq!(json(&kept.to_uppercase()), lines);
     curate([
         "trace".as_ref(),
         place.path("none").as_os_str(),
@@ -361,7 +381,7 @@ fn a_trace_takes_own_ids_and_urls() {
     let dir = place.path("run");
     run(&manifest, &dir, &[]).exits(0);
     let trace = |words: &[&str]| {
-        let fixed = ["trace".as_ref(), dir.as_os_str()];
+        let fixed = ["trace".as_ref(), dir.as_os_str(), "--json".as_ref()];
         curate(
             fixed
                 .into_iter()
@@ -370,10 +390,10 @@ fn a_trace_takes_own_ids_and_urls() {
     };
     let ids = |outcome: &Outcome| -> Vec<String> {
         let lines = outcome.stdout.lines();
-        let documents = lines.filter_map(|line| line.strip_prefix("documents: "));
-        documents
+        let rows = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        rows.filter(|line| line["table"] == "documents")
             .map(|line| {
-                let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                let row = &line["row"];
                 format!(
                     "{}/{}",
                     row["source"].as_str().unwrap(),
@@ -388,7 +408,7 @@ fn a_trace_takes_own_ids_and_urls() {
     assert_eq!(ids(&by_id), ["a/A1"]);
     for table in ["documents", "signals", "near_dedup", "quality"] {
         assert!(
-            by_id.stdout.contains(&format!("{table}: {{")),
+            by_id.stdout.contains(&format!("{{\"table\":\"{table}\"")),
             "{}",
             by_id.stdout
         );
@@ -404,11 +424,9 @@ fn a_trace_takes_own_ids_and_urls() {
         .exits(0)
         .says(&["1 document with the URL same not shown"]);
     assert_eq!(ids(&several), ["a/same", "b/same"]);
-    assert!(
-        several.stdout.contains("\n\ndocuments: "),
-        "{}",
-        several.stdout
-    );
+    curate(["trace".as_ref(), dir.as_os_str(), "same".as_ref()])
+        .exits(0)
+        .prints(&["\n\ndocument "]);
     let one = trace(&["same", "--source", "b"]).exits(0);
     assert_eq!(ids(&one), ["b/same"]);
 

@@ -259,12 +259,16 @@ fn three_steps_that_rewrite_give_what_plain_code_gives() {
         "SELECT doc_id FROM tokens WHERE len(tokens_before) = 2 LIMIT 1",
     );
     let trace = ["trace".as_ref(), dir.as_os_str(), id[0].as_ref()];
-    let reasons = [
-        "c4.",
-        "paragraph_dedup.repeated",
-        "\"was\":\"So you have nothing more",
-    ];
-    curate(trace).exits(0).prints(&reasons);
+    let reasons = ["c4.", "paragraph_dedup.repeated"];
+    curate(trace)
+        .exits(0)
+        .prints(&reasons)
+        .prints(&["\n  -So you have nothing more"]);
+    let json = [&trace[..], &["--json".as_ref()]].concat();
+    curate(json)
+        .exits(0)
+        .prints(&reasons)
+        .prints(&["\"was\":\"So you have nothing more"]);
 
     // Ended between any two of the steps and continued, the run ends in the same bytes.
     for until in [

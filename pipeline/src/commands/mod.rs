@@ -1,11 +1,15 @@
 //! The command line: the arguments of all subcommands, and a file for each larger subcommand.
 
 mod budget;
+mod document;
 mod export;
 mod extract;
 mod page;
+mod hunks;
 mod plan;
 mod rules;
+mod sample;
+mod show;
 mod trace;
 mod train;
 mod verify;
@@ -86,6 +90,9 @@ enum Command {
     /// Show everything that happened to one document; example:
     /// curate trace runs/quickstart page-17
     Trace(trace::Request),
+    /// Show texts of documents that were kept, that a rule removed, or that lie closest to a rule's
+    /// threshold; example: curate sample runs/quickstart --near gopher_quality.short_doc
+    Sample(sample::Request),
     /// List the rules, explain one, or compare the profiles on the documents of a run
     Rules {
         /// Rule to explain, as in gopher_quality.short_doc
@@ -210,6 +217,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Report(request) => page::write_again(&request, &mut std::io::stdout().lock()),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
         Command::Trace(request) => trace::print(&request, &mut std::io::stdout().lock()),
+        Command::Sample(request) => sample::print(&request, &mut std::io::stdout().lock()),
         Command::Rules { name, agreement } => {
             let out = &mut std::io::stdout().lock();
             match (name, agreement) {

@@ -371,11 +371,5 @@ fn fails(values: &ArrayRef, row: usize, judged: Judged) -> Result<bool> {
         other => anyhow::bail!("a rule looks at a column of type {other}"),
     };
 
-    Ok(match judged.fails {
-        Fails::Below => value < judged.threshold,
-        Fails::Above | Fails::Set => value > judged.threshold,
-        Fails::AtMost => value <= judged.threshold,
-        Fails::AtLeast => value >= judged.threshold,
-        Fails::Listed => values.is_valid(row),
-    })
+    Ok(judged.fails.is_failed_by(value, judged.threshold))
 }

@@ -140,6 +140,18 @@ impl Fails {
             Fails::Listed => "is listed",
         }
     }
+
+    /// True if a document with this value fails. The value of a flag that is set is 1, and its
+    /// threshold 0. A document that a list names may have any value.
+    pub fn is_failed_by(self, value: f64, threshold: f64) -> bool {
+        match self {
+            Fails::Below => value < threshold,
+            Fails::Above | Fails::Set => value > threshold,
+            Fails::AtMost => value <= threshold,
+            Fails::AtLeast => value >= threshold,
+            Fails::Listed => true,
+        }
+    }
 }
 
 /// A rule in the profile `fineweb-v1-lines`.

@@ -1,4 +1,8 @@
-//! `curate trace` prints everything that happened to one document, with a line for each table.
+//! `curate trace` shows everything that happened to one document: as a page for people, or as a
+//! line of JSON for each row of each table.
+
+mod page;
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,8 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::json::LineDelimitedWriter;
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use clap::Args;
 use curate_formats::numbers::counted;
 use curate_schemas::commit::Commit;
@@ -18,12 +21,13 @@ use curate_stages::text::edit_row;
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::RunDir;
 use curate_store::terminal::{self, printable};
-use curate_store::zip::{Part, Zip, open_parquet};
-use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
-use serde_json::Value;
+use curate_store::zip::{Part, Zip};
+use serde_json::{Value, json};
 
-/// The number of characters of a text that are shown.
-const TEXT_SHOWN: usize = 400;
+use super::document::{At, json_of, own_text, read_rows};
+use super::hunks::{Hunk, edits_of, hunks};
+use super::show::{TEXT_SHOWN, cut, json_line};
+
 /// The most documents of one name that are shown.
 const DOCUMENTS_SHOWN: usize = 10;
 
@@ -40,6 +44,19 @@ pub struct Request {
     /// Look only among the documents of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// Show texts as a whole, not their first 400 characters, and every edit
+    #[arg(long)]
+    full: bool,
+    /// Print a line of JSON for each row: its table, and the row with its columns
+    #[arg(long)]
+    json: bool,
+}
+
+impl Request {
+    /// The most characters of a text that are shown.
+    fn text_shown(&self) -> Option<usize> {
+        (!self.full).then_some(TEXT_SHOWN)
+    }
 }
 
 /// What a name names. An earlier kind wins if a name has several meanings.
@@ -67,14 +84,10 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone)]
 struct Place {
     doc_id: String,
-    /// Number of the shard, from 0.
-    shard: usize,
-    /// Number of the row in the shard, from 0.
-    row: usize,
+    at: At,
 }
 
-/// Prints the documents' rows in each table that has some. Several documents are separated by an
-/// empty line.
+/// Prints what happened to the documents. Several pages are separated by an empty line.
 ///
 /// # Errors
 /// Exit 1 if the run has no such document, 2 if the path is not a run directory or if the run has
@@ -94,10 +107,15 @@ pub fn print(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
 
     let tables = tables_of(&run)?;
     for (number, place) in places.iter().take(DOCUMENTS_SHOWN).enumerate() {
+        let history = history(&run, &tables, place)?;
+        if request.json {
+            print_json(&history, request, out)?;
+            continue;
+        }
         if number > 0 {
             writeln!(out)?;
         }
-        print_document(&run, &tables, place, out)?;
+        page::print(&run, &tables, &history, request, out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -178,8 +196,10 @@ fn find_in_shard(
             if is_of_source {
                 found.entry(kind).or_default().push(Place {
                     doc_id: id.to_owned(),
-                    shard,
-                    row: first + row,
+                    at: At {
+                        shard,
+                        row: first + row,
+                    },
                 });
             }
         }
@@ -225,34 +245,79 @@ fn tables_of(run: &RunDir) -> Result<Vec<(String, Commit)>> {
     Ok(all)
 }
 
-/// Prints a line for each row of a document.
-fn print_document(
-    run: &RunDir,
-    tables: &[(String, Commit)],
-    place: &Place,
-    out: &mut impl Write,
-) -> Result<()> {
+/// A row of a document in a table, or in the folder of a mixture.
+struct Row {
+    table: String,
+    /// The columns of the row that are not null.
+    values: Value,
+    /// What the edits of the row changed.
+    hunks: Vec<Hunk>,
+}
+
+/// What happened to a document.
+struct History {
+    /// In the order of the stages, `documents` first.
+    rows: Vec<Row>,
+    /// The text after all edits.
+    text: String,
+}
+
+/// Reads the rows of a document.
+fn history(run: &RunDir, tables: &[(String, Commit)], place: &Place) -> Result<History> {
     // The text as the next stage sees it. The edits of a stage are spans of the text that this
     // stage saw.
-    let mut text = String::new();
+    let (mut text, mut all) = (String::new(), Vec::new());
 
     for (table, commit) in tables {
         for row in rows(run, table, commit, place)? {
-            let mut shown = json(&row)?;
+            let mut values = json_of(&row)?;
             if table == DOCUMENTS.name {
                 text = row.column_by_name("text").map(own_text).unwrap_or_default();
             }
             // `text` is still the text before these edits, to which their spans belong.
-            if let Some(edits) = row
-                .column_by_name("edits")
-                .filter(|edits| *edits.data_type() == tables::edits())
-            {
-                show_edits(&mut shown, &text);
+            let edits = row.column_by_name("edits");
+            let edits = edits.filter(|edits| *edits.data_type() == tables::edits());
+            let mut changed = Vec::new();
+            if let Some(edits) = edits {
+                add_was(&mut values, &text);
+                changed = hunks(&text, &edits_of(edits.as_list(), 0))
+                    .with_context(|| format!("the edits of {table}"))?;
                 text = edit_row(&text, edits.as_list(), 0)?.into_owned();
             }
-            shown.get_mut("text").into_iter().for_each(shorten);
-            writeln!(out, "{table}: {}", printable(&shown.to_string()))?;
+
+            all.push(Row {
+                table: table.clone(),
+                values,
+                hunks: changed,
+            });
         }
+    }
+    Ok(History { rows: all, text })
+}
+
+/// Prints a line of JSON for each row. Texts are cut, unless the request is for full ones.
+fn print_json(history: &History, request: &Request, out: &mut impl Write) -> Result<()> {
+    let most = request.text_shown();
+    for Row { table, values, .. } in &history.rows {
+        let mut values = values.clone();
+        let edits = values.get_mut("edits").and_then(Value::as_array_mut);
+        for was in edits
+            .into_iter()
+            .flatten()
+            .filter_map(|edit| edit.get_mut("was"))
+        {
+            shorten(was, most);
+        }
+        values
+            .get_mut("text")
+            .into_iter()
+            .for_each(|text| shorten(text, most));
+
+        writeln!(
+            out,
+            "{}",
+            json_line(&json!({ "table": table, "row": values }))
+        )?;
     }
     Ok(())
 }
@@ -268,9 +333,9 @@ fn has_documents(name: &str) -> bool {
 /// of the document.
 fn rows(run: &RunDir, table: &str, commit: &Commit, place: &Place) -> Result<Vec<RecordBatch>> {
     if stages::stage(table).is_some_and(|stage| stage.scope.is_aligned()) {
-        let file = commit.files.get(place.shard);
-        let file = file.with_context(|| format!("{table} has no shard {}", place.shard))?;
-        return read_rows(run, table, &file.path, &[place.row]);
+        let file = commit.files.get(place.at.shard);
+        let file = file.with_context(|| format!("{table} has no shard {}", place.at.shard))?;
+        return read_rows(run, table, &file.path, &[place.at.row]);
     }
 
     let files = match table == commit.stage {
@@ -294,51 +359,8 @@ fn rows(run: &RunDir, table: &str, commit: &Commit, place: &Place) -> Result<Vec
     Ok(all)
 }
 
-/// Some rows of a file with all its columns, one batch a row. `rows` ascends. The columns are the
-/// file's own: another version of the stage may have written others.
-fn read_rows(run: &RunDir, table: &str, file: &str, rows: &[usize]) -> Result<Vec<RecordBatch>> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-
-    // Pages without a wanted row are skipped by their headers.
-    let path = run.table(table).join(file);
-    let mut selectors = Vec::new();
-    let mut next = 0;
-    for &row in rows {
-        selectors.push(RowSelector::skip(row - next));
-        selectors.push(RowSelector::select(1));
-        next = row + 1;
-    }
-    let reader = open_parquet(&path)?
-        .with_row_selection(RowSelection::from(selectors))
-        .with_batch_size(1)
-        .build()?;
-
-    let mut batches = Vec::new();
-    for batch in reader {
-        batches.push(batch.with_context(|| format!("cannot read {}", path.display()))?);
-    }
-    Ok(batches)
-}
-
-/// A batch of one row as a JSON object.
-fn json(row: &RecordBatch) -> Result<Value> {
-    let mut writer = LineDelimitedWriter::new(Vec::new());
-    writer.write(row)?;
-    writer.finish()?;
-    let line = String::from_utf8(writer.into_inner()).context("JSON is UTF-8")?;
-    Ok(serde_json::from_str(line.trim_end())?)
-}
-
-/// The text in a column of one row. Null is the empty text.
-fn own_text(column: &ArrayRef) -> String {
-    let texts = column.as_string::<i32>();
-    texts.iter().flatten().collect()
-}
-
 /// Adds the key `was` to each edit of a row: the text that the edit replaced.
-fn show_edits(row: &mut Value, text: &str) {
+fn add_was(row: &mut Value, text: &str) {
     let edits = row.get_mut("edits").and_then(Value::as_array_mut);
     for edit in edits.into_iter().flatten() {
         let place = |key: &str| edit[key].as_u64().and_then(|at| usize::try_from(at).ok());
@@ -347,15 +369,12 @@ fn show_edits(row: &mut Value, text: &str) {
         let was = span.and_then(|(start, end)| text.get(start..end));
 
         edit["was"] = was.into();
-        shorten(&mut edit["was"]);
     }
 }
 
-/// Cuts a text after [`TEXT_SHOWN`] characters, and marks the cut with `…`.
-fn shorten(value: &mut Value) {
-    if let Some(text) = value.as_str()
-        && let Some((cut, _)) = text.char_indices().nth(TEXT_SHOWN)
-    {
-        *value = format!("{}…", &text[..cut]).into();
+/// Cuts a text after `most` characters.
+fn shorten(value: &mut Value, most: Option<usize>) {
+    if let Some(text) = value.as_str() {
+        *value = cut(text, most).into();
     }
 }

@@ -1,0 +1,364 @@
+//! The commands that look into runs: `trace` and `sample`. Each figure is what DuckDB
+//! computes from the views.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::support::{Outcome, Place, corpus, curate, query, run};
+
+/// A run of three sources in which every stage removed something, shared by the tests of a process
+/// that only read.
+static RUN: LazyLock<(Place, PathBuf)> = LazyLock::new(|| {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 40), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    (place, dir)
+});
+
+/// Runs a command on a run directory.
+fn look(command: &str, dir: &Path, more: &[&str]) -> Outcome {
+    let words = [OsStr::new(command), dir.as_os_str()];
+    curate(words.into_iter().chain(more.iter().map(OsStr::new)))
+}
+
+/// The lines of JSON that a command prints.
+fn json_lines(outcome: Outcome) -> Vec<Value> {
+    let outcome = outcome.exits(0);
+    let lines = outcome.stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The first value of a query.
+fn one(dir: &Path, sql: &str) -> String {
+    query(dir, sql).remove(0)
+}
+
+/// A field of each line, as text.
+fn field(lines: &[Value], name: &str) -> Vec<String> {
+    let text = |line: &Value| match &line[name] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    lines.iter().map(text).collect()
+}
+
+#[test]
+fn a_trace_shows_each_value_beside_its_threshold() {
+    let dir = &RUN.1;
+    let id = one(
+        dir,
+        "SELECT doc_id FROM filter WHERE removed_by = 'gopher_quality.short_doc' ORDER BY 1 LIMIT 1",
+    );
+    let words = one(
+        dir,
+        &format!(
+            "SELECT signals.gopher_quality.n_nonsymbol_words FROM signals WHERE doc_id = '{id}'"
+        ),
+    );
+    let (path, record) = {
+        let row = one(
+            dir,
+            &format!("SELECT path, ordinal + 1 FROM documents WHERE doc_id = '{id}'"),
+        );
+        let (path, record) = row.split_once('|').unwrap();
+        (path.to_owned(), record.to_owned())
+    };
+    let page = look("trace", dir, &[&id]).exits(0).stdout;
+    let rule = page
+        .lines()
+        .find(|line| line.contains("gopher_quality.short_doc  "))
+        .unwrap();
+    let found: Vec<&str> = rule.split_whitespace().collect();
+    assert_eq!(
+        found[..4],
+        ["gopher_quality.short_doc", &words, "FAILS", "(fails"],
+        "{page}"
+    );
+    for part in [
+        format!(" {path}, record {record}\n"),
+        "filter: removed by gopher_quality.short_doc\n".to_owned(),
+        "not reached: exact_dedup, near_dedup,".to_owned(),
+        "general  not drawn\n".to_owned(),
+    ] {
+        assert!(page.contains(&part), "{part}: {page}");
+    }
+
+    // Every rule that judged is there once, with the verdict of `failing`.
+    let failing = query(
+        dir,
+        &format!("SELECT unnest(failing) FROM filter WHERE doc_id = '{id}'"),
+    );
+    let verdicts = page.lines().filter(|line| line.contains(" FAILS ("));
+    let verdicts: Vec<&str> = verdicts
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(verdicts, failing);
+    // No colours without a terminal.
+    assert!(!page.contains('\u{1b}'), "{page:?}");
+}
+
+#[test]
+fn a_trace_shows_cluster_terms_and_draws() {
+    let dir = &RUN.1;
+    let pair = one(
+        dir,
+        "SELECT doc_id, kept_id, jaccard FROM near_dedup_evidence WHERE reason = 'verified' ORDER BY 1 LIMIT 1",
+    );
+    let parts: Vec<&str> = pair.split('|').collect();
+    let page = look("trace", dir, &[parts[0]]).exits(0).stdout;
+    let merged = format!(
+        "{} (this document): merged into {}, verified, ",
+        parts[0], parts[1]
+    );
+    assert!(page.contains(&merged), "{page}");
+    assert!(page.contains("(merges from 0."), "{page}");
+    // The survivor shows who was merged into it.
+    let survivor = look("trace", dir, &[parts[1]]).exits(0).stdout;
+    assert!(
+        survivor.contains(&format!("{}: merged into {}", parts[0], parts[1])),
+        "{survivor}"
+    );
+
+    let drawn = one(
+        dir,
+        "SELECT doc_id, draws FROM mix_general ORDER BY draws DESC, 1 LIMIT 1",
+    );
+    let (id, draws) = drawn.split_once('|').unwrap();
+    let page = look("trace", dir, &[id]).exits(0).stdout;
+    let plural = if draws == "1" { "" } else { "s" };
+    assert!(
+        page.contains(&format!("general  {draws} draw{plural}\n")),
+        "{page}"
+    );
+    for part in [
+        "terms.signals.heuristic",
+        "map percentile, weight 0.5",
+        "veto signals.gopher_quality.n_words",
+        "band score.mean_nll",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[test]
+fn a_trace_shows_edits_as_a_diff() {
+    let place = Place::new();
+    let text = "A line that stays, and says something about the harbour.\\nnavigation | home\\nAnother line that stays, and ends properly.";
+    place.write(
+        "in.jsonl",
+        format!("{{\"id\":\"x\",\"text\":\"{text} \\u001b[31m\"}}\n"),
+    );
+    let manifest = place.write(
+        "manifest.toml",
+        "[run]\nname = \"t\"\n[[source]]\nname = \"s\"\npath = \"in.jsonl\"\nid = \"id\"\n[language]\nengine = \"none\"\n[filter.c4]\nrewrite = true\nmin_sentences = 0\n",
+    );
+    let dir = place.path("run");
+    run(&manifest, &dir, &["--until", "filter"]).exits(0);
+    let page = look("trace", &dir, &["x"]).exits(0).stdout;
+    let lines: Vec<&str> = page.lines().collect();
+    assert!(lines.contains(&"  -navigation | home"), "{page}");
+    assert!(page.contains("  @ line "), "{page}");
+    assert!(!page.contains('\u{1b}'), "{page:?}");
+    // The text below is the one after the edits.
+    let shown: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("  | "))
+        .collect();
+    assert!(
+        !shown.contains(&"navigation | home") && !shown.is_empty(),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_sample_of_kept_documents_is_a_hash_of_them() {
+    let dir = &RUN.1;
+    let sample = |more: &[&str]| json_lines(look("sample", dir, &[more, &["--json"]].concat()));
+    let lines = sample(&["-n", "7"]);
+    let ids = field(&lines, "doc_id");
+    assert_eq!(lines.len(), 7);
+    let kept = query(
+        dir,
+        "SELECT doc_id FROM quality WHERE reached AND removed_by IS NULL",
+    );
+    assert!(ids.iter().all(|id| kept.contains(id)));
+    assert!(lines.iter().all(|line| line["removed_by"].is_null()));
+
+    // The same request draws the same documents, fewer are the first of more, a seed draws others.
+    assert_eq!(sample(&["-n", "7"]), lines);
+    assert_eq!(field(&sample(&["-n", "3"]), "doc_id"), ids[..3]);
+    assert_ne!(field(&sample(&["-n", "7", "--seed", "1"]), "doc_id"), ids);
+    // All of them are drawn once.
+    let mut all = field(&sample(&["-n", "1000"]), "doc_id");
+    all.sort();
+    let mut expected = kept;
+    expected.sort();
+    assert_eq!(all, expected);
+
+    let web = sample(&["--source", "web", "-n", "1000", "--stage", "language"]);
+    assert!(field(&web, "source").iter().all(|source| source == "web"));
+    let of_web = "SELECT count(*) FROM language JOIN documents USING (doc_id) WHERE source = 'web' AND removed_by IS NULL";
+    assert_eq!(web.len().to_string(), one(dir, of_web));
+    look("sample", dir, &["-n", "3"]).exits(0).prints(&[
+        "3 of ",
+        "kept up to quality, drawn with seed 0",
+        "\n   kept\n",
+    ]);
+}
+
+#[test]
+fn a_sample_of_removed_documents_has_their_rule() {
+    let dir = &RUN.1;
+    let count = |sql: &str| one(dir, sql).parse::<usize>().unwrap();
+    let sample = |rule: &str| {
+        json_lines(look(
+            "sample",
+            dir,
+            &["--removed-by", rule, "-n", "1000", "--json"],
+        ))
+    };
+    for (rule, sql) in [
+        (
+            "gopher_quality.short_doc",
+            "SELECT count(*) FROM filter WHERE removed_by = 'gopher_quality.short_doc'",
+        ),
+        (
+            "gopher_quality",
+            "SELECT count(*) FROM filter WHERE removed_by LIKE 'gopher_quality.%'",
+        ),
+        ("filter", "SELECT count(removed_by) FROM filter"),
+        ("near_dedup", "SELECT count(removed_by) FROM near_dedup"),
+        ("language", "SELECT count(removed_by) FROM language"),
+        (
+            "perplexity",
+            "SELECT count(*) FROM quality WHERE removed_by LIKE 'perplexity.%'",
+        ),
+    ] {
+        let lines = sample(rule);
+        assert_eq!(lines.len(), count(sql), "{rule}");
+        assert!(!lines.is_empty(), "{rule}");
+        for id in field(&lines, "doc_id") {
+            let text = one(
+                dir,
+                &format!("SELECT md5(text) FROM documents WHERE doc_id = '{id}'"),
+            );
+            assert_eq!(text.len(), 32);
+        }
+    }
+
+    // A rule that removed nothing is no error; a rule that does not exist is one.
+    assert_eq!(sample("gopher_quality.long_doc").len(), 0);
+    assert_eq!(sample("c4").len(), 0);
+    look("sample", dir, &["--removed-by", "gopher_quality.shrt_doc"])
+        .exits(2)
+        .says(&[
+            "there is no rule \"gopher_quality.shrt_doc\"",
+            "did you mean gopher_quality.short_doc?",
+        ]);
+    look("sample", dir, &["--stage", "nonsense"])
+        .exits(2)
+        .says(&["its stages are documents, language,"]);
+    look("sample", dir, &["--source", "nonsense"])
+        .exits(2)
+        .says(&["its sources are manuals, notes, web"]);
+    look("sample", dir, &["-n", "0"]).exits(2);
+}
+
+#[test]
+fn a_sample_near_a_threshold_is_the_nearest_on_both_sides() {
+    let dir = &RUN.1;
+    let near = |name: &str| json_lines(look("sample", dir, &["--near", name, "-n", "4", "--json"]));
+    let lines = near("gopher_quality.below_alpha");
+    assert_eq!(near("filter.gopher_quality.min_alpha_word_ratio"), lines);
+
+    let value = "signals.gopher_quality.alpha_word_ratio";
+    for (side, condition) in [("false", ">= 0.6"), ("true", "< 0.6")] {
+        let expected = query(
+            dir,
+            &format!(
+                "SELECT filter.doc_id FROM filter JOIN signals USING (doc_id) \
+                 WHERE filter.reached AND {value} {condition} \
+                 ORDER BY abs({value} - 0.6), 1 LIMIT 4"
+            ),
+        );
+        let own: Vec<Value> = lines
+            .iter()
+            .filter(|line| line["fails"].to_string() == side)
+            .cloned()
+            .collect();
+        assert_eq!(field(&own, "doc_id"), expected, "{side}");
+        assert!(!expected.is_empty());
+    }
+    assert!(lines.iter().all(|line| line["threshold"] == 0.6));
+
+    // Counts of both sides are those of the whole run.
+    let counts = one(
+        dir,
+        &format!(
+            "SELECT count(*) FILTER (WHERE {value} >= 0.6), count(*) FILTER (WHERE {value} < 0.6) \
+         FROM filter JOIN signals USING (doc_id) WHERE filter.reached"
+        ),
+    );
+    let (pass, fail) = counts.split_once('|').unwrap();
+    look("sample", dir, &["--near", "gopher_quality.below_alpha"])
+        .exits(0)
+        .prints(&[
+            "(fails < 0.6)",
+            &format!("{pass} documents that reached filter pass, {fail} document"),
+            "just inside: the ",
+            "just outside: the ",
+        ]);
+
+    // A veto has a threshold too, a flag has none.
+    let veto = near("veto.signals.gopher_quality.n_words");
+    let fails = query(
+        dir,
+        "SELECT doc_id FROM quality WHERE removed_by LIKE 'veto.%'",
+    )
+    .len();
+    assert_eq!(veto.iter().filter(|line| line["fails"] == false).count(), 4);
+    assert_eq!(veto.len(), 4 + fails.min(4));
+    look("sample", dir, &["--near", "c4.lorem_ipsum"])
+        .exits(2)
+        .says(&["has no threshold that judged documents of this run"]);
+    look("sample", dir, &["--near", "gopher_quality.short"])
+        .exits(2)
+        .says(&["there is no rule or key"]);
+    look("sample", dir, &["--near", "x", "--removed-by", "y"]).exits(2);
+}
+
+#[test]
+fn texts_of_strangers_reach_no_terminal() {
+    let place = Place::new();
+    let text = "red \\u001b[31m bell \\u0007 c1 \\u009b31m bidi \\u202e tag \\udb40\\udc41 end";
+    place.write(
+        "in.jsonl",
+        format!("{{\"id\":\"\\u001b]0;x\\u0007\",\"text\":\"{text}\"}}\n"),
+    );
+    let manifest = place.write(
+        "manifest.toml",
+        "[run]\nname = \"t\"\n[[source]]\nname = \"s\"\npath = \"in.jsonl\"\nid = \"id\"\n",
+    );
+    let dir = place.path("run");
+    run(&manifest, &dir, &["--until", "filter"]).exits(0);
+    let id = one(&dir, "SELECT doc_id FROM documents");
+    let is_bad = |c: char| c.is_control() && c != '\n' || ['\u{202e}', '\u{e0041}'].contains(&c);
+    for words in [&["trace", &id][..], &["sample"], &["sample", "--full"]] {
+        for json in [&[][..], &["--json"]] {
+            let outcome = look(words[0], &dir, &[&words[1..], json].concat()).exits(0);
+            let said = outcome.stdout + &outcome.stderr;
+            assert!(!said.contains(is_bad), "{words:?} {json:?}: {said:?}");
+        }
+    }
+    // JSON holds the text as it is.
+    let lines = json_lines(look("sample", &dir, &["--json"]));
+    assert_eq!(
+        lines[0]["text"].as_str().unwrap().matches(is_bad).count(),
+        5
+    );
+}
