@@ -1,6 +1,7 @@
-//! The commands that look into runs: `trace` and `sample`. Each figure is what DuckDB
+//! The commands that look into runs: `trace`, `sample` and `diff`. Each figure is what DuckDB
 //! computes from the views.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -361,4 +362,187 @@ fn texts_of_strangers_reach_no_terminal() {
         lines[0]["text"].as_str().unwrap().matches(is_bad).count(),
         5
     );
+}
+
+#[test]
+fn a_diff_counts_what_duckdb_counts() {
+    let place = Place::new();
+    let manifest = corpus(&place, 40);
+    let (a, b) = (RUN.1.clone(), place.path("b"));
+    let set = [
+        "--set",
+        "filter.gopher_quality.min_words=120",
+        "--set",
+        "filter.gopher_quality.min_alpha_word_ratio=0.5",
+        "--set",
+        "quality.combine=min",
+    ];
+    run(&manifest, &b, &set).exits(0);
+    let found = diff(&a, &b);
+
+    // The fate of a document in a run: the reason of the first stage that removed it.
+    let fate = |dir: &Path| -> BTreeMap<String, (String, String)> {
+        let sql = "SELECT d.doc_id, d.source, coalesce(l.removed_by, s.removed_by, f.removed_by, e.removed_by, \
+                   n.removed_by, p.removed_by, q.removed_by, '') FROM documents d \
+                   JOIN language l USING (doc_id) JOIN signals s USING (doc_id) JOIN filter f USING (doc_id) \
+                   JOIN exact_dedup e USING (doc_id) JOIN near_dedup n USING (doc_id) \
+                   JOIN paragraph_dedup p USING (doc_id) JOIN quality q USING (doc_id)";
+        query(dir, sql)
+            .iter()
+            .map(|row| {
+                let parts: Vec<&str> = row.split('|').collect();
+                (
+                    parts[0].to_owned(),
+                    (parts[1].to_owned(), parts[2].to_owned()),
+                )
+            })
+            .collect()
+    };
+    let (before, after) = (fate(&a), fate(&b));
+    let (mut won, mut lost) = (BTreeMap::new(), BTreeMap::new());
+    for (id, (source, reason)) in &before {
+        let (_, other) = &after[id];
+        match (reason.as_str(), other.as_str()) {
+            ("", "") => {}
+            (rule, "") => *won.entry((rule.to_owned(), source.clone())).or_insert(0) += 1,
+            ("", rule) => *lost.entry((rule.to_owned(), source.clone())).or_insert(0) += 1,
+            _ => {}
+        }
+    }
+    let counted = |name: &str| -> BTreeMap<(String, String), i64> {
+        let rules = found[name].as_object().unwrap();
+        let of = rules.iter().flat_map(|(rule, sources)| {
+            let sources = sources.as_object().unwrap().iter();
+            sources.map(move |(source, group)| {
+                (
+                    (rule.clone(), source.clone()),
+                    group["documents"].as_i64().unwrap(),
+                )
+            })
+        });
+        of.collect()
+    };
+    assert_eq!(
+        (counted("won"), counted("lost")),
+        (won.clone(), lost.clone())
+    );
+    assert!(!won.is_empty() && !lost.is_empty(), "{won:?} {lost:?}");
+    assert_eq!(found["both"], before.len());
+
+    // Scores: how many changed, and the mean movement.
+    let q = |dir: &Path| -> BTreeMap<String, f64> {
+        let rows = query(dir, "SELECT doc_id, q FROM quality WHERE q IS NOT NULL");
+        rows.iter()
+            .map(|row| {
+                let (id, q) = row.split_once('|').unwrap();
+                (id.to_owned(), q.parse().unwrap())
+            })
+            .collect()
+    };
+    let (before, after) = (q(&a), q(&b));
+    let both: Vec<f64> = before
+        .iter()
+        .filter_map(|(id, q)| Some(after.get(id)? - q))
+        .collect();
+    let score = &found["scores"]["quality.q"];
+    assert_eq!(score["both"], both.len());
+    assert_eq!(
+        score["changed"],
+        both.iter().filter(|change| **change != 0.0).count()
+    );
+    let mean = both.iter().sum::<f64>() / both.len() as f64;
+    assert!(
+        (score["mean"].as_f64().unwrap() - mean).abs() < 1e-9,
+        "{score}"
+    );
+    let largest = both.iter().map(|change| change.abs()).fold(0.0, f64::max);
+    let first = &score["largest"][0];
+    let shown = (first["b"].as_f64().unwrap() - first["a"].as_f64().unwrap()).abs();
+    assert_eq!(shown, largest);
+
+    // Settings with both values, and D_eff as each run.json has it.
+    let filter = found["settings"]["filter"].as_array().unwrap();
+    let paths: Vec<&str> = filter
+        .iter()
+        .map(|setting| setting["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "gopher_quality.min_alpha_word_ratio",
+            "gopher_quality.min_words"
+        ]
+    );
+    assert_eq!(
+        (&filter[1]["a"], &filter[1]["b"]),
+        (&Value::from(50), &Value::from(120))
+    );
+    for (side, dir) in [("a", &a), ("b", &b)] {
+        assert_eq!(
+            found[side]["pool"]["d_eff"],
+            crate::support::report(dir)["pool"]["d_eff"]
+        );
+    }
+    let page = curate([OsStr::new("diff"), a.as_os_str(), b.as_os_str()]).exits(0);
+    page.prints(&[
+        "filter: gopher_quality.min_words 50 → 120",
+        " won: B kept them",
+        "pool D_eff",
+    ]);
+}
+
+/// The JSON of a diff.
+fn diff(a: &Path, b: &Path) -> Value {
+    json_lines(curate([
+        OsStr::new("diff"),
+        a.as_os_str(),
+        b.as_os_str(),
+        OsStr::new("--json"),
+    ]))
+    .remove(0)
+}
+
+#[test]
+fn a_diff_does_not_depend_on_shards() {
+    let place = Place::new();
+    let manifest = corpus(&place, 40);
+    let (one, other) = (place.path("one"), place.path("other"));
+    let set = [
+        "--set",
+        "filter.gopher_quality.min_words=120",
+        "--set",
+        "run.shard_size=1GiB",
+    ];
+    run(&manifest, &one, &set).exits(0);
+    run(&manifest, &other, &set[..2]).exits(0);
+    // Documents of other shards are joined by another way, with the same figures.
+    let (large, small) = (diff(&RUN.1, &one), diff(&RUN.1, &other));
+    for name in ["both", "only_a", "only_b", "won", "lost", "other_rule"] {
+        assert_eq!(large[name], small[name], "{name}");
+    }
+
+    // A run is equal to itself.
+    let same = diff(&one, &one);
+    assert_eq!(same["settings"], serde_json::json!({}));
+    assert_eq!(
+        (&same["won"], &same["lost"]),
+        (&serde_json::json!({}), &serde_json::json!({}))
+    );
+    assert_eq!(same["scores"]["quality.q"]["changed"], 0);
+
+    // Other inputs are documents of one run only, and an unfinished run is compared as far as it is.
+    let few = place.path("few");
+    place.write("data/web/copies.jsonl", "");
+    run(&manifest, &few, &["--until", "filter"]).exits(0);
+    let found = diff(&one, &few);
+    assert_eq!(found["only_a"]["web"], 16);
+    assert_eq!(found["only_b"], serde_json::json!({}));
+    let page = curate([OsStr::new("diff"), one.as_os_str(), few.as_os_str()]).exits(0);
+    page.prints(&["16 are in A only: web 16", "exact_dedup is in one run"]);
+    curate([
+        OsStr::new("diff"),
+        one.as_os_str(),
+        place.path("none").as_os_str(),
+    ])
+    .exits(2);
 }

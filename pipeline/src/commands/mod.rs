@@ -1,6 +1,7 @@
 //! The command line: the arguments of all subcommands, and a file for each larger subcommand.
 
 mod budget;
+mod diff;
 mod document;
 mod export;
 mod extract;
@@ -84,6 +85,9 @@ enum Command {
     /// Write report.html, the page of a run, again from its files; every run writes it at its end;
     /// example: curate report runs/quickstart --open
     Report(page::Request),
+    /// Compare two runs: settings, documents won and lost, scores, effective tokens; example:
+    /// curate diff runs/quickstart runs/stricter
+    Diff(diff::Request),
     /// Check all committed files: digests, rows, schemas, conservation; exits with 1 and names each
     /// damaged file
     Verify(RunDirArgs),
@@ -216,6 +220,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Status(args) => status(&args.run),
         Command::Report(request) => page::write_again(&request, &mut std::io::stdout().lock()),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
+        Command::Diff(request) => diff::print(&request, &mut std::io::stdout().lock()),
         Command::Trace(request) => trace::print(&request, &mut std::io::stdout().lock()),
         Command::Sample(request) => sample::print(&request, &mut std::io::stdout().lock()),
         Command::Rules { name, agreement } => {
