@@ -31,7 +31,7 @@ fn help_lists_every_exit_code_and_subcommand() {
         assert!(is_listed, "{line}: {}", help.stdout);
     }
     for command in [
-        "run", "plan", "status", "verify", "trace", "sample", "diff", "schema",
+        "run", "plan", "status", "verify", "trace", "sample", "diff", "gc", "schema",
     ] {
         assert!(
             help.stdout.contains(&format!("\n  {command} ")),

@@ -1,14 +1,15 @@
-//! The commands that look into runs: `trace`, `sample` and `diff`. Each figure is what DuckDB
+//! The commands that look into runs: `trace`, `sample`, `diff` and `gc`. Each figure is what DuckDB
 //! computes from the views.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::support::{Outcome, Place, corpus, curate, query, run};
+use crate::support::{Outcome, Place, assert_same, corpus, curate, leftovers, query, run, tree};
 
 /// A run of three sources in which every stage removed something, shared by the tests of a process
 /// that only read.
@@ -349,7 +350,12 @@ fn texts_of_strangers_reach_no_terminal() {
     run(&manifest, &dir, &["--until", "filter"]).exits(0);
     let id = one(&dir, "SELECT doc_id FROM documents");
     let is_bad = |c: char| c.is_control() && c != '\n' || ['\u{202e}', '\u{e0041}'].contains(&c);
-    for words in [&["trace", &id][..], &["sample"], &["sample", "--full"]] {
+    for words in [
+        &["trace", &id][..],
+        &["sample"],
+        &["sample", "--full"],
+        &["gc"],
+    ] {
         for json in [&[][..], &["--json"]] {
             let outcome = look(words[0], &dir, &[&words[1..], json].concat()).exits(0);
             let said = outcome.stdout + &outcome.stderr;
@@ -545,4 +551,128 @@ fn a_diff_does_not_depend_on_shards() {
         place.path("none").as_os_str(),
     ])
     .exits(2);
+}
+
+#[test]
+fn gc_deletes_what_nothing_names_and_nothing_else() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 12), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    let before = tree(&dir);
+
+    // A finished run holds nothing else, and its bytes are those of the files.
+    let found = json_lines(look("gc", &dir, &["--json"])).remove(0);
+    assert_eq!(
+        (&found["unnamed"], &found["foreign"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+    let folders = found["folders"].as_array().unwrap();
+    let signals = folders
+        .iter()
+        .find(|folder| folder["folder"] == "signals")
+        .unwrap();
+    let bytes: usize = before
+        .iter()
+        .filter(|(name, _)| name.starts_with("signals/"))
+        .map(|(_, bytes)| bytes.len())
+        .sum();
+    assert_eq!(signals["named"]["bytes"], bytes);
+    look("gc", &dir, &["--delete"])
+        .exits(0)
+        .prints(&["nothing to delete"]);
+    assert_same(&tree(&dir), &before, "after gc of a finished run");
+
+    // What a stopped run leaves, and files of somebody else.
+    for (name, text) in [
+        ("run/signals/part-00099-aaaaaaaa.parquet", "left"),
+        (
+            "run/near_dedup_evidence/part-00000-bbbbbbbb.parquet",
+            "left",
+        ),
+        ("run/mixture/general/part-00077-cccccccc.parquet", "left"),
+        ("run/.curate/staging/unit-0/part.parquet", "left"),
+        ("run/.curate/spill/x.tmp", "left"),
+        ("run/filter/mine.parquet", "mine"),
+        ("run/notes.txt", "mine"),
+        ("run/filter/old/part-00000-dddddddd.parquet", "mine"),
+    ] {
+        place.write(name, text);
+    }
+    fs::copy(
+        dir.join("filter/_commit.json"),
+        dir.join("filter/_stale.json"),
+    )
+    .unwrap();
+    let with_leftovers = tree(&dir);
+    look("gc", &dir, &[]).exits(0).prints(&[
+        "6 files, ",
+        "can be deleted: curate gc ",
+        "notes.txt",
+        "spill/x.tmp",
+    ]);
+    assert_same(&tree(&dir), &with_leftovers, "after gc without --delete");
+
+    // While a run holds the directory, nothing is deleted.
+    let lock = fs::File::open(dir.join(".curate/lock")).unwrap();
+    lock.lock().unwrap();
+    look("gc", &dir, &["--delete"]).exits(11);
+    look("gc", &dir, &[])
+        .exits(0)
+        .says(&["a run is going on here"]);
+    drop(lock);
+    assert_same(&tree(&dir), &with_leftovers, "after gc of a locked run");
+
+    look("gc", &dir, &["--delete"])
+        .exits(0)
+        .prints(&["deleted 6 files, ", "signals/part-00099-aaaaaaaa.parquet"]);
+    let mine = [
+        "filter/mine.parquet",
+        "notes.txt",
+        "filter/old/part-00000-dddddddd.parquet",
+    ];
+    let mut after = tree(&dir);
+    for name in mine {
+        assert!(after.remove(name).is_some(), "{name}");
+    }
+    assert_same(&after, &before, "after gc --delete");
+    assert_eq!(leftovers(&dir), [] as [PathBuf; 0]);
+
+    // A commit that is damaged names nothing, so nothing is deleted.
+    let commit = fs::read(dir.join("tokens/_commit.json")).unwrap();
+    fs::write(dir.join("tokens/_commit.json"), &commit[..40]).unwrap();
+    look("gc", &dir, &["--delete"]).exits(70);
+    look("gc", &place.path("none"), &["--delete"]).exits(2);
+    assert!(!place.path("none").exists());
+}
+
+#[test]
+fn gc_keeps_what_the_next_run_can_use() {
+    let place = Place::new();
+    let (manifest, dir) = (corpus(&place, 12), place.path("run"));
+    run(&manifest, &dir, &[]).exits(0);
+    // Stages behind `language` are retired, and their files are of use if the setting comes back.
+    run(
+        &manifest,
+        &dir,
+        &[
+            "--until",
+            "language",
+            "--set",
+            "language.min_confidence=0.9",
+        ],
+    )
+    .exits(0);
+    assert!(dir.join("signals/_stale.json").exists());
+    let found = json_lines(look("gc", &dir, &["--delete", "--json"])).remove(0);
+    let folders = found["folders"].as_array().unwrap();
+    let reusable = folders
+        .iter()
+        .find(|folder| folder["folder"] == "signals")
+        .unwrap();
+    assert!(
+        reusable["reusable"]["files"].as_u64().unwrap() > 1,
+        "{reusable}"
+    );
+    let log = run(&manifest, &dir, &[]).exits(0).stderr;
+    assert!(log.contains("signals: cached"), "{log}");
 }

@@ -28,7 +28,7 @@
 //! | `verify` | one bit anywhere is found |
 //! | `docs` | generated pages are what the program says, and links lead somewhere |
 //! | `cases` | troubles from the field, in `tests/cases/` |
-//! | `look` | what `trace`, `sample` and `diff` show is what DuckDB computes |
+//! | `look` | what `trace`, `sample`, `diff` and `gc` show is what DuckDB computes |
 //! | `cli`, `layers` | subcommands, and the direction of dependencies |
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]

@@ -6,6 +6,7 @@ mod document;
 mod export;
 mod extract;
 mod page;
+mod gc;
 mod hunks;
 mod plan;
 mod rules;
@@ -88,6 +89,9 @@ enum Command {
     /// Compare two runs: settings, documents won and lost, scores, effective tokens; example:
     /// curate diff runs/quickstart runs/stricter
     Diff(diff::Request),
+    /// Show what a run directory holds, and delete what nothing names; example: curate gc
+    /// runs/quickstart --delete
+    Gc(gc::Request),
     /// Check all committed files: digests, rows, schemas, conservation; exits with 1 and names each
     /// damaged file
     Verify(RunDirArgs),
@@ -221,6 +225,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Report(request) => page::write_again(&request, &mut std::io::stdout().lock()),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
         Command::Diff(request) => diff::print(&request, &mut std::io::stdout().lock()),
+        Command::Gc(request) => gc::print(&request, &mut std::io::stdout().lock()),
         Command::Trace(request) => trace::print(&request, &mut std::io::stdout().lock()),
         Command::Sample(request) => sample::print(&request, &mut std::io::stdout().lock()),
         Command::Rules { name, agreement } => {

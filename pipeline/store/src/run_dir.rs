@@ -222,6 +222,21 @@ impl RunDir {
         Ok(RunDir { _lock: lock, ..run })
     }
 
+    /// Opens an existing run directory for deleting files in it, and takes its lock. Only the lock
+    /// file is written.
+    ///
+    /// # Errors
+    /// The errors of [`RunDir::open`]. Exit 11 if another process holds the lock.
+    pub fn open_alone(root: &Path) -> Result<RunDir> {
+        let run = Self::open(root)?;
+        refuse_links(root)?;
+        let lock = take_lock(&root.join(".curate/lock"))?;
+        Ok(RunDir {
+            _lock: Some(lock),
+            ..run
+        })
+    }
+
     /// Refuses a directory that belongs to another run, or that holds files of somebody else. With
     /// `repair`, a directory with `.curate` is accepted even if the record of its owner is missing
     /// or damaged.
@@ -955,7 +970,7 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// True if a stage has a folder for each mixture.
-fn has_subfolders(stage: &StageSpec) -> bool {
+pub fn has_subfolders(stage: &StageSpec) -> bool {
     stage.scope == Scope::Pool && stage.name != BUCKETS.name
 }
 
