@@ -26,8 +26,8 @@ use super::show::json_line;
 
 /// The most paths that are listed for people.
 const PATHS_SHOWN: usize = 20;
-/// Folders of files that are not finished.
-const UNFINISHED: [&str; 2] = [".curate/staging", ".curate/spill"];
+/// Folders of files that are not finished, and of units of work that are over.
+const UNFINISHED: [&str; 3] = [".curate/staging", ".curate/spill", ".curate/rounds"];
 /// Files at the top of a run directory that summarize it.
 const SUMMARIES: [&str; 3] = ["run.json", "report.html", "views.sql"];
 
