@@ -13,19 +13,18 @@
 //! Nothing recurses, and dropping a [`Dom`] drops a few vectors. Time is linear in the page.
 
 mod caps;
-mod cut;
+mod feed;
 mod sink;
 
 use std::collections::{HashMap, HashSet};
 
-use html5ever::interface::TokenizerResult;
 use html5ever::tendril::StrTendril;
-use html5ever::tokenizer::{BufferQueue, Tokenizer, TokenizerOpts};
+use html5ever::tokenizer::{Tokenizer, TokenizerOpts};
 use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
 use html5ever::{LocalName, QualName, local_name, ns};
 
 use caps::Capped;
-use cut::cut_tags;
+use feed::feed;
 use sink::Sink;
 
 /// The deepest level of an element. The document is level 0.
@@ -114,7 +113,6 @@ impl Dom {
     ///
     /// A byte order mark is text here, so the caller takes it off while decoding.
     pub fn parse(html: &str) -> Dom {
-        let (html, tags_cut) = cut_tags(html);
         let sink = Sink::new();
         // As for a reader without scripts: what stands in `noscript` is parsed, as lexbor does.
         let builder_options = TreeBuilderOpts {
@@ -129,10 +127,7 @@ impl Dom {
         };
         let tokenizer = Tokenizer::new(capped, options);
 
-        // A script or a charset hint interrupts the tokenizer, which then goes on as before.
-        let input = BufferQueue::default();
-        input.push_back(StrTendril::from(&*html));
-        while !matches!(tokenizer.feed(&input), TokenizerResult::Done) {}
+        let tags_cut = feed(&tokenizer, html);
         tokenizer.end();
 
         let mut dom = tokenizer.sink.finish();

@@ -87,7 +87,12 @@ fn math(dom: &Dom, math: NodeId) -> Option<String> {
         if encoding.eq_ignore_ascii_case("application/x-tex") {
             return Some(dollars(&dom.text_of(id), display));
         }
-        id = dom.following(id, math);
+        // A formula in a formula is looked at by itself, so each node is looked at once.
+        let is_inner = id != math && dom.name(id).is_some_and(|name| &**name == "math");
+        id = match is_inner {
+            true => dom.following_subtree(id, math),
+            false => dom.following(id, math),
+        };
     }
 
     let text = dom

@@ -9,6 +9,9 @@ use html5ever::local_name;
 
 use super::dom::{DOCUMENT, Dom, NONE, NodeId};
 
+/// The bytes of a value in JSON-LD that are searched for a licence.
+const JSON_VALUE_MAX: usize = 512;
+
 /// Agents whose own robots rules count.
 const AGENTS: [&str; 20] = [
     "ai2bot",
@@ -307,21 +310,31 @@ fn json_licence(json: &str) -> Option<String> {
             continue;
         };
         let value = value.trim_start();
-        let end = match value.as_bytes().first() {
-            Some(b'"') => value[1..].find('"').map(|end| end + 1),
-            Some(b'{') => value.find('}'),
-            Some(b'[') => value.find(']'),
-            _ => None,
+        let window = first_bytes(value, JSON_VALUE_MAX);
+        let end = match window.as_bytes().first() {
+            Some(b'"') => window[1..].find('"').map(|end| end + 1),
+            Some(b'{') => window.find('}'),
+            Some(b'[') => window.find(']'),
+            _ => Some(0),
         };
 
-        let mut end = end.unwrap_or(0).min(512);
-        while !value.is_char_boundary(end) {
-            end -= 1;
-        }
-        if let Some(id) = licence_id(&value[..end]) {
+        let end = end.unwrap_or(window.len());
+        if let Some(id) = licence_id(&window[..end]) {
             return Some(id);
         }
+        // What was searched is not searched again, so the work is linear.
+        rest = &value[end..];
     }
 
     None
+}
+
+/// The longest part of a text's first `length` bytes that ends between two characters.
+fn first_bytes(text: &str, length: usize) -> &str {
+    let mut end = length.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+
+    &text[..end]
 }

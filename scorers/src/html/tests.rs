@@ -416,6 +416,21 @@ fn hostile_pages() -> Vec<(&'static str, String)> {
         ("tables", "<table><tr><td>x".repeat(5_000)),
         ("templates", "<template>".repeat(20_000)),
         ("attributes", format!("<p {attributes}>x</p>")),
+        (
+            "attributes after a comment",
+            format!("<!-- --!><p {attributes}>x</p>"),
+        ),
+        (
+            "licences",
+            format!(
+                "<script type='application/ld+json'>{}</script>",
+                "\"license\":{".repeat(200_000)
+            ),
+        ),
+        (
+            "formulas",
+            format!("{}{}", "<math>".repeat(400), "<mi/>".repeat(200_000)),
+        ),
         ("paragraphs", "<p>".repeat(200_000)),
         ("siblings", "<span>a</span>".repeat(50_000)),
         (
@@ -498,6 +513,109 @@ fn scripts_and_comments_are_not_cut() {
     let page = extract(&html, Extractor::Text, Options::default());
 
     assert_eq!((page.text.as_str(), page.tags_cut), ("x", 0));
+}
+
+/// 600 attributes after markup that looks like the start of a comment, a text or a value, and is
+/// none. No tag that the tokenizer gives has more than 512, which `Capped` checks in tests.
+#[test]
+fn no_markup_hides_a_tag_from_the_cut() {
+    let attributes: String = (0..600).map(|n| format!("a{n} ")).collect();
+    for hidden in [
+        "<!-- --!>",
+        "<!-->",
+        "<!--->",
+        "<svg><style>",
+        "<svg><title>",
+        "<! <a b=\">",
+        "<? <a b=\">",
+        "</ <a b=\">",
+        "<a =\"x>",
+        "<a b=c\"x>",
+        "<svg><![CDATA[<a b=\"]]>",
+        "<![CDATA[<a b=\">]]>",
+        "<script><!--<script></script><x a=\"</script></script>",
+        "<script><!--><script></script>",
+        "<script><!--</script>",
+        "<style></styles></style>",
+        "<textarea></TEXTAREA\n>",
+        "<plaintexts>",
+        "<aéééééé>",
+        "<abéééééé>",
+    ] {
+        let html = format!("<body>{hidden}<div {attributes}>y</div>\">z");
+        let page = extract(&html, Extractor::Text, Options::default());
+        assert_eq!(page.tags_cut, 1, "{hidden}");
+    }
+}
+
+#[test]
+fn tags_are_cut_where_the_tokenizer_sees_them_and_nowhere_else() {
+    const PARTS: [&str; 40] = [
+        "<!--",
+        "-->",
+        "--!>",
+        "-",
+        "<!",
+        "<?x",
+        ">",
+        ">",
+        "\"",
+        "\"",
+        "'",
+        "=",
+        "<a ",
+        "</a ",
+        "<div",
+        "<p>",
+        "<svg>",
+        "</svg>",
+        "<style>",
+        "</style>",
+        "<title>",
+        "</title>",
+        "<script>",
+        "</script>",
+        "<script ",
+        "</script x",
+        "<textarea>",
+        "</textarea>",
+        "<select>",
+        "</select>",
+        "<math>",
+        "<![CDATA[",
+        "]]>",
+        "<xmp>",
+        "</xmp",
+        "/",
+        "x",
+        " ",
+        "RUN",
+        "RUN",
+    ];
+    let run = |count: usize| -> String { (0..count).map(|n| format!(" c{n}")).collect() };
+    let (short, long) = (run(3), run(520));
+    let letters = |html: &str| -> String {
+        let text = all_text(html);
+        text.chars()
+            .filter(|c| !c.is_ascii_digit() && !c.is_whitespace() && *c != 'c')
+            .collect()
+    };
+
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for _ in 0..20_000 {
+        let length = 2 + random.below(24);
+        let html: String = (0..length)
+            .map(|_| PARTS[random.below(PARTS.len())])
+            .collect();
+        if html.contains("RUN") {
+            let one = html.replace("RUN", &short);
+            assert_eq!(
+                letters(&html.replace("RUN", &long)),
+                letters(&one),
+                "{html}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) struct Capped {
     formatting: Cell<usize>,
     depth_capped: Cell<bool>,
     nodes_capped: Cell<bool>,
+    /// True if the last tag opened an element whose content the tokenizer reads as text.
+    pub(super) is_raw: Cell<bool>,
 }
 
 impl Capped {
@@ -49,6 +51,7 @@ impl Capped {
             formatting: Cell::new(0),
             depth_capped: Cell::new(false),
             nodes_capped: Cell::new(false),
+            is_raw: Cell::new(false),
         }
     }
 
@@ -126,11 +129,25 @@ impl TokenSink for Capped {
     type Handle = NodeId;
 
     fn process_token(&self, token: Token, line_number: u64) -> TokenSinkResult<NodeId> {
-        if self.is_dropped(&token) {
-            return TokenSinkResult::Continue;
+        let is_tag = matches!(token, Token::TagToken(_));
+        #[cfg(test)]
+        if let Token::TagToken(tag) = &token {
+            assert!(tag.attrs.len() <= super::feed::TAG_ATTRIBUTES_MAX);
         }
 
-        self.builder.process_token(token, line_number)
+        let result = match self.is_dropped(&token) {
+            true => TokenSinkResult::Continue,
+            false => self.builder.process_token(token, line_number),
+        };
+
+        if is_tag {
+            let is_raw = matches!(
+                result,
+                TokenSinkResult::RawData(_) | TokenSinkResult::Plaintext
+            );
+            self.is_raw.set(is_raw);
+        }
+        result
     }
 
     fn end(&self) {
@@ -145,7 +162,7 @@ impl TokenSink for Capped {
 
 /// True for elements whose content the tokenizer reads as text. Without their start tag their
 /// content would be read as tags.
-fn is_raw_text(name: &str) -> bool {
+pub(super) fn is_raw_text(name: &str) -> bool {
     matches!(
         name,
         "iframe"
