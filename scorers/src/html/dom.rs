@@ -106,6 +106,8 @@ pub struct Dom {
     pub nodes_capped: bool,
     /// Tags whose text was cut.
     pub tags_cut: usize,
+    /// Length of the page.
+    pub bytes: usize,
 }
 
 impl Dom {
@@ -132,6 +134,7 @@ impl Dom {
 
         let mut dom = tokenizer.sink.finish();
         dom.tags_cut = tags_cut;
+        dom.bytes = html.len();
         dom.flatten();
         dom
     }

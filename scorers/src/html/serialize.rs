@@ -186,6 +186,8 @@ struct Writer {
     numbering: Vec<usize>,
     /// Whether each open row has a cell already.
     rows: Vec<bool>,
+    /// Spaces that lists may still be indented by.
+    indentation_left: usize,
 }
 
 impl Writer {
@@ -285,8 +287,9 @@ impl Writer {
             self.flush_margin(piece.pre);
             if self.list_depth > 0 {
                 let levels = self.list_depth + usize::from(!self.bullet);
-                self.out
-                    .extend(std::iter::repeat_n(' ', 2 * levels.min(LEVELS_MAX)));
+                let spaces = (2 * levels.min(LEVELS_MAX)).min(self.indentation_left);
+                self.indentation_left -= spaces;
+                self.out.extend(std::iter::repeat_n(' ', spaces));
                 self.bullet = false;
             }
             self.out.push_str(&self.prefix);
@@ -297,8 +300,15 @@ impl Writer {
     }
 }
 
-/// Deeper lists are indented no further, so that the text stays linear in the page.
+/// Deeper lists are indented no further.
 const LEVELS_MAX: usize = 32;
+
+/// The spaces of all lists together are at most this number for each byte of the page, and
+/// [`INDENTATION_MIN`] more. Pages with prose do not come near.
+const INDENTATION_SHARE: usize = 2;
+
+/// The spaces that the lists of a short page may have.
+const INDENTATION_MIN: usize = 4096;
 
 /// Joins the walk's nodes to pieces.
 struct Collector {
@@ -373,7 +383,10 @@ pub(super) fn serialize(
     formulas: Option<&formulas::Formulas>,
 ) -> String {
     let mut collector = Collector {
-        writer: Writer::default(),
+        writer: Writer {
+            indentation_left: INDENTATION_SHARE * dom.bytes + INDENTATION_MIN,
+            ..Writer::default()
+        },
         piece: None,
         text: String::new(),
     };

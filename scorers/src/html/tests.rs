@@ -117,6 +117,18 @@ fn ordered_lists_are_numbered_and_others_have_bullets() {
 }
 
 #[test]
+fn the_indentation_of_lists_is_bounded_by_the_page() {
+    let html = format!("<body>{}{}", "<ol>".repeat(40), "<li>a".repeat(10_000));
+    let text = all_text(&html);
+    assert!(text.starts_with(&format!("{}1. a\n", " ".repeat(64))));
+    assert!(text.ends_with("\n10000. a"));
+
+    let spaces = text.bytes().filter(|byte| *byte == b' ').count();
+    // A space follows each number.
+    assert!(spaces <= 2 * html.len() + 4096 + 10_000, "{spaces}");
+}
+
+#[test]
 fn runs_of_line_breaks_add_up() {
     assert_eq!(main_text("<body>a<br>b<br><br><br>c"), "a\nb\n\n\nc");
 }
