@@ -21,8 +21,9 @@ use super::prescan::{PRESCAN, prescan};
 
 /// The number of bytes that the detector gets.
 const DETECTED: usize = 64 << 10;
-/// More than this share of replaced characters is an error.
-const REPLACED_SHARE: usize = 100;
+/// More than one replaced character in this number of characters is an error, and so are control
+/// characters.
+const WRONG_SHARE: usize = 100;
 /// The encodings in which a character may have several bytes.
 const MULTI_BYTE: [&Encoding; 10] = [
     BIG5,
@@ -85,7 +86,8 @@ pub struct Decoded<'a> {
 /// host, a hint for the detector.
 ///
 /// # Errors
-/// If more than one character in a hundred had to be replaced. The error is a description.
+/// If more than one character in a hundred had to be replaced, or is a control character that no
+/// text has. The error is a description.
 pub fn decode<'a>(
     bytes: &'a [u8],
     http: Option<&str>,
@@ -98,12 +100,19 @@ pub fn decode<'a>(
         true => count_replaced(&text, bytes, encoding),
         false => 0,
     };
-    if replaced > 0 {
+    let controls = text.bytes().filter(|byte| is_control(*byte)).count();
+    if replaced + controls > 0 {
         let characters = text.chars().count();
-        if replaced * REPLACED_SHARE > characters {
+        let name = encoding.name();
+        if replaced * WRONG_SHARE > characters {
             return Err(format!(
-                "{replaced} of {characters} characters are not valid in {}",
-                encoding.name()
+                "{replaced} of {characters} characters are not valid in {name}"
+            ));
+        }
+        if controls * WRONG_SHARE > characters {
+            return Err(format!(
+                "{controls} of {characters} characters in {name} are control characters, as in \
+                 binary data"
             ));
         }
     }
@@ -113,6 +122,11 @@ pub fn decode<'a>(
         from,
         replaced,
     })
+}
+
+/// True for control characters other than white space and the escape of terminals.
+fn is_control(byte: u8) -> bool {
+    matches!(byte, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f)
 }
 
 /// The value of `charset` in a `Content-Type`.
@@ -135,7 +149,9 @@ fn encoding(
         return (encoding, Source::Bom, length);
     }
 
-    let http = http.and_then(|label| Encoding::for_label(label.as_bytes()));
+    let http = http
+        .and_then(|label| Encoding::for_label(label.as_bytes()))
+        .filter(|encoding| !is_false_utf16(bytes, encoding));
     let declared = match http {
         Some(encoding) => Some((encoding, Source::Http)),
         None => prescan(bytes).map(|encoding| (encoding, Source::Meta)),
@@ -160,9 +176,28 @@ fn encoding(
     }
 }
 
+/// True if UTF-16 was declared, and the bytes are UTF-8. Nearly any bytes can be decoded as UTF-16,
+/// but UTF-16 has a zero in each letter of a tag.
+fn is_false_utf16(bytes: &[u8], declared: &Encoding) -> bool {
+    let is_utf16 = declared == UTF_16LE || declared == UTF_16BE;
+
+    is_utf16 && !bytes[..bytes.len().min(PRESCAN)].contains(&0) && utf8_length(bytes).is_some()
+}
+
+/// The length of the bytes as UTF-8 without a character that is cut at their end. `None` if they
+/// are not UTF-8.
+fn utf8_length(bytes: &[u8]) -> Option<usize> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text.len()),
+        Err(error) if error.error_len().is_none() => Some(error.valid_up_to()),
+        Err(_) => None,
+    }
+}
+
 /// True if the page is UTF-8 although another encoding was declared.
 fn is_utf8_instead(bytes: &[u8], declared: &'static Encoding) -> bool {
-    if declared == UTF_8 || bytes.is_ascii() || std::str::from_utf8(bytes).is_err() {
+    let is_utf8 = utf8_length(bytes).is_some_and(|length| !bytes[..length].is_ascii());
+    if declared == UTF_8 || !is_utf8 {
         return false;
     }
     !MULTI_BYTE.contains(&declared)
@@ -263,6 +298,11 @@ mod tests {
             found(b"ascii", Some("ISO-8859-1")),
             ("windows-1252", "http")
         );
+        // Archives cut pages, and not between two characters.
+        let page = "Grüße ß".repeat(40);
+        let cut = &page.as_bytes()[..page.len() - 1];
+        assert_eq!(found(cut, Some("ISO-8859-1")).0, "UTF-8");
+        assert_eq!(found(b"stra\xdf", Some("ISO-8859-1")).0, "windows-1252");
         // These bytes are valid in both.
         assert_eq!(found(b"\xc1\xaa\xcd\xa8", Some("gb2312")), ("GBK", "http"));
     }
@@ -295,6 +335,23 @@ mod tests {
         assert_eq!(found(&little, None), ("UTF-16LE", "detector"));
         assert_eq!(found(&big, None), ("UTF-16BE", "detector"));
         assert_eq!(decode(&little, None, None).expect("a text").text, page);
+    }
+
+    #[test]
+    fn a_page_without_zeros_is_not_utf_16() {
+        for page in ["<html><p>ascii</p></html>", "<p>Grüße aus Köln</p>"] {
+            for label in ["utf-16", "utf-16be"] {
+                assert_eq!(found(page.as_bytes(), Some(label)), ("UTF-8", "utf8"));
+            }
+        }
+        let meta = b"<meta charset=koi8-r>\xe4";
+        assert_eq!(found(meta, Some("utf-16")), ("KOI8-R", "meta"));
+        assert_eq!(found(b"\xe4a\xfcb", Some("utf-16")), ("UTF-16LE", "http"));
+        let chinese: Vec<u8> = "人人生而自由"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(found(&chinese, Some("utf-16")), ("UTF-16LE", "http"));
     }
 
     #[test]
@@ -386,6 +443,17 @@ mod tests {
         assert_eq!(decoded.replaced, 1);
         let many = [&one[..], b"\xff\xff"].concat();
         assert!(decode(&many, Some("utf-8"), None).is_err());
+    }
+
+    #[test]
+    fn binary_data_is_no_text() {
+        let all: Vec<u8> = (0..=255).collect();
+        let binary = [b"<p>", &all[..]].concat();
+        assert!(decode(&binary, None, None).is_err());
+        let error = decode(&binary, Some("windows-1252"), None).expect_err("no text");
+        assert!(error.contains("control characters"), "{error}");
+        let terminal = b"<pre>\x1b[0m\x0c a page with a bell \x07".repeat(3);
+        assert!(decode(&[&terminal[..], &[b'a'; 300]].concat(), None, None).is_ok());
     }
 
     #[test]
