@@ -74,7 +74,25 @@ pub struct Head<'a> {
 }
 
 /// Parses the status line and the header of the block of a `response` record.
+///
+/// Interim responses such as `100 Continue` before the final one are skipped (RFC 9110, section
+/// 15.2).
 pub fn head(block: &[u8]) -> Head<'_> {
+    let mut head = message(block);
+    while head
+        .status
+        .is_some_and(|status| (100..200).contains(&status))
+        && is_status_line(head.payload)
+    {
+        head = message(head.payload);
+    }
+    head
+}
+
+/// Parses one message. A line end before it is left out.
+fn message(block: &[u8]) -> Head<'_> {
+    let rest = block.strip_prefix(b"\r\n");
+    let block = rest.filter(|rest| is_status_line(rest)).unwrap_or(block);
     let line_end = memchr(b'\n', block).map_or(block.len(), |end| end + 1);
     let (line, rest) = block.split_at(line_end);
     if !is_status_line(line) {
@@ -293,6 +311,13 @@ fn decoded<'a>(
             Decoded::Nothing(error) => return Err((BAD_ENCODING, error)),
         };
         layers += 1;
+    }
+    if codings.len() > LAYERS && !is_text(&body) {
+        let detail = format!(
+            "{} content codings, at most {LAYERS} are undone",
+            codings.len()
+        );
+        return Err((BAD_ENCODING, detail));
     }
 
     // A page never begins with the magic of gzip, so another layer was not named.
@@ -518,6 +543,9 @@ mod tests {
         assert!(!text.is_empty() && numbers.starts_with(&text));
         assert_eq!(notes, note::TRUNCATED);
         assert_eq!(read(&http(line, b"\x01\x02\x03")).1, BAD_ENCODING);
+        let four = gzip(&gzip(&gzip(&gzip(numbers.as_bytes()))));
+        let line_of_four = "Content-Encoding: gzip, gzip, gzip, gzip\r\n";
+        assert_eq!(read(&http(line_of_four, &four)).1, BAD_ENCODING);
         assert_eq!(
             read(&http("Content-Encoding: zstd\r\n", b"\x01\0<")).1,
             BAD_ENCODING
@@ -601,6 +629,22 @@ mod tests {
         );
         let bare = format!("HTTP/1.1 200 OK\r\n\r\n{page}");
         assert_eq!(read(bare.as_bytes()), (page, String::new()));
+    }
+
+    #[test]
+    fn interim_responses_and_a_line_end_before_the_message_are_skipped() {
+        let page = html(1);
+        let message = http("", page.as_bytes());
+        for before in [
+            "\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        ] {
+            let block = [before.as_bytes(), &message].concat();
+            assert_eq!(head(&block).status, Some(200), "{before}");
+            assert_eq!(read(&block), (page.clone(), String::new()), "{before}");
+        }
+        assert_eq!(head(b"HTTP/1.1 101 Switching\r\n\r\nx").status, Some(101));
     }
 
     #[test]
