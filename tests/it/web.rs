@@ -235,6 +235,68 @@ fn an_archive_under_another_name_is_named() {
 }
 
 #[test]
+fn a_file_that_is_no_page_is_named_and_gives_no_text() {
+    let place = Place::new();
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(b"<p>A page.").unwrap();
+    let binary: Vec<u8> = (0..20).flat_map(|_| 0..=255).collect();
+    let wide: Vec<u8> = "\u{feff}<p>Wide."
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let archive = page(1, "<p>A");
+    let files: [(&str, &[u8]); 7] = [
+        ("archive.html", archive.as_bytes()),
+        ("binary.html", &binary),
+        ("document.html", b"%PDF-1.4 x"),
+        ("packed.html", &packed.finish().unwrap()),
+        ("page.html", b"<p>A page."),
+        ("program.html", b"\x7fELF\x02\x01"),
+        ("wide.html", &wide),
+    ];
+    for (name, bytes) in files {
+        place.write(&format!("pages/{name}"), bytes);
+    }
+    let text = format!(
+        "[run]\nname = \"one\"\nmax_quarantine_ratio = 0.9\n[[source]]\nname = \"s\"\npath = {:?}\n",
+        place.path("pages")
+    );
+    let dir = place.path("one");
+    run(
+        &place.write("one.toml", text),
+        &dir,
+        &["--until", "documents"],
+    )
+    .exits(0)
+    .says(&["the file is a WARC archive: let its name end with .warc"]);
+
+    assert_eq!(
+        query(&dir, "SELECT path, reason FROM quarantine ORDER BY 1"),
+        [
+            "archive.html|other_format",
+            "binary.html|charset",
+            "document.html|other_format",
+            "packed.html|other_format",
+            "program.html|other_format",
+        ]
+    );
+    assert_eq!(
+        query(&dir, "SELECT path, text FROM documents ORDER BY 1"),
+        ["page.html|A page.", "wide.html|Wide."]
+    );
+}
+
+#[test]
+fn a_record_without_an_id_has_its_place_in_the_file() {
+    let place = Place::new();
+    let file = [page(1, "<p>A"), page(2, "<p>B")].concat();
+    one_file(&place, "a.warc", file.as_bytes(), "").exits(0);
+    let offsets = "SELECT (meta->>'$.offset')::INT FROM documents ORDER BY 1";
+    let second = page(1, "<p>A").len().to_string();
+    assert_eq!(query(&place.path("one"), offsets), ["0", &second]);
+}
+
+#[test]
 fn a_bomb_is_quarantined_and_takes_no_memory() {
     let place = Place::new();
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());

@@ -284,9 +284,11 @@ const JSON: Kind = kind(
 /// The kind of a file by its first bytes, or `None` if it may be of the format that its name or the
 /// manifest says. `head` is empty for an empty file.
 pub fn other(head: &[u8], format: Format) -> Option<Kind> {
-    // A page may be in UTF-16, and what is no page shows when it is decoded.
-    if matches!(format, Format::Html | Format::Warc) {
-        return None;
+    match format {
+        // The first bytes of an archive decide on its compression, and the rest shows damage.
+        Format::Warc => return None,
+        Format::Html => return no_page(head),
+        _ => {}
     }
     if let Some(kind) = binary(head) {
         // Each of these two readers checks the rest of the file.
@@ -322,6 +324,13 @@ pub fn other(head: &[u8], format: Format) -> Option<Kind> {
             Shape::Commas => Some(COMMAS),
         }),
     }
+}
+
+/// The kind of a file that is no page. A page may be in UTF-16.
+fn no_page(head: &[u8]) -> Option<Kind> {
+    let binary = binary(head).filter(|kind| !matches!(kind.content, Content::Lines { .. }));
+
+    binary.or_else(|| markup(head).filter(|kind| *kind == WARC))
 }
 
 /// The kind of a file whose name says that it is compressed, if its first bytes do not fit.
@@ -498,7 +507,7 @@ pub fn hidden(
 ) -> Result<(u64, u64)> {
     let mut stream = Counted { stream, bytes: 0 };
     let records = match (format, kind.content) {
-        (Format::Txt, _) | (_, Content::Opaque) => 1,
+        (Format::Txt | Format::Html, _) | (_, Content::Opaque) => 1,
         (_, Content::Values) => Values::new(&mut stream, 0).count()?,
         (_, Content::Lines { width, is_big }) => lines(&mut stream, width, is_big)?,
         (_, Content::Compressed(compression)) => {

@@ -132,7 +132,8 @@ fn item(page: Page, web: &Web) -> Item {
     // A panic costs its page.
     let extracted = guard(|| html::extract(&page.html, extractor, options)).map_err(|panic| {
         let raw = page.html.as_bytes();
-        damage(page.offset, EXTRACTION, &panic, raw, raw.len() as u64)
+        let offset = page.offset.unwrap_or(0);
+        damage(offset, EXTRACTION, &panic, raw, raw.len() as u64)
     })?;
 
     let meta = page_meta(&page, &extracted, web.extractor);
@@ -168,11 +169,7 @@ fn put(meta: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>
 /// What an archive says of a page, and what was found while it was decoded.
 fn archive_meta(page: &Page) -> Map<String, Value> {
     let mut meta = Map::new();
-    put(
-        &mut meta,
-        "offset",
-        page.record_id.as_ref().map(|_| page.offset),
-    );
+    put(&mut meta, "offset", page.offset);
     put(&mut meta, "status", page.status);
     put(&mut meta, "content_type", page.content_type.clone());
     put(&mut meta, "mime", page.mime.clone());

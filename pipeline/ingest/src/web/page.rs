@@ -91,8 +91,8 @@ pub struct Page {
     pub notes: Vec<&'static str>,
     /// What the HTTP header says about the use of the page.
     pub rights: Rights,
-    /// The place of the record, as in [`WarcRecord::offset`].
-    pub offset: u64,
+    /// The place of the record, as in [`WarcRecord::offset`]. `None` for a page outside of archives.
+    pub offset: Option<u64>,
     /// The page as text.
     pub html: String,
     /// Length of the page in bytes, before its encoding was decoded.
@@ -291,7 +291,7 @@ fn described(record: &WarcRecord) -> Page {
         truncated: owned("WARC-Truncated")
             .or_else(|| is_cut.then(|| super::warc::note::NO_TRAILER.to_owned())),
         notes: record.notes.clone(),
-        offset: record.offset,
+        offset: Some(record.offset),
         ..Page::default()
     }
 }
