@@ -38,36 +38,25 @@ pub struct Request {
 /// # Errors
 /// Exit 2 if the file cannot be used, exit 1 if no page has the address.
 pub fn print(request: &Request, out: &mut impl Write) -> Result<ExitCode> {
-    let pages = pages(request, &request.extractor)?;
-    // A page that is not in an archive needs no name.
-    let is_alone = pages.len() == 1 && pages[0].url.is_none();
-    let wanted = match (&request.page, is_alone) {
-        (None, true) => |_: &Record, _: &str| true,
-        (None, false) => {
-            list(&pages, out)?;
+    let found = look(request, &request.extractor)?;
+    let text = match (found.text, &request.page) {
+        (Some(text), _) => text,
+        (None, None) => {
+            list(&found.lines, out)?;
             return Ok(ExitCode::SUCCESS);
         }
-        (Some(_), _) => is_called,
-    };
-
-    let name = request.page.as_deref().unwrap_or_default();
-    let find = |pages: &[Record]| {
-        let page = pages.iter().find(|page| wanted(page, name));
-        page.map(|page| page.text.clone())
-    };
-    let Some(text) = find(&pages) else {
-        let message = format!(
-            "no page of {} has the address {name}",
-            request.file.display()
-        );
-        let hint = format!("curate extract {} lists the pages", request.file.display());
-        return Err(Failure::new(Exit::No, message).hint(hint).into());
+        (None, Some(name)) => {
+            let file = request.file.display();
+            let message = format!("no page of {file} has the address {name}");
+            let hint = format!("curate extract {file} lists the pages");
+            return Err(Failure::new(Exit::No, message).hint(hint).into());
+        }
     };
 
     match &request.diff {
         None => writeln!(out, "{}", shown(&text))?,
         Some(other) => {
-            let second = find(&self::pages(request, other)?).unwrap_or_default();
+            let second = look(request, other)?.text.unwrap_or_default();
             // With line feeds at their ends, so that the last lines compare like the others.
             let (first, second) = (text + "\n", second + "\n");
             let difference = TextDiff::from_lines(&first, &second);
@@ -104,25 +93,39 @@ fn is_called(page: &Record, name: &str) -> bool {
         .any(|own| own.as_deref() == Some(name))
 }
 
-/// Prints a line for each page: the bytes of its text, its address, its title.
-fn list(pages: &[Record], out: &mut impl Write) -> Result<()> {
+/// Prints the list of the pages.
+fn list(lines: &[String], out: &mut impl Write) -> Result<()> {
     writeln!(out, "{:>12}  address and title", "text bytes")?;
-    for page in pages {
-        let meta: Value = page
-            .meta
-            .as_deref()
-            .and_then(|meta| serde_json::from_str(meta).ok())
-            .unwrap_or_default();
-        let title = meta["title"].as_str().unwrap_or_default();
-        let address = page.url.as_deref().or(page.id.as_deref()).unwrap_or("-");
-        let line = format!("{:>12}  {address}  {title}", page.text.len());
-        writeln!(out, "{}", printable(line.trim_end()))?;
+    for line in lines {
+        writeln!(out, "{}", printable(line))?;
     }
     Ok(())
 }
 
-/// The pages of the file, with their texts.
-fn pages(request: &Request, extractor: &str) -> Result<Vec<Record>> {
+/// The line of a page: the bytes of its text, its address, its title.
+fn line(page: &Record) -> String {
+    let meta: Value = page
+        .meta
+        .as_deref()
+        .and_then(|meta| serde_json::from_str(meta).ok())
+        .unwrap_or_default();
+    let title = meta["title"].as_str().unwrap_or_default();
+    let address = page.url.as_deref().or(page.id.as_deref()).unwrap_or("-");
+    let line = format!("{:>12}  {address}  {title}", page.text.len());
+    line.trim_end().to_owned()
+}
+
+/// What was found in a file. An archive may be large, so no other texts are held.
+#[derive(Default)]
+struct Found {
+    /// The text of the page that was asked for, or of the only page if it needs no name.
+    text: Option<String>,
+    /// A line for each page, if none was asked for.
+    lines: Vec<String>,
+}
+
+/// Reads the pages of the file.
+fn look(request: &Request, extractor: &str) -> Result<Found> {
     let source = Source {
         name: "extract".to_owned(),
         web: Web {
@@ -133,10 +136,10 @@ fn pages(request: &Request, extractor: &str) -> Result<Vec<Record>> {
         ..Source::default()
     };
 
-    let mut pages = Vec::new();
+    let mut found = Found::default();
     read_alone(&request.file, &source, &Run::default(), &mut |entry| {
         match entry {
-            Entry::Item(Ok(record)) => pages.push(record),
+            Entry::Item(Ok(record)) => found.add(record, request.page.as_deref()),
             Entry::Item(Err(damage)) => {
                 let (at, reason) = (damage.offset, damage.reason);
                 let detail = printable(&damage.detail);
@@ -148,5 +151,23 @@ fn pages(request: &Request, extractor: &str) -> Result<Vec<Record>> {
         }
         Ok(())
     })?;
-    Ok(pages)
+    Ok(found)
+}
+
+impl Found {
+    /// Adds a page.
+    fn add(&mut self, page: Record, name: Option<&str>) {
+        match name {
+            Some(name) if self.text.is_none() && is_called(&page, name) => {
+                self.text = Some(page.text);
+            }
+            Some(_) => {}
+            None => {
+                self.lines.push(line(&page));
+                // A page that is not in an archive needs no name.
+                let is_alone = self.lines.len() == 1 && page.url.is_none();
+                self.text = is_alone.then_some(page.text);
+            }
+        }
+    }
 }
