@@ -10,7 +10,7 @@ import sysconfig
 import threading
 from collections import deque
 from pathlib import Path
-from typing import IO, Callable, Union
+from typing import IO, Union
 
 #: What an argument may be.
 Argument = Union[str, int, float, "os.PathLike[str]"]
@@ -101,11 +101,10 @@ def command(*arguments: Argument, quiet: bool = False) -> str:
     )
     printed: list[str] = []
     log: deque[str] = deque(maxlen=_LINES_KEPT)
-    readers = [
-        _reader(process.stdout, printed.append),
-        _reader(process.stderr, log.append if quiet else _both(log.append, _show)),
-    ]
+    readers: list[threading.Thread] = []
     try:
+        readers.append(_reader(process.stdout, printed, shown=False))
+        readers.append(_reader(process.stderr, log, shown=not quiet))
         process.wait()
     except BaseException as stop:
         _stop(process, signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM)
@@ -120,26 +119,20 @@ def command(*arguments: Argument, quiet: bool = False) -> str:
     return stdout
 
 
-def _reader(stream: IO[str] | None, use: Callable[[str], object]) -> threading.Thread:
-    """Start a thread that hands on each line, so that a full pipe never holds the program up."""
+def _reader(stream: IO[str] | None, lines: list[str] | deque[str], shown: bool) -> threading.Thread:
+    """Start a thread that takes each line at once, so that a full pipe never holds the program up."""
     assert stream is not None, "the stream is a pipe"
 
     def read() -> None:
         with stream:
             for line in stream:
-                use(line)
+                lines.append(line)
+                if shown:
+                    _show(line)
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     return thread
-
-
-def _both(first: Callable[[str], object], second: Callable[[str], object]) -> Callable[[str], None]:
-    def use(line: str) -> None:
-        first(line)
-        second(line)
-
-    return use
 
 
 def _show(line: str) -> None:
@@ -163,6 +156,7 @@ def _stop(process: subprocess.Popen[str], number: signal.Signals) -> None:
 
 
 def _failure(code: int, log: str, stdout: str) -> CommandError:
+    """The error of a program that ended with `code`; -n stands for signal n."""
     if code < 0:
         name = signal.Signals(-code).name
         said = f"the program was ended by {name}"
