@@ -162,6 +162,8 @@ class Run:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open a run directory for reading."""
         self.path = Path(path).absolute()
+        # Kept, because a relation of DuckDB before 2.0 does not keep its connection open.
+        self._connection: duckdb.DuckDBPyConnection | None = None
         owner = self.path / ".curate" / "run.json"
         try:
             self.name = str(json.loads(owner.read_bytes())["name"])
@@ -253,19 +255,16 @@ class Run:
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Ask DuckDB over the names of `views.sql`: all tables, `funnel`, `funnel_by_source` and `skipped`.
 
-        The connection is new. It reads files of the run directory only.
+        The connection belongs to the Run, and reads files of the run directory only.
 
         Example:
             >>> run.sql("SELECT source, count(*) FROM documents GROUP BY ALL")
 
         """
         library = needed("duckdb", "Run.sql")
-        connection = library.connect()
-        # The directory may be a stranger's, and so its SQL. It gets no other file, no network and no extension.
-        folders = (f"{form}/".replace("'", "''") for form in (str(self.path), literal(str(self.path))))
-        connection.execute("SET allowed_directories = ['{}', '{}']".format(*folders))
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        if self._connection is None:
+            self._connection = _confined(library.connect(), self.path)
+        connection = self._connection
 
         with_files = {name: table for name, table in self.tables().items() if table.files}
         for name, table in with_files.items():
@@ -309,6 +308,16 @@ class Run:
                 # Only a folder without a commit of its own has a folder for each mixture.
                 folders += [f"{folder.name}/{below.name}" for below in _subfolders(folder) if _is_committed(below)]
         return folders
+
+
+def _confined(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyConnection:
+    """Take every other file, the network and extensions from a connection: the SQL of a run may be a stranger's."""
+    # Files are named with their brackets escaped, and opened as they are.
+    folders = (f"{form}/".replace("'", "''") for form in (str(path), literal(str(path))))
+    connection.execute("SET allowed_directories = ['{}', '{}']".format(*folders))
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
 
 
 def _subfolders(folder: Path) -> list[Path]:
