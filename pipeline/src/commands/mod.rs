@@ -271,7 +271,7 @@ fn load(args: &ManifestArgs) -> Result<Manifest> {
     );
 
     let mut manifest = manifest::load(&args.manifest, &sets)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()).of_lines())?;
+        .map_err(|error| Failure::new(Exit::Usage, error.shown()).of_lines())?;
     if let Some(dir) = &args.run_dir {
         manifest.run.dir.clone_from(dir);
     }

@@ -2,6 +2,11 @@
 
 use std::fmt::Write;
 
+use curate_store::terminal::printable;
+
+/// The most characters of a line that are shown on each side of a mistake.
+const SHOWN_CHARS: usize = 60;
+
 /// Where something was written. Positions of the file, in bytes, sort before those of overrides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum At {
@@ -34,14 +39,22 @@ impl Problem {
     }
 }
 
-/// The text of all `problems`, by position: a line `path:line:column: message` for each, and its
-/// hint on a line below.
+/// The text of all mistakes, without and with the lines that they are in.
+#[derive(Debug)]
+pub struct Report {
+    /// A line `path:line:column: message` for each mistake by position, and its hint on a line below.
+    pub lines: String,
+    /// The same, with the line of the file below each message and the mistake underlined.
+    pub shown: String,
+}
+
+/// The text of all `problems`.
 pub(super) fn report(
     path: &str,
     text: &str,
     sets: &[String],
     mut problems: Vec<Problem>,
-) -> String {
+) -> Report {
     // In this order the cursor below passes over the text once.
     problems.sort_by_key(|problem| problem.at);
     let mut cursor = Cursor {
@@ -51,24 +64,73 @@ pub(super) fn report(
         column: 1,
     };
 
-    let mut out = String::new();
+    let (mut lines, mut shown) = (String::new(), String::new());
     for Problem { at, message, hint } in problems {
-        let place = match at {
+        let (place, excerpt) = match at {
             At::File(offset) => {
                 cursor.advance(offset);
-                format!("{path}:{}:{}", cursor.line, cursor.column)
+                let place = format!("{path}:{}:{}", cursor.line, cursor.column);
+                (place, excerpt(text, cursor.offset, cursor.line))
             }
-            At::Set(number) => format!("--set {}", sets.get(number).map_or("", String::as_str)),
+            At::Set(number) => {
+                let set = sets.get(number).map_or("", String::as_str);
+                (format!("--set {set}"), String::new())
+            }
         };
 
         let hint = hint
             .map(|hint| format!("\n  hint: {hint}"))
             .unwrap_or_default();
-        let newline = if out.is_empty() { "" } else { "\n" };
+        let newline = if lines.is_empty() { "" } else { "\n" };
         // Writing to a string cannot fail.
-        let _ = write!(out, "{newline}{place}: {message}{hint}");
+        let _ = write!(lines, "{newline}{place}: {message}{hint}");
+        let _ = write!(shown, "{newline}{place}: {message}{excerpt}{hint}");
     }
-    out
+    Report { lines, shown }
+}
+
+/// The line of the file that holds the byte at `offset`, with its number, and marks under the word or
+/// value that begins there. Empty for a blank line. Of a long line the part around the mistake is shown.
+fn excerpt(text: &str, offset: usize, number: usize) -> String {
+    // Only characters near the mistake are looked at: a line can be as long as the file.
+    let (before, after) = text.split_at(offset);
+    let in_line = |c: &char| *c != '\n';
+    let backwards = before.chars().rev().take_while(in_line).take(SHOWN_CHARS);
+    let backwards: Vec<char> = backwards.collect();
+    let cut: String = backwards.into_iter().rev().collect();
+    let after = after.chars().take_while(in_line).take(2 * SHOWN_CHARS);
+    let after: String = after.collect();
+    let after = after.trim_end_matches('\r');
+    if cut.trim().is_empty() && after.trim().is_empty() {
+        return String::new();
+    }
+
+    let length = word_chars(after).clamp(1, SHOWN_CHARS);
+    let word: String = after.chars().take(length).collect();
+    let rest: String = after.chars().skip(length).take(SHOWN_CHARS).collect();
+
+    // A tab has no certain width, and an escape is longer than its character.
+    let [cut, word, rest] = [cut, word, rest].map(|part| printable(&part.replace('\t', " ")));
+    let margin = " ".repeat(number.to_string().len());
+    let space = " ".repeat(cut.chars().count());
+    let marks = "^".repeat(word.chars().count().max(1));
+    format!("\n  {number} | {cut}{word}{rest}\n  {margin} | {space}{marks}")
+}
+
+/// The number of characters of the word or the value at the start of a text.
+fn word_chars(text: &str) -> usize {
+    let mut chars = text.chars();
+    match chars.next() {
+        None => 0,
+        Some(quote @ ('"' | '\'')) => chars
+            .position(|c| c == quote)
+            .map_or(text.chars().count(), |end| end + 2),
+        Some('[') => text.chars().take_while(|c| !"]#".contains(*c)).count() + 1,
+        Some(_) => text
+            .chars()
+            .take_while(|c| !c.is_whitespace() && !"=,]}#".contains(*c))
+            .count(),
+    }
 }
 
 /// A place in a text that only moves forward, so that many problems cost one pass.
@@ -182,6 +244,7 @@ mod tests {
                     .map(|&at| Problem::new(At::File(at), "odd"))
                     .collect(),
             )
+            .lines
         };
 
         assert_eq!(report("", &[0, 9]), "m:1:1: odd\nm:1:1: odd");
@@ -189,6 +252,26 @@ mod tests {
             report("é = 1\r\nb", &[8, 3, 8]),
             "m:1:3: odd\nm:2:1: odd\nm:2:1: odd"
         );
+    }
+
+    #[test]
+    fn the_line_of_a_mistake_is_shown_and_underlined() {
+        let shown = |text, at| excerpt(text, at, 12);
+        assert_eq!(
+            shown("a\n\tkey = \"b c\" # d\r\n", 9),
+            "\n  12 |  key = \"b c\" # d\n     |        ^^^^^"
+        );
+        assert_eq!(shown("é = x.y\n", 5), "\n  12 | é = x.y\n     |     ^^^");
+        assert_eq!(
+            shown("a\u{1b}=1", 2),
+            "\n  12 | a\\u{1b}=1\n     |        ^"
+        );
+        assert_eq!(shown("a\n", 2), "");
+        assert_eq!(shown("", 0), "");
+
+        // A line of a megabyte is cut on both sides.
+        let long = "x".repeat(1 << 20);
+        assert!(shown(&long, 1 << 19).len() < 400);
     }
 
     #[test]

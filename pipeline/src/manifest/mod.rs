@@ -57,10 +57,10 @@ pub enum LoadError {
         reason: String,
     },
     /// The manifest or an override has mistakes.
-    #[error("{report}")]
+    #[error("{}", report.lines)]
     Invalid {
-        /// All mistakes by position, one on each line, each followed by its hint.
-        report: String,
+        /// All mistakes by position.
+        report: diagnose::Report,
     },
     /// The table of keys accepts a value that the types refuse. This is a bug here, never the
     /// manifest's fault.
@@ -71,6 +71,16 @@ pub enum LoadError {
         /// The message of the types, which names what they refused.
         reason: String,
     },
+}
+
+impl LoadError {
+    /// The message, with the lines of the manifest that have mistakes.
+    pub fn shown(&self) -> String {
+        match self {
+            LoadError::Invalid { report } => report.shown.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// Reads the manifest at `path` and applies the overrides `sets`, such as `run.seed=9`, in their
