@@ -5,10 +5,12 @@
 //! |---|---|
 //! | [`commands`] | the arguments, and one file for each subcommand |
 //! | [`manifest`] | turns `manifest.toml` into types and reports every problem with its place |
+//! | [`init`] | looks at files, and writes a manifest for them |
 //! | [`driver`] | finds the missing shards, computes and commits them |
 //! | [`mixing`] | buckets, mixtures, and the text of a mixture in training order |
 //! | [`report`] | `run.json`, the funnel, `views.sql` |
 //! | [`progress`] | the progress that a person sees during a run |
+//! | [`machine`] | memory and processors that this process may use |
 //! | [`constants`] | the loss constants that a manifest or an argument names |
 
 mod calibrate;
@@ -17,6 +19,8 @@ mod constants;
 mod driver;
 #[cfg(test)]
 mod fuzz;
+mod init;
+mod machine;
 mod manifest;
 mod mixing;
 mod progress;

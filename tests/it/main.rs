@@ -11,6 +11,7 @@
 //! | `fleet` | shards computed by other processes: the same bytes, whatever dies |
 //! | `disk_full` | what a full disk leaves, and what the same command makes of it |
 //! | `determinism` | threads, order of sources and files, and times have no say |
+//! | `init` | a manifest for files of every format, and what a machine offers |
 //! | `incremental` | what changed is redone with what follows, and nothing else |
 //! | `bad_input` | strangers' files end in quarantine, mistakes in a message that names the place |
 //! | `hostile` | bombs, long lines, odd Unicode, many files, names that speak to a terminal |
@@ -54,6 +55,7 @@ mod gold;
 mod hostile;
 mod hub;
 mod incremental;
+mod init;
 mod layers;
 mod look;
 mod mixture;

@@ -13,7 +13,7 @@ use curate_store::failure::{Exit, Failure};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::readers;
-use crate::search::{LeftOut, search, usage};
+use crate::search::{Found, LeftOut, search, usage};
 
 /// A file that is read record by record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,21 +125,7 @@ fn files(
         known: BTreeMap::new(),
     };
 
-    let (mut files, mut unknown) = (Vec::new(), Vec::new());
-    // A file that has several names, by links, is read under the first of them.
-    let mut seen = BTreeSet::new();
-    for (path, is_selected) in &found.files {
-        // The order matters: a name inside a run directory must not hide a name outside of it.
-        if !outputs.holds(path, prefix) {
-            let identity = Identity::of(path)?;
-            if seen.insert(identity.clone()) {
-                match input_file(path, prefix, source)? {
-                    Some(file) => files.push((file, identity)),
-                    None => unknown.push((path.as_path(), *is_selected)),
-                }
-            }
-        }
-    }
+    let (mut files, unknown) = described(source, &found, &mut outputs)?;
     if !unknown.is_empty() {
         return Err(unknown_format(source, prefix, &unknown).into());
     }
@@ -167,6 +153,66 @@ fn files(
 
     files.sort_by(|(a, _), (b, _)| a.relative.cmp(&b.relative));
     Ok(files)
+}
+
+/// Files with their identities, and files of unknown format.
+type Described<'a> = (Vec<(InputFile, Identity)>, Vec<(&'a Path, bool)>);
+
+/// The files of a search with their identities, and those of unknown format: true for a file that a
+/// pattern selects. Files that a run wrote are left out.
+fn described<'a>(
+    source: &Source,
+    found: &'a Found,
+    outputs: &mut Outputs,
+) -> Result<Described<'a>> {
+    let (mut files, mut unknown) = (Vec::new(), Vec::new());
+    // A file that has several names, by links, is read under the first of them.
+    let mut seen = BTreeSet::new();
+    for (path, is_selected) in &found.files {
+        // The order matters: a name inside a run directory must not hide a name outside of it.
+        if !outputs.holds(path, &found.prefix) {
+            let identity = Identity::of(path)?;
+            if seen.insert(identity.clone()) {
+                match input_file(path, &found.prefix, source)? {
+                    Some(file) => files.push((file, identity)),
+                    None => unknown.push((path.as_path(), *is_selected)),
+                }
+            }
+        }
+    }
+    Ok((files, unknown))
+}
+
+/// What a path holds, for a program that looks at files before there is a manifest.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The files whose format is known, by path.
+    pub files: Vec<InputFile>,
+    /// The files whose format is not known from their names, by path.
+    pub unknown: Vec<PathBuf>,
+    /// The deepest folder that all files are in, absolute and with links resolved.
+    pub prefix: PathBuf,
+}
+
+/// The files that a source selects. `base` is the folder that its paths are relative to. Files that
+/// a run wrote are left out, and a folder may hold files of unknown formats.
+///
+/// # Errors
+/// Exit 2 for a pattern that matches no file, a missing file, or a path that is not UTF-8.
+pub fn survey(source: &Source, base: &Path) -> Result<Survey> {
+    let found = search(source, base)?;
+    let mut outputs = Outputs {
+        run_dir: PathBuf::new(),
+        known: BTreeMap::new(),
+    };
+
+    let (files, unknown) = described(source, &found, &mut outputs)?;
+    let unknown = unknown.into_iter().map(|(path, _)| path.to_path_buf());
+    Ok(Survey {
+        files: files.into_iter().map(|(file, _)| file).collect(),
+        unknown: unknown.collect(),
+        prefix: found.prefix,
+    })
 }
 
 /// Lines about the files and folders that a source leaves out: one about those that a source does

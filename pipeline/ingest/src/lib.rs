@@ -18,6 +18,7 @@ pub mod web;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -184,6 +185,36 @@ pub fn read_alone(
     let file = inputs::alone(path, source)?;
     readers::read_file(&file, source, limits, take)?;
     Ok(())
+}
+
+/// Reads the first entries of a file, until `take` asks to stop. A source whose `text` is empty names
+/// no text field: the text of each record is empty, and `meta` holds all of its fields. No manifest
+/// can say so, because a field has a name.
+///
+/// # Errors
+/// If the file cannot be read from disk, or if `take` fails. Damage in a file is not an error.
+pub fn sample_file(
+    file: &InputFile,
+    source: &Source,
+    limits: &Run,
+    take: &mut dyn FnMut(Entry) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut is_enough = false;
+    let read = readers::read_entries(file, source, limits, &mut |entry| {
+        is_enough = take(entry)?.is_break();
+        // A reader ends only at an error of its sink.
+        ensure!(!is_enough, "enough was read");
+        Ok(())
+    });
+    if is_enough {
+        return Ok(());
+    }
+    read.map(drop)
+}
+
+/// True if a value of a field can be read as a date.
+pub fn is_date(value: &str) -> bool {
+    date::parse(value).is_some()
 }
 
 /// Compares the size and the modification time of a file with those before it was read.

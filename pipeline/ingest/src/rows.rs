@@ -301,7 +301,11 @@ fn records(
     first: u64,
 ) -> Result<Slice> {
     let columns = StructArray::from(batch.clone());
-    let Some(text) = lookup(&columns, &source.text) else {
+    let text = match source.text.is_empty() {
+        true => Some(no_texts(batch.num_rows())),
+        false => lookup(&columns, &source.text),
+    };
+    let Some(text) = text else {
         let names: Vec<&str> = columns.column_names().into_iter().take(12).collect();
         let detail = format!(
             "no column \"{}\"; there are: {}",
@@ -359,6 +363,11 @@ fn records(
         })
     });
     Ok(Slice::Items(items.collect()))
+}
+
+/// A column of empty texts, for a source that names no text field.
+fn no_texts(rows: usize) -> ArrayRef {
+    Arc::new(StringViewArray::from_iter_values((0..rows).map(|_| "")))
 }
 
 /// The damage of a row that exceeds `max_record`. `bytes` is the size of the whole row.

@@ -3,6 +3,7 @@
 mod budget;
 mod diff;
 mod document;
+mod doctor;
 mod export;
 mod extract;
 mod gc;
@@ -12,6 +13,7 @@ mod plan;
 mod rules;
 mod sample;
 mod show;
+mod shell;
 mod trace;
 mod train;
 mod verify;
@@ -38,7 +40,7 @@ use curate_store::{interrupt, terminal};
 
 use crate::driver::{Driver, EarlierRuns, compute_units, space};
 use crate::report::views;
-use crate::{calibrate, manifest, progress, report};
+use crate::{calibrate, init, manifest, progress, report};
 
 const EXIT_CODES: &str = "Exit codes:
   0        done
@@ -63,6 +65,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look at files and write a manifest for them; example: curate init data -o mine.toml
+    Init(init::Request),
     /// Bring every stage of a manifest up to date; work that is committed already is reused
     Run(RunArgs),
     /// Compute units of a round for a driver in another process, as a fleet's command is asked to
@@ -81,6 +85,9 @@ enum Command {
         #[arg(long, value_name = "STAGE")]
         until: Option<String>,
     },
+    /// Show what this machine and this build offer a run, and what could go wrong; exits with 1 if
+    /// something would stop a run
+    Doctor(doctor::Request),
     /// Show the funnel of a run directory
     Status(RunDirArgs),
     /// Write report.html, the page of a run, again from its files; every run writes it at its end;
@@ -135,6 +142,10 @@ enum Command {
     Extract(extract::Request),
     /// Show what a number of tokens of some quality is worth to a model, without a run
     Budget(budget::Question),
+    /// Print completions for a shell; example: curate completions bash
+    Completions(shell::Completions),
+    /// Write the manual pages into a folder; example: curate man ~/.local/share/man/man1
+    Man(shell::Man),
     /// Describe the keys of the manifest, or the columns of a table such as documents or signals
     Schema {
         /// `manifest` or the name of a table; if absent, all tables are listed
@@ -211,6 +222,7 @@ pub fn run() -> Result<ExitCode> {
 
     // The arms lock stdout, because `run` locks it only after its threads are done.
     match cli.command {
+        Command::Init(request) => init::init(&request, &mut std::io::stdout().lock()),
         Command::Run(args) => run_manifest(&args),
         Command::Unit { round, numbers } => {
             interrupt::install()?;
@@ -221,6 +233,7 @@ pub fn run() -> Result<ExitCode> {
             let out = &mut std::io::stdout().lock();
             plan::print(&load(&manifest)?, until.as_deref(), out)
         }
+        Command::Doctor(request) => doctor::print(&request, &mut std::io::stdout().lock()),
         Command::Status(args) => status(&args.run),
         Command::Report(request) => page::write_again(&request, &mut std::io::stdout().lock()),
         Command::Verify(args) => verify::print(&args.run, &mut std::io::stdout().lock()),
@@ -255,6 +268,11 @@ pub fn run() -> Result<ExitCode> {
             ..
         } => write_empty(&name, &mut std::io::stdout().lock()),
         Command::Schema { name, json, .. } => {
+        Command::Completions(request) => {
+            shell::completions::<Cli>(&request, &mut std::io::stdout().lock())
+        }
+        Command::Man(request) => shell::man::<Cli>(&request, &mut std::io::stdout().lock()),
+        Command::Schema { name, json } => {
             schema(name.as_deref(), json, &mut std::io::stdout().lock())
         }
     }

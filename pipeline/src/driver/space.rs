@@ -62,7 +62,7 @@ fn used(folder: &Path) -> u64 {
 
 /// Free space for this user on the file system of `path`, bytes. `None` if the system does not
 /// report it.
-fn free(path: &Path) -> Option<u64> {
+pub fn free(path: &Path) -> Option<u64> {
     // The run directory need not exist yet. An empty path is the parent of a relative one and means
     // the current directory.
     let there = path

@@ -39,6 +39,7 @@ pub(crate) use diagnose::closest;
 use diagnose::{At, Problem};
 pub use json_schema::json_schema;
 pub use reference::print_reference;
+pub(crate) use size::size_text;
 pub(crate) use value::{billions, scheme};
 
 /// Greatest length of a manifest, bytes. A file without an end, such as `/dev/zero`, is given up
@@ -199,6 +200,14 @@ fn syntax(error: &toml::de::Error) -> Problem {
         message => message.replace('\n', ", "),
     };
     Problem::new(At::File(start), message)
+}
+
+/// The manifest in a text, as if it were that of the file `path`.
+///
+/// # Errors
+/// If the text has mistakes, as [`load`].
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Manifest, LoadError> {
+    from_bytes(path, text.as_bytes(), &[])
 }
 
 /// The bytes of a size on the command line, such as `1GiB`.

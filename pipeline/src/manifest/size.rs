@@ -58,7 +58,7 @@ pub(super) fn meant_size(text: &str) -> Option<String> {
 }
 
 /// `bytes` in the largest binary unit that divides them.
-pub(super) fn size_text(bytes: u64) -> String {
+pub(crate) fn size_text(bytes: u64) -> String {
     // Every unit divides 0, which is shown in bytes.
     let largest = UNITS
         .iter()

@@ -201,7 +201,8 @@ struct Header<'a> {
     names: Vec<String>,
     delimiter: u8,
     max_record: u64,
-    text: usize,
+    /// `None` if the source names no text field.
+    text: Option<usize>,
     id: Option<usize>,
     url: Option<usize>,
     date: Option<usize>,
@@ -242,9 +243,10 @@ impl<'a> Header<'a> {
         }
 
         let place = |path: &str| names.iter().position(|name| *name == path);
-        let Some(text) = place(&source.text) else {
+        let text = place(&source.text);
+        if text.is_none() && !source.text.is_empty() {
             return Err(("missing_text", missing(&names, delimiter, &source.text)));
-        };
+        }
         let [id, url, date] =
             [&source.id, &source.url, &source.date].map(|path| path.as_deref().and_then(place));
         Ok(Header {
@@ -317,7 +319,7 @@ impl<'a> Header<'a> {
             let detail = format!("line {line} is the header line again, as in joined files");
             return Err(row.damaged("invalid_csv", &detail));
         }
-        if fields[self.text].is_empty() {
+        if self.text.is_some_and(|text| fields[text].is_empty()) {
             let detail = format!("line {line}: column \"{}\" is empty", self.source.text);
             return Err(row.damaged("missing_text", &detail));
         }
@@ -334,7 +336,7 @@ impl<'a> Header<'a> {
 
         // A date that cannot be read stays in `meta`, so that the coverage can count it.
         let used = [
-            Some(self.text),
+            self.text,
             self.id,
             self.url,
             self.date.filter(|_| date.is_some()),
@@ -357,7 +359,7 @@ impl<'a> Header<'a> {
         meta.push('}');
 
         Record {
-            text: fields[self.text].to_owned(),
+            text: self.text.map_or("", |text| fields[text]).to_owned(),
             id: value(self.id),
             url: value(self.url),
             date,

@@ -234,8 +234,11 @@ fn read(line: &str, source: &Source) -> Result<Record, Damaged> {
     })
 }
 
-/// The text at `path`. It must be a string.
+/// The text at `path`. It must be a string. Without a path the text is empty.
 fn text(object: &Object, path: &str) -> Result<String, Damaged> {
+    if path.is_empty() {
+        return Ok(String::new());
+    }
     let Some(value) = lookup(object, path) else {
         // The first names show which field the manifest may have meant.
         let names: Vec<&str> = object

@@ -91,6 +91,29 @@ pub fn by_ending(ending: &str) -> Option<Format> {
 /// error.
 pub fn read_file(file: &InputFile, source: &Source, limits: &Run, take: Entries) -> Result<String> {
     let place = || format!("cannot read {}", file.path.display());
+    // A reader that seeks may leave parts out, so the digest is taken in a pass of its own.
+    if let Access::File(_) = reader(file.format).read {
+        let handle = File::open(&file.path).with_context(place)?;
+        let mut digest = blake3::Hasher::new();
+        digest.update_reader(&handle).with_context(place)?;
+        read_entries(file, source, limits, take)?;
+        return Ok(digest.finalize().to_hex().to_string());
+    }
+    read_entries(file, source, limits, take)
+}
+
+/// Reads a file and calls `take` for each entry. Returns the blake3 of its bytes as 64 hex digits, or
+/// an empty text if the reader seeks. If `take` fails, the rest of the file is not read.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_entries(
+    file: &InputFile,
+    source: &Source,
+    limits: &Run,
+    take: Entries,
+) -> Result<String> {
+    let place = || format!("cannot read {}", file.path.display());
     let handle = File::open(&file.path).with_context(place)?;
 
     let sink: Sink = &mut |item| take(item.into());
@@ -100,10 +123,6 @@ pub fn read_file(file: &InputFile, source: &Source, limits: &Run, take: Entries)
             read(bytes, source, limits, sink)
         }),
         Access::File(read) => {
-            // A reader that seeks may leave parts out, so the digest is taken in a pass of its own.
-            let mut digest = blake3::Hasher::new();
-            digest.update_reader(&handle).with_context(place)?;
-
             match kind::other(&head(&handle, file.size), file.format) {
                 Some(kind) => {
                     (&handle).rewind().with_context(place)?;
@@ -113,7 +132,7 @@ pub fn read_file(file: &InputFile, source: &Source, limits: &Run, take: Entries)
                 }
                 None => read(handle, source, limits, sink)?,
             }
-            Ok(digest.finalize().to_hex().to_string())
+            Ok(String::new())
         }
     }
 }
