@@ -380,7 +380,7 @@ fn what_cannot_be_decided_is_said() {
     assert_eq!(documents, [("a".to_owned(), 20)]);
     assert!(manifest.contains("# text = \"FIELD\""), "{manifest}");
 
-    init(&place.path(""), &["nowhere"])
+    init(&place.path(""), &["nowhere", "-o", "y.toml"])
         .exits(2)
         .says(&["nowhere does not exist"]);
     place.write("empty/x.png", b"\x89PNG\0");

@@ -28,7 +28,10 @@ pub struct Man {
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn completions<C: CommandFactory>(request: &Completions, out: &mut impl Write) -> Result<ExitCode> {
+pub fn completions<C: CommandFactory>(
+    request: &Completions,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
     let mut command = C::command();
     let name = command.get_name().to_owned();
     // The library panics if it cannot write, and a reader may go away.

@@ -298,7 +298,7 @@ pub fn text(fields: &[Field], records: u64) -> Choice {
     let mut why = format!("{}, {}", first.coverage(records), median(first));
     if let Some(next) = likely
         .get(1)
-        .filter(|next| next.mean_chars() >= 2.0 * TEXT_CHARS)
+        .filter(|next| next.mean_chars() >= 5.0 * TEXT_CHARS && next.rank(&ID).is_none())
     {
         why += &format!("; also possible: {} ({})", next.path, median(next));
     }

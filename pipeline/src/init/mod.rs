@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
-use curate_formats::numbers::{counted, grouped};
+use curate_formats::numbers::counted;
 use curate_store::durable;
 use curate_store::failure::{Exit, Failure};
 use curate_store::terminal::printable;
@@ -223,18 +223,14 @@ fn tell(
 ) -> Result<()> {
     let output = printable(&request.output.to_string_lossy());
     for (group, seen) in sources {
-        let records = format!(
-            "{} of {}",
-            grouped(seen.records),
-            counted(seen.files as u64, "file")
-        );
+        let records = counted(seen.records, "record");
         let text = match (&seen.text.path, seen.is_usable(group.format)) {
             (_, false) => "left out: no field looks like a text".to_owned(),
             (Some(path), _) => format!("text in \"{path}\""),
             (None, _) => "one text for each document".to_owned(),
         };
         let line = format!(
-            "{:<20} {:<8} {}, looked at {records} records, {text}",
+            "{:<20} {:<8} {}, looked at {records}, {text}",
             group.name,
             survey::word(group.format),
             counted(group.files.len() as u64, "file"),

@@ -58,7 +58,8 @@ pub fn manifest(draft: &Draft) -> String {
     );
 
     out.table("[run]", "");
-    out.key("name", draft.name, "the results are in runs/NAME");
+    let results = format!("the results are in runs/{}", draft.name);
+    out.key("name", draft.name, &results);
     if let Some((memory, why)) = &draft.memory {
         out.key("memory", size_text(*memory), why);
     }
@@ -66,7 +67,7 @@ pub fn manifest(draft: &Draft) -> String {
     let mut unusable = Vec::new();
     for (group, seen) in draft.sources {
         match seen.is_usable(group.format) {
-            true => source(&mut out, group, seen),
+            true => source(&mut out, recipe, group, seen),
             false => unusable.push((group, seen)),
         }
     }
@@ -151,17 +152,29 @@ fn on_one_line(value: &Value) -> String {
 }
 
 /// The table of a source.
-fn source(out: &mut Text, group: &Group, seen: &Seen) {
+fn source(out: &mut Text, recipe: &Recipe, group: &Group, seen: &Seen) {
     out.table("[[source]]", "");
     out.comment(&files(group));
     for note in notes(group, seen) {
         out.comment(&note);
     }
+    if group.is_code && recipe.languages != Languages::Off {
+        out.comment(
+            "The rules for prose remove most source code. `curate init --recipe code` writes a manifest \
+             without them.",
+        );
+    }
 
     out.key("name", group.name.as_str(), "");
+    let is_relative = group.paths.iter().all(|path| !path.starts_with('/'));
+    let place = if is_relative {
+        "relative to this file"
+    } else {
+        ""
+    };
     match group.paths.as_slice() {
-        [path] => out.key("path", path.as_str(), "relative to this file"),
-        paths => out.key("path", paths.to_vec(), "relative to this file"),
+        [path] => out.key("path", path.as_str(), place),
+        paths => out.key("path", paths.to_vec(), place),
     }
     if group.is_set {
         let why = "the names of the files do not tell it";
@@ -281,7 +294,7 @@ fn listed_fields(seen: &Seen) -> String {
 fn left_out(out: &mut Text, group: &Group, seen: &Seen) {
     out.0 += "\n";
     out.comment(&format!(
-        "Left out: {} {}",
+        "Left out: {}: {}",
         group.paths.join(", "),
         files(group)
     ));
@@ -294,6 +307,9 @@ fn left_out(out: &mut Text, group: &Group, seen: &Seen) {
         ),
     };
     out.comment(&why);
+    if seen.fields.is_empty() {
+        return;
+    }
     out.0 += "# [[source]]\n";
     for (key, value) in [
         ("name", Value::from(group.name.as_str())),
@@ -368,12 +384,17 @@ impl std::fmt::Display for Shares {
         if self.0.is_empty() {
             return f.write_str("none seen");
         }
-        for (number, (code, share)) in self.0.iter().take(MOST_LISTED).enumerate() {
+        // The largest is always named, and others from a hundredth on.
+        let is_named = |(number, (_, share)): &(usize, &(_, f64))| {
+            *number == 0 || *number < MOST_LISTED && *share >= 0.01
+        };
+        let named = self.0.iter().enumerate().take_while(is_named).count();
+        for (number, (code, share)) in self.0.iter().take(named).enumerate() {
             let code = if code.is_empty() { "unknown" } else { code };
             let comma = if number > 0 { ", " } else { "" };
             write!(f, "{comma}{code} {}", percent(*share))?;
         }
-        match self.0.len().saturating_sub(MOST_LISTED) {
+        match self.0.len() - named {
             0 => Ok(()),
             n => write!(f, " and {n} more"),
         }
