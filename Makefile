@@ -99,6 +99,13 @@ bench-dedup-sizes: build .venv/bench $(SIZES:%=runs/synthetic/%) ## cost by size
 runs/synthetic/%:
 	cargo bench --profile dev --workspace --bench synthetic -- $* $(abspath $@).part && mv $@.part $@
 
+bench-report: build runs/synthetic/1000000 ## time, memory and size of report.html over a million documents
+	$(CURATE) run manifests/measure.toml --run-dir runs/bench-report --set 'source.corpus.path="$(abspath runs/synthetic/1000000)"' \
+	  --set filter.gopher_quality.min_words=45 --set filter.gopher_repetition.max_top_2_gram=0.2 2> /dev/null > /dev/null
+	python3 -c 'import resource, subprocess, sys, time; t = time.time(); subprocess.run(sys.argv[1:], check=True); print(f"{time.time() - t:.1f} s, {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3:.0f} MB")' \
+	  $(CURATE) report runs/bench-report
+	ls -l runs/bench-report/report.html
+
 .venv/formats: tests/bench/requirements-formats.txt
 	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-formats.txt && touch $@
 
@@ -227,4 +234,4 @@ house:           ## how readable the code is at 323c7db and now, and the seconds
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web wheel release test-python test-wheel container house clean
+.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web wheel release test-python test-wheel container bench-report house clean

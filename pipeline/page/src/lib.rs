@@ -68,6 +68,8 @@ struct Facts<'a> {
     commits: Vec<(String, Commit)>,
     /// The rows of `near_dedup_sample`.
     pairs: Vec<samples::Pairs>,
+    /// The merged documents that resemble their survivors least.
+    merged: Vec<samples::Merged>,
 }
 
 /// A section of the page.
@@ -90,7 +92,11 @@ pub fn page(subject: &Subject) -> Result<String> {
         report,
         law,
     } = *subject;
-    let counted = pass::count(run, manifest)?;
+    let merged = samples::least_alike(run)?;
+    let wanted = merged
+        .iter()
+        .flat_map(|merged| [merged.doc_id.as_str(), &merged.kept_id]);
+    let counted = pass::count(run, manifest, &wanted.collect())?;
     let mut commits = Vec::new();
     for folder in run.folders()? {
         if let Some(commit) = run.commit(&folder)? {
@@ -107,6 +113,7 @@ pub fn page(subject: &Subject) -> Result<String> {
         times: run.times(),
         commits,
         pairs: samples::pairs(run)?,
+        merged,
     };
     Ok(document(&facts).into_string())
 }

@@ -3,6 +3,7 @@
 //!
 //! A number that is not finite is shown as `–` and has an empty value.
 
+use curate_formats::numbers::grouped;
 use maud::{Markup, html};
 
 /// A narrow space that does not break: between a number and its unit.
@@ -15,7 +16,7 @@ const LONG: u64 = 10_000_000_000;
 /// A count with all its digits in groups. From 10^10 on, four digits and a suffix.
 pub fn count(n: u64) -> Markup {
     let shown = match n < LONG {
-        true => curate_formats::numbers::grouped(n),
+        true => grouped(n),
         false => rounded(n as f64, 4),
     };
     html! { data value=(n) { (shown) } }
@@ -44,9 +45,49 @@ pub fn ratio(ratio: f64) -> Markup {
     exactly(ratio, percent(ratio))
 }
 
-/// A number with a fixed number of digits after the point.
+/// A number with a fixed number of digits after the point. Without digits it is shown as a count.
 pub fn real(x: f64, digits: usize) -> Markup {
-    exactly(x, format!("{:.digits$}", positive_zero(x)))
+    let shown = match digits {
+        0 if x >= 0.0 => grouped(x.round() as u64),
+        _ => format!("{:.digits$}", positive_zero(x)),
+    };
+    exactly(x, shown)
+}
+
+/// A number near a threshold: four significant digits, or as many as show on which side it lies.
+pub fn near(x: f64, threshold: f64) -> Markup {
+    if x.fract() == 0.0 || x == threshold {
+        return plain(x);
+    }
+    let shown = (4..17).map(|significant| digits(x, significant));
+    let parted = |shown: &String| {
+        let shown = shown.parse::<f64>();
+        shown.is_ok_and(|shown| shown != threshold && (shown < threshold) == (x < threshold))
+    };
+    match shown.into_iter().find(parted) {
+        Some(shown) => exactly(x, shown),
+        None => plain(x),
+    }
+}
+
+/// A round number, such as a setting or a tick of an axis: at most three digits, without zeros at
+/// the end.
+pub fn round(n: f64) -> Markup {
+    exactly(n, trimmed(n))
+}
+
+/// A round number as text.
+pub fn trimmed(n: f64) -> String {
+    let shown = rounded(n, 3);
+    let (number, unit) = shown.split_once(THIN).unwrap_or((&shown, ""));
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    };
+    match unit {
+        "" => number.to_owned(),
+        unit => format!("{number}{THIN}{unit}"),
+    }
 }
 
 /// A number with its sign.
@@ -88,10 +129,10 @@ fn exactly(x: f64, shown: String) -> Markup {
 /// A ratio in per cent, as text.
 pub fn percent(ratio: f64) -> String {
     let shown = match ratio * 100.0 {
-        p if p == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         p if p > 0.0 && p < 0.05 => "<0.1".to_owned(),
         p if (99.95..100.0).contains(&p) => ">99.9".to_owned(),
-        p if p == 100.0 => "100".to_owned(),
+        100.0 => "100".to_owned(),
         p => format!("{p:.1}"),
     };
     format!("{shown}{THIN}%")
@@ -162,6 +203,21 @@ mod tests {
         assert_eq!(
             shown.each_ref().map(|shown| shown.replace('\u{202f}', " ")),
             ["0", "999", "1.00 K", "1.23 K", "1.00 M", "3.70 T"]
+        );
+        assert_eq!(
+            [0.2, 100.0, 1e4, 1.5e12].map(|n| trimmed(n).replace('\u{202f}', " ")),
+            ["0.2", "100", "10 K", "1.5 T"]
+        );
+        assert_eq!(
+            [0.69891932, 0.70000001, 0.7, 0.5].map(|x| near(x, 0.7).into_string()),
+            ["0.699", "0.70000001", "0.7", "0.500"].map(|shown| {
+                let value = match shown {
+                    "0.699" => "0.69891932",
+                    "0.500" => "0.5",
+                    other => other,
+                };
+                format!("<data value=\"{value}\">{shown}</data>")
+            })
         );
         assert_eq!(size(999_960.0), "1.00\u{202f}MB");
     }

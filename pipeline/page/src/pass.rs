@@ -4,7 +4,7 @@
 //! integers and in fixed bins, so the result depends neither on the layout of shards nor on the
 //! order of threads. Memory does not grow with the documents. Text is not read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
@@ -38,6 +38,8 @@ pub struct Counted {
     pub clusters: BTreeMap<u32, u64>,
     /// The tokens of the pool by source and bin of q.
     pub q: BTreeMap<String, [u64; Q_BINS]>,
+    /// Shard and row of each wanted document.
+    pub places: BTreeMap<String, (usize, usize)>,
 }
 
 /// What became of the documents in one language.
@@ -81,6 +83,7 @@ impl Counted {
         }
         self.judged += other.judged;
         self.fail_one += other.fail_one;
+        self.places.extend(other.places);
         for (language, counts) in other.languages {
             self.languages.entry(language).or_default().add(&counts);
         }
@@ -95,22 +98,28 @@ impl Counted {
     }
 }
 
-/// Counts the committed tables of a run. Tables that are missing are left out.
+/// Counts the committed tables of a run, and finds the documents that are `wanted`. Tables that are
+/// missing are left out.
 ///
 /// # Errors
 /// If a file cannot be read, or another version of its stage wrote it.
-pub fn count(run: &RunDir, manifest: &Manifest) -> Result<Counted> {
+pub fn count(run: &RunDir, manifest: &Manifest, wanted: &BTreeSet<&str>) -> Result<Counted> {
     let shards = run.shard_files()?;
     let counted = shards
         .par_iter()
         .enumerate()
-        .map(|(number, files)| count_shard(number, files, manifest))
+        .map(|(number, files)| count_shard(number, files, manifest, wanted))
         .try_reduce(|| Counted::new(manifest), |a, b| Ok(a.add(b)))?;
     Ok(counted)
 }
 
 /// Counts the tables of one shard.
-fn count_shard(number: usize, files: &ShardFiles, manifest: &Manifest) -> Result<Counted> {
+fn count_shard(
+    number: usize,
+    files: &ShardFiles,
+    manifest: &Manifest,
+    wanted: &BTreeSet<&str>,
+) -> Result<Counted> {
     let mut counted = Counted::new(manifest);
     let mut parts = vec![part(files, DOCUMENTS.name, &["doc_id", "source"])?];
 
@@ -143,6 +152,9 @@ fn count_shard(number: usize, files: &ShardFiles, manifest: &Manifest) -> Result
         add_languages(&mut counted, &rows);
         add_clusters(&mut counted, &rows);
         add_q(&mut counted, &rows);
+        let found = (0..rows.len()).filter(|row| wanted.contains(rows.doc_id.value(*row)));
+        let found = found.map(|row| (rows.doc_id.value(row).to_owned(), (number, first + row)));
+        counted.places.extend(found);
         first += batch.num_rows();
     }
     Ok(counted)
@@ -288,7 +300,9 @@ fn add_languages(counted: &mut Counted, rows: &Rows) {
         };
         match counted.languages.get_mut(name) {
             Some(counts) => counts.add(&own),
-            None => drop(counted.languages.insert(name.to_owned(), own)),
+            None => {
+                counted.languages.insert(name.to_owned(), own);
+            }
         }
     }
 }

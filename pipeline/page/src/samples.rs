@@ -15,8 +15,12 @@ use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use crate::pass::Counted;
 use crate::rule::shown;
 
-/// Characters of a text that are kept. A text of more is cut.
+/// Characters of a text that are shown. A text of more is cut.
 pub const TEXT_CHARS: usize = 420;
+/// Characters of a text that are kept, so that the first difference of two long texts is found.
+const KEPT_CHARS: usize = 100_000;
+/// Merged documents that are shown.
+const MERGED: usize = 2;
 
 /// A document that is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub struct Sample {
     pub url: Option<String>,
     /// Its input file.
     pub path: String,
-    /// The begin of its ingested text, a character longer than what is shown.
+    /// The begin of its ingested text, longer than what is shown.
     pub text: String,
     /// Characters of the whole text.
     pub chars: u64,
@@ -38,7 +42,7 @@ pub struct Sample {
 /// The documents that are shown, by `doc_id`.
 pub type Texts = BTreeMap<String, Sample>;
 
-/// Reads the documents that the rules' figures show.
+/// Reads the documents that the rules' figures show, and those whose places the pass found.
 ///
 /// # Errors
 /// If a file of `documents` cannot be read.
@@ -53,6 +57,10 @@ pub fn texts(run: &RunDir, counted: &Counted) -> Result<Texts> {
                 .or_default()
                 .insert(row, &candidate.doc_id);
         }
+    }
+
+    for (doc_id, (shard, row)) in &counted.places {
+        rows.entry(*shard).or_default().insert(*row, doc_id);
     }
 
     let shards = run.shard_files()?;
@@ -128,11 +136,62 @@ fn sample(batch: &RecordBatch, row: usize) -> Result<(String, Sample)> {
         text: column("text")?
             .value(row)
             .chars()
-            .take(TEXT_CHARS + 1)
+            .take(KEPT_CHARS)
             .collect(),
         chars: chars.as_primitive::<UInt64Type>().value(row),
     };
     Ok((word("doc_id")?, sample))
+}
+
+/// A document that was merged into another one of this run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    /// The document that was removed.
+    pub doc_id: String,
+    /// The document that is kept.
+    pub kept_id: String,
+    /// Their exact Jaccard similarity.
+    pub jaccard: f64,
+    /// Shared shingles by shingles of the smaller set.
+    pub containment: f64,
+}
+
+/// The merged documents that resemble their survivors least, ties by `doc_id`. Empty if none was
+/// compared exactly.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn least_alike(run: &RunDir) -> Result<Vec<Merged>> {
+    const TABLE: &str = "near_dedup_evidence";
+    const COLUMNS: [&str; 5] = ["doc_id", "kept_id", "kept_in", "jaccard", "containment"];
+
+    let mut least: Vec<Merged> = Vec::new();
+    let commit = run.commit(NEAR_DEDUP.name)?;
+    let files = commit.and_then(|commit| commit.tables.get(TABLE).cloned());
+    for file in files.into_iter().flatten() {
+        for batch in Zip::open(&[Part::of(run.unchecked(TABLE, &file.path), &COLUMNS)])? {
+            let batch = batch?;
+            let text = |column: usize| batch.column(column).as_string::<i32>();
+            let real = |column: usize| batch.column(column).as_primitive::<Float64Type>();
+
+            // A survivor in another run has no text here.
+            let rows =
+                (0..batch.num_rows()).filter(|&row| text(2).is_null(row) && real(3).is_valid(row));
+            least.extend(rows.map(|row| Merged {
+                doc_id: text(0).value(row).to_owned(),
+                kept_id: text(1).value(row).to_owned(),
+                jaccard: real(3).value(row),
+                containment: real(4).value(row),
+            }));
+            least.sort_by(|a, b| {
+                a.jaccard
+                    .total_cmp(&b.jaccard)
+                    .then(a.doc_id.cmp(&b.doc_id))
+            });
+            least.truncate(MERGED);
+        }
+    }
+    Ok(least)
 }
 
 /// A row of `near_dedup_sample`: pairs of a similarity, and how often they share a band.

@@ -27,6 +27,18 @@ pub fn block(text: &str, chars: usize) -> Markup {
     }
 }
 
+/// A text of several lines of which the middle part is marked.
+pub fn marked(before: &str, middle: &str, after: &str) -> Markup {
+    let lines = |c| matches!(c, '\n' | '\t');
+    html! {
+        div.text dir="auto" {
+            (seen(before, lines))
+            @if !middle.is_empty() { mark { (seen(middle, lines)) } }
+            (seen(after, lines))
+        }
+    }
+}
+
 /// The first `chars` characters of a text, and whether characters follow.
 fn cut(text: &str, chars: usize) -> (&str, bool) {
     match text.char_indices().nth(chars) {

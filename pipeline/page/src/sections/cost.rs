@@ -82,12 +82,12 @@ fn stages(times: &Times) -> Table {
                 ("kept", length / whole),
             ])),
             Cell::Beside(numbers::seconds(length)),
-            Cell::Beside(numbers::count(stage.docs)),
-            Cell::Beside(numbers::about(rate(stage.docs))),
-            Cell::Beside(match stage.bytes {
-                0 => numbers::none(),
-                bytes => numbers::real(rate(bytes) / 1e6, 1),
-            }),
+            Cell::Beside(counted(stage.docs, numbers::count(stage.docs))),
+            Cell::Beside(counted(stage.docs, numbers::about(rate(stage.docs)))),
+            Cell::Beside(counted(
+                stage.bytes,
+                numbers::real(rate(stage.bytes) / 1e6, 1),
+            )),
             Cell::Beside(stage.peak_memory.map_or(numbers::none(), numbers::bytes)),
         ]
     });
@@ -108,6 +108,11 @@ fn stages(times: &Times) -> Table {
         ],
         rows: rows.collect(),
     }
+}
+
+/// A figure of what a stage counted; what no stage counted has none.
+fn counted(n: u64, figure: Markup) -> Markup {
+    if n == 0 { numbers::none() } else { figure }
 }
 
 /// The folders of the run and their bytes on the disk, the largest first.

@@ -1,9 +1,13 @@
 //! Whether duplicates were duplicates: how often sampled pairs share a band beside the S-curve, and
 //! the sizes of the clusters.
 
-use curate_schemas::stages::{exact_dedup::EXACT_DEDUP, near_dedup::NEAR_DEDUP};
+use curate_schemas::stages::{
+    exact_dedup::EXACT_DEDUP,
+    near_dedup::{NEAR_DEDUP, NearDedup},
+};
 use maud::{Markup, PreEscaped, html};
 
+use super::merged;
 use crate::parts::{Cell, Column, Figure, Table, bar, key, part, percent, things};
 use crate::samples::Pairs;
 use crate::{Facts, Section, numbers};
@@ -38,6 +42,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
             @if !facts.counted.clusters.is_empty() { (clusters(facts)) }
         }
     };
+    let body = html! { (body) (merged::pairs(facts)) };
     Some(Section {
         id: "duplicates",
         heading: "Were the duplicates duplicates?",
@@ -79,7 +84,7 @@ fn curve(facts: &Facts) -> Markup {
             (numbers::count(kept.round() as u64)) " of these are still kept twice. "
             (key(&[("kept", "measured, with 95 % interval"), ("merged", "computed from bands and rows")]))
         },
-        picture: picture(&facts.pairs, least),
+        picture: picture(&facts.pairs, least, near),
         table: Table {
             title: "Sampled pairs by similarity",
             columns: columns.map(Column::numbers).into(),
@@ -114,20 +119,12 @@ fn row(row: &Pairs) -> Vec<Cell> {
 }
 
 /// The S-curve, and the measured shares with their intervals.
-fn picture(pairs: &[Pairs], least: f64) -> Markup {
+fn picture(pairs: &[Pairs], least: f64, near: Option<&NearDedup>) -> Markup {
     let y = |share: f64| ABOVE + (1.0 - share) * PLOT;
     let middle = |row: &Pairs| (row.from + row.to.min(1.0)) / 2.0;
-    let line: Vec<String> = pairs
-        .iter()
-        .filter_map(|row| {
-            let expected = row.expected?;
-            Some(format!(
-                "{:.2},{:.2}",
-                middle(row) * 100.0,
-                (1.0 - expected) * 100.0
-            ))
-        })
-        .collect();
+    let curve = near
+        .map(|near| s_curve(near.rows, near.bands))
+        .unwrap_or_default();
     html! {
         svg.chart role="img" aria-label="Share of pairs that share a band, by similarity"
             width="100%" height=(ABOVE + PLOT + 24.0) {
@@ -137,7 +134,7 @@ fn picture(pairs: &[Pairs], least: f64) -> Markup {
                 text x="0%" y=(y(share) - 3.0) { (numbers::percent(share)) }
             }
             svg x="0" y=(ABOVE) width="100%" height=(PLOT) viewBox="0 0 100 100" preserveAspectRatio="none" {
-                polyline points=(line.join(" ")) {}
+                polyline points=(curve) {}
             }
             @for row in pairs {
                 @if let Some((share, low, high)) = row.share {
@@ -151,6 +148,16 @@ fn picture(pairs: &[Pairs], least: f64) -> Markup {
             }
         }
     }
+}
+
+/// The points of 1 − (1 − s^rows)^bands, in per cent of the plot from its upper left corner.
+fn s_curve(rows: u32, bands: u32) -> String {
+    let point = |at: u32| {
+        let s = f64::from(at) / 100.0;
+        let share = 1.0 - (1.0 - s.powf(f64::from(rows))).powf(f64::from(bands));
+        format!("{at},{:.2}", (1.0 - share) * 100.0)
+    };
+    (0..=100).map(point).collect::<Vec<_>>().join(" ")
 }
 
 /// The figure of clusters by size.

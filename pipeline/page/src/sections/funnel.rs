@@ -208,31 +208,41 @@ fn counts(facts: &Facts) -> Table {
     }
 }
 
-/// The query for what every stage kept.
+/// The query for what every stage kept. A stage that no document reached has no row in the view
+/// `funnel`.
 fn sql(facts: &Facts) -> String {
-    let kept = "SELECT stage, stage_number, \
-                coalesce(sum(docs) FILTER (removed_by IS NULL), 0)::BIGINT AS docs, \
-                coalesce(sum(bytes) FILTER (removed_by IS NULL), 0)::BIGINT AS bytes\n\
-                FROM funnel GROUP BY stage, stage_number";
-    if !facts.has_all_tokens() {
-        return format!("SELECT stage, docs, bytes FROM ({kept})\nORDER BY stage_number");
-    }
-
-    let tokens: Vec<String> = facts
-        .report
-        .stages
-        .iter()
-        .enumerate()
-        .map(|(at, stage)| tokens_kept(facts, at, &stage.name))
+    let stages = facts.report.stages.iter().enumerate();
+    let names: Vec<String> = stages
+        .map(|(at, stage)| format!("({at}, {})", quoted(&stage.name)))
         .collect();
+    let (tokens, join) = match facts.has_all_tokens() {
+        true => (
+            ", tokens",
+            format!("\nJOIN (\n{}\n) USING (stage)", tokens_kept(facts)),
+        ),
+        false => ("", String::new()),
+    };
     format!(
-        "SELECT stage, docs, bytes, tokens FROM ({kept})\nJOIN (\n{}\n) USING (stage) ORDER BY stage_number",
-        tokens.join("\nUNION ALL\n")
+        "WITH stages(n, stage) AS (VALUES {}),\n\
+         kept AS (SELECT stage, sum(docs)::BIGINT AS docs, sum(bytes)::BIGINT AS bytes\n  \
+         FROM funnel WHERE removed_by IS NULL GROUP BY stage)\n\
+         SELECT stage, coalesce(docs, 0), coalesce(bytes, 0){tokens}\n\
+         FROM stages LEFT JOIN kept USING (stage){join}\nORDER BY n",
+        names.join(", ")
     )
 }
 
+/// The query for the tokens that each stage kept.
+fn tokens_kept(facts: &Facts) -> String {
+    let stages = facts.report.stages.iter().enumerate();
+    let queries: Vec<String> = stages
+        .map(|(at, stage)| tokens_of(facts, at, &stage.name))
+        .collect();
+    queries.join("\nUNION ALL\n")
+}
+
 /// The query for the tokens that a stage kept.
-fn tokens_kept(facts: &Facts, at: usize, stage: &str) -> String {
+fn tokens_of(facts: &Facts, at: usize, stage: &str) -> String {
     // A later stage that edits the text notes the tokens that it saw, which this stage kept.
     let later = facts.report.stages[at + 1..].iter().filter(|later| {
         let spec = stages::stage(&later.name);

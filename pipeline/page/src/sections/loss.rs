@@ -45,7 +45,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
     let body = html! {
         figure {
             figcaption {
-                "At " (numbers::about(budget.params)) " parameters, q costs the pool ΔL = "
+                "At " (numbers::round(budget.params)) " parameters, q costs the pool ΔL = "
                 (numbers::signed(pool.delta_loss, 4)) " nats a token against as many tokens of q = 1. "
                 (q_tag(facts.report.calibration.as_ref()))
                 @if !pool.in_fitted_range { " " span.tag { "outside the fitted range" } }
@@ -147,7 +147,8 @@ fn picture(law: &LossLaw, params: f64, points: &[Point]) -> Markup {
             }
             line.axis x1="0%" x2="100%" y1=(ABOVE + PLOT) y2=(ABOVE + PLOT) {}
             @for decade in decades {
-                text x=(percent(x(decade))) y=(ABOVE + PLOT + 16.0) text-anchor="middle" { (numbers::rounded(decade, 3)) }
+                @let anchor = match x(decade) { at if at < 0.05 => "start", at if at > 0.95 => "end", _ => "middle" };
+                text x=(percent(x(decade))) y=(ABOVE + PLOT + 16.0) text-anchor=(anchor) { (numbers::trimmed(decade)) }
             }
             text x="100%" y=(ABOVE + PLOT + 32.0) text-anchor="end" { "tokens →" }
         }

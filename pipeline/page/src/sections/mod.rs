@@ -6,6 +6,7 @@ mod duplicates;
 mod funnel;
 mod languages;
 mod loss;
+mod merged;
 mod mixtures;
 mod record;
 mod result;

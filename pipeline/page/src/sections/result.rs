@@ -272,7 +272,7 @@ fn meaning(facts: &Facts) -> Markup {
         .count();
     html! {
         @if represents != 1.0 {
-            "The run stands for a corpus " (numbers::about(represents)) " times as large. "
+            "The run stands for a corpus " (numbers::round(represents)) " times as large. "
         }
         @if let Some(tokenizer) = &report.tokenizer {
             "Tokens are those of the tokenizer " (text::name(&tokenizer.name)) ", "

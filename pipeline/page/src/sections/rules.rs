@@ -136,14 +136,15 @@ fn caption(facts: &Facts) -> Markup {
     }
 }
 
-/// When a document fails a rule, in words.
+/// When a document fails a rule: its value, the comparison and the threshold, and what the value is.
 pub fn condition(rule: &RuleCounts) -> Markup {
     html! {
-        (rule.declared.doc) " "
+        code { (rule.declared.name) } " "
         @match rule.judged.fails {
             Fails::Set | Fails::Listed => (rule.judged.fails.symbol()),
             fails => { (fails.symbol()) " " strong { (numbers::plain(rule.judged.threshold)) } }
         }
+        small { (rule.declared.doc) }
     }
 }
 

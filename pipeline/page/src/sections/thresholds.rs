@@ -27,16 +27,16 @@ pub fn figure(facts: &Facts, number: usize) -> Markup {
     let [below, above, nulls] = rule.beyond;
     let figure = Figure {
         caption: html! {
-            strong { (text::name(&rule.name)) } ": " (condition(rule)) ". "
+            strong { (text::name(&rule.name)) } " fails if " (condition(rule))
             (things(rule.fails, "document")) " fail, " (numbers::count(rule.alone)) " of them alone."
         },
         picture: picture(rule, bins, &view),
         table: counts(rule, bins, &view),
         is_folded: true,
         note: html! {
-            @if below > 0 { (things(below, "document")) " lie below the axis. " }
-            @if above > 0 { (things(above, "document")) " lie above the axis. " }
-            @if nulls > 0 { (things(nulls, "document")) " have no value. " }
+            @if below > 0 { "Below the axis: " (things(below, "document")) ". " }
+            @if above > 0 { "Above the axis: " (things(above, "document")) ". " }
+            @if nulls > 0 { "Without a value: " (things(nulls, "document")) ". " }
         },
         sql: sql(rule, bins, &view),
     };
@@ -104,8 +104,7 @@ fn picture(rule: &RuleCounts, bins: &Bins, view: &View) -> Markup {
         false => (threshold, 1.0 - threshold),
     };
     let label = format!(
-        "Histogram of {} by {}: {} bars, the threshold is {}",
-        "documents",
+        "Histogram of documents by {}: {} bars, the threshold is {}",
         rule.name,
         view.to - view.from,
         rule.judged.threshold
@@ -127,8 +126,16 @@ fn picture(rule: &RuleCounts, bins: &Bins, view: &View) -> Markup {
             @for tick in ticks(bins, view) {
                 (tick_label(position(tick), tick, height))
             }
-            text x="100%" y=(height + 32.0) text-anchor="end" { (rule.declared.unit) " →" }
+            text x="100%" y=(height + 32.0) text-anchor="end" { (axis(rule)) " →" }
         }
+    }
+}
+
+/// What the horizontal axis counts: the unit of the value, or its name if it has none.
+fn axis(rule: &RuleCounts) -> &'static str {
+    match rule.declared.unit {
+        "" => rule.declared.name,
+        unit => unit,
     }
 }
 
@@ -191,7 +198,7 @@ fn tick_label(at: f64, value: f64, y: f64) -> Markup {
     };
     html! {
         line.axis x1=(percent(at)) x2=(percent(at)) y1=(y) y2=(y + 4.0) {}
-        text x=(percent(at)) y=(y + 17.0) text-anchor=(anchor) { (numbers::rounded(round_off(value), 3)) }
+        text x=(percent(at)) y=(y + 17.0) text-anchor=(anchor) { (numbers::trimmed(round_off(value))) }
     }
 }
 
@@ -312,7 +319,7 @@ fn card(facts: &Facts, rule: &RuleCounts, candidate: &Candidate) -> Markup {
     html! {
         article.card {
             p {
-                strong { (numbers::plain(candidate.value)) } " in " (text::name(&sample.source))
+                strong { (numbers::near(candidate.value, rule.judged.threshold)) } " in " (text::name(&sample.source))
                 ", " (things(sample.chars, "character"))
             }
             @if !others.is_empty() {
