@@ -2,8 +2,8 @@
 
 mod budget;
 mod diff;
-mod document;
 mod doctor;
+mod document;
 mod export;
 mod extract;
 mod gc;
@@ -12,8 +12,8 @@ mod page;
 mod plan;
 mod rules;
 mod sample;
-mod show;
 mod shell;
+mod show;
 mod trace;
 mod train;
 mod verify;
@@ -262,17 +262,16 @@ pub fn run() -> Result<ExitCode> {
         Command::Export(request) => export::export(&request, &mut std::io::stdout().lock()),
         Command::Extract(request) => extract::print(&request, &mut std::io::stdout().lock()),
         Command::Budget(question) => budget::answer(&question, &mut std::io::stdout().lock()),
+        Command::Completions(request) => {
+            shell::completions::<Cli>(&request, &mut std::io::stdout().lock())
+        }
+        Command::Man(request) => shell::man::<Cli>(&request, &mut std::io::stdout().lock()),
         Command::Schema {
             name: Some(name),
             arrow: true,
             ..
         } => write_empty(&name, &mut std::io::stdout().lock()),
         Command::Schema { name, json, .. } => {
-        Command::Completions(request) => {
-            shell::completions::<Cli>(&request, &mut std::io::stdout().lock())
-        }
-        Command::Man(request) => shell::man::<Cli>(&request, &mut std::io::stdout().lock()),
-        Command::Schema { name, json } => {
             schema(name.as_deref(), json, &mut std::io::stdout().lock())
         }
     }
