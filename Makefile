@@ -101,7 +101,7 @@ runs/synthetic/%:
 
 bench-report: build runs/synthetic/1000000 ## time, memory and size of report.html over a million documents
 	$(CURATE) run manifests/measure.toml --run-dir runs/bench-report --set 'source.corpus.path="$(abspath runs/synthetic/1000000)"' \
-	  --set filter.gopher_quality.min_words=45 --set filter.gopher_repetition.max_top_2_gram=0.2 2> /dev/null > /dev/null
+	  --set 'language.engine="whichlang"' --set filter.gopher_quality.min_words=45 --set filter.gopher_repetition.max_top_2_gram=0.2 2> /dev/null > /dev/null
 	python3 -c 'import resource, subprocess, sys, time; t = time.time(); subprocess.run(sys.argv[1:], check=True); print(f"{time.time() - t:.1f} s, {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3:.0f} MB")' \
 	  $(CURATE) report runs/bench-report
 	ls -l runs/bench-report/report.html

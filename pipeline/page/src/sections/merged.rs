@@ -35,6 +35,9 @@ pub fn pairs(facts: &Facts) -> Markup {
                         (card("kept", &merged.kept_id, kept, &right))
                     }
                 }
+                p.note {
+                    "All between the first and the last character in which two texts differ is marked."
+                }
             }
         }
     }
