@@ -14,6 +14,7 @@
 //! | [`datatrove`] | the same as datatrove 0.10 makes them, for parity |
 //! | [`normalize`] | hashes for exact deduplication that look past case and punctuation |
 //! | [`paragraphs`] | paragraphs and lines of a text, as spans with a hash |
+//! | [`pii`] | personal data and secrets, as spans with a kind |
 //! | [`texture`] | how new, ordered and well-formed a text is, without a model or a language |
 //! | [`tokenizer`] | token counts, with the embedded or any other `tokenizer.json` |
 //! | [`lm`] | how surprised a language model is by a text: Qwen2 and Llama, from safetensors or GGUF, in candle |
@@ -40,6 +41,7 @@ pub mod minhash;
 pub mod ngram;
 pub mod normalize;
 pub mod paragraphs;
+pub mod pii;
 pub mod python;
 pub mod rules;
 pub mod shingles;
