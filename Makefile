@@ -192,6 +192,10 @@ test-web: .venv/web ## texts of web pages beside resiliparse's, their F1, and th
 	mkdir -p runs && cargo bench --profile dev --workspace --bench web -- $(abspath runs/web-pages.jsonl) $(foreach set,scrapinghub trafilatura wcxb,$(set)=$(abspath $(DIR))/html/$(set)/pages.warc.gz)
 	.venv/web/bin/python tests/bench/web.py runs/web-pages.jsonl $(abspath $(DIR))/html
 
+bench-pii:       ## personal data: precision and recall on labelled sentences, false positives by hand, and speed: make bench-pii DIR=/path/with/pii CORPUS=/path/docs-en.jsonl.zst
+	mkdir -p runs && gzip -dc $(abspath $(DIR))/pii/presidio_synth_v2.json.gz > runs/pii-labelled.json
+	cargo bench --profile dev --workspace --bench pii -- $(abspath runs/pii-labelled.json) $(abspath $(CORPUS)) $(abspath tests/bench/pii_labels.tsv)
+
 TOKENIZER := embedded
 
 bench-tokens:    ## speed of the tokenizer, and its ids beside those of `tokenizers`: make bench-tokens CORPUS=/path/to/text.jsonl.zst [TOKENIZER=FILE.json or FILE.gguf]
@@ -234,4 +238,4 @@ house:           ## how readable the code is at 323c7db and now, and the seconds
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web wheel release test-python test-wheel container bench-report house clean
+.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web wheel release test-python test-wheel container bench-report bench-pii house clean

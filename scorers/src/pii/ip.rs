@@ -59,12 +59,16 @@ pub(super) fn v4(
         return None;
     }
 
+    if is_heading(bytes, number.at, end, address) {
+        return None;
+    }
+
     // A word right before the number decides. Without one, small numbers are a version.
     let is_named = cues.has(Cue::Ip, 16);
     let is_version = cues.has(Cue::Version, 16) || follows_product(bytes, number.at);
     let is_address = match is_named && cues.nearer(Cue::Ip, Cue::Version) {
         true => true,
-        false => !is_version && !is_small(address) && !is_heading(bytes, number.at, end, address),
+        false => !is_version && !is_small(address),
     };
     is_address.then_some((number.at, end))
 }
@@ -130,13 +134,11 @@ fn is_small(address: Ipv4Addr) -> bool {
 /// True if the number begins a line as the number of a section does, with its title behind it.
 fn is_heading(bytes: &[u8], at: usize, end: usize, address: Ipv4Addr) -> bool {
     let before = bytes[at.saturating_sub(16)..at].iter().rev();
-    let begins = before
-        .copied()
-        .find(|byte| *byte != b' ')
-        .is_none_or(|byte| byte == b'\n');
-    begins
-        && byte_at(bytes, end) == b' '
-        && byte_at(bytes, end + 1).is_ascii_alphabetic()
+    let begins = before.copied().find(|byte| *byte != b' ');
+    let title = end + usize::from(byte_at(bytes, end) == b'.');
+    begins.is_none_or(|byte| byte == b'\n')
+        && byte_at(bytes, title) == b' '
+        && byte_at(bytes, title + 1).is_ascii_alphabetic()
         && address.octets().iter().all(|octet| *octet < 100)
 }
 

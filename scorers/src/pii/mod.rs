@@ -21,8 +21,6 @@
 //!
 //! Names, addresses of houses and birthdays are not looked for: they need a model.
 
-use std::sync::LazyLock;
-
 pub mod allow;
 mod card;
 mod checks;
@@ -175,22 +173,34 @@ fn without_overlap(mut found: Vec<Found>) -> Vec<Found> {
     found
 }
 
-/// What a byte means to the scan.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Other,
-    Digit,
-    At,
-    Colon,
-}
+/// The next digit, `:` or `@` from `at` on; the length of the text if there is none. Eight bytes are
+/// looked at together.
+fn next_stop(bytes: &[u8], at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
 
-static CLASSES: LazyLock<[Class; 256]> = LazyLock::new(|| {
-    let mut classes = [Class::Other; 256];
-    classes[b'0' as usize..=b'9' as usize].fill(Class::Digit);
-    classes[b'@' as usize] = Class::At;
-    classes[b':' as usize] = Class::Colon;
-    classes
-});
+    let mut at = at;
+    while let Some(eight) = bytes[at..].first_chunk::<8>() {
+        // Without their highest bits no sum of two bytes carries into the next one. The digits and
+        // `:` stand together in ASCII.
+        let word = u64::from_le_bytes(*eight);
+        let low = word & !HIGH;
+        let from_zero = low + u64::from(0x80 - b'0') * ONES;
+        let behind_colon = low + u64::from(0x80 - b':' - 1) * ONES;
+        let is_no_at = (low ^ (u64::from(b'@') * ONES)) + 0x7F * ONES;
+        let stops = ((from_zero & !behind_colon) | !is_no_at) & !word & HIGH;
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+
+    let is_stop = |byte: &u8| matches!(byte, b'0'..=b':' | b'@');
+    bytes[at..]
+        .iter()
+        .position(is_stop)
+        .map_or(bytes.len(), |place| at + place)
+}
 
 /// The pass over the bytes of a text.
 struct Scan<'a> {
@@ -202,25 +212,14 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn run(&mut self) {
-        let classes: &[Class; 256] = &CLASSES;
-        let mut at = 0;
+        let mut at = next_stop(self.bytes, 0);
         while at < self.bytes.len() {
-            // Nearly all bytes are of no interest, so that eight at a time are passed over.
-            if let Some(eight) = self.bytes[at..].first_chunk::<8>()
-                && eight
-                    .iter()
-                    .all(|byte| classes[*byte as usize] == Class::Other)
-            {
-                at += 8;
-                continue;
-            }
-
-            at = match classes[self.bytes[at] as usize] {
-                Class::Other => at + 1,
-                Class::At => self.at_sign(at),
-                Class::Colon => self.colon(at),
-                Class::Digit => self.digits(at),
+            let behind = match self.bytes[at] {
+                b'@' => self.at_sign(at),
+                b':' => self.colon(at),
+                _ => self.digits(at),
             };
+            at = next_stop(self.bytes, behind);
         }
     }
 

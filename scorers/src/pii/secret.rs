@@ -103,7 +103,7 @@ const TOKENS: &[Token] = &[
     token(("", "ghu_"), Letters::Plain, 36, 255),
     token(("", "ghs_"), Letters::Plain, 36, 255),
     token(("", "ghr_"), Letters::Plain, 36, 255),
-    token(("git", "hub_pat_"), Letters::Url, 60, 255),
+    token(("githu", "b_pat_"), Letters::Url, 60, 255),
     // GitLab: of users, deployments, runners, triggers, jobs.
     token(("", "glpat-"), Letters::Url, 20, 300),
     token(("", "gldt-"), Letters::Url, 20, 64),
@@ -155,7 +155,6 @@ const TOKENS: &[Token] = &[
     token(("", "sq0atp-"), Letters::Url, 22, 22),
     token(("", "sq0csp-"), Letters::Url, 43, 43),
     token(("", "PMAK-"), Letters::Url, 59, 59),
-    token(("li", "n_api_"), Letters::Plain, 40, 40),
     token(("hooks", ".slack.com/services/T"), Letters::Base64, 40, 60),
     // JSON web tokens: a header that begins with `{"`, and two parts more.
     token(("", "eyJ"), Letters::Dotted, 40, LONG),

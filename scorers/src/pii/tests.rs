@@ -34,6 +34,25 @@ fn finds_nothing(texts: &[&str]) {
 }
 
 #[test]
+fn stops_are_digits_colons_and_at_signs() {
+    let all: String = (1..0x250)
+        .filter_map(char::from_u32)
+        .chain("é用😀".chars())
+        .collect();
+    for start in 0..all.len() {
+        let expected = all.as_bytes()[start..]
+            .iter()
+            .position(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'@'));
+        let found = next_stop(all.as_bytes(), start);
+        assert_eq!(
+            found,
+            expected.map_or(all.len(), |place| start + place),
+            "{start}"
+        );
+    }
+}
+
+#[test]
 fn addresses_of_mail() {
     finds(
         "Write to mara.k@sub.host.net.",
@@ -91,6 +110,7 @@ fn traps_of_addresses() {
         "zap v10.7.31.9 and version 93.184.216.34",
         "1.3.6.1.4.1 is an arc",
         "section 3.2.1.4",
+        "server = x\n\n27.6.33.1. Additional options\n1.21.93.5 Tools",
         "127.0.0.1 0.0.0.0 255.255.255.0 1.1.1.1 192.0.2.7",
         "a::b std::vec ::1 :: dead::beef",
         "00:1b:44:11:3a:b7",
@@ -422,6 +442,52 @@ fn pseudonyms_are_equal_for_equal_values_alone() {
     let digest = replace::Key::of_file(&[1; 32]).digest();
     assert_ne!(digest, replace::Key::of_file(&[2; 32]).digest());
     assert_ne!(digest, blake3::hash(&[1; 32]).to_hex().to_string());
+}
+
+#[test]
+fn profiles_disagree_as_the_page_says() {
+    use Kind::{Email, Ipv4, Ipv6, Phone};
+    let found = |profile, text: &str| -> Vec<Kind> {
+        let search = Search {
+            profile,
+            ..search(false)
+        };
+        search.find(text).iter().map(|found| found.kind).collect()
+    };
+    let all = [Profile::Curate, Profile::Datatrove, Profile::Dolma];
+    for (text, expected) in [
+        (" Mara@host.org \n", [&[Email][..], &[], &[Email]]),
+        ("mara@host.org.", [&[Email], &[Email], &[]]),
+        (" mara@bücher.de \n", [&[Email], &[], &[Email]]),
+        (" logo@2x.png \n", [&[], &[Email], &[Email]]),
+        (" git@github.com:a/b \n", [&[], &[Email], &[]]),
+        (" v93.184.216.34", [&[], &[Ipv4], &[Ipv4]]),
+        (" 1.93.184.216.34", [&[], &[Ipv4], &[Ipv4]]),
+        (" 10.4.11.8 127.0.0.1", [&[], &[], &[Ipv4, Ipv4]]),
+        (" 224.0.0.1", [&[], &[Ipv4], &[Ipv4]]),
+        (" 8.8.8.8 255.255.255.0", [&[], &[Ipv4], &[Ipv4, Ipv4]]),
+        (" 2a00:1450:4001:81b::200e", [&[Ipv6], &[], &[]]),
+        (" 415-867-5309", [&[Phone], &[], &[Phone]]),
+        ("x415-867-5309", [&[], &[], &[]]),
+        (" 2024 123 4567890", [&[], &[], &[Phone]]),
+        (" 202 123 4567890", [&[], &[], &[Phone]]),
+        (" 4007070753690781", [&[Kind::Card], &[], &[Phone]]),
+    ] {
+        let found = all.map(|profile| found(profile, text));
+        assert_eq!(found, expected.map(<[Kind]>::to_vec), "{text}");
+    }
+
+    // With too many question marks dolma looks for nothing.
+    let many = format!("{} mara@host.org \n", "?".repeat(10_001));
+    assert_eq!(found(Profile::Dolma, &many), []);
+    // Positions are those of the whole text, paragraph by paragraph.
+    let text = "one\n\n two 93.184.216.34\n";
+    let dolma = Search {
+        profile: Profile::Dolma,
+        ..search(false)
+    };
+    let spans = dolma.find(text);
+    assert_eq!(&text[spans[0].start..spans[0].end], "93.184.216.34");
 }
 
 #[test]
