@@ -43,6 +43,7 @@ pub mod mix;
 pub mod near_dedup;
 pub mod ngram;
 pub mod paragraph_dedup;
+pub mod pii;
 pub mod plan;
 pub mod quality;
 mod record;
@@ -81,6 +82,7 @@ pub fn open_stage(name: &str, opening: &Opening) -> Result<AnyStage> {
         "exact_dedup" => AnyStage::corpus(exact_dedup::ExactDedupStage::open(opening)),
         "near_dedup" => AnyStage::corpus(near_dedup::NearDedupStage::open(opening)),
         "paragraph_dedup" => AnyStage::corpus(paragraph_dedup::ParagraphDedupStage::open(opening)),
+        "pii" => AnyStage::shard(pii::PiiStage::open(opening)?),
         "tokens" => AnyStage::shard(tokens::TokensStage::open(opening)?),
         "ngram" => AnyStage::shard(ngram::NgramStage::open(opening)?),
         "score" => AnyStage::shard(score::ScoreStage::open(opening)?),
@@ -286,6 +288,6 @@ mod tests {
     fn the_length_of_a_text_is_in_the_last_table_with_edits() {
         assert_eq!(bytes_read("language"), read("documents", "bytes"));
         assert_eq!(bytes_read("near_dedup"), read("signals", "bytes"));
-        assert_eq!(bytes_read("quality"), read("paragraph_dedup", "bytes"));
+        assert_eq!(bytes_read("quality"), read("pii", "bytes"));
     }
 }

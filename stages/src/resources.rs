@@ -81,6 +81,21 @@ impl Opening<'_> {
         Ok(file)
     }
 
+    /// Reads the secret that `key` names.
+    ///
+    /// # Errors
+    /// If the file cannot be read or has fewer than `least` bytes. The error shows none of them.
+    pub(crate) fn secret(&self, key: &str, name: &str, least: usize) -> Result<Vec<u8>> {
+        let path = self.manifest.base.join(name);
+        let bytes = self.bytes(key, &path)?;
+        if bytes.len() < least {
+            let found = bytes.len();
+            let message = format!("a key has {least} bytes or more, found {found}");
+            return Err(wrong(key, &path, &message));
+        }
+        Ok(bytes)
+    }
+
     /// The error for a file that `key` names and that cannot be used.
     pub(crate) fn wrong(&self, key: &str, name: &str, what: &str) -> StageError {
         wrong(key, &self.manifest.base.join(name), what)

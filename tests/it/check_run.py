@@ -104,11 +104,14 @@ def edit(text, edits):
 
 
 def seen_texts(check):
-    """Each document's text and bytes: in the table `seen` as deduplication sees them, in `last` as the stages behind it do."""
+    """Each document's text and bytes: in the table `seen` as deduplication sees them, in `cut` without repeated paragraphs, in `last` as
+    the stages behind `pii` do."""
     check.db.execute("CREATE TABLE seen AS SELECT doc_id, text, bytes FROM documents")
     edited_texts(check, "seen", "signals")
-    check.db.execute("CREATE TABLE last AS FROM seen")
-    edited_texts(check, "last", "paragraph_dedup")
+    check.db.execute("CREATE TABLE cut AS FROM seen")
+    edited_texts(check, "cut", "paragraph_dedup")
+    check.db.execute("CREATE TABLE last AS FROM cut")
+    edited_texts(check, "last", "pii")
 
 
 def edited_texts(check, table, stage):
@@ -262,7 +265,7 @@ def funnel_view(check, expected):
     for stage, reason, docs, size in check.rows("SELECT stage, removed_by, docs, bytes FROM funnel"):
         put(found[stage]["docs"], reason, docs)
         put(found[stage]["bytes"], reason, size or 0)
-        if stage in ("signals", "paragraph_dedup"):
+        if stage in ("signals", "paragraph_dedup", "pii"):
             for unit in ("in", "edited"):
                 found[stage]["bytes"][unit] = expected[stage]["bytes"][unit]
     for stage, units in found.items():
@@ -521,7 +524,7 @@ def paragraphs(check):
     """Every paragraph or line that was cut out still stands in a text, and none that is left stands there twice."""
     if not check.has("paragraph_dedup") or not check.one("SELECT count(edits) FROM paragraph_dedup")[0]:
         return
-    kept = "\n".join(row[0] for row in check.rows(f"SELECT text FROM last JOIN paragraph_dedup USING (doc_id) WHERE {KEPT}"))
+    kept = "\n".join(row[0] for row in check.rows(f"SELECT text FROM cut JOIN paragraph_dedup USING (doc_id) WHERE {KEPT}"))
     left = {line.strip() for line in kept.split("\n")}
     for doc_id, text, changes in check.rows(
         "SELECT doc_id, text, edits FROM seen JOIN paragraph_dedup USING (doc_id) WHERE edits IS NOT NULL"
@@ -530,6 +533,19 @@ def paragraphs(check):
             gone = text.encode()[change["start"] : change["end"]].decode()
             lost = [line for line in gone.split("\n") if line.strip() and line.strip() not in left]
             check.true(f"{doc_id}: every line that was cut out stands elsewhere, not {lost[:1]}", not lost)
+
+
+def personal_data(check):
+    """The counts of kinds are those of the edits, and sum up."""
+    if not check.has("pii"):
+        return
+    kinds = columns(check, "pii")[5:]
+    for number, edits, *counts in check.rows(f"SELECT found, edits, {', '.join(kinds)} FROM pii WHERE found IS NOT NULL"):
+        check.equal("values of all kinds", number, sum(count or 0 for count in counts))
+        reasons = [change["reason"] for change in edits or ()]
+        for kind, count in zip(kinds, counts):
+            found = reasons.count(f"pii.{kind}")
+            check.true(f"{found} edits for {count} of {kind}", edits is None or found == (count or 0))
 
 
 def estimates(check, truth):
@@ -551,7 +567,7 @@ def main():
         with open(sys.argv[2], encoding="utf-8") as file:
             truth = json.load(file)
     check = Check(sys.argv[1])
-    for part in (seen_texts, all_views_answer, funnel, alignment, terms, pools, mixtures, duplicates, paragraphs):
+    for part in (seen_texts, all_views_answer, funnel, alignment, terms, pools, mixtures, duplicates, paragraphs, personal_data):
         part(check)
     if truth:
         estimates(check, truth)

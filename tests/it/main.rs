@@ -18,6 +18,7 @@
 //! | `rules` | rules that judge, rules that rewrite, lists, profiles |
 //! | `quality` | terms, vetoes and tails: q as DuckDB computes it, and what a changed band redoes |
 //! | `export` | formats of trainers, read back by others |
+//! | `pii` | what `[pii]` found is in no output, and the counts and edits are right |
 //! | `pinned_keys` | the keys of four manifests are what they were |
 //! | `calibrate` | the worth of buckets to a target, and losses of other models |
 //! | `report` | `report.html` is what its tables say, and hostile texts do nothing to it |
@@ -60,6 +61,7 @@ mod layers;
 mod look;
 mod mixture;
 mod ngram;
+mod pii;
 mod pinned_keys;
 mod quality;
 mod report;

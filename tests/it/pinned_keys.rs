@@ -181,6 +181,11 @@ prefer = ["newest", "bytes"]
 [dedup.paragraphs]
 set = "bloom"
 
+[pii]
+replace = "pseudonym"
+key_file = "pii.key"
+allow = "own.txt"
+
 [tokens]
 scope = "survivors"
 
@@ -261,6 +266,8 @@ fn of_a_manifest_with_every_table() {
     place.write("domains.txt", "unwanted.example\n");
     place.write("substrings.txt", "casino\n");
     place.write("bad-words.txt", "damn\n");
+    place.write("pii.key", [7; 32]);
+    place.write("own.txt", "@own.example.net\n");
     place.write("words.arpa", ARPA);
     place.write("curve.json", "[[0.0, 0.1], [1.0, 0.9]]");
     place.write(

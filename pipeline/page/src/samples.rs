@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float64Type, UInt64Type};
-use curate_schemas::stages::{documents::DOCUMENTS, near_dedup::NEAR_DEDUP};
+use curate_schemas::commit::FileEntry;
+use curate_schemas::stages::{documents::DOCUMENTS, near_dedup::NEAR_DEDUP, pii::PII};
 use curate_store::run_dir::{RunDir, ShardFiles};
 use curate_store::zip::{Part, Zip, open_parquet};
 use parquet::arrow::ProjectionMask;
@@ -47,6 +48,17 @@ pub type Texts = BTreeMap<String, Sample>;
 /// # Errors
 /// If a file of `documents` cannot be read.
 pub fn texts(run: &RunDir, counted: &Counted) -> Result<Texts> {
+    // The page goes from hand to hand, and texts of documents are from before `pii`.
+    let pii = run.commit(PII.name)?;
+    let is_on = |file: &FileEntry| {
+        file.parts
+            .get("config")
+            .is_none_or(|on| !on.contains("null"))
+    };
+    if pii.is_some_and(|pii| pii.files.iter().any(is_on)) {
+        return Ok(Texts::new());
+    }
+
     // Rows by shard, ascending, so that each file is read once and forwards.
     let mut rows: BTreeMap<usize, BTreeMap<usize, &str>> = BTreeMap::new();
     for number in shown(&counted.rules) {

@@ -8,13 +8,15 @@ use curate_schemas::commit::Commit;
 use curate_schemas::rules::{Judged, Rule, rules};
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::documents::DOCUMENTS;
-use curate_schemas::stages::{self, filter::Filter};
+use curate_schemas::stages::{self, filter::Filter, pii::PII};
 use curate_stages::text::edit_row;
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::{RunDir, Stored};
 use curate_store::zip::{Part, open_parquet};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use serde_json::{Value, json};
+
+use super::hunks::edits_of;
 
 /// Some rows of a file with all its columns, one batch a row. `rows` ascends. The columns are the
 /// file's own: another version of the stage may have written others.
@@ -158,11 +160,18 @@ impl<'r> Committed<'r> {
     }
 
     /// The row of a document in `documents`, and its text as `stage` saw it: after the edits of all
-    /// earlier stages that are committed. `None` stands for the text after every edit.
+    /// earlier stages that are committed. `None` stands for the text after every edit. Values that
+    /// `pii` replaced are masked.
     ///
     /// # Errors
     /// If a file cannot be read, or if edits do not fit their text.
     pub fn text_before(&self, stage: Option<&str>, at: At) -> Result<(RecordBatch, String)> {
+        let (row, text) = self.edited_before(stage, at)?;
+        Ok((row, masked(&text, &self.hidden(at)?)))
+    }
+
+    /// As [`Committed::text_before`], with nothing masked.
+    fn edited_before(&self, stage: Option<&str>, at: At) -> Result<(RecordBatch, String)> {
         let row = self
             .row(DOCUMENTS.name, at)?
             .context("a document has a row")?;
@@ -177,6 +186,32 @@ impl<'r> Committed<'r> {
             }
         }
         Ok((row, text))
+    }
+
+    /// The values that `pii` replaced in a document, the longest first. No command shows them.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or if edits do not fit their text.
+    pub fn hidden(&self, at: At) -> Result<Vec<String>> {
+        let Some(row) = self.row(PII.name, at)? else {
+            return Ok(Vec::new());
+        };
+        let Some(edits) = row.column_by_name("edits") else {
+            return Ok(Vec::new());
+        };
+        let edits = edits_of(edits.as_list(), 0);
+        if edits.is_empty() {
+            return Ok(Vec::new());
+        }
+
+        let (_, text) = self.edited_before(Some(PII.name), at)?;
+        let mut hidden: Vec<String> = edits
+            .iter()
+            .filter_map(|edit| text.get(edit.start..edit.end))
+            .map(str::to_owned)
+            .collect();
+        hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Ok(hidden)
     }
 
     /// The stage that removed a document, and its reason. `None` if no stage did.
@@ -196,6 +231,13 @@ impl<'r> Committed<'r> {
         }
         Ok(None)
     }
+}
+
+/// A text with asterisks in place of the `hidden` values, of the same length in bytes.
+pub fn masked(text: &str, hidden: &[String]) -> String {
+    hidden.iter().fold(text.to_owned(), |text, value| {
+        text.replace(value.as_str(), &"*".repeat(value.len()))
+    })
 }
 
 /// The settings in the key of a stage. Null if the stage has no shard.

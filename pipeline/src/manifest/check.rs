@@ -314,6 +314,7 @@ impl Check<'_> {
         }
         self.unnamed_fields(entries, out);
         self.unused_earlier_runs(entries, out);
+        self.pseudonyms(entries, out);
 
         // datatrove draws with numpy's `RandomState`, whose seeds have 32 bits. A seed with a
         // mistake of its own counts as 0 here.
@@ -335,6 +336,25 @@ impl Check<'_> {
                     .to_owned();
             let hint = "write keep_signatures = true".to_owned();
             self.problem(place(entries, "dedup.near.verify"), message, Some(hint));
+        }
+    }
+
+    /// Checks that pseudonyms have a key, and that nothing else has one.
+    fn pseudonyms(&mut self, entries: &Entries, out: &toml::Table) {
+        let are_made =
+            value_at(out, "pii.replace").and_then(toml::Value::as_str) == Some("pseudonym");
+        let has_key = value_at(out, "pii.key_file").is_some();
+        if are_made && !has_key {
+            let message = "pii.replace: pseudonyms need a secret key".to_owned();
+            let hint = "write key_file = \"pii.key\", and make the file with \
+                        head -c 32 /dev/urandom > pii.key"
+                .to_owned();
+            self.problem(place(entries, "pii.replace"), message, Some(hint));
+        }
+        if has_key && !are_made {
+            let message = "pii.key_file: only pseudonyms need a key".to_owned();
+            let hint = "write replace = \"pseudonym\"".to_owned();
+            self.problem(place(entries, "pii.key_file"), message, Some(hint));
         }
     }
 

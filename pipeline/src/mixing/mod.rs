@@ -20,8 +20,8 @@ use curate_schemas::stages::mixtures::{Mixture, MixtureSource, Strategy};
 use curate_schemas::stages::{self, mixtures::MIXTURE};
 use curate_schemas::{DocId, Manifest, tables};
 use curate_stages::mix::{self, Bucket, Document, Method, Request, SourceBounds};
-use curate_stages::read;
 use curate_stages::text::TextSource;
+use curate_stages::{bytes_read, read};
 use curate_store::failure::{Exit, Failure};
 use curate_store::run_dir::{RunDir, ShardFiles};
 use curate_store::writer::TableWriter;
@@ -55,12 +55,12 @@ pub type Draws = Vec<u32>;
 /// # Errors
 /// If a file cannot be read or holds a `doc_id` that is not one.
 pub fn gather_pool(shards: &[ShardFiles]) -> Result<Pooled> {
-    // `paragraph_dedup` is the last stage that edits, so its `bytes` is the length after all edits.
+    // The last stage that edits has the length after all edits.
     let reads = [
         read("documents", "doc_id"),
         read("documents", "source"),
         read("documents", "domain"),
-        read("paragraph_dedup", "bytes"),
+        bytes_read(MIXTURE.name),
         read("tokens", "tokens"),
         read("quality", "reached"),
         read("quality", "removed_by"),

@@ -13,7 +13,7 @@ pub const NGRAM: StageSpec = StageSpec {
     name: "ngram",
     version: 1,
     scope: Scope::Shard,
-    follows: "paragraph_dedup",
+    follows: "pii",
     removes: Removes::Documents,
     removals: &[],
     rewrites: |_| false,

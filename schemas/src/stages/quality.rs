@@ -18,7 +18,7 @@ pub const QUALITY: StageSpec = StageSpec {
     name: "quality",
     version: 6,
     scope: Scope::Corpus,
-    follows: "paragraph_dedup",
+    follows: "pii",
     removes: Removes::Documents,
     removals: &[
         removal(

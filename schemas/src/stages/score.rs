@@ -13,7 +13,7 @@ pub const SCORE: StageSpec = StageSpec {
     name: "score",
     version: 3,
     scope: Scope::Shard,
-    follows: "paragraph_dedup",
+    follows: "pii",
     removes: Removes::Documents,
     removals: &[],
     rewrites: |_| false,

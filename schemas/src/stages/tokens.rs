@@ -11,7 +11,7 @@ pub const TOKENS: StageSpec = StageSpec {
     name: "tokens",
     version: 4,
     scope: Scope::Shard,
-    follows: "paragraph_dedup",
+    follows: "pii",
     removes: Removes::Documents,
     removals: &[],
     rewrites: |_| false,

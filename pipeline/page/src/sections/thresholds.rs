@@ -291,6 +291,13 @@ fn texts(facts: &Facts, rule: &RuleCounts) -> Markup {
         ("Just outside: removed", &rule.outside),
         ("At random, of those that this rule removed", &rule.random),
     ];
+    let has_candidates = groups.iter().any(|(_, candidates)| !candidates.is_empty());
+    if has_candidates && facts.texts.is_empty() {
+        return html! {
+            p.note { "Texts are left out, because the run looked for personal data. "
+                code { "curate sample" } " shows them with that data masked." }
+        };
+    }
     html! {
         details.unfold {
             summary { "Texts on both sides of " (numbers::plain(rule.judged.threshold)) }

@@ -24,7 +24,7 @@ use curate_store::terminal::{self, printable};
 use curate_store::zip::{Part, Zip};
 use serde_json::{Value, json};
 
-use super::document::{At, json_of, own_text, read_rows};
+use super::document::{At, Committed, json_of, masked, own_text, read_rows};
 use super::hunks::{Hunk, edits_of, hunks};
 use super::show::{TEXT_SHOWN, cut, json_line};
 
@@ -264,35 +264,54 @@ struct History {
 
 /// Reads the rows of a document.
 fn history(run: &RunDir, tables: &[(String, Commit)], place: &Place) -> Result<History> {
-    // The text as the next stage sees it. The edits of a stage are spans of the text that this
-    // stage saw.
-    let (mut text, mut all) = (String::new(), Vec::new());
-
+    let mut found = Vec::new();
     for (table, commit) in tables {
         for row in rows(run, table, commit, place)? {
-            let mut values = json_of(&row)?;
-            if table == DOCUMENTS.name {
-                text = row.column_by_name("text").map(own_text).unwrap_or_default();
-            }
-            // `text` is still the text before these edits, to which their spans belong.
-            let edits = row.column_by_name("edits");
-            let edits = edits.filter(|edits| *edits.data_type() == tables::edits());
-            let mut changed = Vec::new();
-            if let Some(edits) = edits {
-                add_was(&mut values, &text);
-                changed = hunks(&text, &edits_of(edits.as_list(), 0))
-                    .with_context(|| format!("the edits of {table}"))?;
-                text = edit_row(&text, edits.as_list(), 0)?.into_owned();
-            }
-
-            all.push(Row {
-                table: table.clone(),
-                values,
-                hunks: changed,
-            });
+            found.push((table, row));
         }
     }
+    let hidden = Committed::of(run)?.hidden(place.at)?;
+
+    // The text as the next stage sees it. The edits of a stage are spans of the text that this
+    // stage saw. Masks keep the length of a text.
+    let (mut text, mut all) = (String::new(), Vec::new());
+    for (table, row) in found {
+        let mut values = json_of(&row)?;
+        mask_all(&mut values, &hidden);
+        if table == DOCUMENTS.name {
+            text = row.column_by_name("text").map(own_text).unwrap_or_default();
+            text = masked(&text, &hidden);
+        }
+        // `text` is still the text before these edits, to which their spans belong.
+        let edits = row.column_by_name("edits");
+        let edits = edits.filter(|edits| *edits.data_type() == tables::edits());
+        let mut changed = Vec::new();
+        if let Some(edits) = edits {
+            add_was(&mut values, &text);
+            changed = hunks(&text, &edits_of(edits.as_list(), 0))
+                .with_context(|| format!("the edits of {table}"))?;
+            text = edit_row(&text, edits.as_list(), 0)?.into_owned();
+        }
+
+        all.push(Row {
+            table: table.clone(),
+            values,
+            hunks: changed,
+        });
+    }
     Ok(History { rows: all, text })
+}
+
+/// Masks the values that `pii` replaced in all texts of a row.
+fn mask_all(value: &mut Value, hidden: &[String]) {
+    match value {
+        Value::String(text) => *text = masked(text, hidden),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_all(item, hidden)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|field| mask_all(field, hidden)),
+        _ => {}
+    }
 }
 
 /// Prints a line of JSON for each row. Texts are cut, unless the request is for full ones.
