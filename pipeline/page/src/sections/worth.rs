@@ -66,7 +66,7 @@ fn by_source(facts: &Facts) -> Markup {
             Cell::Beside(strip(facts.counted.q.get(&source.name), pool.q)),
             Cell::Real(pool.q, 4),
             Cell::Count(pool.tokens),
-            // The law of a calibration is no sum over documents, so no query gives its D_eff.
+            // See `sql`.
             match is_calibrated {
                 true => Cell::Beside(html! {
                     (numbers::count(pool.d_eff.round() as u64)) (interval(pool.d_eff_interval))
@@ -81,12 +81,6 @@ fn by_source(facts: &Facts) -> Markup {
         cells
     });
 
-    let names: Vec<String> = sources.iter().map(|source| quoted(&source.name)).collect();
-    let effective = if is_calibrated {
-        ""
-    } else {
-        ", sum(t.tokens * p.q)"
-    };
     let figure = Figure {
         caption: caption(facts, &sources),
         picture: html! {},
@@ -102,15 +96,27 @@ fn by_source(facts: &Facts) -> Markup {
                 "The last column compares what the next 1 B tokens of a source would save in loss with the best source."
             }
         },
-        sql: format!(
-            "SELECT source, sum(t.tokens * p.q) / sum(t.tokens), sum(t.tokens)::BIGINT{effective}\n\
-             FROM quality p JOIN tokens t USING (doc_id) JOIN documents d USING (doc_id)\n\
-             WHERE p.reached AND p.removed_by IS NULL AND source IN ({names}) GROUP BY source\n\
-             ORDER BY list_position([{names}], source)",
-            names = names.join(", ")
-        ),
+        sql: sql(&sources, is_calibrated),
     };
     figure.markup()
+}
+
+/// The query for the sources. The law of a calibration is no sum over documents, so no query gives
+/// its D_eff.
+fn sql(sources: &[&SourceReport], is_calibrated: bool) -> String {
+    let names: Vec<String> = sources.iter().map(|source| quoted(&source.name)).collect();
+    let names = names.join(", ");
+    let effective = if is_calibrated {
+        ""
+    } else {
+        ", sum(t.tokens * p.q)"
+    };
+    format!(
+        "SELECT source, sum(t.tokens * p.q) / sum(t.tokens), sum(t.tokens)::BIGINT{effective}\n\
+         FROM quality p JOIN tokens t USING (doc_id) JOIN documents d USING (doc_id)\n\
+         WHERE p.reached AND p.removed_by IS NULL AND source IN ({names}) GROUP BY source\n\
+         ORDER BY list_position([{names}], source)"
+    )
 }
 
 /// The best and the worst source.
