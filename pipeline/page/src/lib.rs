@@ -63,6 +63,8 @@ struct Facts<'a> {
     law: Option<LossLaw>,
     counted: Counted,
     texts: Texts,
+    /// Why the texts could not be read; `None` if they were.
+    unread: Option<String>,
     times: Option<Times>,
     /// The commits of all folders, in the order in which stages run.
     commits: Vec<(String, Commit)>,
@@ -104,11 +106,17 @@ pub fn page(subject: &Subject) -> Result<String> {
         }
     }
 
+    // A run that reads no text of its own does not fail for a text that is damaged. The page says so.
+    let (texts, unread) = match samples::texts(run, &counted) {
+        Ok(texts) => (texts, None),
+        Err(error) => (Texts::new(), Some(format!("{error:#}"))),
+    };
     let facts = Facts {
         manifest,
         report,
         law,
-        texts: samples::texts(run, &counted)?,
+        texts,
+        unread,
         counted,
         times: run.times(),
         commits,

@@ -387,7 +387,11 @@ fn bring_up_to_date(
     if !done.computed.is_empty() {
         driver.run.write_times(&done.times(threads))?;
     }
-    page::write(&driver.run, &driver.manifest, &report)?;
+    // A page that nothing took back is current. Another would read texts, which a run that computes
+    // nothing does not.
+    if !done.computed.is_empty() || !driver.run.page().exists() {
+        page::write(&driver.run, &driver.manifest, &report)?;
+    }
     driver
         .run
         .write_if_changed(&driver.run.report(), &report::to_bytes(&report)?)?;

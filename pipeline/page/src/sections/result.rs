@@ -48,6 +48,9 @@ fn broken(facts: &Facts) -> Markup {
         @if !breaches.is_empty() {
             p.broken { "The counts do not add up: " (breaches.join(", ")) }
         }
+        @if let Some(why) = &facts.unread {
+            p.broken { "Texts cannot be shown: " (text::name(why)) }
+        }
         @if let Some(missing) = missing {
             p.broken { "This run is not finished: " (missing.name) " and what follows is missing." }
         } @else if let Some(name) = undrawn {
