@@ -185,6 +185,13 @@ check-gpu:       ## parity, out of memory and speed of the model scorer on a GPU
 bench-language:  ## accuracy, steadiness and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
 	cargo bench --profile dev --workspace --bench language -- $(abspath $(CORPUS))
 
+.venv/fasttext: tests/bench/requirements-fasttext.txt
+	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-fasttext.txt && touch $@
+
+bench-fasttext: .venv/fasttext ## a fastText model beside the package: labels, probabilities, speed: make bench-fasttext MODEL=/path/to/lid.176.ftz CORPUS=/path/to/text.jsonl.zst
+	mkdir -p runs && cargo bench --profile dev --workspace --bench fasttext -- $(abspath $(MODEL)) $(abspath $(CORPUS)) $(abspath runs/fasttext.tsv)
+	.venv/fasttext/bin/python tests/bench/fasttext_peer.py $(abspath $(MODEL)) $(abspath $(CORPUS)) runs/fasttext.tsv
+
 .venv/web: tests/bench/requirements-web.txt
 	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-web.txt && touch $@
 
@@ -238,4 +245,4 @@ house:           ## how readable the code is at 323c7db and now, and the seconds
 clean:           ## what builds and runs left
 	rm -rf target runs .venv
 
-.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web wheel release test-python test-wheel container bench-report bench-pii house clean
+.PHONY: help setup build check docs test faults fuzz torture testing run look measure gold gold-dedup gold-clusters gold-signatures bench-dedup bench-dedup-sizes bench-dedup-scripts bench-rules bench-score bench-score-peers gate ngram-kenlm check-formats bench-mix bench-remix drift baseline gold-score check-gpu bench-language bench-tokens bench-instructions test-web wheel release test-python test-wheel container bench-report bench-pii bench-fasttext house clean

@@ -19,6 +19,7 @@
 //! | [`tokenizer`] | token counts, with the embedded or any other `tokenizer.json` |
 //! | [`lm`] | how surprised a language model is by a text: Qwen2 and Llama, from safetensors or GGUF, in candle |
 //! | [`ngram`] | how surprised an n-gram model is by a text: training, a mapped file, ARPA, CCNet's perplexity |
+//! | [`fasttext`] | the labels of a text by a fastText model: `.bin` and `.ftz` of the reference |
 //! | [`calibrate`] | the worth of a bucket's tokens, fitted to held-out losses of many small models |
 //! | [`maps`] | from a raw value to a term of q, and where the tails of a distribution begin |
 //! | [`unseen`] | characters that a person cannot see, and texts of nothing else |
@@ -27,11 +28,13 @@
 //! | [`python`] | CPython's `\w`, `lower`, `strip`, `splitlines`, for what must agree with Python to the bit |
 
 mod hash_index;
+mod mapped;
 
 pub mod calibrate;
 pub mod datatrove;
 pub mod drift;
 pub mod edits;
+pub mod fasttext;
 pub mod html;
 pub mod language;
 pub mod lm;

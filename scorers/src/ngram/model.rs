@@ -11,11 +11,9 @@
 //! and 52 MB (9.7 and 3.8 million n-grams), on 1.7 million tokens of other English technical prose,
 //! one thread of a shared AMD EPYC.
 
-use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
-
+use crate::mapped::Bytes;
 use crate::ngram::format::{HEADER_BYTES, Header, Layout, read_u32, slot};
 use crate::ngram::{MAX_ORDER, NgramError, bos, build, eos, unk};
 
@@ -26,23 +24,6 @@ pub struct Model {
     layout: Layout,
     digest: [u8; 32],
     file: String,
-}
-
-/// The bytes of a model file.
-enum Bytes {
-    Mapped(Mmap),
-    Owned(Vec<u8>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
 }
 
 /// The score of one line under a model.
@@ -65,19 +46,9 @@ impl Model {
     ///
     /// # Errors
     /// [`NgramError::Io`] or [`NgramError::Malformed`].
-    #[expect(
-        unsafe_code,
-        reason = "a mapped file may be changed by others; what is read from it is never trusted"
-    )]
     pub fn open(path: &Path) -> Result<Model, NgramError> {
-        let file = File::open(path).map_err(NgramError::io("read", path))?;
-
-        // SAFETY: numbers are read out of the map as bytes, and every index made of them is
-        // checked. A file that shrinks while it is mapped ends the process by a signal; the
-        // documentation says so.
-        let map = unsafe { Mmap::map(&file) }.map_err(NgramError::io("read", path))?;
-
-        Model::new(path.display().to_string(), Bytes::Mapped(map))
+        let bytes = Bytes::map(path).map_err(NgramError::io("read", path))?;
+        Model::new(path.display().to_string(), bytes)
     }
 
     /// The model in the bytes of a file. `name` names the file in messages.
