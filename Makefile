@@ -182,8 +182,8 @@ order-carries: setup ## the order of mixtures by a calibration beside losses of 
 check-gpu:       ## parity, out of memory and speed of the model scorer on a GPU; see docs/gpu.md for what the build needs
 	cargo bench --profile dev --workspace --features curate/cuda,curate-scorers/cuda --bench gpu -- cuda:0
 
-bench-language:  ## accuracy, steadiness and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst
-	cargo bench --profile dev --workspace --bench language -- $(abspath $(CORPUS))
+bench-language:  ## accuracy, steadiness and speed of language identification: make bench-language CORPUS=/path/to/labelled.jsonl.zst [MODEL=/path/to/lid.176.ftz]
+	cargo bench --profile dev --workspace --bench language -- $(abspath $(CORPUS)) $(abspath $(filter-out embedded,$(MODEL)))
 
 .venv/fasttext: tests/bench/requirements-fasttext.txt
 	python3 -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements-fasttext.txt && touch $@

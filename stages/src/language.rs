@@ -1,6 +1,7 @@
 //! The language label of each document, and the verdict which languages are kept. Values and
 //! verdict are in one stage, because all later work is done only for documents that are kept here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, StringBuilder, StructArray};
@@ -8,11 +9,11 @@ use arrow::datatypes::DataType;
 use curate_schemas::spec::StageSpec;
 use curate_schemas::stages::language::{LANGUAGE, Language, LanguageEngine};
 use curate_schemas::tables;
-use curate_scorers::language::{Identifier, detect};
+use curate_scorers::language::{Identifier, LanguageModel, detect};
 use datafusion_expr::{Expr, col, lit, when};
 use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::error::{Result, StageError};
 use crate::function::{Function, field, fields_of, text};
 use crate::plan::{Plan, null_of};
 use crate::resources::Opening;
@@ -31,14 +32,53 @@ const COLUMNS: [&str; 6] = [
 /// The stage `language` with its settings.
 pub struct LanguageStage {
     config: Language,
+    engine: Option<Engine>,
+}
+
+/// The engine that labels documents.
+#[derive(Clone)]
+enum Engine {
+    Whatlang,
+    Whichlang,
+    FastText(Arc<LanguageModel>),
+}
+
+impl Engine {
+    fn identifier(&self) -> Identifier<'_> {
+        match self {
+            Engine::Whatlang => Identifier::Whatlang,
+            Engine::Whichlang => Identifier::Whichlang,
+            Engine::FastText(model) => Identifier::FastText(model),
+        }
+    }
+
+    /// The name of the engine, or the digest of its model.
+    fn name(&self) -> &str {
+        match self {
+            Engine::Whatlang => "whatlang",
+            Engine::Whichlang => "whichlang",
+            Engine::FastText(model) => model.digest(),
+        }
+    }
 }
 
 impl LanguageStage {
-    /// The stage as the manifest sets it. Without `[language]` every document is kept.
-    pub fn open(opening: &Opening) -> Self {
-        LanguageStage {
-            config: opening.manifest.language.clone().unwrap_or_default(),
-        }
+    /// The stage as the manifest sets it, with its model. Without `[language]` every document is
+    /// kept.
+    ///
+    /// # Errors
+    /// If the model cannot be used, or if it lacks a language that is kept.
+    pub fn open(opening: &Opening) -> Result<Self> {
+        let config = opening.manifest.language.clone().unwrap_or_default();
+        let engine = match config.engine {
+            LanguageEngine::Whatlang => Some(Engine::Whatlang),
+            LanguageEngine::Whichlang => Some(Engine::Whichlang),
+            LanguageEngine::FastText => {
+                Some(Engine::FastText(Arc::new(open_model(opening, &config)?)))
+            }
+            LanguageEngine::None => None,
+        };
+        Ok(LanguageStage { config, engine })
     }
 
     /// The rule that removes a document, as an expression over the label; null if it is kept.
@@ -75,23 +115,33 @@ impl Stage for LanguageStage {
     }
 
     fn config(&self) -> Value {
-        json!(self.config)
+        let mut config = json!(self.config);
+        // The path is not a setting: the digest of the model is among the resources.
+        if let Some(config) = config.as_object_mut() {
+            config.shift_remove("model");
+        }
+        config
+    }
+
+    fn resources(&self, _: u64) -> BTreeMap<&'static str, String> {
+        match &self.engine {
+            Some(Engine::FastText(model)) => [("model", model.digest().to_owned())].into(),
+            _ => BTreeMap::new(),
+        }
     }
 
     fn reads(&self) -> Vec<Read> {
-        match self.config.engine {
-            LanguageEngine::None => Vec::new(),
-            _ => vec![read("documents", "text")],
+        match self.engine {
+            Some(_) => vec![read("documents", "text")],
+            None => Vec::new(),
         }
     }
 }
 
 impl ShardStage for LanguageStage {
     fn plan(&self, input: Plan, _: u64) -> Result<Plan> {
-        let engine = match self.config.engine {
-            LanguageEngine::Whatlang => Identifier::Whatlang,
-            LanguageEngine::Whichlang => Identifier::Whichlang,
-            LanguageEngine::None => return without_labels(input),
+        let Some(engine) = &self.engine else {
+            return without_labels(input);
         };
         let schema = tables::schema(LANGUAGE.name);
 
@@ -103,6 +153,24 @@ impl ShardStage for LanguageStage {
         }
         plan.with_column("removed_by", self.removed_by()?)
     }
+}
+
+/// Opens the model that `[language]` names, and checks that it knows the languages that are kept.
+fn open_model(opening: &Opening, config: &Language) -> Result<LanguageModel> {
+    // The check of the manifest demands a model for this engine.
+    let name = config.model.as_deref().unwrap_or_default();
+    let path = opening.manifest.base.join(name);
+    let model = LanguageModel::open(&path)
+        .map_err(|error| StageError::manifest(format!("language.model: {error}")))?;
+
+    let languages = model.languages();
+    let is_missing = |code: &&String| languages.binary_search(&code.as_str()).is_err();
+    if let Some(code) = config.keep.iter().find(is_missing) {
+        let message = format!("language.keep: {name} has no label for the language \"{code}\"");
+        let hint = format!("the languages of {name} are {}", languages.join(", "));
+        return Err(StageError::manifest(message).hint(hint));
+    }
+    Ok(model)
 }
 
 /// The plan without labels: no document has a language, and all are kept.
@@ -119,9 +187,9 @@ fn without_labels(input: Plan) -> Result<Plan> {
 }
 
 /// The function `detect_language(text, engine)`, which gives a struct of [`COLUMNS`].
-fn detect_language(text_column: Expr, engine: Identifier) -> Expr {
+fn detect_language(text_column: Expr, engine: &Engine) -> Expr {
     let output = fields_of(LANGUAGE.name, &COLUMNS);
-    let fields = output.clone();
+    let (fields, own) = (output.clone(), engine.clone());
     let kernel = move |columns: &[ArrayRef]| -> Result<ArrayRef> {
         let (mut codes, mut confidences) = (StringBuilder::new(), Float64Builder::new());
         let (mut shares, mut mixed) = (Float64Builder::new(), BooleanBuilder::new());
@@ -130,7 +198,8 @@ fn detect_language(text_column: Expr, engine: Identifier) -> Expr {
         let mut sample = String::new();
 
         for text in text(columns, 0)? {
-            let language = detect(engine, text.unwrap_or_default(), &mut sample);
+            let text = text.unwrap_or_default();
+            let language = detect(own.identifier(), text, &mut sample);
             codes.append_option(language.code);
             confidences.append_option(language.confidence);
             shares.append_option(language.share);
@@ -157,11 +226,6 @@ fn detect_language(text_column: Expr, engine: Identifier) -> Expr {
     };
 
     // The engine is an argument as well, so that plans show it.
-    let name = match engine {
-        Identifier::Whatlang => "whatlang",
-        Identifier::Whichlang => "whichlang",
-    };
-
     Function::new("detect_language", DataType::Struct(output), kernel)
-        .call(vec![text_column, lit(name)])
+        .call(vec![text_column, lit(engine.name())])
 }

@@ -1,6 +1,7 @@
 //! Accuracy, steadiness and speed of the language engines on labelled corpora:
-//! `cargo bench -p curate-scorers --bench language -- FILE.jsonl.zst …`, where each line has `text`
-//! and `lang`, an ISO 639-1 or 639-3 code. Without a file it does nothing.
+//! `cargo bench -p curate-scorers --bench language -- FILE.jsonl.zst … [MODEL.ftz …]`, where each
+//! line has `text` and `lang`, an ISO 639-1 or 639-3 code, and a model is of fastText. Without a
+//! file it does nothing.
 //!
 //! For each engine it prints:
 //!
@@ -17,7 +18,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::time::Instant;
 
-use curate_scorers::language::{Identifier, Language, detect, iso639_3};
+use curate_scorers::language::names::named;
+use curate_scorers::language::{Identifier, Language, LanguageModel, detect};
 
 /// The bytes of a long document that is made of several of one language.
 const LONG_BYTES: usize = 14_000;
@@ -25,22 +27,29 @@ const LONG_BYTES: usize = 14_000;
 struct Document {
     /// The label as it is in the file.
     label: String,
-    /// Its ISO 639-3 code, if any engine knows it.
+    /// Its ISO 639-3 code.
     code: Option<&'static str>,
     text: String,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut documents = Vec::new();
+    let (mut documents, mut models) = (Vec::new(), Vec::new());
     for path in std::env::args().skip(1).filter(|arg| !arg.starts_with('-')) {
-        documents.extend(read(&path)?);
+        match path.ends_with(".ftz") || path.ends_with(".bin") {
+            true => models.push(LanguageModel::open(path.as_ref())?),
+            false => documents.extend(read(&path)?),
+        }
     }
     if documents.is_empty() {
         eprintln!("usage: cargo bench -p curate-scorers --bench language -- FILE.jsonl.zst …");
         return Ok(());
     }
 
-    for engine in [Identifier::Whatlang, Identifier::Whichlang] {
+    let engines = [Identifier::Whatlang, Identifier::Whichlang];
+    for engine in engines
+        .into_iter()
+        .chain(models.iter().map(Identifier::FastText))
+    {
         println!("# {engine:?}, {} languages", engine.languages().len());
         let found = speed(engine, &documents);
 
@@ -86,7 +95,7 @@ fn read(path: &str) -> Result<Vec<Document>, Box<dyn std::error::Error>> {
             };
             let label = field("lang")?;
             Ok(Document {
-                code: iso639_3(&label),
+                code: named(&label).map(|(code, _)| code),
                 label,
                 text: field("text")?,
             })
@@ -94,7 +103,10 @@ fn read(path: &str) -> Result<Vec<Document>, Box<dyn std::error::Error>> {
         .collect()
 }
 
-fn timed<'a>(engine: Identifier, texts: impl Iterator<Item = &'a str>) -> (Vec<Language>, f64) {
+fn timed<'a, 'e>(
+    engine: Identifier<'e>,
+    texts: impl Iterator<Item = &'a str>,
+) -> (Vec<Language<'e>>, f64) {
     let mut scratch = String::new();
     let start = Instant::now();
     let found = texts
@@ -104,7 +116,7 @@ fn timed<'a>(engine: Identifier, texts: impl Iterator<Item = &'a str>) -> (Vec<L
 }
 
 /// The languages of the documents; the best of five passes is printed.
-fn speed(engine: Identifier, documents: &[Document]) -> Vec<Language> {
+fn speed<'e>(engine: Identifier<'e>, documents: &[Document]) -> Vec<Language<'e>> {
     let bytes: usize = documents.iter().map(|document| document.text.len()).sum();
     let pass = || timed(engine, documents.iter().map(|d| d.text.as_str()));
 
@@ -161,7 +173,7 @@ fn share(count: usize, of: usize) -> String {
 
 /// Which part of the labels is right, by their confidence: a line for each tenth, and one for those
 /// of .99 and more.
-fn reliability<'a>(what: &str, found: impl Iterator<Item = (&'a Language, bool)>) {
+fn reliability<'a, 'e: 'a>(what: &str, found: impl Iterator<Item = (&'a Language<'e>, bool)>) {
     let mut bins = [(0, 0, 0.0); 11];
     for (found, right) in found {
         let Some(confidence) = found.confidence else {

@@ -57,6 +57,7 @@ mod hostile;
 mod hub;
 mod incremental;
 mod init;
+mod language_model;
 mod layers;
 mod look;
 mod mixture;

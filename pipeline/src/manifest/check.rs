@@ -303,11 +303,17 @@ impl Check<'_> {
             self.problem(place(entries, "dedup.near.cluster"), message, Some(hint));
         }
 
-        if let Some(engine) = word("language.engine") {
-            self.unknown_languages(entries, out, engine);
-            if engine != "whatlang" {
-                self.without_confidence(entries, out, engine);
+        match word("language.engine") {
+            // The model says which languages it knows, when it is opened.
+            Some("fasttext") => self.without_model(entries),
+            Some(engine) => {
+                self.unknown_languages(entries, out, engine);
+                self.unused_model(entries, out, engine);
+                if engine != "whatlang" {
+                    self.without_confidence(entries, out, engine);
+                }
             }
+            None => {}
         }
         if word("signals.values") == Some("none") {
             self.without_signals(entries, out);
@@ -381,6 +387,24 @@ impl Check<'_> {
         if prefers && is_written(entries, path) {
             let message = format!("{path}: heuristic is not computed, signals.values is \"none\"");
             self.problem(place(entries, path), message, None);
+        }
+    }
+
+    /// Reports a language engine that needs a model and has none.
+    fn without_model(&mut self, entries: &Entries) {
+        if !is_written(entries, "language.model") {
+            let message = "language.engine = \"fasttext\" needs language.model".to_owned();
+            let hint = "name a model file, such as model = \"lid.176.ftz\"".to_owned();
+            self.problem(place(entries, "language.engine"), message, Some(hint));
+        }
+    }
+
+    /// Reports a model that the language engine does not read.
+    fn unused_model(&mut self, entries: &Entries, out: &toml::Table, engine: &str) {
+        if value_at(out, "language.model").is_some() {
+            let message = format!("language.model: language.engine = \"{engine}\" has no model");
+            let hint = "write engine = \"fasttext\", or leave model out".to_owned();
+            self.problem(place(entries, "language.model"), message, Some(hint));
         }
     }
 

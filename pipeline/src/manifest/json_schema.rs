@@ -180,7 +180,7 @@ fn numbers(least: &str, min: f64, max: f64) -> Value {
 
 /// All language codes that a manifest may hold, of two letters (ISO 639-1) and of three (639-3).
 fn languages() -> impl Iterator<Item = String> {
-    // `iso639_3` answers for one code at a time, so every combination of letters is tried.
+    // `named` answers for one code at a time, so every combination of letters is tried.
     let letters = || b'a'..=b'z';
     let pairs = letters().flat_map(move |one| letters().map(move |two| vec![one, two]));
     let triples = pairs
@@ -190,5 +190,5 @@ fn languages() -> impl Iterator<Item = String> {
     pairs
         .chain(triples)
         .filter_map(|code| String::from_utf8(code).ok())
-        .filter(|code| curate_scorers::language::iso639_3(code).is_some())
+        .filter(|code| curate_scorers::language::names::named(code).is_some())
 }

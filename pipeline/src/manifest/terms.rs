@@ -131,7 +131,7 @@ fn unusable(column: &str, out: &toml::Table) -> Option<(String, Option<String>)>
         ("language", "confidence")
             if matches!(word("language.engine"), Some("whichlang" | "none")) =>
         {
-            "is not computed: only language.engine = \"whatlang\" has a confidence"
+            "is not computed: only the language engines whatlang and fasttext have a confidence"
         }
         _ => return None,
     };

@@ -310,6 +310,7 @@ fn every_word_loads() {
                      [[mixture_source]]\nmixture = 'm'\nsource = 'web'\nshare = 1\n"
                 }
                 ("[[mixture]]", _) => "name = 'm'\ntokens = 5\n",
+                ("[language]", "fasttext") => "model = 'lid.176.ftz'\n",
                 ("[score.ngram]", _) => "model = 'reference.ngram'\n",
                 ("[[quality.term]]", "isotonic") => {
                     "column = 'signals.heuristic'\nfile = 'curve.json'\n"

@@ -34,13 +34,16 @@ config! {
     "language", Switch => Language {
         /// Languages that are kept. Empty: all.
         key keep: Vec<String> = Vec::new(); Kind::Languages;
-        /// Least confidence of the label. Only whatlang has a confidence.
+        /// Least confidence of the label. whatlang and fasttext have a confidence.
         key min_confidence: f64 = 0.0; SHARE;
         /// Keep documents whose parts are in different languages.
         key keep_mixed: bool = true; Kind::Bool;
         /// Engine that labels documents. whatlang: 70 languages. whichlang: 16 languages, several
-        /// times faster, no confidence. none: no label.
+        /// times faster, no confidence. fasttext: the languages of `model`. none: no label.
         key engine: LanguageEngine = LanguageEngine::Whatlang; Kind::Word(LanguageEngine::WORDS);
+        /// The fastText model of engine = "fasttext", a .bin or .ftz file such as lid.176.ftz,
+        /// relative to the manifest. Its labels are ISO 639 codes. Other engines have no model.
+        optional model: Option<String>; Kind::Path, "\"lid.176.ftz\"";
     }
 }
 
@@ -51,6 +54,8 @@ words! {
         Whatlang = "whatlang",
         /// 16 languages, several times faster, without a confidence.
         Whichlang = "whichlang",
+        /// The languages of a fastText model, with a confidence.
+        FastText = "fasttext",
         /// No label: no document has a language.
         None = "none",
     }

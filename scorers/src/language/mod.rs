@@ -29,11 +29,13 @@
 //! Cost: a million instructions for a document in English with `whatlang`, four fifths of them in
 //! `whatlang` itself, and 0.4 million with `whichlang`.
 
+mod model;
 pub mod names;
 mod parts;
 mod sample;
 mod script;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::LazyLock;
 
@@ -41,7 +43,9 @@ use whatlang::Lang;
 
 use parts::Part;
 use sample::Sample;
+use script::Script;
 
+pub use model::LanguageModel;
 pub use sample::SAMPLE_BYTES;
 
 /// The least share of the sample's letters, in \[0, 1\], that a second language has in a mixed text.
@@ -55,25 +59,27 @@ pub const SECOND_CONFIDENCE_MIN: f64 = 0.5;
 /// without a lead either language may have it.
 const SURE_LEAD: f64 = 0.15;
 
-/// The library that tells apart languages with the same script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Identifier {
+/// What tells apart languages with the same script.
+#[derive(Debug, Clone, Copy)]
+pub enum Identifier<'a> {
     /// `whatlang`: 70 languages, with a confidence.
     Whatlang,
     /// `whichlang`: 16 languages, without a confidence. Any text in a script of these languages is
     /// taken for one of them. Text in other scripts has no language.
     Whichlang,
+    /// A fastText model: the languages of its labels in any script, with a confidence.
+    FastText(&'a LanguageModel),
 }
 
 /// The language of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Language {
+pub struct Language<'a> {
     /// The ISO 639-3 code of the language with the largest share, one of [`Identifier::languages`].
     /// `None` if most letters are of a script that the engine does not know, or if the text has no
     /// letters.
-    pub code: Option<&'static str>,
+    pub code: Option<&'a str>,
     /// How sure it is that the largest part of the text is in this language, in \[0, 1\]: the
-    /// confidence of `whatlang` in the language of this part, lowered if a second language has
+    /// confidence of the engine in the language of this part, lowered if a second language has
     /// nearly as much of the text. 0 for a text without a language, `None` from an engine that
     /// gives no confidence.
     pub confidence: Option<f64>,
@@ -82,7 +88,7 @@ pub struct Language {
     pub share: Option<f64>,
     /// The language with the second largest share, and this share, from [`SECOND_SHARE_MIN`] to
     /// 0.5. `None` if the text is not mixed.
-    pub second: Option<(&'static str, f64)>,
+    pub second: Option<(&'a str, f64)>,
 }
 
 /// The language of `text` by `engine`. `scratch` is overwritten, and spares an allocation if it is
@@ -95,8 +101,12 @@ pub struct Language {
 /// assert_eq!(language.code, Some("deu"));
 /// assert_eq!(language.share, Some(1.0));
 /// ```
-pub fn detect(engine: Identifier, text: &str, scratch: &mut String) -> Language {
-    let sample = Sample::of(text, scratch);
+pub fn detect<'a>(engine: Identifier<'a>, text: &str, scratch: &mut String) -> Language<'a> {
+    let others = match engine {
+        Identifier::FastText(_) => Script::Other,
+        _ => Script::None,
+    };
+    let sample = Sample::of(text, others, scratch);
 
     let mut parts = Vec::new();
     for (script, stretches) in sample.by_script() {
@@ -108,7 +118,7 @@ pub fn detect(engine: Identifier, text: &str, scratch: &mut String) -> Language 
     // The sort is stable: among equals the first script wins, and the language of the whole.
     parts.sort_by_key(|part| Reverse(sample.bytes(&part.stretches)));
 
-    let has_confidence = engine == Identifier::Whatlang;
+    let has_confidence = !matches!(engine, Identifier::Whichlang);
     let Some((first, told)) = parts.first().and_then(|part| Some((part, part.told?))) else {
         return Language {
             code: None,
@@ -131,8 +141,8 @@ pub fn detect(engine: Identifier, text: &str, scratch: &mut String) -> Language 
     }
 }
 
-/// The language of the largest part after the first of which `whatlang` is sure, and its share.
-fn second(engine: Identifier, sample: &Sample, parts: &[Part]) -> Option<(&'static str, f64)> {
+/// The language of the largest part after the first that is sure, and its share.
+fn second<'a>(engine: Identifier, sample: &Sample, parts: &[Part<'a>]) -> Option<(&'a str, f64)> {
     parts[1..]
         .iter()
         .filter(|part| sample.share(&part.stretches) >= SECOND_SHARE_MIN)
@@ -140,11 +150,9 @@ fn second(engine: Identifier, sample: &Sample, parts: &[Part]) -> Option<(&'stat
         .find_map(|part| Some((part.told?.code, sample.share(&part.stretches))))
 }
 
-impl Identifier {
+impl<'a> Identifier<'a> {
     /// The ISO 639-3 codes of all languages that this engine may give, in alphabetical order.
-    pub fn languages(self) -> &'static [&'static str] {
-        static WHATLANG: LazyLock<Vec<&'static str>> =
-            LazyLock::new(|| sorted(Lang::all().iter().map(Lang::code)));
+    pub fn languages(self) -> Cow<'a, [&'a str]> {
         static WHICHLANG: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
             sorted(
                 whichlang::LANGUAGES
@@ -154,8 +162,9 @@ impl Identifier {
         });
 
         match self {
-            Identifier::Whatlang => &WHATLANG,
-            Identifier::Whichlang => &WHICHLANG,
+            Identifier::Whatlang => Cow::Borrowed(language_codes()),
+            Identifier::Whichlang => Cow::Borrowed(&WHICHLANG),
+            Identifier::FastText(model) => Cow::Owned(model.languages()),
         }
     }
 }
@@ -166,10 +175,13 @@ fn sorted(codes: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     codes
 }
 
-/// The ISO 639-3 codes of all languages that any engine may give, in alphabetical order.
+/// The ISO 639-3 codes of all languages that an engine without a model may give, in alphabetical
+/// order.
 pub fn language_codes() -> &'static [&'static str] {
     // A test checks that `whatlang` knows all languages of `whichlang`.
-    Identifier::Whatlang.languages()
+    static WHATLANG: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| sorted(Lang::all().iter().map(Lang::code)));
+    &WHATLANG
 }
 
 /// The ISO 639-3 code of a known language, from its 639-1, 639-3 or macrolanguage code in lower
@@ -230,7 +242,7 @@ mod tests {
         з тих, хто проходив повз старий будинок, не думав, що там щось не так. ";
     const CHINESE: &str = "这是一个普通的句子，用中文写成，以便人们可以很容易地识别它的语言。";
 
-    fn found(text: &str) -> Language {
+    fn found(text: &str) -> Language<'static> {
         detect(Identifier::Whatlang, text, &mut String::from("stale"))
     }
 

@@ -8,22 +8,23 @@ use super::{Identifier, SECOND_CONFIDENCE_MIN, SECOND_SHARE_MIN};
 
 /// A language, and the confidence in it, in \[0, 1\].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
-    pub(super) code: &'static str,
+pub(super) struct Told<'a> {
+    pub(super) code: &'a str,
     pub(super) confidence: f64,
 }
 
 /// Stretches of a sample in one script and one language.
-pub(super) struct Part {
-    script: Script,
+pub(super) struct Part<'a> {
+    pub(super) script: Script,
     /// The numbers of the stretches, in ascending order.
     pub(super) stretches: Vec<usize>,
     /// `None` if the engine knows no language of the script.
-    pub(super) told: Option<Told>,
+    pub(super) told: Option<Told<'a>>,
 }
 
-impl Part {
-    /// True if `whatlang` is sure of the language of this part, whichever the engine is.
+impl Part<'_> {
+    /// True if the model is sure of the language of this part, or else `whatlang`, whichever the
+    /// engine is.
     pub(super) fn is_sure(&self, engine: Identifier, sample: &Sample) -> bool {
         let by_script = self.script == Script::Han || self.script.language().is_some();
         let told = match engine {
@@ -36,18 +37,21 @@ impl Part {
     }
 }
 
-fn is_sure(told: Option<Told>) -> bool {
+pub(super) fn is_sure(told: Option<Told>) -> bool {
     told.is_some_and(|told| told.confidence >= SECOND_CONFIDENCE_MIN)
 }
 
 /// The parts of `stretches`, which are all in `script`: one, or two in different languages, that of
 /// the whole first.
-pub(super) fn of(
-    engine: Identifier,
+pub(super) fn of<'a>(
+    engine: Identifier<'a>,
     sample: &Sample,
     script: Script,
     stretches: Vec<usize>,
-) -> Vec<Part> {
+) -> Vec<Part<'a>> {
+    if let Identifier::FastText(model) = engine {
+        return model.parts(sample, script, stretches);
+    }
     if script == Script::Han {
         return chinese_and_japanese(sample, stretches);
     }
@@ -73,14 +77,14 @@ pub(super) fn of(
 
 /// Two parts: the stretches that are rather in the language of the `whole`, and those that are
 /// rather in the language of `other`. `None` if the two languages are the same or not sure.
-fn split(
-    engine: Identifier,
+fn split<'a>(
+    engine: Identifier<'a>,
     sample: &Sample,
     script: Script,
     stretches: &[usize],
     whole: Told,
     other: &[usize],
-) -> Option<Vec<Part>> {
+) -> Option<Vec<Part<'a>>> {
     let second = whatlang(&sample.text(script, other));
     let second = second.filter(|second| is_sure(Some(*second)) && second.code != whole.code)?;
 
@@ -103,7 +107,7 @@ fn rather(
     sample: &Sample,
     script: Script,
     stretches: &[usize],
-    codes: [&'static str; 2],
+    codes: [&str; 2],
 ) -> (Vec<usize>, Vec<usize>) {
     stretches.iter().partition(|&&i| {
         let told = whatlang_among(codes, &sample.text(script, &[i]));
@@ -112,7 +116,7 @@ fn rather(
 }
 
 /// The stretches in Chinese and those in Japanese.
-fn chinese_and_japanese(sample: &Sample, stretches: Vec<usize>) -> Vec<Part> {
+fn chinese_and_japanese(sample: &Sample, stretches: Vec<usize>) -> Vec<Part<'static>> {
     let told = |stretches: &[usize]| {
         let (code, confidence) = sample.scripts(stretches).chinese_or_japanese();
         Told { code, confidence }
@@ -133,7 +137,11 @@ fn chinese_and_japanese(sample: &Sample, stretches: Vec<usize>) -> Vec<Part> {
 }
 
 /// The language of stretches in Latin script, and those stretches that seem to be in another one.
-fn latin(engine: Identifier, sample: &Sample, stretches: &[usize]) -> (Option<Told>, Vec<usize>) {
+fn latin(
+    engine: Identifier,
+    sample: &Sample,
+    stretches: &[usize],
+) -> (Option<Told<'static>>, Vec<usize>) {
     let text = |stretches: &[usize]| sample.text(Script::Latin, stretches);
 
     // A cheap sign of the language. It differs between most languages, even those that `whichlang`
@@ -197,7 +205,11 @@ fn ends(stretches: &[usize]) -> Vec<usize> {
 
 /// The language of stretches in another script of several languages by `whatlang`, and those
 /// stretches that seem to be in another one.
-fn thirds(sample: &Sample, script: Script, stretches: &[usize]) -> (Option<Told>, Vec<usize>) {
+fn thirds(
+    sample: &Sample,
+    script: Script,
+    stretches: &[usize],
+) -> (Option<Told<'static>>, Vec<usize>) {
     let tell = |stretches: &[usize]| whatlang(&sample.text(script, stretches));
 
     // A text of which `whatlang` is sure is not read again. That would cost as much as the label.
@@ -215,7 +227,12 @@ fn thirds(sample: &Sample, script: Script, stretches: &[usize]) -> (Option<Told>
 }
 
 /// The language of stretches in one script, other than Han, by `engine`.
-fn tell(engine: Identifier, sample: &Sample, script: Script, stretches: &[usize]) -> Option<Told> {
+fn tell(
+    engine: Identifier,
+    sample: &Sample,
+    script: Script,
+    stretches: &[usize],
+) -> Option<Told<'static>> {
     if let Some(code) = script.language() {
         return knows(engine, code).then(|| sure(code));
     }
@@ -234,24 +251,24 @@ fn knows(engine: Identifier, code: &str) -> bool {
     engine.languages().binary_search(&code).is_ok()
 }
 
-fn sure(code: &'static str) -> Told {
+fn sure(code: &'static str) -> Told<'static> {
     Told {
         code,
         confidence: 1.0,
     }
 }
 
-fn whatlang(text: &str) -> Option<Told> {
+fn whatlang(text: &str) -> Option<Told<'static>> {
     told(&Detector::new(), text)
 }
 
 /// The likelier of two languages. `None` if the text is in the script of neither.
-fn whatlang_among(codes: [&str; 2], text: &str) -> Option<Told> {
+fn whatlang_among(codes: [&str; 2], text: &str) -> Option<Told<'static>> {
     let list = codes.into_iter().filter_map(Lang::from_code).collect();
     told(&Detector::with_allowlist(list), text)
 }
 
-fn told(detector: &Detector, text: &str) -> Option<Told> {
+fn told(detector: &Detector, text: &str) -> Option<Told<'static>> {
     detector.detect(text).map(|info| Told {
         code: info.lang().code(),
         confidence: info.confidence(),

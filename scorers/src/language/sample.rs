@@ -29,6 +29,8 @@ pub(super) struct Sample<'a> {
     stretches: Vec<Stretch>,
     /// The bytes of all letters.
     letters: u32,
+    /// What letters of scripts without a block count as.
+    others: Script,
 }
 
 /// A stretch of the text.
@@ -43,10 +45,11 @@ struct Stretch {
 }
 
 impl<'a> Sample<'a> {
-    /// The sample of `text`, which is written into `scratch`.
-    pub(super) fn of(text: &str, scratch: &'a mut String) -> Sample<'a> {
+    /// The sample of `text`, which is written into `scratch`. `others` is what letters of scripts
+    /// without a block count as: [`Script::None`] or [`Script::Other`].
+    pub(super) fn of(text: &str, others: Script, scratch: &'a mut String) -> Sample<'a> {
         scratch.clear();
-        let mut blocks = Blocks::new();
+        let mut blocks = Blocks::new(others);
 
         let stretches: Vec<Stretch> = places(text)
             .into_iter()
@@ -66,6 +69,7 @@ impl<'a> Sample<'a> {
             text: scratch,
             letters: stretches.iter().map(|own| own.letters).sum(),
             stretches,
+            others,
         }
     }
 
@@ -115,7 +119,7 @@ impl<'a> Sample<'a> {
         }
 
         let mut text = String::with_capacity(SAMPLE_BYTES);
-        let mut blocks = Blocks::new();
+        let mut blocks = Blocks::new(self.others);
         for &i in stretches {
             let own = &self.text[self.stretches[i].place.clone()];
             if is_pure(i) {
@@ -124,6 +128,7 @@ impl<'a> Sample<'a> {
             }
             text.extend(own.chars().map(|c| match blocks.script(c) {
                 found if found == Script::None || found == script => c,
+                Script::Kana if script == Script::Han => c,
                 _ => ' ',
             }));
         }
@@ -249,7 +254,7 @@ mod tests {
             .collect();
 
         let (mut scratch, mut bytes) = (String::new(), 0);
-        let sample = Sample::of(&text, &mut scratch);
+        let sample = Sample::of(&text, Script::None, &mut scratch);
         for (i, word) in words.split(' ').enumerate() {
             let stretch = sample.text(Script::Latin, &[i]);
             let most = stretch.split_whitespace().filter(|found| *found == word);
@@ -308,7 +313,11 @@ mod tests {
     #[test]
     fn the_engine_reads_letters_of_one_script() {
         let mut scratch = String::new();
-        let sample = Sample::of("мы читаем\u{a0}\tabc книгу, 2nd", &mut scratch);
+        let sample = Sample::of(
+            "мы читаем\u{a0}\tabc книгу, 2nd",
+            Script::None,
+            &mut scratch,
+        );
         assert_eq!(
             sample.text(Script::Cyrillic, &[0]),
             "мы читаем     книгу, 2   "

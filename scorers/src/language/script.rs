@@ -3,7 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-/// A script of the languages known here. `None` stands for all other characters.
+/// A script of the languages known here. `Other` stands for the letters of all other scripts, and
+/// `None` for all other characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Script {
     None,
@@ -31,12 +32,13 @@ pub(super) enum Script {
     Georgian,
     Ethiopic,
     Khmer,
+    Other,
 }
 
 /// All scripts in the order of [`Script`], with the ISO 639-3 code of the language if a script has
 /// only one.
 #[rustfmt::skip]
-const SCRIPTS: [(Script, Option<&str>); 25] = {
+const SCRIPTS: [(Script, Option<&str>); 26] = {
     use Script::*;
     [
         (None, Option::None), (Latin, Option::None), (Cyrillic, Option::None), (Arabic, Option::None),
@@ -45,7 +47,7 @@ const SCRIPTS: [(Script, Option<&str>); 25] = {
         (Gurmukhi, Some("pan")), (Gujarati, Some("guj")), (Oriya, Some("ori")), (Tamil, Some("tam")),
         (Telugu, Some("tel")), (Kannada, Some("kan")), (Malayalam, Some("mal")), (Sinhala, Some("sin")),
         (Thai, Some("tha")), (Myanmar, Some("mya")), (Georgian, Some("kat")), (Ethiopic, Some("amh")),
-        (Khmer, Some("khm")),
+        (Khmer, Some("khm")), (Other, Option::None),
     ]
 };
 
@@ -96,13 +98,17 @@ impl Script {
 pub(super) struct Blocks {
     block: RangeInclusive<u32>,
     script: Script,
+    others: Script,
 }
 
 impl Blocks {
-    pub(super) fn new() -> Blocks {
+    /// `others` is what letters of a script without a block count as: [`Script::None`] or
+    /// [`Script::Other`].
+    pub(super) fn new(others: Script) -> Blocks {
         Blocks {
             block: 0..=0,
             script: Script::None,
+            others,
         }
     }
 
@@ -117,6 +123,9 @@ impl Blocks {
 
         if !self.block.contains(&(c as u32)) {
             (self.block, self.script) = block_of(c as u32);
+            if self.script == Script::None && c.is_alphabetic() {
+                self.script = self.others;
+            }
         }
         self.script
     }
