@@ -75,7 +75,7 @@ pub fn open(opening: &Opening) -> Result<Vec<AnyStage>> {
 /// As for [`open`], or if there is no such stage.
 pub fn open_stage(name: &str, opening: &Opening) -> Result<AnyStage> {
     Ok(match name {
-        "language" => AnyStage::shard(language::LanguageStage::open(opening)),
+        "language" => AnyStage::shard(language::LanguageStage::open(opening)?),
         "signals" => AnyStage::shard(signals::SignalsStage::open(opening)?),
         "signatures" => AnyStage::shard(signatures::SignaturesStage::open(opening)),
         "filter" => AnyStage::shard(filter::FilterStage::open(opening)?),
@@ -89,19 +89,6 @@ pub fn open_stage(name: &str, opening: &Opening) -> Result<AnyStage> {
         "quality" => AnyStage::corpus(quality::QualityStage::open(opening)?),
         _ => return Err(StageError::Bug(format!("no stage {name} can be opened"))),
     })
-    Ok(vec![
-        AnyStage::shard(language::LanguageStage::open(opening)?),
-        AnyStage::shard(signals::SignalsStage::open(opening)?),
-        AnyStage::shard(signatures::SignaturesStage::open(opening)),
-        AnyStage::shard(filter::FilterStage::open(opening)?),
-        AnyStage::corpus(exact_dedup::ExactDedupStage::open(opening)),
-        AnyStage::corpus(near_dedup::NearDedupStage::open(opening)),
-        AnyStage::corpus(paragraph_dedup::ParagraphDedupStage::open(opening)),
-        AnyStage::shard(tokens::TokensStage::open(opening)?),
-        AnyStage::shard(ngram::NgramStage::open(opening)?),
-        AnyStage::shard(score::ScoreStage::open(opening)?),
-        AnyStage::corpus(quality::QualityStage::open(opening)?),
-    ])
 }
 
 /// The part that stages of both scopes share.
