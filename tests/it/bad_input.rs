@@ -629,7 +629,7 @@ fn a_stage_or_a_mixture_that_cannot_be_is_refused() {
         .says(&[
             "\"nonsense\"",
             "documents, coverage, language",
-            "near_dedup, paragraph_dedup, tokens",
+            "near_dedup, paragraph_dedup, pii, tokens",
         ]);
     assert!(!dir.exists());
     let outcome = run(

@@ -123,7 +123,8 @@ fn a_changed_threshold_redoes_verdicts_and_copies_token_counts() {
         &["--set", "filter.gopher_quality.min_words=120"],
     ]
     .concat();
-    let redone = "filter, exact_dedup, near_dedup, paragraph_dedup, tokens, ngram, score, quality";
+    let redone =
+        "filter, exact_dedup, near_dedup, paragraph_dedup, pii, tokens, ngram, score, quality";
     computes(
         run(&manifest, &dir, &changed),
         redone,

@@ -109,6 +109,16 @@ fn excerpt(text: &str, offset: usize, number: usize) -> String {
     let word: String = after.chars().take(length).collect();
     let rest: String = after.chars().skip(length).take(SHOWN_CHARS).collect();
 
+    // Nobody expects the value of a key that is not known to be shown: it may be a secret.
+    let rest = match rest.trim_start().starts_with('=') {
+        true => " = …".to_owned(),
+        false => rest,
+    };
+    let cut = match cut.contains(['"', '\'']) {
+        true => "… ".to_owned(),
+        false => cut,
+    };
+
     // A tab has no certain width, and an escape is longer than its character.
     let [cut, word, rest] = [cut, word, rest].map(|part| printable(&part.replace('\t', " ")));
     let margin = " ".repeat(number.to_string().len());
@@ -265,6 +275,14 @@ mod tests {
         assert_eq!(
             shown("a\u{1b}=1", 2),
             "\n  12 | a\\u{1b}=1\n     |        ^"
+        );
+        assert_eq!(
+            shown("token = \"secret\"", 0),
+            "\n  12 | token = …\n     | ^^^^^"
+        );
+        assert_eq!(
+            shown("a = { token = \"secret\", b = 1 }", 24),
+            "\n  12 | … b = …\n     |   ^"
         );
         assert_eq!(shown("a\n", 2), "");
         assert_eq!(shown("", 0), "");

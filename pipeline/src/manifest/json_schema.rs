@@ -140,7 +140,7 @@ fn kind(kind: Kind) -> Value {
             "anyOf": [text, { "type": "array", "minItems": 1, "items": text }],
         }),
         Kind::Command => json!({
-            "type": "array", "minItems": 1, "items": { "type": "string" }, "prefixItems": [text],
+            "type": "array", "minItems": 1, "items": [text], "additionalItems": { "type": "string" },
         }),
         Kind::Word(words) => json!({ "enum": words }),
         Kind::WordOrJson(words) => json!({

@@ -311,6 +311,7 @@ fn every_word_loads() {
                 }
                 ("[[mixture]]", _) => "name = 'm'\ntokens = 5\n",
                 ("[language]", "fasttext") => "model = 'lid.176.ftz'\n",
+                ("[pii]", "pseudonym") => "key_file = 'pii.key'\n",
                 ("[score.ngram]", _) => "model = 'reference.ngram'\n",
                 ("[[quality.term]]", "isotonic") => {
                     "column = 'signals.heuristic'\nfile = 'curve.json'\n"

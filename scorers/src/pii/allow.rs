@@ -59,6 +59,9 @@ impl Allowed {
             self.domains.insert(domain.to_lowercase());
             return domain.contains('.').then_some(());
         }
+        if entry.contains(char::is_whitespace) {
+            return None;
+        }
         if entry.contains('@') {
             self.values.insert(canonical(Kind::Email, entry));
             return Some(());

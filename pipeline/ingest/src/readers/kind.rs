@@ -360,7 +360,7 @@ pub fn uncompressed(head: &[u8], compression: Compression) -> Option<Kind> {
 fn binary(head: &[u8]) -> Option<Kind> {
     // A text may begin with `BZh` or `ORC`, but not with a byte that no text has.
     let is_clear = |magic: &[u8]| {
-        let is_odd = |byte: &u8| *byte >= 0x80 || *byte < b' ' && !byte.is_ascii_whitespace();
+        let is_odd = |byte: &u8| *byte >= 0x7f || *byte < b' ' && !byte.is_ascii_whitespace();
         magic == b"%PDF-" || magic.iter().any(is_odd) || !is_text(head)
     };
     let found = MAGIC.iter().find(|(at, magic, _)| {

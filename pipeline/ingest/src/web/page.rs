@@ -479,6 +479,7 @@ mod tests {
             },
             html: html(1),
             html_bytes: html(1).len(),
+            offset: Some(0),
             ..Page::default()
         };
         assert_eq!(**page, expected);

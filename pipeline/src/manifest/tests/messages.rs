@@ -528,7 +528,7 @@ fn mistakes_in_overrides_quote_them() {
         ("source.web=2", "expected source.<name>.<key>=value, found source.web"),
         ("mixture.general.tokens=2", "no [[mixture]] is called \"general\""),
         ("run.name.x=1", "\"name\" is not a table"),
-        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [[source]], [source.web], [clean], [language], [signals], [filter], [filter.url], [filter.gopher_repetition], [filter.gopher_quality], [filter.c4], [filter.c4_paragraphs], [filter.c4_bad_words], [filter.fineweb], [filter.lines], [dedup], [dedup.exact], [dedup.near], [dedup.paragraphs], [tokens], [score.ngram], [score.ngram.drop], [score.perplexity], [score.perplexity.drop], [quality], [[quality.term]], [[quality.veto]], [budget], [[mixture]], [[mixture_source]]"),
+        ("=1", "unknown key \"\" at the top level\n  hint: the tables are [run], [fleet], [[source]], [source.web], [clean], [language], [signals], [filter], [filter.url], [filter.gopher_repetition], [filter.gopher_quality], [filter.c4], [filter.c4_paragraphs], [filter.c4_bad_words], [filter.fineweb], [filter.lines], [dedup], [dedup.exact], [dedup.near], [dedup.paragraphs], [pii], [tokens], [score.ngram], [score.ngram.drop], [score.perplexity], [score.perplexity.drop], [quality], [[quality.term]], [[quality.veto]], [budget], [[mixture]], [[mixture_source]]"),
         ("budget.represents=2", "missing key \"params\" in [budget]\n  hint: for example params = 7e9"),
     ];
     for (set, message) in cases {
