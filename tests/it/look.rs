@@ -269,7 +269,7 @@ fn a_sample_near_a_threshold_is_the_nearest_on_both_sides() {
     assert_eq!(near("filter.gopher_quality.min_alpha_word_ratio"), lines);
 
     let value = "signals.gopher_quality.alpha_word_ratio";
-    for (side, condition) in [("false", ">= 0.6"), ("true", "< 0.6")] {
+    for (side, condition) in [(false, ">= 0.6"), (true, "< 0.6")] {
         let expected = query(
             dir,
             &format!(
@@ -280,7 +280,7 @@ fn a_sample_near_a_threshold_is_the_nearest_on_both_sides() {
         );
         let own: Vec<Value> = lines
             .iter()
-            .filter(|line| line["fails"].to_string() == side)
+            .filter(|line| line["fails"] == side)
             .cloned()
             .collect();
         assert_eq!(field(&own, "doc_id"), expected, "{side}");

@@ -26,6 +26,9 @@ const MEMBERS_SHOWN: usize = 10;
 /// The table with the evidence for near-duplicates.
 const EVIDENCE: &str = "near_dedup_evidence";
 
+/// A column, and the lower and upper end of its band.
+type Band = (String, Option<f64>, Option<f64>);
+
 impl<W: Write> Page<'_, W> {
     /// The values of a row that no rule of `filter` judges, with the settings that judge them.
     pub(super) fn values(&self, row: &Row, commit: &Commit) -> Result<Vec<Line>> {
@@ -193,13 +196,13 @@ impl<W: Write> Page<'_, W> {
     }
 
     /// The cuts of each band in the document's language and domain: column, lower and upper end.
-    fn bands(&self, commit: &Commit) -> Result<Vec<(String, Option<f64>, Option<f64>)>> {
+    fn bands(&self, commit: &Commit) -> Result<Vec<Band>> {
         let language = self.history.value("language.language");
         let language = language.and_then(Value::as_str).unwrap_or_default();
         let domain = self.history.value("documents.domain");
         let domain = domain.and_then(Value::as_str).unwrap_or_default();
 
-        let mut bands: Vec<(String, Option<f64>, Option<f64>)> = Vec::new();
+        let mut bands: Vec<Band> = Vec::new();
         if self.run.outdated(commit.version, "quality_maps").is_some() {
             return Ok(bands);
         }
