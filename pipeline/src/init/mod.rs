@@ -6,7 +6,7 @@
 //! | [`sample`] | reads some records of each source |
 //! | [`fields`] | tells which field is the text, the id, the URL, the date and the licence |
 //! | [`recipes`] | the tables behind the sources |
-//! | [`write`] | the text of the manifest |
+//! | [`mod@write`] | the text of the manifest |
 
 mod fields;
 mod recipes;
