@@ -26,7 +26,7 @@ config! {
         /// Kinds that are looked for. us_ssn: US social security numbers. national_id: identity
         /// numbers of other countries, those with a checksum.
         key kinds: Vec<PiiKind> = PiiKind::ALL.to_vec(); Kind::Words(PiiKind::WORDS);
-        /// What a value becomes. constant: <EMAIL> and so on. pseudonym: <EMAIL:bdfhjlnpacge>, the
+        /// What a value becomes. constant: `<EMAIL>` and so on. pseudonym: `<EMAIL:bdfhjlnpacge>`, the
         /// same for equal values. none: values are counted, and no text changes.
         key replace: PiiReplace = PiiReplace::Constant; Kind::Word(PiiReplace::WORDS);
         /// A file with the secret key of pseudonyms, 32 bytes or more, relative to the manifest.
