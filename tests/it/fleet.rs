@@ -15,7 +15,8 @@ const CURATE: &str = env!("CARGO_BIN_EXE_curate");
 
 /// A command of a fleet: a shell script that is called with a round and numbers of units.
 fn fleet(place: &Place, name: &str, script: &str) -> String {
-    let script = format!("#!/bin/sh\nround=$1; shift\n{script}\n").replace("CURATE", CURATE);
+    let script = format!("#!/bin/sh\nround=$1; shift\n{script}\n")
+        .replace("CURATE unit", &format!("{CURATE} unit"));
     let path = place.write(name, script);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path.to_str().unwrap().to_owned()
@@ -292,48 +293,4 @@ fn a_driver_that_is_stopped_stops_its_command() {
     assert!(!is_there, "the command goes on");
 
     run(&manifest, &run_dir, &[]).exits(0);
-}
-
-/// The first unit of a stage dies at each of its durable steps, in three ways.
-#[cfg(feature = "faults")]
-#[test]
-fn faults_of_a_unit_leave_no_trace() {
-    use crate::support::{outcome, run_command};
-
-    let place = Place::in_memory();
-    let manifest = small(&place);
-    let (local, log) = (place.path("local"), place.path("steps"));
-    run(&manifest, &local, &[]).exits(0);
-    let expected = tree(&local);
-
-    // Only the first attempt of unit 0 of the stage `signals` gets the fault.
-    let script = r#"for unit in "$@"; do
-  case "$unit $round" in
-    "0 "*signals-*) [ -e "$0.done" ] || { touch "$0.done"; export CURATE_FAULT=$UNIT_FAULT CURATE_STEPS=$UNIT_STEPS; } ;;
-  esac
-  CURATE unit "$round" "$unit"; unset CURATE_FAULT CURATE_STEPS
-done; true"#;
-    let walk = |name: &str, fault: &str, steps: &Path| {
-        let fleet = fleet(&place, &format!("{name}.sh"), script);
-        let dir = place.path(name);
-        let mut command = run_command(&manifest, &dir, &["--fleet", &fleet]);
-        outcome(command.env("UNIT_FAULT", fault).env("UNIT_STEPS", steps)).exits(0);
-        assert_same(&tree(&dir), &expected, fault);
-        assert_eq!(leftovers(&dir), [] as [&Path; 0], "{fault}");
-        fs::remove_dir_all(&dir).unwrap();
-    };
-
-    walk("count", "9999:exit", &log);
-    let steps = fs::read_to_string(&log).unwrap().lines().count();
-    assert!((5..60).contains(&steps), "{steps} steps");
-    for step in 1..=steps {
-        for action in ["exit", "eio", "power_old"] {
-            walk(
-                &format!("walk-{step}-{action}"),
-                &format!("{step}:{action}"),
-                Path::new("/dev/null"),
-            );
-        }
-    }
-    crate::support::figure("faults of a unit: durable steps × 3", steps * 3);
 }
